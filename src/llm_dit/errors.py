@@ -1,0 +1,79 @@
+"""What a user can mend, and nothing else.
+
+Every class here is shown as one or two sentences without a traceback, with exit code 2 on the command line and as
+`{"error": ..., "field": ...}` over HTTP. All other exceptions are defects and keep their traceback.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class LlmDitError(Exception):
+    """Base class of everything the user can mend.
+
+    Attributes:
+        field: Name of the parameter at fault, where there is one.
+    """
+
+    def __init__(self, message: str, *, field: str | None = None) -> None:
+        super().__init__(message)
+        self.field = field
+
+
+class InvalidParameter(LlmDitError):
+    """A parameter has a value outside its range.
+
+    The message is put together when it is shown, so that each surface can call the parameter by the name its user typed
+    (`--height`, `[default.generation] height`, `height`).
+
+    Attributes:
+        field: The parameter's name in Python.
+        problem: The rest of the sentence: value, allowed range, next step.
+    """
+
+    def __init__(self, field: str, problem: str) -> None:
+        super().__init__(f"{field} {problem}", field=field)
+        self.problem = problem
+
+    def named(self, label: str) -> InvalidParameter:
+        """Return the same error with the parameter called `label` in its sentence."""
+        error = InvalidParameter(label, self.problem)
+        error.field = self.field
+        return error
+
+
+class ConfigError(LlmDitError):
+    """A configuration file is missing, malformed, or names something that does not exist."""
+
+
+class CheckpointError(LlmDitError):
+    """A model folder is incomplete, damaged, or not a Z-Image checkpoint."""
+
+
+class DeviceError(LlmDitError):
+    """A device or kernel was asked for that this machine does not have."""
+
+
+class NonFiniteLatents(LlmDitError):
+    """Sampling left the range of the number format in use."""
+
+
+class OutputError(LlmDitError):
+    """A file can't be written or read where the user asked for it."""
+
+
+def nearest(word: str, candidates: Iterable[str]) -> str:
+    """Return a sentence part that helps after an unknown name.
+
+    Args:
+        word: What the user typed.
+        candidates: Every valid name.
+
+    Returns:
+        `; did you mean 'x'?` for a near miss, else `; valid: a, b, c`.
+    """
+    names = sorted(candidates)
+    close = difflib.get_close_matches(word, names, n=1, cutoff=0.6)
+    return f"; did you mean {close[0]!r}?" if close else f"; valid: {', '.join(names)}"
