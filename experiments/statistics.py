@@ -1,0 +1,232 @@
+"""Paired statistics over prompts, as pure functions on arrays.
+
+The last axis of every array is prompts, one number each (the mean over seeds); leading axes are independent data sets,
+so that thousands of simulated experiments are one call. The module knows nothing of runs, metrics or files.
+
+Sources, explained in docs/statistics.md: Hall 1988 (symmetric bootstrap-t), Fisher 1935 and Phipson & Smyth 2010
+(permutation p-values), Holm 1979, Hedges 1981 (small-sample effect size), Cohen 1988 (power of the paired t-test).
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import optimize, special, stats
+
+Floats = NDArray[np.float64]
+
+CONFIDENCE: Final = 0.95
+ALPHA: Final = 0.05
+POWER: Final = 0.80
+BOOTSTRAP_RESAMPLES: Final = 4999
+LEAST_PROMPTS_FOR_BOOTSTRAP: Final = 6
+"""Below it resamples repeat too often; docs/statistics.md gives the simulated coverage."""
+MOST_PROMPTS_FOR_EXACT_TEST: Final = 16
+RANDOM_SIGN_PATTERNS: Final = 9999
+MOST_PROMPTS_PLANNED: Final = 100_000
+_CHUNK_ELEMENTS: Final = 2**22
+_RELATIVE_TOLERANCE: Final = 1e-9
+
+
+def interval_of_mean(values: Floats, *, confidence: float = CONFIDENCE, seed: int = 0) -> tuple[Floats, Floats]:
+    """Return a confidence interval of the mean over prompts.
+
+    Symmetric bootstrap-t from 6 prompts on: whole prompts are resampled, and the resamples' |t| gives the half width in
+    standard errors. Plain percentile intervals are too short at a dozen prompts. Below 6 prompts, and where more
+    resamples lack any spread than the interval may leave out, Student's t takes its place.
+
+    Args:
+        values: One number per prompt, [..., prompts], at least 2 prompts.
+        confidence: Probability in (0, 1) with which such intervals hold the truth.
+        seed: Seed of the resamples; the same data give the same interval.
+
+    Returns:
+        Lower and upper ends, [...], in the unit of `values`.
+
+    Source: Hall 1988, "On symmetric bootstrap confidence intervals"; Davison & Hinkley 1997, section 5.2.
+    """
+    prompts = values.shape[-1]
+    assert prompts >= 2, f"an interval needs at least 2 prompts, got {prompts}"
+    mean = values.mean(axis=-1)
+    standard_error = values.std(axis=-1, ddof=1) / np.sqrt(prompts)
+    student = float(stats.t.ppf(0.5 + confidence / 2, prompts - 1))
+    critical = np.full(mean.shape, student)
+    if prompts >= LEAST_PROMPTS_FOR_BOOTSTRAP:
+        bootstrap = _bootstrap_critical_values(values - mean[..., None], confidence, seed)
+        critical = np.where(np.isfinite(bootstrap), bootstrap, student)
+    return mean - critical * standard_error, mean + critical * standard_error
+
+
+def _bootstrap_critical_values(centred: Floats, confidence: float, seed: int) -> Floats:
+    """Return the quantile of |t| over resampled prompts, [...]; infinite where too many resamples have no spread."""
+    prompts = centred.shape[-1]
+    generator = np.random.default_rng(seed)
+    counts = generator.multinomial(prompts, np.full(prompts, 1 / prompts), size=BOOTSTRAP_RESAMPLES)
+    weights: Floats = counts.T / prompts  # [prompts, resamples]
+    flat = centred.reshape(-1, prompts)
+    quantiles = np.empty(len(flat))
+    for part in _chunks(len(flat), BOOTSTRAP_RESAMPLES):
+        means = flat[part] @ weights  # [data sets, resamples]
+        variances = np.maximum(flat[part] ** 2 @ weights - means**2, 0)
+        scale = np.abs(flat[part]).max(axis=-1, keepdims=True)
+        has_spread = variances > (_RELATIVE_TOLERANCE * scale) ** 2
+        errors = np.sqrt(np.where(has_spread, variances, 1.0) / (prompts - 1))
+        statistics = np.where(has_spread, np.abs(means) / errors, np.inf)
+        quantiles[part] = np.quantile(statistics, confidence, axis=-1, method="higher")
+    return quantiles.reshape(centred.shape[:-1])
+
+
+def sign_flip_p_value(differences: Floats, *, seed: int = 0) -> Floats:
+    """Test whether paired differences centre on zero, by flipping the signs of whole prompts.
+
+    Without an effect each prompt's difference could as well have had the other sign. The p-value is the share of sign
+    patterns whose mean is at least as far from zero as the one seen: all patterns up to 16 prompts, beyond it 9,999
+    random ones and the one seen.
+
+    Args:
+        differences: Level minus baseline per prompt, [..., prompts].
+        seed: Seed of the random patterns.
+
+    Returns:
+        Two-sided p-values in (0, 1], [...].
+
+    Source: Fisher 1935, section 21; the +1 of random patterns from Phipson & Smyth 2010.
+    """
+    prompts = differences.shape[-1]
+    is_exact = prompts <= MOST_PROMPTS_FOR_EXACT_TEST
+    signs = _all_sign_patterns(prompts) if is_exact else _random_sign_patterns(prompts, seed)
+    flat = differences.reshape(-1, prompts)
+    p_values = np.empty(len(flat))
+    for part in _chunks(len(flat), signs.shape[1]):
+        seen = np.abs(flat[part].sum(axis=-1, keepdims=True))
+        slack = _RELATIVE_TOLERANCE * np.abs(flat[part]).sum(axis=-1, keepdims=True)
+        as_far = (np.abs(flat[part] @ signs) >= seen - slack).sum(axis=-1)
+        p_values[part] = as_far / signs.shape[1] if is_exact else (as_far + 1) / (signs.shape[1] + 1)
+    return p_values.reshape(differences.shape[:-1])
+
+
+def _all_sign_patterns(prompts: int) -> Floats:
+    """Return every pattern with a plus for the first prompt, [prompts, 2^(prompts - 1)]; the rest are their mirrors."""
+    bits = np.arange(2 ** (prompts - 1))[None, :] >> np.arange(prompts - 1)[:, None] & 1
+    return np.vstack([np.ones((1, bits.shape[1])), 1.0 - 2.0 * bits])
+
+
+def _random_sign_patterns(prompts: int, seed: int) -> Floats:
+    generator = np.random.default_rng(seed)
+    return generator.choice(np.array([-1.0, 1.0]), size=(prompts, RANDOM_SIGN_PATTERNS))
+
+
+def _chunks(rows: int, row_elements: int) -> list[slice]:
+    """Cut `rows` so that one chunk's table stays below 32 MiB."""
+    size = max(1, _CHUNK_ELEMENTS // row_elements)
+    return [slice(start, start + size) for start in range(0, rows, size)]
+
+
+def smallest_p_value(prompts: int) -> float:
+    """Return the smallest p-value that `sign_flip_p_value` can give with so many prompts."""
+    return 2.0 ** (1 - prompts) if prompts <= MOST_PROMPTS_FOR_EXACT_TEST else 1 / (RANDOM_SIGN_PATTERNS + 1)
+
+
+def holm(p_values: Floats) -> Floats:
+    """Adjust p-values for their number, so that one false alarm among them stays below the stated probability.
+
+    Args:
+        p_values: Of one family of comparisons, [..., comparisons]; NaN marks one that was not made.
+
+    Returns:
+        Adjusted p-values in the same places; NaN stays NaN.
+
+    Source: Holm 1979.
+    """
+    order = np.argsort(p_values, axis=-1)  # NaN last
+    ascending = np.take_along_axis(p_values, order, axis=-1)
+    made = np.isfinite(p_values).sum(axis=-1, keepdims=True)
+    factors = np.maximum(made - np.arange(p_values.shape[-1]), 1)
+    adjusted = np.minimum(np.maximum.accumulate(ascending * factors, axis=-1), 1.0)
+    result = np.empty_like(adjusted)
+    np.put_along_axis(result, order, adjusted, axis=-1)
+    return result
+
+
+def win_rate(differences: Floats) -> Floats:
+    """Return the share of pairs in [0, 1] in which the level scores higher, [...]; a tie counts half."""
+    wins: Floats = ((np.sign(differences) + 1) / 2).mean(axis=-1)
+    return wins
+
+
+def effect_size(differences: Floats) -> Floats:
+    """Return the mean paired difference in its standard deviations, corrected for few prompts.
+
+    Args:
+        differences: Level minus baseline per prompt, [..., prompts].
+
+    Returns:
+        Hedges' g of the paired design, [...]; NaN below 3 prompts and where the differences do not vary.
+
+    Source: Hedges 1981; Cohen's d_z times J(prompts - 1).
+    """
+    prompts = differences.shape[-1]
+    if prompts < 3:
+        return np.full(differences.shape[:-1], np.nan)
+    freedom = prompts - 1
+    log_correction = special.gammaln(freedom / 2) - special.gammaln((freedom - 1) / 2) - 0.5 * np.log(freedom / 2)
+    mean, deviation = differences.mean(axis=-1), differences.std(axis=-1, ddof=1)
+    varies = deviation > _RELATIVE_TOLERANCE * np.abs(differences).max(axis=-1)
+    return np.where(varies, mean / np.where(varies, deviation, 1.0) * np.exp(log_correction), np.nan)
+
+
+def power_of_paired_test(effect: float, prompts: int, *, alpha: float = ALPHA) -> float:
+    """Return the probability of finding a true effect.
+
+    Args:
+        effect: True mean difference in standard deviations of the prompts' differences.
+        prompts: Number of prompts, at least 2.
+        alpha: Two-sided level of the test; divide by the number of comparisons for Holm's first step.
+
+    Returns:
+        Power of the paired t-test, which the sign-flip test comes close to; 0 where `smallest_p_value` exceeds `alpha`.
+
+    Source: Cohen 1988, chapter 2: the noncentral t distribution.
+    """
+    if smallest_p_value(prompts) > alpha:
+        return 0.0
+    freedom = prompts - 1
+    critical = float(stats.t.ppf(1 - alpha / 2, freedom))
+    noncentrality = effect * np.sqrt(prompts)
+    upper = 1 - special.nctdtr(freedom, noncentrality, critical)
+    return float(upper + special.nctdtr(freedom, noncentrality, -critical))
+
+
+def detectable_effect(prompts: int, *, alpha: float = ALPHA, power: float = POWER) -> float:
+    """Return the smallest effect, in standard deviations, that is found with probability `power`.
+
+    Infinite where so few prompts cannot reach a p-value of `alpha` however large the effect.
+    """
+    if prompts < 2 or smallest_p_value(prompts) > alpha:
+        return float("inf")
+    highest = 1.0
+    while power_of_paired_test(highest, prompts, alpha=alpha) < power:
+        highest *= 2
+    return float(optimize.brentq(lambda x: power_of_paired_test(x, prompts, alpha=alpha) - power, 0.0, highest))
+
+
+def prompts_for_effect(effect: float, *, alpha: float = ALPHA, power: float = POWER) -> int | None:
+    """Return the smallest number of prompts that finds `effect` with probability `power`.
+
+    None where more than 100,000 would be needed, as for an effect of zero.
+    """
+
+    def suffices(prompts: int) -> bool:
+        return power_of_paired_test(effect, prompts, alpha=alpha) >= power
+
+    too_few, enough = 1, 2
+    while not suffices(enough):
+        too_few, enough = enough, enough * 2
+        if enough > MOST_PROMPTS_PLANNED:
+            return None
+    while enough - too_few > 1:
+        middle = (too_few + enough) // 2
+        too_few, enough = (too_few, middle) if suffices(middle) else (middle, enough)
+    return enough
