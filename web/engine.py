@@ -1,0 +1,175 @@
+"""The model behind the page: it loads on the worker's thread while the pages answer already.
+
+Other threads see only its state, its sizes, and a copy of its tokenizer; the worker alone uses the pipeline.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from llm_dit.errors import LlmDitError
+from llm_dit.parameters import EngineSettings, GenerationParams
+
+logger = logging.getLogger(__name__)
+
+CHAT_TOKENS = ("<|im_start|>", "<|im_end|>", "<think>", "</think>")
+"""Special tokens that are set apart before the model's own list is known."""
+
+
+class ImageEngine(Protocol):
+    """What the page needs of `llm_dit.pipeline.ZImagePipeline`."""
+
+    @property
+    def native_height(self) -> int:
+        """Height of an image by default, in pixels."""
+
+    @property
+    def native_width(self) -> int:
+        """Width of an image by default, in pixels."""
+
+    @property
+    def hidden_layer_count(self) -> int:
+        """Valid hidden layers are -1 to minus this."""
+
+    @property
+    def text_encoder(self) -> Any:
+        """Encoder with `.tokenizer`."""
+
+    def generate(self, params: GenerationParams, *, on_step: Callable[[Any], None] | None = None) -> Any:
+        """Make one image."""
+
+
+EngineFactory = Callable[[EngineSettings], ImageEngine]
+
+
+@dataclass(frozen=True)
+class ModelCard:
+    """What the pages show of a model.
+
+    Attributes:
+        name: The model's name, never a path of this machine.
+        state: `loading`, `ready` or `failed`.
+        error: Why it failed.
+        native_height: Pixels; None while loading.
+        native_width: Pixels; None while loading.
+        hidden_layer_count: Valid hidden layers are -1 to minus this; None while loading.
+    """
+
+    name: str
+    state: str
+    error: str | None = None
+    native_height: int | None = None
+    native_width: int | None = None
+    hidden_layer_count: int | None = None
+
+
+@dataclass(frozen=True)
+class TokenizedPrompt:
+    """A formatted prompt as it will be tokenised.
+
+    Attributes:
+        segments: Its parts in order; True marks a special token.
+        token_count: Tokens of the whole; None until the tokenizer is there.
+    """
+
+    segments: list[tuple[str, bool]]
+    token_count: int | None
+
+
+class EngineHandle:
+    """Loads the engine once and hands it to the worker.
+
+    Args:
+        settings: Which model, where, with which numerics.
+        factory: Makes the engine; the real pipeline by default.
+    """
+
+    def __init__(self, settings: EngineSettings, factory: EngineFactory | None = None) -> None:
+        self._settings = settings
+        self._factory = factory or load_pipeline
+        self._engine: ImageEngine | None = None
+        self._failure: LlmDitError | None = None
+        self._tokenizer: Any = None
+        self._tokenizer_lock = threading.Lock()
+        self._special_pattern = _pattern_of(CHAT_TOKENS)
+        self.card = ModelCard(model_name(settings.model_path), "loading")
+
+    def load(self) -> None:
+        """Load the model; a failure is kept and told to every job."""
+        try:
+            engine = self._factory(self._settings)
+            self._take_tokenizer(engine.text_encoder.tokenizer)
+        except LlmDitError as error:
+            self._fail(error)
+        except Exception as error:  # the page must stay up to say so; the log has the traceback
+            logger.exception("the model could not be loaded")
+            self._fail(LlmDitError(f"The model could not be loaded ({type(error).__name__}); see the server's log."))
+        else:
+            self._engine = engine
+            self.card = ModelCard(
+                self.card.name,
+                "ready",
+                native_height=engine.native_height,
+                native_width=engine.native_width,
+                hidden_layer_count=engine.hidden_layer_count,
+            )
+
+    def get(self) -> ImageEngine:
+        """Return the engine; only the worker's thread may use it.
+
+        Raises:
+            LlmDitError: If it could not be loaded.
+        """
+        if self._failure is not None:
+            raise self._failure
+        assert self._engine is not None, "the worker loads the engine before its first job"
+        return self._engine
+
+    def tokenize(self, formatted_prompt: str) -> TokenizedPrompt:
+        """Split a formatted prompt at its special tokens and count its tokens. May be called from any thread."""
+        parts = self._special_pattern.split(formatted_prompt)
+        segments = [(part, index % 2 == 1) for index, part in enumerate(parts) if part]
+        if self._tokenizer is None:
+            return TokenizedPrompt(segments, None)
+        with self._tokenizer_lock:
+            encoding = self._tokenizer.encode(formatted_prompt, add_special_tokens=False)
+        return TokenizedPrompt(segments, len(encoding.ids))
+
+    def _take_tokenizer(self, tokenizer: Any) -> None:
+        """Copy the tokenizer, so that counting never meets the worker's use of it."""
+        from tokenizers import Tokenizer
+
+        self._tokenizer = Tokenizer.from_str(tokenizer.backend_tokenizer.to_str())
+        self._tokenizer.no_truncation()
+        self._tokenizer.no_padding()
+        self._special_pattern = _pattern_of((*CHAT_TOKENS, *tokenizer.get_added_vocab()))
+
+    def _fail(self, error: LlmDitError) -> None:
+        self._failure = error
+        self.card = ModelCard(self.card.name, "failed", str(error))
+
+
+def load_pipeline(settings: EngineSettings) -> ImageEngine:
+    """Load the real pipeline."""
+    from llm_dit.pipeline import ZImagePipeline
+
+    pipeline: ImageEngine = ZImagePipeline.from_pretrained(settings.model_path, settings=settings)
+    return pipeline
+
+
+def model_name(model_path: str) -> str:
+    """Name a model without its folder: `mini`, `Tongyi-MAI/Z-Image-Turbo`, or a folder's last part."""
+    path = Path(model_path)
+    is_folder = path.is_absolute() or path.exists() or model_path.startswith((".", "~"))
+    return path.resolve().name if is_folder else model_path
+
+
+def _pattern_of(special_tokens: tuple[str, ...]) -> re.Pattern[str]:
+    longest_first = sorted(set(special_tokens), key=len, reverse=True)
+    return re.compile("(" + "|".join(re.escape(token) for token in longest_first) + ")")

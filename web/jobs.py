@@ -1,0 +1,336 @@
+"""One queue, one worker thread, one job at a time, in order.
+
+The queue knows neither HTTP nor models: a job is a title and a function that is called with a `JobHandle`, through
+which it reports progress and learns that it was cancelled. Whoever wants to follow a job registers a listener and reads
+snapshots; a slow reader sees fewer of them, never a backlog.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import math
+import threading
+import time
+import uuid
+from collections import OrderedDict, deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from llm_dit.errors import LlmDitError
+
+logger = logging.getLogger(__name__)
+
+FINISHED_KEPT = 4096
+"""Finished jobs whose outcome stays in memory; older images are in the history."""
+LONGEST_RETRY_S = 600
+
+
+class JobState(StrEnum):
+    """Where a job stands; the last four are final."""
+
+    WAITING = "waiting"
+    RUNNING = "running"
+    DONE = "done"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    INTERRUPTED = "interrupted"
+
+    @property
+    def is_final(self) -> bool:
+        """True if nothing will change any more."""
+        return self not in (JobState.WAITING, JobState.RUNNING)
+
+
+class JobCancelled(Exception):
+    """Raised inside a job's work when the job is to stop."""
+
+
+class QueueFull(LlmDitError):
+    """No room for more waiting jobs.
+
+    Attributes:
+        retry_after_s: Whole seconds after which a place is likely to be free.
+    """
+
+    def __init__(self, queue_size: int, retry_after_s: int) -> None:
+        super().__init__(f"{queue_size} jobs are waiting already; try again in {retry_after_s} s.")
+        self.retry_after_s = retry_after_s
+
+
+@dataclass
+class Job:
+    """One piece of work and how far it is.
+
+    Attributes:
+        id: 32 hexadecimal digits; an image has the id of its job.
+        kind: `generate`, `rewrite` or `experiment`.
+        title: What is shown in the queue, such as the prompt.
+        request: What was asked for, JSON-able.
+        client: Name of the browser tab that asked; None for clients without a page.
+        step: Steps done.
+        total: Steps to do; 0 while unknown.
+        eta_s: Seconds left, None while unknown.
+        text: Text written so far (rewrites).
+        result: What the work returned.
+        error: One sentence, if the job failed.
+        error_field: Parameter at fault, if one is.
+        is_defect: True if it failed for a reason the user can't mend.
+        version: Grows with every change of any job.
+    """
+
+    kind: str
+    title: str
+    work: Callable[[JobHandle], Any] = field(repr=False)
+    request: dict[str, Any] = field(default_factory=dict)
+    client: str | None = None
+    id: str = field(default_factory=lambda: uuid.uuid4().hex)
+    state: JobState = JobState.WAITING
+    created_at: float = field(default_factory=time.time)
+    started_at: float | None = None
+    finished_at: float | None = None
+    step: int = 0
+    total: int = 0
+    eta_s: float | None = None
+    text: str = ""
+    preview: bytes | None = None
+    result: Any = None
+    error: str | None = None
+    error_field: str | None = None
+    is_defect: bool = False
+    is_cancel_requested: bool = False
+    version: int = 0
+
+
+class JobHandle:
+    """What a job's work may do with its job."""
+
+    def __init__(self, queue: JobQueue, job: Job) -> None:
+        self._queue = queue
+        self.job = job
+        self._first_step_at = 0.0
+
+    def check(self) -> None:
+        """Raise `JobCancelled` if the job is to stop."""
+        if self.job.is_cancel_requested:
+            raise JobCancelled
+
+    def step(self, step: int, total: int, preview: bytes | None = None) -> None:
+        """Record that `step` of `total` steps are done; stop here if the job is cancelled."""
+        self.check()
+        assert self.job.started_at is not None
+        if step == 1 or self.job.total != total:
+            self._first_step_at = time.monotonic()
+        spent_s = time.monotonic() - self._first_step_at
+        eta_s = spent_s / (step - 1) * (total - step) if step > 1 else None
+        self._queue.update(self.job, step=step, total=total, eta_s=eta_s, preview=preview or self.job.preview)
+
+    def write(self, text: str) -> None:
+        """Append `text` to what the job has written; stop here if the job is cancelled."""
+        self.check()
+        self._queue.update(self.job, text=self.job.text + text)
+
+
+class JobQueue:
+    """Runs jobs one after the other on a thread of its own.
+
+    Args:
+        queue_size: Jobs that may wait; more are refused with `QueueFull`.
+        prepare: Called once on the worker thread before the first job, to load the model.
+        on_finish: Called on the worker thread, or where a waiting job is cancelled, after each job's end.
+    """
+
+    def __init__(
+        self,
+        queue_size: int,
+        *,
+        prepare: Callable[[], None] = lambda: None,
+        on_finish: Callable[[Job], None] = lambda _job: None,
+    ) -> None:
+        self.queue_size = queue_size
+        self._prepare = prepare
+        self._on_finish = on_finish
+        self._condition = threading.Condition()
+        self._waiting: deque[Job] = deque()
+        self._running: Job | None = None
+        self._jobs: OrderedDict[str, Job] = OrderedDict()
+        self._versions = itertools.count(1)
+        self._listeners: list[Callable[[], None]] = []
+        self._recent_durations_s: deque[float] = deque([1.0], maxlen=20)
+        self._is_closing = False
+        self._thread = threading.Thread(target=self._work, name="device-worker", daemon=True)
+
+    def start(self) -> None:
+        """Start the worker thread."""
+        self._thread.start()
+
+    def close(self, timeout_s: float = 30.0) -> None:
+        """Stop the running job within its current step, leave the waiting ones, and end the thread."""
+        with self._condition:
+            self._is_closing = True
+            if self._running is not None:
+                self._running.is_cancel_requested = True
+            self._condition.notify_all()
+        if self._thread.ident is not None:
+            self._thread.join(timeout_s)
+
+    def submit(self, jobs: Sequence[Job]) -> None:
+        """Put all of `jobs` at the end of the queue, or none.
+
+        Raises:
+            QueueFull: If they don't all fit.
+        """
+        with self._condition:
+            if len(self._waiting) + len(jobs) > self.queue_size:
+                raise QueueFull(self.queue_size, self._retry_after_s())
+            for job in jobs:
+                job.version = next(self._versions)
+                self._waiting.append(job)
+                self._jobs[job.id] = job
+            self._condition.notify_all()
+        self._tell_listeners()
+
+    def cancel(self, job_id: str) -> Job | None:
+        """Cancel a waiting job at once, a running one within its current step; return it, None if unknown."""
+        with self._condition:
+            job = self._jobs.get(job_id)
+            if job is None or job.state.is_final:
+                return job
+            job.is_cancel_requested = True
+            job.version = next(self._versions)
+            is_waiting = job.state is JobState.WAITING
+            if is_waiting:
+                self._waiting.remove(job)
+                self._set_final(job, JobState.CANCELLED)
+        if is_waiting:
+            self._finish(job)
+        self._tell_listeners()
+        return job
+
+    def cancel_waiting_of(self, client: str) -> None:
+        """Cancel the jobs of `client` that have not begun."""
+        with self._condition:
+            abandoned = [job.id for job in self._waiting if job.client == client]
+        for job_id in abandoned:
+            self.cancel(job_id)
+
+    def get(self, job_id: str) -> Job | None:
+        """Return a job that is waiting, running, or finished not long ago."""
+        return self._jobs.get(job_id)
+
+    def active(self) -> list[Job]:
+        """Return the running job and the waiting ones, in order."""
+        with self._condition:
+            return ([self._running] if self._running else []) + list(self._waiting)
+
+    def changed_since(self, version: int) -> list[Job]:
+        """Return the jobs that changed after `version`, oldest change first."""
+        with self._condition:
+            newest_first = itertools.takewhile(lambda job: job.version > version, reversed(self._jobs.values()))
+            changed = {job.id: job for job in newest_first}
+            changed |= {job.id: job for job in (self._running, *self._waiting) if job and job.version > version}
+        return sorted(changed.values(), key=lambda job: job.version)
+
+    def position(self, job: Job) -> int:
+        """Return how many jobs are in front of `job`: 0 when it runs or is over."""
+        with self._condition:
+            if job not in self._waiting:
+                return 0
+            return self._waiting.index(job) + (1 if self._running else 0)
+
+    @property
+    def waiting_count(self) -> int:
+        """Number of waiting jobs."""
+        return len(self._waiting)
+
+    def add_listener(self, listener: Callable[[], None]) -> None:
+        """Call `listener` on any thread after any change."""
+        self._listeners.append(listener)
+
+    def remove_listener(self, listener: Callable[[], None]) -> None:
+        """Undo `add_listener`."""
+        self._listeners.remove(listener)
+
+    def update(self, job: Job, **changes: Any) -> None:
+        """Change a running job and tell the listeners."""
+        with self._condition:
+            for name, value in changes.items():
+                setattr(job, name, value)
+            self._touch(job)
+        self._tell_listeners()
+
+    def _touch(self, job: Job) -> None:
+        job.version = next(self._versions)
+        self._jobs.move_to_end(job.id)
+
+    def _set_final(self, job: Job, state: JobState) -> None:
+        job.state = state
+        job.finished_at = time.time()
+        job.preview = None
+        self._touch(job)
+        while len(self._jobs) > FINISHED_KEPT + self.queue_size:
+            oldest = next((key for key, old in self._jobs.items() if old.state.is_final), None)
+            assert oldest is not None
+            del self._jobs[oldest]
+
+    def _tell_listeners(self) -> None:
+        for listener in list(self._listeners):
+            listener()
+
+    def _retry_after_s(self) -> int:
+        mean_s = sum(self._recent_durations_s) / len(self._recent_durations_s)
+        return min(LONGEST_RETRY_S, max(1, math.ceil(mean_s)))
+
+    def _work(self) -> None:
+        self._prepare()
+        self._tell_listeners()
+        while (job := self._next()) is not None:
+            self._run(job)
+
+    def _next(self) -> Job | None:
+        with self._condition:
+            self._condition.wait_for(lambda: self._waiting or self._is_closing)
+            if self._is_closing:
+                return None
+            job = self._running = self._waiting.popleft()
+            job.state = JobState.RUNNING
+            job.started_at = time.time()
+            self._touch(job)
+        self._tell_listeners()
+        return job
+
+    def _run(self, job: Job) -> None:
+        began = time.monotonic()
+        try:
+            handle = JobHandle(self, job)
+            handle.check()
+            job.result = job.work(handle)
+            state = JobState.DONE
+        except JobCancelled:
+            state = JobState.INTERRUPTED if self._is_closing else JobState.CANCELLED
+        except LlmDitError as error:
+            state, job.error, job.error_field = JobState.FAILED, str(error), error.field
+        except Exception as error:  # one job's defect must not end the worker; the log has its traceback
+            logger.exception("job %s failed", job.id)
+            state, job.error, job.is_defect = JobState.FAILED, _sentence(error), True
+        self._recent_durations_s.append(time.monotonic() - began)
+        with self._condition:
+            self._set_final(job, state)
+            self._running = None
+        self._finish(job)
+        self._tell_listeners()
+
+    def _finish(self, job: Job) -> None:
+        try:
+            self._on_finish(job)
+        except Exception:  # a full disk must not end the worker either
+            logger.exception("the end of job %s could not be recorded", job.id)
+
+
+def _sentence(error: Exception) -> str:
+    """Say what went wrong without a traceback; memory is the one defect with advice."""
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return "The device ran out of memory; make the image smaller, or start the server with --offload."
+    return f"Something went wrong inside ({type(error).__name__}); the server's log has the details."

@@ -1,0 +1,218 @@
+"""Who may ask, from where, and how much: plain ASGI middleware around the whole application.
+
+- The Host header must name an address the server listens on, so that no foreign name can be pointed at it (DNS
+  rebinding).
+- A request that changes something must come from our own pages or from no page at all (same-origin check).
+- With an API key, everything but the health check and the login page needs it: as a bearer token or as a cookie.
+- Bodies are limited; answers forbid sniffing, framing, and content from other hosts.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import ipaddress
+import socket
+from collections.abc import Iterable
+from http.cookies import CookieError, SimpleCookie
+from urllib.parse import quote, urlsplit
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import RedirectResponse, Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from llm_dit.errors import LlmDitError
+from web.responses import MAX_BODY_BYTES, MAX_IMAGE_BYTES, error_response
+
+COOKIE = "llm_dit_key"
+OPEN_PATHS = ("/healthz", "/login", "/static/")
+IMAGE_UPLOAD_PATH = "/api/image-parameters"
+SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
+LOOPBACK_NAMES = ("localhost", "127.0.0.1", "::1")
+CONTENT_SECURITY_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; connect-src 'self'; "
+    "font-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+)
+ANSWER_HEADERS = {
+    "Content-Security-Policy": CONTENT_SECURITY_POLICY,
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+}
+
+
+def is_loopback(host: str) -> bool:
+    """Say whether only this machine can reach `host`."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
+def check_exposure(host: str, api_key: str | None) -> None:
+    """Refuse to listen where others can reach the server unless a key protects it.
+
+    Raises:
+        LlmDitError: Naming the way out.
+    """
+    if api_key is not None and not api_key.strip():
+        raise LlmDitError("--api-key is empty; give a long random text.", field="api_key")
+    if not is_loopback(host) and api_key is None:
+        raise LlmDitError(
+            f"--host {host} can be reached by other machines; give --api-key, or listen on 127.0.0.1.", field="host"
+        )
+
+
+def allowed_hosts(host: str) -> frozenset[str] | None:
+    """Return the names that a Host header may carry, None for any.
+
+    On all addresses of a machine any name may be the right one; the key, which a foreign page can't send, protects it.
+    """
+    if host in ("0.0.0.0", "::"):  # noqa: S104 - compared, not bound
+        return None
+    names = {*LOOPBACK_NAMES, host.strip("[]").lower()}
+    return frozenset(names if is_loopback(host) else names | {socket.gethostname().lower()})
+
+
+def cookie_value(api_key: str) -> str:
+    """Return what the login cookie holds: a digest, so that the key itself is not stored in the browser."""
+    return hmac.new(api_key.encode("utf-8"), b"llm-dit login cookie", hashlib.sha256).hexdigest()
+
+
+def is_same_text(given: str, expected: str) -> bool:
+    """Compare in constant time."""
+    return hmac.compare_digest(
+        hashlib.sha256(given.encode("utf-8", "surrogatepass")).digest(),
+        hashlib.sha256(expected.encode("utf-8", "surrogatepass")).digest(),
+    )
+
+
+class Guard:
+    """Checks every request before the application sees it, and marks every answer.
+
+    Args:
+        app: The application.
+        hosts: Names that a Host header may carry; None for any.
+        api_key: Key that clients must send; None for none.
+    """
+
+    def __init__(self, app: ASGIApp, hosts: Iterable[str] | None, api_key: str | None) -> None:
+        self._app = app
+        self._hosts = None if hosts is None else frozenset(hosts)
+        self._api_key = api_key
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        marked_send = _marked(send)
+        refusal = self._refusal(scope)
+        if refusal is not None:
+            await refusal(scope, receive, marked_send)
+            return
+        limit = MAX_IMAGE_BYTES if scope["path"] == IMAGE_UPLOAD_PATH else MAX_BODY_BYTES
+        await _BodyLimit(self._app, limit)(scope, receive, marked_send)
+
+    def _refusal(self, scope: Scope) -> Response | None:
+        headers, path = Headers(scope=scope), scope["path"]
+        host = headers.get("host", "")
+        if not self._is_known_host(host):
+            return error_response(path, 421, f"This server does not answer to the name {host[:100]!a}.")
+        if scope["method"] not in SAFE_METHODS and not _is_same_origin(headers):
+            return error_response(path, 403, "This request came from a page of another site.")
+        if self._api_key is not None and not path.startswith(OPEN_PATHS) and not self._has_key(headers, self._api_key):
+            if "text/html" in headers.get("accept", "") and scope["method"] == "GET":
+                return RedirectResponse(f"/login?next={quote(path)}", 303)
+            challenge = {"WWW-Authenticate": "Bearer"}
+            return error_response(path, 401, "An API key is needed: Authorization: Bearer KEY.", headers=challenge)
+        return None
+
+    def _is_known_host(self, host: str) -> bool:
+        if self._hosts is None:
+            return True
+        try:
+            return (urlsplit(f"//{host}").hostname or "") in self._hosts
+        except ValueError:
+            return False
+
+    def _has_key(self, headers: Headers, api_key: str) -> bool:
+        scheme, _, token = headers.get("authorization", "").partition(" ")
+        if scheme.lower() == "bearer" and is_same_text(token.strip(), api_key):
+            return True
+        try:
+            cookie = SimpleCookie(headers.get("cookie", "")).get(COOKIE)
+        except CookieError:
+            return False
+        return cookie is not None and is_same_text(cookie.value, cookie_value(api_key))
+
+
+class _BodyLimit:
+    """Refuses a body that is announced, or turns out, to be larger than `limit` bytes."""
+
+    def __init__(self, app: ASGIApp, limit: int) -> None:
+        self._app = app
+        self._limit = limit
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        length = Headers(scope=scope).get("content-length", "0")
+        if not length.isdecimal() or int(length[:20]) > self._limit:
+            await self._refuse(scope, receive, send)
+            return
+        received, is_started, is_refused = 0, False, False
+
+        async def counted_receive() -> Message:
+            nonlocal received, is_refused
+            message = await receive()
+            received += len(message.get("body", b""))
+            if received > self._limit:
+                is_refused = True
+                return {"type": "http.disconnect"}
+            return message
+
+        async def watched_send(message: Message) -> None:
+            nonlocal is_started
+            if is_refused and not is_started:
+                return
+            is_started = True
+            await send(message)
+
+        try:
+            await self._app(scope, counted_receive, watched_send)
+        finally:
+            if is_refused and not is_started:
+                await self._refuse(scope, receive, send)
+
+    async def _refuse(self, scope: Scope, receive: Receive, send: Send) -> None:
+        response = error_response(scope["path"], 413, f"The body is larger than {self._limit >> 20} MiB; send less.")
+        await response(scope, receive, send)
+
+
+def _is_same_origin(headers: Headers) -> bool:
+    """Say whether a state change comes from our own page, or from a client that is no browser."""
+    if headers.get("sec-fetch-site", "none") not in ("same-origin", "none"):
+        return False
+    origin = headers.get("origin")
+    if origin is None:
+        return True
+    try:
+        return urlsplit(origin).netloc.lower() == headers.get("host", "").lower()
+    except ValueError:
+        return False
+
+
+def _marked(send: Send) -> Send:
+    """Wrap `send` so that every answer carries the security headers it does not set itself."""
+
+    async def marked_send(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            headers = MutableHeaders(scope=message)
+            for name, value in ANSWER_HEADERS.items():
+                headers.setdefault(name, value)
+        await send(message)
+
+    return marked_send
