@@ -75,6 +75,11 @@ class ZImageTransformerConfig:
                 f"Patch sizes {self.all_patch_size}, {self.all_f_patch_size} are not supported; only (2,) and (1,) are."
             )
 
+    @property
+    def text_token_limit(self) -> int:
+        """Longest caption, in tokens, whose padded length L has its image index L + 1 inside the position table."""
+        return (self.axes_lens[0] - 2) // SEQUENCE_MULTIPLE * SEQUENCE_MULTIPLE
+
     @classmethod
     def from_dict(cls, config: Mapping[str, Any]) -> "ZImageTransformerConfig":
         """Read the content of a published `transformer/config.json`.
@@ -359,9 +364,8 @@ class ZImageTransformer(nn.Module):
     def _check_positions(self, text_length: int, grid: tuple[int, int]) -> None:
         index_limit, *grid_limits = self.config.axes_lens
         if _round_up(text_length) + 1 >= index_limit:
-            longest = (index_limit - 2) // SEQUENCE_MULTIPLE * SEQUENCE_MULTIPLE
             raise LlmDitError(
-                f"A caption of {text_length} tokens does not fit the model's positions; at most {longest} do. "
+                f"A caption of {text_length} tokens does not fit the model's positions; at most {self.config.text_token_limit} do. "
                 "Shorten it (max_text_tokens) or set extend_rope = true (experimental)."
             )
         for size, limit in zip(grid, grid_limits, strict=True):

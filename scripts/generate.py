@@ -1,0 +1,75 @@
+"""One image from the command line: `uv run scripts/generate.py "A red apple on a wooden table"`."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+import time
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from llm_dit.cli import config_from_flags, parameter_options, user_errors
+from llm_dit.errors import LlmDitError, OutputError
+from llm_dit.parameters import EngineSettings, GenerationParams, RewriterSettings
+
+if TYPE_CHECKING:
+    from llm_dit.pipeline import StepInfo, ZImagePipeline
+
+OUTPUT_FOLDER = Path("outputs")
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.argument("prompt")
+@click.option(
+    "--output",
+    "-o",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="PNG to write; a new file in outputs/ by default.",
+)
+@parameter_options(EngineSettings, GenerationParams, RewriterSettings)
+@user_errors
+def main(prompt: str, output: Path | None, **flags: Any) -> None:
+    """Draw PROMPT and print where the PNG is."""
+    config = config_from_flags(flags)
+    params = config.generation(prompt)
+    path = _output_path(output, prompt)
+    settings = config.engine
+    from llm_dit.image_io import write_png
+    from llm_dit.pipeline import ZImagePipeline
+
+    pipeline = ZImagePipeline.from_pretrained(settings=settings, planned_evaluations=params.num_inference_steps)
+    result = pipeline.generate(params, on_step=_show_step)
+    write_png(path, result.image, result.metadata)
+    if params.seed is None:
+        click.echo(f"seed {result.params.seed}", err=True)
+    click.echo(path)
+
+
+def _output_path(output: Path | None, prompt: str) -> Path:
+    """Choose the file's name, and find out before any work whether it can be written."""
+    if output is None:
+        words = "-".join(re.findall(r"[a-z0-9]+", prompt.lower()))[:40].strip("-") or "image"
+        output = OUTPUT_FOLDER / f"{datetime.now():%Y%m%d-%H%M%S-%f}-{words}.png"
+    if output.suffix.lower() != ".png":
+        raise OutputError(f"--output {output} is not a .png file; images are written as PNG.", field="output")
+    if output.is_dir():
+        raise OutputError(f"--output {output} is a folder; name a .png file in it.", field="output")
+    folder = next(parent for parent in output.absolute().parents if parent.exists())
+    if not folder.is_dir() or not os.access(folder, os.W_OK):
+        raise OutputError(f"--output {output} can't be written: {folder} is not a writable folder.", field="output")
+    return output
+
+
+def _show_step(info: StepInfo) -> None:
+    if sys.stderr.isatty():
+        end = "\n" if info.step == info.total else ""
+        click.echo(f"\rstep {info.step}/{info.total}", nl=bool(end), err=True)
+
+
+if __name__ == "__main__":
+    main()

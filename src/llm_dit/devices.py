@@ -1,0 +1,65 @@
+"""Where a stage runs and in which number format."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from llm_dit.errors import DeviceError
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+
+def resolve_device(name: str, field: str) -> torch.device:
+    """Return the device called `name`; `auto` prefers cuda, then mps, then cpu.
+
+    Raises:
+        DeviceError: If this machine does not have it.
+    """
+    import torch
+
+    if name == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda", torch.cuda.current_device())
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    device = torch.device(name)
+    if device.type == "cuda":
+        count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+        if (device.index or 0) >= count:
+            raise DeviceError(
+                f"{field} {name} is not on this machine, which has {count} CUDA devices; use auto or cpu.", field=field
+            )
+    if device.type == "mps" and not torch.backends.mps.is_available():
+        raise DeviceError(f"{field} mps is not on this machine; use auto or cpu.", field=field)
+    return device
+
+
+def resolve_dtype(name: str, device: torch.device) -> torch.dtype:
+    """Return the number format called `name`; `auto` is bfloat16 on cuda and mps, float32 on the CPU."""
+    import torch
+
+    if name == "auto":
+        return torch.float32 if device.type == "cpu" else torch.bfloat16
+    dtype = getattr(torch, name)
+    assert isinstance(dtype, torch.dtype)
+    return dtype
+
+
+@contextmanager
+def resident(module: nn.Module, device: torch.device, *, offload: bool) -> Iterator[None]:
+    """Keep `module` on `device` inside the block; with `offload` it waits on the CPU outside of it."""
+    if not offload or device.type == "cpu":
+        yield
+        return
+    import torch
+
+    module.to(device)
+    try:
+        yield
+    finally:
+        module.to("cpu")
+        if device.type == "cuda":
+            torch.cuda.empty_cache()

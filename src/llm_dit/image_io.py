@@ -1,0 +1,126 @@
+"""PNG files that carry their own parameters.
+
+Two text chunks: `llm_dit`, the whole record as JSON, which `read_parameters` restores; and `parameters`, the one-line
+form that other image tools show. Files are written to a temporary name in the same folder and renamed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+from io import BytesIO
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+from llm_dit.errors import OutputError
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+RECORD_CHUNK = "llm_dit"
+PARAMETERS_CHUNK = "parameters"
+MAX_TEXT_CHUNK_BYTES = 16 << 20
+"""Records are refused above this size when they are read, so that a hostile file can't fill the memory."""
+
+
+def png_bytes(image: Image.Image, metadata: dict[str, Any], *, compress_level: int = 6) -> bytes:
+    """Return `image` as PNG with its record inside.
+
+    Args:
+        image: RGB image.
+        metadata: As from `ZImagePipeline.metadata`.
+        compress_level: 0 (fast) to 9 (small).
+    """
+    from PIL.PngImagePlugin import PngInfo
+
+    info = PngInfo()
+    info.add_itxt(RECORD_CHUNK, json.dumps(metadata, ensure_ascii=False, sort_keys=True), zip=True)
+    info.add_itxt(PARAMETERS_CHUNK, parameters_text(metadata))
+    buffer = BytesIO()
+    image.save(buffer, "PNG", pnginfo=info, compress_level=compress_level)
+    return buffer.getvalue()
+
+
+def write_png(path: Path, image: Image.Image, metadata: dict[str, Any], *, compress_level: int = 6) -> None:
+    """Write `image` with its record to `path`, whole or not at all.
+
+    Raises:
+        OutputError: If the folder can't be written.
+    """
+    write_whole(path, png_bytes(image, metadata, compress_level=compress_level))
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file under a temporary name in its folder, then rename it.
+
+    Raises:
+        OutputError: If the folder can't be made or written, or the disk is full.
+    """
+    temporary = path.with_name(f".{path.name[:100]}.{secrets.token_hex(4)}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with temporary.open("wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+    except OSError as error:
+        raise OutputError(
+            f"{path} can't be written ({error.strerror}); choose another place with --output.", field="output"
+        ) from None
+
+
+def read_parameters(source: Path | str | IO[bytes]) -> dict[str, Any]:
+    """Return the record that `write_png` put into a PNG.
+
+    Raises:
+        OutputError: If the file is missing, is not a PNG, or carries no record of ours.
+    """
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        with Image.open(source, formats=["PNG"]) as image:
+            image.load()
+            record = image.info.get(RECORD_CHUNK)
+    except (OSError, UnidentifiedImageError, SyntaxError, ValueError) as error:
+        raise OutputError(f"{_name(source)} is not a PNG that can be read ({error}).", field="image") from None
+    if not isinstance(record, str) or len(record) > MAX_TEXT_CHUNK_BYTES:
+        raise OutputError(f"{_name(source)} carries no llm-dit parameters; it was made elsewhere.", field="image")
+    try:
+        content = json.loads(record)
+    except json.JSONDecodeError:
+        content = None
+    if not isinstance(content, dict):
+        raise OutputError(f"{_name(source)} carries damaged llm-dit parameters.", field="image")
+    return content
+
+
+def parameters_text(metadata: dict[str, Any]) -> str:
+    """Return the record as the `parameters` text that other image tools read: prompt, negative prompt, settings."""
+    parameters = metadata["parameters"]
+    settings = {
+        "Steps": parameters["num_inference_steps"],
+        "Sampler": "Euler",
+        "Schedule type": "Simple",
+        "CFG scale": parameters["guidance_scale"],
+        "Shift": parameters["shift"],
+        "Seed": parameters["seed"],
+        "Size": f"{parameters['width']}x{parameters['height']}",
+        "Model": Path(metadata["model_path"]).name,
+        "Model hash": metadata["model_fingerprint"][:10],
+        "Hidden layer": parameters["hidden_layer"],
+        "Version": f"llm-dit {metadata['versions']['llm-dit']}",
+    }
+    lines = [parameters["prompt"]]
+    if parameters["negative_prompt"]:
+        lines.append(f"Negative prompt: {parameters['negative_prompt']}")
+    lines.append(", ".join(f"{name}: {value}" for name, value in settings.items()))
+    return "\n".join(lines)
+
+
+def _name(source: Path | str | IO[bytes]) -> str:
+    return str(source) if isinstance(source, Path | str) else "the file"

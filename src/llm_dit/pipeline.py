@@ -1,0 +1,440 @@
+"""From a prompt to an image: encode, denoise, decode, each stage on its device and callable on its own.
+
+Equal to `ZImagePipeline` of diffusers 0.42 for the same weights, noise and steps. One pipeline serves one thread.
+"""
+
+from __future__ import annotations
+
+import logging
+import platform
+import secrets
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from llm_dit.acceleration import accelerate
+from llm_dit.chat_template import formatted_negative_prompt, formatted_prompt_from_params, user_texts
+from llm_dit.checkpoint import find_checkpoint, fingerprint, load_weights, read_json
+from llm_dit.devices import resident, resolve_device, resolve_dtype
+from llm_dit.errors import CheckpointError, InvalidParameter
+from llm_dit.long_prompt import shorten
+from llm_dit.parameters import EngineSettings, GenerationParams
+from llm_dit.sampling import EulerStep, guidance_is_on, guided, sample_euler
+from llm_dit.schedule import schedule
+from llm_dit.text_encoder import EncodedPrompt, ZImageTextEncoder
+from llm_dit.vae import LATENT_SCALE, LatentDecoder
+
+if TYPE_CHECKING:
+    import torch
+    from PIL import Image
+    from torch import Tensor
+
+    from llm_dit.transformer import ZImageTransformer
+
+logger = logging.getLogger(__name__)
+
+PREVIEW_LATENT_SIDE = 32
+"""Longest side of the latents behind a preview: a sixteenth of the decoder's work at 1024 x 1024."""
+DRAWN_SEED_BITS = 32
+
+
+@dataclass(frozen=True)
+class PromptConditioning:
+    """Embeddings as the transformer gets them.
+
+    Attributes:
+        formatted_prompt: The text they come from.
+        prompt_embeds: At most `max_text_tokens` of them, [tokens, width].
+        negative_prompt_embeds: The same for the negative prompt; None without guidance.
+        token_count: Tokens of the whole formatted prompt.
+    """
+
+    formatted_prompt: str
+    prompt_embeds: Tensor
+    negative_prompt_embeds: Tensor | None
+    token_count: int
+
+    @property
+    def token_count_used(self) -> int:
+        """Embeddings left after long-prompt handling."""
+        return int(self.prompt_embeds.shape[0])
+
+
+@dataclass(frozen=True)
+class StepInfo:
+    """Progress of one image.
+
+    Attributes:
+        step: Steps done, 1 to `total`.
+        total: Number of steps.
+        sigma: Noise level that was left.
+        preview: Makes a small image of the current estimate; costs nothing until called.
+    """
+
+    step: int
+    total: int
+    sigma: float
+    preview: Callable[[], Image.Image]
+
+
+@dataclass(frozen=True)
+class GenerationResult:
+    """One finished image.
+
+    Attributes:
+        image: RGB image.
+        params: The parameters with size and seed filled in.
+        metadata: Everything needed to make the image again, ready for JSON.
+    """
+
+    image: Image.Image
+    params: GenerationParams
+    metadata: dict[str, Any]
+
+
+class ZImagePipeline:
+    """A Z-Image checkpoint, loaded and placed.
+
+    Attributes:
+        settings: Model, devices and numerics it was loaded with.
+        folder: The checkpoint's folder.
+        text_encoder: First stage.
+        transformer: Second stage.
+        decoder: Third stage.
+        numerics: Effective number formats and kernels, part of an image's identity.
+    """
+
+    def __init__(
+        self,
+        settings: EngineSettings,
+        folder: Path,
+        text_encoder: ZImageTextEncoder,
+        transformer: ZImageTransformer,
+        decoder: LatentDecoder,
+        device: torch.device,
+        numerics: dict[str, str],
+    ) -> None:
+        self.settings = settings
+        self.folder = folder
+        self.text_encoder = text_encoder
+        self.transformer = transformer
+        self.decoder = decoder
+        self.device = device
+        self.numerics = numerics
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        model_path: str | None = None,
+        *,
+        settings: EngineSettings | None = None,
+        planned_evaluations: int = 0,
+        **overrides: Any,
+    ) -> Self:
+        """Load a checkpoint.
+
+        Args:
+            model_path: `mini`, a folder, or a hub id; the settings' model if None.
+            settings: Devices and numerics; the built-in defaults if None.
+            planned_evaluations: Transformer evaluations ahead, by which `compile = auto` decides; 0 for unknown.
+            **overrides: Fields of `EngineSettings` that win over `settings`.
+
+        Raises:
+            LlmDitError: If the checkpoint, a device or a setting is not usable.
+        """
+        if model_path is not None:
+            overrides["model_path"] = model_path
+        wanted = (settings or EngineSettings()).replaced(**overrides)
+        folder = find_checkpoint(wanted.model_path)
+        encoder_device = resolve_device(wanted.text_encoder_device, "text_encoder_device")
+        device = resolve_device(wanted.dit_device, "dit_device")
+        vae_device = device if wanted.vae_device is None else resolve_device(wanted.vae_device, "vae_device")
+        encoder_dtype = resolve_dtype(wanted.text_encoder_dtype, encoder_device)
+        dtype, vae_dtype = resolve_dtype(wanted.dtype, device), resolve_dtype(wanted.dtype, vae_device)
+        transformer = _load_transformer(folder, device, dtype, offload=wanted.offload)
+        _check_widths(folder, transformer)
+        text_encoder = ZImageTextEncoder.from_folder(folder, encoder_device, encoder_dtype, offload=wanted.offload)
+        decoder = LatentDecoder.from_folder(
+            folder, vae_device, vae_dtype, tiling=wanted.vae_tiling, offload=wanted.offload
+        )
+        applied = accelerate(
+            transformer,
+            device=device,
+            compile=wanted.compile,
+            attention_backend=wanted.attention_backend,
+            quantization=wanted.quantization,
+            planned_evaluations=planned_evaluations,
+        )
+        numerics = {
+            "text_encoder_device": encoder_device.type,
+            "text_encoder_dtype": str(encoder_dtype).removeprefix("torch."),
+            "dit_device": device.type,
+            "dtype": str(dtype).removeprefix("torch."),
+            "vae_device": vae_device.type,
+            "vae_dtype": str(vae_dtype).removeprefix("torch."),
+            "vae_tiling": str(wanted.vae_tiling).lower(),
+            **applied.as_numerics(),
+        }
+        return cls(wanted, folder, text_encoder, transformer, decoder, device, numerics)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Hash of the checkpoint, 64 hexadecimal digits."""
+        return fingerprint(self.folder)
+
+    @property
+    def native_height(self) -> int:
+        """Height the model was trained for, in pixels."""
+        return self.decoder.native_size
+
+    @property
+    def native_width(self) -> int:
+        """Width the model was trained for, in pixels."""
+        return self.decoder.native_size
+
+    @property
+    def hidden_layer_count(self) -> int:
+        """Number of hidden states; `hidden_layer` may be -1 to minus this."""
+        return self.text_encoder.hidden_layer_count
+
+    @property
+    def text_token_limit(self) -> int:
+        """Longest caption whose positions lie in the model's table, a multiple of the padding, in tokens."""
+        return self.transformer.config.text_token_limit
+
+    def resolve(self, params: GenerationParams) -> GenerationParams:
+        """Fill in size and seed, and check what only the model can say.
+
+        Raises:
+            InvalidParameter: If the model has no such hidden layer or can't see as many text tokens.
+        """
+        self.text_encoder.check_hidden_layer(params.hidden_layer)
+        if params.max_text_tokens > self.text_token_limit and not params.extend_rope:
+            raise InvalidParameter(
+                "max_text_tokens",
+                f"{params.max_text_tokens} is above {self.text_token_limit}, the longest caption this model's position "
+                "table holds; lower it or set extend_rope (experimental).",
+            )
+        return params.replaced(
+            height=params.height or self.native_height,
+            width=params.width or self.native_width,
+            seed=secrets.randbits(DRAWN_SEED_BITS) if params.seed is None else params.seed,
+        )
+
+    def encode_prompts(self, formatted_prompts: Sequence[str], hidden_layers: Sequence[int]) -> list[EncodedPrompt]:
+        """Encode formatted prompts, all `hidden_layers` from one forward pass each."""
+        return self.text_encoder.encode_formatted(formatted_prompts, hidden_layers)
+
+    def encode(self, params: GenerationParams) -> PromptConditioning:
+        """Encode the prompt of one image, and its negative prompt where guidance is on."""
+        self.text_encoder.warn_of_special_tokens(user_texts(params))
+        texts = [formatted_prompt_from_params(params)]
+        if params.guidance_scale > 0:
+            texts.append(formatted_negative_prompt(params))
+        encoded = self.encode_prompts(texts, [params.hidden_layer])
+        return self.condition(params, encoded[0], encoded[1] if len(encoded) > 1 else None)
+
+    def condition(
+        self, params: GenerationParams, encoded: EncodedPrompt, negative: EncodedPrompt | None
+    ) -> PromptConditioning:
+        """Choose the hidden layer and bring long prompts down to `max_text_tokens`; a cut is logged."""
+        prompt_embeds = self._shortened(params, encoded)
+        if len(prompt_embeds) < encoded.token_count:
+            logger.warning(
+                "The prompt has %d tokens; %s brought it to %d (%.0f %%).",
+                encoded.token_count,
+                params.long_prompt_mode,
+                len(prompt_embeds),
+                100 * len(prompt_embeds) / encoded.token_count,
+            )
+        return PromptConditioning(
+            encoded.formatted_prompt,
+            prompt_embeds,
+            None if negative is None else self._shortened(params, negative),
+            encoded.token_count,
+        )
+
+    def _shortened(self, params: GenerationParams, encoded: EncodedPrompt) -> Tensor:
+        return shorten(encoded.embeddings[params.hidden_layer], params.max_text_tokens, params.long_prompt_mode)
+
+    def denoise(
+        self,
+        params: GenerationParams,
+        conditioning: PromptConditioning,
+        *,
+        on_step: Callable[[StepInfo], None] | None = None,
+    ) -> Tensor:
+        """Sample the latents of one image.
+
+        Args:
+            params: From `resolve`.
+            conditioning: From `encode` or `condition`.
+            on_step: Called after each step; what it raises stops the sampling at once.
+
+        Returns:
+            Latents, [1, 16, H/8, W/8], float32, on the transformer's device.
+
+        Raises:
+            NonFiniteLatents: If a step left the range of the number format.
+        """
+        import torch
+
+        assert params.height is not None and params.width is not None and params.seed is not None
+        noise = self._noise(params.height, params.width, params.seed)
+        sigmas = schedule(params.num_inference_steps, params.shift)
+        observer = None if on_step is None else lambda step: on_step(self._step_info(step))
+        with resident(self.transformer, self.device, offload=self.settings.offload), torch.inference_mode():
+            velocity = self._velocity(params, conditioning, sigmas)
+            return sample_euler(velocity, noise, sigmas, observer)
+
+    def _noise(self, height: int, width: int, seed: int) -> Tensor:
+        """Draw noise on the CPU, so that a seed means the same image on every device, [1, 16, H/8, W/8]."""
+        import torch
+
+        generator = torch.Generator("cpu").manual_seed(seed)
+        shape = (1, self.transformer.config.in_channels, height // LATENT_SCALE, width // LATENT_SCALE)
+        return torch.randn(shape, generator=generator, dtype=torch.float32).to(self.device)
+
+    def _velocity(
+        self, params: GenerationParams, conditioning: PromptConditioning, sigmas: Tensor
+    ) -> Callable[[Tensor, Tensor, int], Tensor]:
+        """Prepare all that does not depend on the time, and return the velocity as a function of it."""
+        assert params.height is not None and params.width is not None
+        size = (params.height // LATENT_SCALE, params.width // LATENT_SCALE)
+        positive, negative = (
+            None
+            if embeds is None
+            else self.transformer.prepare(
+                [embeds.to(self.device, self.transformer.dtype)], *size, extend_rope=params.extend_rope
+            )
+            for embeds in (conditioning.prompt_embeds, conditioning.negative_prompt_embeds)
+        )
+        assert positive is not None
+        is_guided = [
+            guidance_is_on(model_time, params.guidance_scale, params.cfg_truncation)
+            for model_time in (1 - sigmas[:-1]).tolist()
+        ]
+
+        def velocity(latents: Tensor, model_time: Tensor, step: int) -> Tensor:
+            output: Tensor = self.transformer(latents, model_time, positive)
+            if is_guided[step]:
+                assert negative is not None
+                against = self.transformer(latents, model_time, negative)
+                output = guided(output, against, params.guidance_scale, params.cfg_normalization)
+            return -output
+
+        return velocity
+
+    def _step_info(self, step: EulerStep) -> StepInfo:
+        return StepInfo(step.step, step.total, step.sigma, lambda: self.preview(step.estimate))
+
+    def preview(self, estimate: Tensor) -> Image.Image:
+        """Return a small image of an estimate of the clean latents, [1, 16, h, w]."""
+        import torch
+        from torch.nn.functional import interpolate
+
+        longest = max(estimate.shape[-2:])
+        with torch.inference_mode():
+            if longest > PREVIEW_LATENT_SIDE:
+                estimate = interpolate(estimate, scale_factor=PREVIEW_LATENT_SIDE / longest, mode="area")
+            return self.decoder.decode(estimate)[0]
+
+    def decode(self, latents: Tensor) -> list[Image.Image]:
+        """Return one image per entry of `latents`, [B, 16, H/8, W/8]."""
+        return self.decoder.decode(latents)
+
+    def generate(
+        self, params: GenerationParams, *, on_step: Callable[[StepInfo], None] | None = None
+    ) -> GenerationResult:
+        """Make one image and the record of how it was made.
+
+        Args:
+            params: What to draw.
+            on_step: Called after each step; what it raises stops the sampling at once.
+
+        Raises:
+            LlmDitError: If a parameter does not fit the model, or sampling left the range of the number format.
+        """
+        resolved = self.resolve(params)
+        started = time.perf_counter()
+        conditioning = self.encode(resolved)
+        encoded = time.perf_counter()
+        latents = self.denoise(resolved, conditioning, on_step=on_step)
+        denoised = time.perf_counter()
+        image = self.decode(latents)[0]
+        decoded = time.perf_counter()
+        times = {"encode": encoded - started, "denoise": denoised - encoded, "decode": decoded - denoised}
+        return GenerationResult(image, resolved, self.metadata(resolved, conditioning, times))
+
+    def __call__(self, prompt: str, **overrides: Any) -> Image.Image:
+        """Return an image of `prompt`; keyword arguments are fields of `GenerationParams`."""
+        return self.generate(GenerationParams.parse({"prompt": prompt, **overrides})).image
+
+    def metadata(
+        self, params: GenerationParams, conditioning: PromptConditioning, stage_times_s: dict[str, float]
+    ) -> dict[str, Any]:
+        """Return the record of an image: all that is needed to make it again, ready for JSON.
+
+        Args:
+            params: From `resolve`.
+            conditioning: What the transformer got.
+            stage_times_s: Seconds of each stage.
+        """
+        sigmas = schedule(params.num_inference_steps, params.shift).tolist()
+        return {
+            "parameters": params.model_dump(),
+            "formatted_prompt": conditioning.formatted_prompt,
+            "token_count": conditioning.token_count,
+            "token_count_used": conditioning.token_count_used,
+            "sigmas": sigmas,
+            "evaluations": evaluation_count(params),
+            "stage_times_s": stage_times_s,
+            "model_path": self.settings.model_path,
+            "model_fingerprint": self.fingerprint,
+            "numerics": self.numerics,
+            "versions": versions(),
+        }
+
+
+def evaluation_count(params: GenerationParams) -> int:
+    """Return how often the transformer is evaluated for one image, both branches of guidance counted."""
+    sigmas = schedule(params.num_inference_steps, params.shift)
+    model_times = (1 - sigmas[:-1]).tolist()
+    guided_steps = sum(guidance_is_on(when, params.guidance_scale, params.cfg_truncation) for when in model_times)
+    return params.num_inference_steps + guided_steps
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of what computes an image."""
+    from importlib.metadata import version
+
+    packages = ("llm-dit", "torch", "transformers", "diffusers")
+    return {"python": platform.python_version(), **{name: version(name) for name in packages}}
+
+
+def _load_transformer(folder: Path, device: torch.device, dtype: torch.dtype, *, offload: bool) -> ZImageTransformer:
+    import torch
+
+    from llm_dit.transformer import ZImageTransformer, ZImageTransformerConfig
+
+    component = folder / "transformer"
+    config = ZImageTransformerConfig.from_dict(read_json(component / "config.json"))
+    with torch.device("meta"):
+        transformer = ZImageTransformer(config)
+    start = torch.device("cpu") if offload else device
+    load_weights(transformer, component, dtype=dtype, device=start)
+    return transformer.eval().requires_grad_(False)
+
+
+def _check_widths(folder: Path, transformer: ZImageTransformer) -> None:
+    width = read_json(folder / "text_encoder" / "config.json").get("hidden_size")
+    expected = transformer.config.cap_feat_dim
+    if width != expected:
+        raise CheckpointError(
+            f"{folder}: the text encoder is {width} wide, but the transformer reads embeddings of {expected}; use "
+            "components of the same model.",
+            field="model_path",
+        )

@@ -1,0 +1,120 @@
+"""From latents to pixels, with Flux's autoencoder as diffusers implements it.
+
+Legend: B images, H and W pixels, h = H / 8 and w = W / 8.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from llm_dit.checkpoint import load_weights, read_json
+from llm_dit.devices import resident
+from llm_dit.errors import CheckpointError, NonFiniteLatents
+
+if TYPE_CHECKING:
+    import torch
+    from PIL import Image
+    from torch import Tensor
+
+LATENT_SCALE = 8
+"""Pixels a latent covers on each axis."""
+
+
+class LatentDecoder:
+    """The decoder half of a checkpoint's VAE.
+
+    Attributes:
+        vae: Diffusers' `AutoencoderKL`.
+        device: Where it computes.
+    """
+
+    def __init__(self, vae: Any, device: torch.device, *, offload: bool = False) -> None:
+        self.vae = vae
+        self.device = device
+        self.offload = offload
+
+    @classmethod
+    def from_folder(
+        cls, folder: Path, device: torch.device, dtype: torch.dtype, *, tiling: bool = False, offload: bool = False
+    ) -> Self:
+        """Load the VAE of a checkpoint; with `offload` it waits on the CPU.
+
+        Raises:
+            CheckpointError: If the weights are damaged or the VAE does not have Z-Image's layout.
+        """
+        import torch
+        from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
+
+        component = folder / "vae"
+        config = read_json(component / "config.json")
+        levels = len(config.get("block_out_channels", ()))
+        if 2 ** (levels - 1) != LATENT_SCALE or config.get("scaling_factor") is None:
+            raise CheckpointError(
+                f"{component}/config.json describes no VAE with a factor of {LATENT_SCALE} and a scaling_factor, which "
+                "Z-Image has.",
+                field="model_path",
+            )
+        with torch.device("meta"):
+            vae = AutoencoderKL.from_config(config)
+        start = torch.device("cpu") if offload else device
+        load_weights(vae, component, dtype=dtype, device=start)
+        vae.eval().requires_grad_(False)
+        if tiling:
+            vae.enable_tiling()
+        return cls(vae, device, offload=offload)
+
+    @property
+    def native_size(self) -> int:
+        """Side of the square images the model was trained for, in pixels."""
+        return int(self.vae.config.sample_size)
+
+    @property
+    def latent_channels(self) -> int:
+        """Channels of the latents."""
+        return int(self.vae.config.latent_channels)
+
+    def decode(self, latents: Tensor) -> list[Image.Image]:
+        """Return images of `latents`.
+
+        Args:
+            latents: [B, C, h, w], float32, as sampled (scaled by `vae_scaling_factor`, moved by `vae_shift_factor`).
+
+        Returns:
+            B images of mode RGB, [H, W] each.
+
+        Raises:
+            NonFiniteLatents: If the decoder left the range of its number format.
+        """
+        import torch
+        from PIL import Image
+
+        with resident(self.vae, self.device, offload=self.offload), torch.inference_mode():
+            pixels = self.vae.decode(self._unscaled(latents), return_dict=False)[0]
+        levels = pixels_to_uint8(pixels)
+        return [Image.fromarray(image) for image in levels.cpu().numpy()]
+
+    def _unscaled(self, latents: Tensor) -> Tensor:
+        moved = latents.to(self.device, self.vae.dtype)
+        return moved / self.vae.config.scaling_factor + (self.vae.config.shift_factor or 0.0)
+
+
+def pixels_to_uint8(pixels: Tensor) -> Tensor:
+    """Turn decoder output into 8-bit levels, rounded as diffusers' `VaeImageProcessor` does.
+
+    Args:
+        pixels: [B, 3, H, W], nominally in [-1, 1].
+
+    Returns:
+        [B, H, W, 3], uint8.
+
+    Raises:
+        NonFiniteLatents: If a pixel is not finite.
+    """
+    import torch
+    from einops import rearrange
+
+    if not bool(torch.isfinite(pixels).all()):
+        raise NonFiniteLatents("The decoded image is not finite; use dtype bfloat16 or float32 for the VAE.")
+    unit = (pixels.float() / 2 + 0.5).clamp(0, 1)
+    return rearrange((unit * 255).round().to(torch.uint8), "B C H W -> B H W C")

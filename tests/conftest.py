@@ -1,0 +1,26 @@
+"""Fixtures shared by all tests: no network, two threads, a tiny random checkpoint."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+os.environ["HF_HUB_OFFLINE"] = "1"
+
+
+@pytest.fixture(scope="session")
+def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of a small random checkpoint in the hub's layout, 64 x 64 native."""
+    from tiny_checkpoint import write_tiny_checkpoint
+
+    return write_tiny_checkpoint(tmp_path_factory.mktemp("models") / "tiny")
+
+
+@pytest.fixture(scope="session")
+def tiny_pipeline(tiny_checkpoint: Path):
+    """The tiny checkpoint, loaded in float32 on the CPU."""
+    from llm_dit import ZImagePipeline
+
+    return ZImagePipeline.from_pretrained(str(tiny_checkpoint), dit_device="cpu", text_encoder_device="cpu")
