@@ -1,0 +1,30 @@
+"""Scores for pictures: ImageReward, SigLIP 2 and pixel diversity.
+
+Importing this package is cheap: torch and transformers are imported when a scorer is constructed.
+"""
+
+from experiments.metrics.declaration import BANDS_NOTE, Band, Column, Metric, ScoreInput, Scorer, Scores
+from experiments.metrics.image_reward import ImageRewardScorer, compute_image_reward
+from experiments.metrics.pixel_diversity import PixelDiversityScorer
+from experiments.metrics.registry import METRICS, ScorerModels, load_scorers, metric_named, scorer_models_for
+from experiments.metrics.siglip import SigLIPScorer, compute_siglip_score
+
+__all__ = [
+    "BANDS_NOTE",
+    "METRICS",
+    "Band",
+    "Column",
+    "ImageRewardScorer",
+    "Metric",
+    "PixelDiversityScorer",
+    "ScoreInput",
+    "Scorer",
+    "ScorerModels",
+    "Scores",
+    "SigLIPScorer",
+    "compute_image_reward",
+    "compute_siglip_score",
+    "load_scorers",
+    "metric_named",
+    "scorer_models_for",
+]

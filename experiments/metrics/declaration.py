@@ -1,0 +1,100 @@
+"""What a metric says about itself: name, unit, direction, model, columns and bands, declared in one place.
+
+The store, the statistics and the report read these records; none of them knows a metric by name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, NamedTuple, Protocol
+
+BANDS_NOTE = (
+    "Labels are rules of thumb for the published models on photographic prompts; "
+    "what counts is the comparison within one experiment."
+)
+
+Scores = dict[str, float | bool]
+"""One row's columns; a `bool` is a flag, a `float` a number."""
+
+
+class Band(NamedTuple):
+    """A label for values above a threshold."""
+
+    label: str
+    above: float
+
+
+class Column(NamedTuple):
+    """One column that a metric writes."""
+
+    name: str
+    meaning: str
+
+
+@dataclass(frozen=True)
+class Metric:
+    """The declaration of one metric.
+
+    Attributes:
+        name: Name on the command line and of the main column.
+        title: Name in a table or plot.
+        unit: Unit of the main column.
+        direction: Which direction is the better one; `none` where neither is.
+        model: Identity of the weights behind the numbers; values of different models can't be compared.
+        columns: Every column the metric writes, the main one first.
+        source: Paper or implementation that defines the number.
+        bands: Labels of the main column, best first; empty where there are none.
+        below: Label of values that reach no band.
+        compares_seeds: True if a row's value depends on the other seeds of its group.
+    """
+
+    name: str
+    title: str
+    unit: str
+    direction: Literal["higher", "lower", "none"]
+    model: str
+    columns: tuple[Column, ...]
+    source: str
+    bands: tuple[Band, ...] = ()
+    below: str = ""
+    compares_seeds: bool = False
+
+    def __post_init__(self) -> None:
+        assert self.columns[0].name == self.name, f"the first column of {self.name} must bear its name"
+        thresholds = [band.above for band in self.bands]
+        assert thresholds == sorted(thresholds, reverse=True), f"the bands of {self.name} must fall: {thresholds}"
+
+    def label(self, value: float) -> str:
+        """Return the band a value of the main column lies in, or an empty string without bands."""
+        return next((band.label for band in self.bands if value > band.above), self.below)
+
+
+class ScoreInput(NamedTuple):
+    """One image to score.
+
+    Attributes:
+        prompt: The user's prompt, as typed.
+        image: Path of the picture.
+        group: Rows with one group are seeds of one prompt at one level; used by metrics that compare seeds.
+    """
+
+    prompt: str
+    image: Path
+    group: str = ""
+
+
+class Scorer(Protocol):
+    """A metric that is loaded and can score."""
+
+    @property
+    def metric(self) -> Metric:
+        """The declaration, with the identity of the loaded weights."""
+
+    def score_rows(self, rows: Sequence[ScoreInput]) -> list[Scores]:
+        """Return every column of the metric for every row, in the rows' order.
+
+        Raises:
+            LlmDitError: If an image can't be read.
+        """

@@ -1,0 +1,128 @@
+"""Where a scorer's files are: embedded in the package, in a folder, or on the hub."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from llm_dit.errors import LlmDitError
+
+HASHED_BYTES = 1 << 20
+Model = TypeVar("Model", bound=BaseModel)
+
+
+def find_model(model: str | Path | None, *, embedded: str, patterns: Sequence[str]) -> Path:
+    """Return the folder that holds a scorer.
+
+    Args:
+        model: None or `auto` for the embedded one, a folder, or a hub id such as `zai-org/ImageReward`.
+        embedded: Folder name of the embedded scorer under `llm_dit/models`.
+        patterns: File patterns to fetch from the hub.
+
+    Raises:
+        LlmDitError: If there is no such folder, or the hub does not give it.
+    """
+    if model is None or model == "auto":
+        folder = Path(str(files("llm_dit"))) / "models" / embedded
+        if not folder.is_dir():
+            raise LlmDitError(
+                f"This installation has no embedded scorer {embedded}; name a folder or hub id in [P.metrics] instead."
+            )
+        return folder
+    folder = Path(model).expanduser()
+    if folder.is_dir():
+        return folder
+    if isinstance(model, Path) or not is_hub_id(model):
+        raise LlmDitError(f"Scorer folder {model} does not exist; give a folder, a hub id (owner/name) or auto.")
+    return Path(fetch_from_hub(model, patterns))
+
+
+def is_hub_id(model: str) -> bool:
+    """Return whether a text has the shape `owner/name` and can't be meant as a path."""
+    owner, slash, name = model.partition("/")
+    return bool(slash and owner and name) and not model.startswith((".", "~", "/")) and "/" not in name
+
+
+def fetch_from_hub(repo_id: str, patterns: Sequence[str]) -> Path:
+    """Return the local snapshot of a hub repository, downloading what is not cached.
+
+    Raises:
+        LlmDitError: If the repository does not exist, is not open to this user, or can't be reached.
+    """
+    import httpx
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, LocalEntryNotFoundError, RepositoryNotFoundError
+
+    try:
+        return Path(snapshot_download(repo_id, allow_patterns=list(patterns)))
+    except GatedRepoError as error:
+        raise LlmDitError(f"Scorer {repo_id} asks you to accept its terms on huggingface.co and to log in.") from error
+    except RepositoryNotFoundError as error:
+        raise LlmDitError(f"There is no scorer {repo_id} on the hub, or it is private.") from error
+    except (LocalEntryNotFoundError, HfHubHTTPError, httpx.HTTPError, ConnectionError) as error:
+        raise LlmDitError(
+            f"Scorer {repo_id} is not in the local cache and the hub can't be reached; "
+            "download it where there is network and give its folder, or use auto for the embedded scorer."
+        ) from error
+
+
+def read_json(path: Path, model_class: type[Model]) -> Model:
+    """Read and check a JSON file.
+
+    Raises:
+        LlmDitError: If it is absent, is not JSON, or misses a value.
+    """
+    try:
+        values: Any = json.loads(path.read_text(encoding="utf-8"))
+        return model_class.model_validate(values)
+    except FileNotFoundError:
+        raise LlmDitError(f"Scorer folder {path.parent} has no {path.name}.") from None
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise LlmDitError(f"{path} is not valid JSON: {error}.") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"]) or "its content"
+        raise LlmDitError(f"{path}: {place} is wrong: {first['msg']}.") from error
+
+
+def model_identity(model: str | Path | None, folder: Path, weights: Sequence[Path]) -> str:
+    """Return the name of the weights behind a score, such as `image-reward-mini@1f0c9a3b52d4`.
+
+    The mark is a hash over the sizes and the first and last mebibyte of the weight files, so that naming a scorer of
+    several gigabytes stays instant; it tells versions apart and is no proof against tampering.
+    """
+    digest = hashlib.sha256()
+    for path in sorted(weights):
+        size = path.stat().st_size
+        digest.update(f"{path.name}:{size};".encode())
+        with path.open("rb") as file:
+            digest.update(file.read(HASHED_BYTES))
+            file.seek(max(0, size - HASHED_BYTES))
+            digest.update(file.read(HASHED_BYTES))
+    from_hub = isinstance(model, str) and model != "auto" and not Path(model).expanduser().is_dir()
+    return f"{model if from_hub else folder.resolve().name}@{digest.hexdigest()[:12]}"
+
+
+def pick_device(device: str) -> str:
+    """Return the device a scorer runs on: the given one, or for `auto` the fastest there is.
+
+    Raises:
+        LlmDitError: If the device is not on this machine.
+    """
+    import torch
+
+    if device == "auto":
+        if torch.cuda.is_available():
+            return "cuda"
+        return "mps" if torch.backends.mps.is_available() else "cpu"
+    kind = device.partition(":")[0]
+    present = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if not present.get(kind, False):
+        raise LlmDitError(f"Device {device} is not available for scoring; use auto or cpu.", field="device")
+    return device

@@ -1,0 +1,85 @@
+"""Pixel diversity: how different the pictures are that seeds alone make of one prompt at one level.
+
+One minus the structural similarity (SSIM), averaged over the other seeds of the group. 0: the seed changes nothing;
+around 0.5 and more: different compositions. It says nothing about quality: noise is diverse too.
+
+Source: Wang et al. 2004, "Image quality assessment: from error visibility to structural similarity", as in scikit-image
+(7 x 7 uniform window, colour channels averaged).
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from experiments.metrics.declaration import Column, Metric, ScoreInput, Scores
+from experiments.metrics.images import open_image, read_ahead
+
+METRIC = Metric(
+    name="pixel_diversity",
+    title="Pixel diversity",
+    unit="1 - SSIM",
+    direction="none",
+    model="ssim-7x7",
+    columns=(
+        Column("pixel_diversity", "1 - SSIM to the other seeds of this prompt at this level, averaged"),
+        Column("pixel_diversity_seeds", "Pictures in the group, this one included"),
+    ),
+    source="Wang et al. 2004, doi:10.1109/TIP.2003.819861",
+    compares_seeds=True,
+)
+
+
+class PixelDiversityScorer:
+    """Compares the seeds of each group; it has no weights."""
+
+    metric = METRIC
+
+    def score_rows(self, rows: Sequence[ScoreInput]) -> list[Scores]:
+        """Return the columns for every row; a row without a second seed of its size has none.
+
+        Rows without a `group` are grouped by their prompt.
+        """
+        groups: dict[str, list[int]] = defaultdict(list)
+        for index, row in enumerate(rows):
+            groups[row.group or row.prompt].append(index)
+        columns: list[Scores] = [{} for _ in rows]
+        members = list(groups.values())
+        # a group is one item, so that its pictures are compared on the reader threads and then forgotten
+        prepared = read_ahead(members, lambda group: _diversities([rows[index] for index in group]), batch_size=1)
+        for (group,), (diversities,) in prepared:
+            for index, diversity in zip(group, diversities, strict=True):
+                columns[index] = diversity
+        return columns
+
+
+def diversity(first: NDArray[np.uint8], second: NDArray[np.uint8]) -> float:
+    """Return 1 - SSIM of two pictures of one size, [height, width, 3], 0 to 255.
+
+    Returns:
+        0 for equal pictures, up to 2 for opposite ones.
+    """
+    from skimage.metrics import structural_similarity
+
+    side = min(7, *first.shape[:2])
+    window = side if side % 2 else side - 1
+    return 1.0 - float(structural_similarity(first, second, channel_axis=2, data_range=255, win_size=window))
+
+
+def _diversities(rows: Sequence[ScoreInput]) -> list[Scores]:
+    pictures: list[NDArray[Any]] = [np.asarray(open_image(row.image).convert("RGB")) for row in rows]
+    to_others: list[list[float]] = [[] for _ in rows]
+    for first, second in combinations(range(len(rows)), 2):
+        if pictures[first].shape == pictures[second].shape:
+            value = diversity(pictures[first], pictures[second])
+            to_others[first].append(value)
+            to_others[second].append(value)
+    return [
+        {"pixel_diversity": float(np.mean(values)), "pixel_diversity_seeds": float(len(rows))} if values else {}
+        for values in to_others
+    ]

@@ -1,0 +1,96 @@
+"""Every metric there is, and how to load the ones asked for. A new metric is one file and one line in `REGISTRY`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from experiments.metrics import image_reward, pixel_diversity, siglip
+from experiments.metrics.declaration import Metric, Scorer
+from experiments.metrics.image_reward import ImageRewardScorer
+from experiments.metrics.pixel_diversity import PixelDiversityScorer
+from experiments.metrics.siglip import SigLIPScorer
+from llm_dit.errors import LlmDitError, nearest
+
+
+class ScorerModels(NamedTuple):
+    """Which weights the scorers take: None or `auto`, a folder, or a hub id."""
+
+    image_reward_model: str | None = None
+    siglip_model: str | None = None
+
+
+class Entry(NamedTuple):
+    """A metric and the way to its scorer."""
+
+    metric: Metric
+    load: Callable[[ScorerModels, str], Scorer]
+
+
+REGISTRY = (
+    Entry(image_reward.METRIC, lambda models, device: ImageRewardScorer(models.image_reward_model, device=device)),
+    Entry(siglip.METRIC, lambda models, device: SigLIPScorer(models.siglip_model, device=device)),
+    Entry(pixel_diversity.METRIC, lambda _models, _device: PixelDiversityScorer()),
+)
+
+METRICS = tuple(entry.metric for entry in REGISTRY)
+
+
+def metric_named(name: str) -> Metric:
+    """Return a metric's declaration.
+
+    Raises:
+        LlmDitError: If there is no such metric; it names the nearest.
+    """
+    return _entry(name).metric
+
+
+def load_scorers(
+    names: Sequence[str],
+    *,
+    image_reward_model: str | None = None,
+    siglip_model: str | None = None,
+    device: str = "auto",
+) -> list[Scorer]:
+    """Load scorers, all or none, so that a metric that can't be had is known before an image is made.
+
+    Args:
+        names: Names of metrics, in the order wanted; repeated ones count once.
+        image_reward_model: None or `auto` for the embedded miniature, a folder, or a hub id.
+        siglip_model: The same for SigLIP.
+        device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
+
+    Raises:
+        LlmDitError: If a name is unknown or a scorer can't be loaded.
+    """
+    entries = [_entry(name) for name in dict.fromkeys(names)]
+    models = ScorerModels(image_reward_model, siglip_model)
+    return [_load(entry, models, device) for entry in entries]
+
+
+def scorer_models_for(generator_model: str) -> ScorerModels:
+    """Return the scorers that judge a generator's pictures when no setting names others.
+
+    The embedded miniatures know only the embedded generator's world; pictures of any other model go to the published
+    scorers.
+
+    Args:
+        generator_model: The generator as configured; `mini` or `auto` is the embedded one.
+    """
+    if generator_model in ("", "auto", "mini"):
+        return ScorerModels()
+    return ScorerModels(image_reward.PUBLISHED, siglip.PUBLISHED)
+
+
+def _load(entry: Entry, models: ScorerModels, device: str) -> Scorer:
+    try:
+        return entry.load(models, device)
+    except LlmDitError as error:
+        raise LlmDitError(f"Metric {entry.metric.name} can't be loaded: {error}", field=error.field) from error
+
+
+def _entry(name: str) -> Entry:
+    for entry in REGISTRY:
+        if entry.metric.name == name:
+            return entry
+    raise LlmDitError(f"There is no metric {name!r}{nearest(name, [metric.name for metric in METRICS])}.")
