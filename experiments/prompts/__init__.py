@@ -1,0 +1,25 @@
+"""The prompts that experiments draw."""
+
+from experiments.prompts.reader import (
+    LONG_PROMPTS,
+    STANDARD_PROMPTS,
+    Prompt,
+    get_all_prompt_texts,
+    get_categories,
+    get_prompt_by_id,
+    get_prompts_by_category,
+    load_standard_prompts,
+    read_prompts,
+)
+
+__all__ = [
+    "LONG_PROMPTS",
+    "STANDARD_PROMPTS",
+    "Prompt",
+    "get_all_prompt_texts",
+    "get_categories",
+    "get_prompt_by_id",
+    "get_prompts_by_category",
+    "load_standard_prompts",
+    "read_prompts",
+]
