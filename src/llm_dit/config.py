@@ -170,26 +170,21 @@ def _table_values(path: Path, header: str, table: str, entries: Any) -> dict[str
 
 
 def _checked(path: Path, header: str, parameter: Parameter, value: Any) -> Any:
-    kinds: dict[str, tuple[type, ...]] = {"integer": (int,), "number": (int, float), "switch": (bool,)}
-    if not isinstance(value, kinds.get(parameter.kind, (str,))):
-        raise ConfigError(
-            f"{path}: {header} {parameter.note.key} = {value!r} is not a {parameter.kind}.", field=parameter.name
-        )
+    kinds: dict[str, tuple[tuple[type, ...], str]] = {
+        "integer": ((int,), "a whole number"),
+        "number": ((int, float), "a number"),
+        "switch": ((bool,), "true or false"),
+    }
+    types, wanted = kinds.get(parameter.kind, ((str,), "text in quotes"))
+    if not isinstance(value, types):
+        raise ConfigError(f"{path}: {header} {parameter.note.key} = {value!r} is not {wanted}.", field=parameter.name)
     prompt = {"prompt": "-"} if parameter.group is GenerationParams else {}
     together = {"extend_rope": True} if parameter.name == "max_text_tokens" else {}
     try:
         checked = parameter.group.parse({**prompt, **together, parameter.name: value})
     except InvalidParameter as error:
-        raise ConfigError(
-            f"{path}: {header} {error.named(parameter.note.key)}{_nearest_choice(parameter, value)}",
-            field=parameter.name,
-        ) from None
+        raise ConfigError(f"{path}: {header} {error.named(parameter.note.key)}", field=parameter.name) from None
     return getattr(checked, parameter.name)
-
-
-def _nearest_choice(parameter: Parameter, value: Any) -> str:
-    hint = nearest(value, parameter.choices) if isinstance(value, str) and parameter.choices else ""
-    return f" D{hint[3:]}" if hint.startswith("; did") else ""
 
 
 def _check_together(path: Path, profile: str, values: Mapping[str, Any]) -> None:

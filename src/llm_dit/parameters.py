@@ -110,7 +110,7 @@ def _runtime(table: str, key: str, *, changes_image: bool = False, **extra: Any)
 class Parameters(BaseModel):
     """Base of the parameter groups: frozen, strict about names, errors as `InvalidParameter`."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, defer_build=True)
 
     @classmethod
     def parse(cls, values: Mapping[str, Any]) -> Self:
@@ -489,7 +489,9 @@ def _invalid_parameter(group: type[Parameters], error: ValidationError, values: 
     if kind.startswith("bool"):
         return InvalidParameter(name, f"{shown} is not a switch; use true or false.")
     if parameter.allowed:
-        return InvalidParameter(name, f"{shown} is not allowed; use {_article(parameter)}{parameter.allowed}.")
+        hint = nearest(str(value), parameter.choices) if parameter.choices else ""
+        hint = hint if "did you mean" in hint else "."
+        return InvalidParameter(name, f"{shown} is not allowed; use {_article(parameter)}{parameter.allowed}{hint}")
     return InvalidParameter(name, f"{shown} is not allowed; use {parameter.kind}.")
 
 
