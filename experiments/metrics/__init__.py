@@ -6,7 +6,14 @@ Importing this package is cheap: torch and transformers are imported when a scor
 from experiments.metrics.declaration import BANDS_NOTE, Band, Column, Metric, ScoreInput, Scorer, Scores
 from experiments.metrics.image_reward import ImageRewardScorer, compute_image_reward
 from experiments.metrics.pixel_diversity import PixelDiversityScorer
-from experiments.metrics.registry import METRICS, ScorerModels, load_scorers, metric_named, scorer_models_for
+from experiments.metrics.registry import (
+    METRICS,
+    ScorerModels,
+    load_configured_scorers,
+    load_scorers,
+    metric_named,
+    scorer_models_for,
+)
 from experiments.metrics.siglip import SigLIPScorer, compute_siglip_score
 
 __all__ = [
@@ -24,6 +31,7 @@ __all__ = [
     "SigLIPScorer",
     "compute_image_reward",
     "compute_siglip_score",
+    "load_configured_scorers",
     "load_scorers",
     "metric_named",
     "scorer_models_for",

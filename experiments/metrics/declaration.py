@@ -47,7 +47,8 @@ class Metric:
         source: Paper or implementation that defines the number.
         bands: Labels of the main column, best first; empty where there are none.
         below: Label of values that reach no band.
-        compares_seeds: True if a row's value depends on the other seeds of its group.
+        compares_seeds: True if a row's value depends on the other seeds of its group; the size of the group is then in
+            the column `<name>_seeds`.
     """
 
     name: str
@@ -91,6 +92,13 @@ class Scorer(Protocol):
     @property
     def metric(self) -> Metric:
         """The declaration, with the identity of the loaded weights."""
+
+    def move_to(self, device: str) -> None:
+        """Go to another device, such as `auto` once a generator has made room there.
+
+        Raises:
+            LlmDitError: If this machine does not have it.
+        """
 
     def score_rows(self, rows: Sequence[ScoreInput]) -> list[Scores]:
         """Return every column of the metric for every row, in the rows' order.

@@ -18,8 +18,9 @@ import numpy as np
 
 from experiments.metrics.declaration import Band, Column, Metric, ScoreInput, Scores
 from experiments.metrics.images import ImageSource, Pixels, crop_to_square, normalise, open_image, read_ahead
-from experiments.metrics.model_files import find_model, model_identity, pick_device
+from experiments.metrics.model_files import find_model, model_identity
 from experiments.metrics.prompt_chunks import split_prompt
+from llm_dit.devices import resolve_device
 from llm_dit.errors import LlmDitError
 
 if TYPE_CHECKING:
@@ -74,14 +75,19 @@ class ImageRewardScorer:
         from experiments.metrics.bert_tokenizer import load_bert_tokenizer
         from experiments.metrics.image_reward_model import load_image_reward
 
-        self._device = pick_device(device)
         folder = find_model(model, embedded=EMBEDDED, patterns=HUB_FILES)
         network, weights = load_image_reward(folder)
         config = network.config
-        self._network = network.to(self._device)
+        self._network = network
         self._image_size = config.head.vision_config.image_size
         self._tokenizer = load_bert_tokenizer(folder, config.text.vocab_size, config.head.max_length)
         self.metric = replace(METRIC, model=model_identity(model, folder, [weights]))
+        self.move_to(device)
+
+    def move_to(self, device: str) -> None:
+        """Go to another device; `auto` takes the fastest."""
+        self._device = resolve_device(device, "device")
+        self._network.to(self._device)
 
     def score(self, prompt: str, image: ImageSource) -> float:
         """Return the reward of one picture, in standard deviations; higher is better."""

@@ -51,6 +51,21 @@ def open_image(source: ImageSource) -> Image.Image:
         raise LlmDitError(f"Image {path} can't be read ({error}); generate it again.") from error
 
 
+def check_image(path: Path) -> None:
+    """Check that a picture is there and whole, without decoding its pixels.
+
+    Raises:
+        LlmDitError: If the file does not exist, is cut off, or fails its checksums.
+    """
+    try:
+        with Image.open(path) as image:
+            image.verify()
+    except FileNotFoundError:
+        raise LlmDitError(f"Image {path} does not exist.") from None
+    except (UnidentifiedImageError, OSError, SyntaxError) as error:
+        raise LlmDitError(f"Image {path} can't be read ({error}); generate it again.") from error
+
+
 def crop_to_square(image: Image.Image, size: int) -> Image.Image:
     """Scale the shorter side to `size`, bicubic, and cut the centre square out.
 

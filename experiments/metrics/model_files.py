@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Sequence
-from importlib.resources import files
 from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+from llm_dit.checkpoint import EMBEDDED_MODELS
 from llm_dit.errors import LlmDitError
 
-HASHED_BYTES = 1 << 20
+READ_WHOLE_BYTES = 64 << 20
+READ_END_BYTES = 1 << 20
 Model = TypeVar("Model", bound=BaseModel)
 
 
@@ -29,7 +31,7 @@ def find_model(model: str | Path | None, *, embedded: str, patterns: Sequence[st
         LlmDitError: If there is no such folder, or the hub does not give it.
     """
     if model is None or model == "auto":
-        folder = Path(str(files("llm_dit"))) / "models" / embedded
+        folder = EMBEDDED_MODELS / embedded
         if not folder.is_dir():
             raise LlmDitError(
                 f"This installation has no embedded scorer {embedded}; name a folder or hub id in [P.metrics] instead."
@@ -92,37 +94,20 @@ def read_json(path: Path, model_class: type[Model]) -> Model:
 
 
 def model_identity(model: str | Path | None, folder: Path, weights: Sequence[Path]) -> str:
-    """Return the name of the weights behind a score, such as `image-reward-mini@1f0c9a3b52d4`.
+    """Return the name of what is behind a score, such as `image-reward-mini@1f0c9a3b52d4`.
 
-    The mark is a hash over the sizes and the first and last mebibyte of the weight files, so that naming a scorer of
-    several gigabytes stays instant; it tells versions apart and is no proof against tampering.
+    The mark is a hash over the weights, configurations and tokenizer. Of files above 64 MiB only the size and both ends
+    are read, so that naming a scorer of several gigabytes is instant; it tells versions apart and is no proof against
+    tampering.
     """
     digest = hashlib.sha256()
-    for path in sorted(weights):
+    for path in sorted({*weights, *folder.glob("*.json"), *folder.glob("*.txt")}):
         size = path.stat().st_size
         digest.update(f"{path.name}:{size};".encode())
         with path.open("rb") as file:
-            digest.update(file.read(HASHED_BYTES))
-            file.seek(max(0, size - HASHED_BYTES))
-            digest.update(file.read(HASHED_BYTES))
+            digest.update(file.read(READ_WHOLE_BYTES if size <= READ_WHOLE_BYTES else READ_END_BYTES))
+            if size > READ_WHOLE_BYTES:
+                file.seek(-READ_END_BYTES, os.SEEK_END)
+                digest.update(file.read())
     from_hub = isinstance(model, str) and model != "auto" and not Path(model).expanduser().is_dir()
     return f"{model if from_hub else folder.resolve().name}@{digest.hexdigest()[:12]}"
-
-
-def pick_device(device: str) -> str:
-    """Return the device a scorer runs on: the given one, or for `auto` the fastest there is.
-
-    Raises:
-        LlmDitError: If the device is not on this machine.
-    """
-    import torch
-
-    if device == "auto":
-        if torch.cuda.is_available():
-            return "cuda"
-        return "mps" if torch.backends.mps.is_available() else "cpu"
-    kind = device.partition(":")[0]
-    present = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
-    if not present.get(kind, False):
-        raise LlmDitError(f"Device {device} is not available for scoring; use auto or cpu.", field="device")
-    return device

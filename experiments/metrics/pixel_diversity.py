@@ -40,6 +40,9 @@ class PixelDiversityScorer:
 
     metric = METRIC
 
+    def move_to(self, device: str) -> None:
+        """Do nothing: pixels are compared on the processor."""
+
     def score_rows(self, rows: Sequence[ScoreInput]) -> list[Scores]:
         """Return the columns for every row; a row without a second seed of its size has none.
 

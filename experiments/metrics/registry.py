@@ -11,6 +11,7 @@ from experiments.metrics.image_reward import ImageRewardScorer
 from experiments.metrics.pixel_diversity import PixelDiversityScorer
 from experiments.metrics.siglip import SigLIPScorer
 from llm_dit.errors import LlmDitError, nearest
+from llm_dit.parameters import MetricSettings
 
 
 class ScorerModels(NamedTuple):
@@ -66,6 +67,29 @@ def load_scorers(
     entries = [_entry(name) for name in dict.fromkeys(names)]
     models = ScorerModels(image_reward_model, siglip_model)
     return [_load(entry, models, device) for entry in entries]
+
+
+def load_configured_scorers(
+    names: Sequence[str], settings: MetricSettings, generator_model: str, *, device: str = "auto"
+) -> list[Scorer]:
+    """Load scorers as the configuration says; where it says `auto`, those that fit the generator.
+
+    Args:
+        names: Names of metrics.
+        settings: The profile's `[P.metrics]`.
+        generator_model: The model that makes or made the images, as configured.
+        device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
+
+    Raises:
+        LlmDitError: If a name is unknown or a scorer can't be loaded.
+    """
+    fitting = scorer_models_for(generator_model)
+    return load_scorers(
+        names,
+        image_reward_model=fitting.image_reward_model if settings.image_reward == "auto" else settings.image_reward,
+        siglip_model=fitting.siglip_model if settings.siglip == "auto" else settings.siglip,
+        device=device,
+    )
 
 
 def scorer_models_for(generator_model: str) -> ScorerModels:

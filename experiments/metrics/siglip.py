@@ -21,7 +21,8 @@ import numpy as np
 
 from experiments.metrics.declaration import Band, Column, Metric, ScoreInput, Scores
 from experiments.metrics.images import ImageSource, Pixels, normalise, open_image, read_ahead, squash
-from experiments.metrics.model_files import find_model, model_identity, pick_device
+from experiments.metrics.model_files import find_model, model_identity
+from llm_dit.devices import resolve_device
 from llm_dit.errors import LlmDitError
 
 if TYPE_CHECKING:
@@ -71,11 +72,15 @@ class SigLIPScorer:
     def __init__(self, model: str | Path | None = None, *, device: str = "auto") -> None:
         from experiments.metrics.siglip_model import load_siglip
 
-        self._device = pick_device(device)
         folder = find_model(model, embedded=EMBEDDED, patterns=HUB_FILES)
         self._network, self._tokenizer, self._image_format = load_siglip(folder)
-        self._network.to(self._device)
         self.metric = replace(METRIC, model=model_identity(model, folder, list(folder.glob("*.safetensors"))))
+        self.move_to(device)
+
+    def move_to(self, device: str) -> None:
+        """Go to another device; `auto` takes the fastest."""
+        self._device = resolve_device(device, "device")
+        self._network.to(self._device)
 
     def score(self, prompt: str, image: ImageSource) -> float:
         """Return the cosine of one picture and its prompt; higher is better."""

@@ -1,0 +1,75 @@
+"""Score the images of a results folder: `uv run experiments/score.py experiments/results/shift_sweep`.
+
+Needs no generator. What has a score by the same weights already is left alone.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from experiments.metrics import METRICS, Scorer, load_configured_scorers
+from experiments.metrics.scoring import ScoringResult, score_results
+from experiments.store import Manifest, ResultStore
+from llm_dit.cli import config_from_flags, parameter_options, user_errors
+from llm_dit.parameters import MetricSettings
+
+METRIC_NAMES = tuple(metric.name for metric in METRICS)
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.argument("results_dir", type=click.Path(path_type=Path))
+@click.option(
+    "--metric",
+    "names",
+    multiple=True,
+    metavar="NAME",
+    help=f"Metric to compute; may be repeated; all by default: {', '.join(METRIC_NAMES)}.",
+)
+@click.option(
+    "--device", "score_on", default="auto", metavar="NAME", help="auto, cpu, cuda, cuda:N or mps. [default: auto]"
+)
+@parameter_options(MetricSettings)
+@user_errors
+def main(results_dir: Path, names: tuple[str, ...], score_on: str, **flags: Any) -> None:
+    """Score the images in RESULTS_DIR that have no score yet."""
+    settings = config_from_flags(flags).metrics
+    store = ResultStore(results_dir)
+    generator = _generator_model(store.manifest())  # fails here, before anything is loaded, on any other folder
+    scorers = load_configured_scorers(names or METRIC_NAMES, settings, generator, device=score_on)
+    with store.lock(command="score.py"):
+        result = _score(store, scorers)
+        store.write_summary()
+    _report(result)
+    sys.exit(1 if result.unreadable else 0)
+
+
+def _generator_model(manifest: Manifest) -> str:
+    """Return the model that made the images, as it was configured."""
+    return str(manifest.raw.get("model_path", "mini"))
+
+
+def _score(store: ResultStore, scorers: Sequence[Scorer]) -> ScoringResult:
+    """Score with a progress bar, which click leaves out where the output is not a terminal."""
+    with click.progressbar(length=1, label="Scoring", file=sys.stderr) as bar:
+
+        def on_progress(done: int, total: int) -> None:
+            bar.length = total
+            bar.update(done - bar.pos)
+
+        return score_results(store, scorers, on_progress)
+
+
+def _report(result: ScoringResult) -> None:
+    for name, count in result.scored.items():
+        click.echo(f"{name}: {count} images scored, {result.present[name]} had their score already.")
+    for problem in result.unreadable:
+        click.echo(f"Not scored: {problem}", err=True)
+
+
+if __name__ == "__main__":
+    main()
