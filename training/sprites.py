@@ -10,7 +10,6 @@ Usage: `python training/sprites.py --packages training/build/packages --output t
 import io
 import json
 import re
-import string
 import tarfile
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -25,12 +24,11 @@ import yaml
 from PIL import Image, ImageDraw, ImageFont
 
 from llm_dit.errors import LlmDitError
+from training.looks import GLYPHS, STYLES
 
 SPRITE_SIZE = 128
 """Side of a stored sprite in pixels."""
 GLYPH_HEIGHT, GLYPH_WIDTH = 32, 32
-GLYPHS = string.ascii_uppercase + string.digits
-ARTS = ("3d", "flat", "cartoon", "sticker")
 PACKAGES = {
     "3d": ("lobehub-fluent-emoji-3d", "MIT"),
     "flat": ("iconify-json-fluent-emoji-flat", "MIT"),
@@ -222,7 +220,7 @@ def write_sprites(
         images=np.frombuffer(b"".join(image for _, _, image in drawn), np.uint8),
         lengths=np.asarray([len(image) for _, _, image in drawn], np.int64),
         sprite_concepts=np.asarray([concept for concept, _, _ in drawn], np.int32),
-        sprite_arts=np.asarray([ARTS.index(art) for _, art, _ in drawn], np.int32),
+        sprite_arts=np.asarray([STYLES.index(art) for _, art, _ in drawn], np.int32),
         glyphs=glyphs[0],
         glyph_advances=glyphs[1],
     )
@@ -287,7 +285,7 @@ def _without_shared_names(concepts: list[dict[str, Any]]) -> list[dict[str, Any]
 
 
 def _sprite_jobs(concepts: list[dict[str, Any]], sources: dict[str, Package]) -> Iterator[tuple[int, str, bytes | str]]:
-    vectors = {art: VectorArt.from_package(sources[art]) for art in ARTS[1:]}
+    vectors = {art: VectorArt.from_package(sources[art]) for art in STYLES[1:]}
     solids = {plain_code(Path(path).stem): data for path, data in sources["3d"].files.items() if path.endswith(".webp")}
     for index, concept in enumerate(concepts):
         if concept["code"] in solids:
