@@ -70,7 +70,7 @@ def draw_falling(rows: Tensor, picture: Tensor, canvas: Canvas) -> Tensor:
     """Lay rain, snow or bubbles over a picture [B, 3, H, W]."""
     falls = rows[:, COLUMNS["fall"]][:, 0].long()
     for name, texture, color, strength in (
-        ("rain", "rain", (0.86, 0.9, 0.97), 0.6),
+        ("rain", "rain", (0.86, 0.9, 0.97), 0.42),
         ("snow", "snow", (1.0, 1.0, 1.0), 0.95),
         ("bubbles", "bubbles", (0.75, 0.92, 1.0), 0.4),
     ):

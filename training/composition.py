@@ -350,7 +350,7 @@ class Composer:
 
     def _with_look(self, scene: Scene) -> Scene:
         """Add a medium or a mood to some scenes."""
-        if scene.setting.kind == "pattern" and not scene.objects:
+        if scene.setting.kind != "place" and not scene.objects:
             return scene
         chance = self.rng.random()
         medium = "none"
@@ -403,7 +403,7 @@ def _standing_row(number: int, horizon: float) -> list[tuple[float, float, float
     if number <= 3:
         return [(0.03 + 0.94 * x, foot, size) for x, _, size in _row(number)]
     back, front = (2, 2) if number == 4 else (3, 2)
-    size = 0.3 if number == 4 else 0.26
-    rows = ((back, horizon + 0.07, size * 0.92), (front, 0.96, size))
+    size = 0.28 if number == 4 else 0.26
+    rows = ((back, horizon + 0.05, size * 0.94), (front, 0.97, size))
     spread = {2: (0.3, 0.7), 3: (0.18, 0.5, 0.82)}
     return [(x, y, length) for members, y, length in rows for x in spread[members]]

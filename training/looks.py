@@ -162,7 +162,7 @@ PLACES: dict[str, Place] = {
     "kitchen": Place(
         ("in a kitchen", "on a tiled floor", "on a checkered floor"),
         ("The floor is tiled in black and white.", "Checkered tiles cover the floor.", "Shiny tiles cover the floor."),
-        SMALL, Ground("tiles", (214, 214, 218), (226, 226, 230), 0.8), (0.6, 0.68), False,
+        SMALL, Ground("tiles", (222, 222, 226), (234, 234, 238), 0.45), (0.6, 0.68), False,
         walls=("pale yellow", "mint", "white", "sky blue", "peach"),
     ),
     "studio": Place(

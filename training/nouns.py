@@ -76,6 +76,8 @@ def is_countable(name: str) -> bool:
     """Whether there can be two of it and a plural says so."""
     first, second = name.split()[0], " ".join(name.split()[:2])
     is_unique = name in PROPER or name in DEFINITE or first in ("two", "number") or second.endswith("wrestlers")
+    if first == "people":
+        return False
     return not (is_plural(name) or is_unique or head(name) in MASS or plural(name) == name)
 
 
@@ -99,6 +101,8 @@ def plural(name: str) -> str:
     """Form the plural of a name's head."""
     front, tail = _split(name)
     *words, last = front.split()
+    if words and last.endswith("ing") and words[0] in _IRREGULAR:
+        return " ".join([_IRREGULAR[words[0]], *words[1:], last]) + tail
     return " ".join([*words, _plural_word(last)]) + tail
 
 

@@ -22,6 +22,8 @@ from training.scene import BOARDS, COLUMNS, MAX_LETTERS, MAX_OBJECTS, OBJECT_FIE
 from training.textures import TextureBank
 from training.world import World
 
+MARGIN = 10
+"""Texels beyond a sprite's ends that the widest resampling filter can reach."""
 _FIELD = {name: column for column, name in enumerate(OBJECT_FIELDS)}
 
 
@@ -182,7 +184,11 @@ def _placement(start: Tensor, extent: Tensor, source: int, target: int, is_rever
     position = (pixels - start[:, None]) / extent[:, None]
     position = torch.where(is_reversed[:, None], 1 - position, position) * source
     reach = (source / extent).clamp(min=1)[:, None, None]
-    return (1 - (position[:, :, None] - texels).abs() / reach).clamp(min=0) / reach
+    weights = (1 - (position[:, :, None] - texels).abs() / reach).clamp(min=0)
+    # Normalise by what an endless line would weigh, so that the inside is even and the ends still fade out.
+    beyond = torch.arange(-MARGIN, source + MARGIN, device=start.device) + 0.5
+    total = (1 - (position[:, :, None] - beyond).abs() / reach).clamp(min=0).sum(2, keepdim=True)
+    return weights / total.clamp(min=1e-3)
 
 
 def _paint(sprites: Tensor, things: Tensor) -> Tensor:
