@@ -1,16 +1,36 @@
-"""Kernels, compilation and quantization of the transformer: what was asked for, and what was applied."""
+"""Kernels, compilation and quantization of the transformer: what was asked for, and what was applied.
+
+Nothing here is measured at run time: the same settings on the same kind of device always give the same numerics. What
+cannot be had is an error; the only choices made silently are those of `auto`, which the returned record names.
+
+Shapes: B images, L tokens, H heads, K head width.
+"""
 
 from __future__ import annotations
 
+import os
+import shutil
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from llm_dit.errors import DeviceError
 
 if TYPE_CHECKING:
     import torch
+    from torch import Tensor, nn
 
-    from llm_dit.transformer import ZImageTransformer
+    from llm_dit.transformer import Attend, TransformerBlock, ZImageTransformer
+
+EVALUATIONS_WORTH_COMPILING = 1000
+"""Compiling takes tens of seconds and saves tens of milliseconds an evaluation, on CUDA at 1024 x 1024."""
+ATTENTION_PACKAGES = {"flash": "flash_attn", "sage": "sageattention"}
+CUDNN_CAPABILITY = (9, 0)
+"""Hopper and later, where cuDNN's attention is the fastest in PyTorch."""
+FLOAT8_CAPABILITY = (8, 9)
+CPP_COMPILERS = ("c++", "g++", "clang++", "cl")
 
 
 @dataclass(frozen=True)
@@ -18,7 +38,7 @@ class Acceleration:
     """What was applied; part of an image's numerics.
 
     Attributes:
-        attention_backend: Kernel in use.
+        attention_backend: Kernel in use: `sdpa`, `cudnn`, `flash` or `sage`.
         compile: `on` or `off`.
         quantization: `none`, `float8` or `int8`.
     """
@@ -41,16 +61,202 @@ def accelerate(
     quantization: str,
     planned_evaluations: int,
 ) -> Acceleration:
-    """Apply kernels, compilation and quantization to `transformer`, in place.
+    """Apply kernels, compilation and quantization to `transformer`, in place. To be called once, after loading.
+
+    Args:
+        transformer: With its weights, on `device` or waiting on the CPU to be moved there.
+        device: Where it will compute.
+        compile: `on`, `off`, or `auto`, which compiles on CUDA from `EVALUATIONS_WORTH_COMPILING` on.
+        attention_backend: `sdpa`, `cudnn`, `flash`, `sage`, or `auto`: cuDNN in half precision on Hopper and later,
+            else PyTorch's own choice. Batches of captions of unequal length always take PyTorch's own.
+        quantization: `float8` (weights and activations, row-wise), `int8` (weights only) or `none`.
+        planned_evaluations: Transformer evaluations ahead; 0 for unknown.
 
     Raises:
-        DeviceError: If something is asked for that is not available.
+        DeviceError: If something is asked for that this machine does not have.
     """
-    if attention_backend not in ("auto", "sdpa"):
-        raise DeviceError(f"attention_backend {attention_backend} is not installed; use auto or sdpa.")
-    if compile == "on":
-        raise DeviceError("compile on is not available; use auto or off.")
+    backend = _choose_attention(attention_backend, device, transformer.dtype)
+    is_compiled = compile == "on" or (
+        compile == "auto" and device.type == "cuda" and planned_evaluations >= EVALUATIONS_WORTH_COMPILING
+    )
+    if is_compiled:
+        _check_compiler(device)
     if quantization != "none":
-        raise DeviceError(f"quantization {quantization} is not available; use none.")
+        _check_quantization(quantization, device)
     transformer.fuse_projections()
-    return Acceleration("sdpa", "off", "none")
+    if quantization != "none":
+        _quantize(transformer, quantization, device)
+    for block in _blocks(transformer):
+        block.attention.attend = _attention_function(backend)
+        if is_compiled:
+            _compile_block(block)
+    return Acceleration(backend, "on" if is_compiled else "off", quantization)
+
+
+def installed_attention_backends(device: torch.device, dtype: torch.dtype) -> list[str]:
+    """Names of the attention backends that can compute on `device` in `dtype`, `sdpa` first."""
+    import torch
+
+    if device.type != "cuda" or dtype not in (torch.float16, torch.bfloat16):
+        return ["sdpa"]
+    packages = [name for name, package in ATTENTION_PACKAGES.items() if find_spec(package) is not None]
+    has_cudnn = bool(torch.backends.cudnn.is_available())  # type: ignore[no-untyped-call]
+    return ["sdpa", *(["cudnn"] if has_cudnn else []), *packages]
+
+
+def _choose_attention(wanted: str, device: torch.device, dtype: torch.dtype) -> str:
+    import torch
+
+    installed = installed_attention_backends(device, dtype)
+    if wanted == "auto":
+        is_cudnn_best = "cudnn" in installed and torch.cuda.get_device_capability(device) >= CUDNN_CAPABILITY
+        return "cudnn" if is_cudnn_best else "sdpa"
+    if wanted not in installed:
+        raise DeviceError(
+            f"attention_backend {wanted} can't be used on {device.type} in {str(dtype).removeprefix('torch.')}; "
+            f"available here: auto, {', '.join(installed)}.",
+            field="attention_backend",
+        )
+    return wanted
+
+
+def _attention_function(backend: str) -> Attend:
+    """Return the function of a backend; all but `sdpa` hand batches with a mask to `sdpa`."""
+    from llm_dit.transformer import scaled_dot_product
+
+    if backend == "sdpa":
+        return scaled_dot_product
+    kernel = {"cudnn": _cudnn_attention, "flash": _flash_attention, "sage": _sage_attention}[backend]()
+
+    def attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> Tensor:
+        return kernel(query, key, value) if mask is None else scaled_dot_product(query, key, value, mask)
+
+    return attend
+
+
+Kernel = Callable[["Tensor", "Tensor", "Tensor"], "Tensor"]
+"""Attention without a mask; all [B, L, H, K]."""
+
+
+def _cudnn_attention() -> Kernel:
+    from torch.nn.attention import SDPBackend, sdpa_kernel
+
+    from llm_dit.transformer import scaled_dot_product
+
+    def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        with sdpa_kernel(SDPBackend.CUDNN_ATTENTION):
+            return scaled_dot_product(query, key, value, None)
+
+    return attend
+
+
+def _flash_attention() -> Kernel:
+    from flash_attn import flash_attn_func
+
+    return lambda query, key, value: flash_attn_func(query, key, value)
+
+
+def _sage_attention() -> Kernel:
+    from sageattention import sageattn
+
+    return lambda query, key, value: sageattn(query, key, value, tensor_layout="NHD")
+
+
+def _blocks(transformer: ZImageTransformer) -> list[TransformerBlock]:
+    from llm_dit.transformer import TransformerBlock
+
+    return [module for module in transformer.modules() if isinstance(module, TransformerBlock)]
+
+
+def _check_compiler(device: torch.device) -> None:
+    if device.type == "cuda" and find_spec("triton") is None:
+        raise DeviceError("compile = on needs triton, which is not installed; use compile = off.", field="compile")
+    compilers = [name for name in (os.environ.get("CXX"), *CPP_COMPILERS) if name]
+    if device.type == "cpu" and not any(shutil.which(name) for name in compilers):
+        raise DeviceError(
+            "compile = on needs a C++ compiler, which is not installed; use compile = off.", field="compile"
+        )
+
+
+def _compile_block(block: TransformerBlock) -> None:
+    """Compile one block for any length; blocks of one kind share the result.
+
+    The lengths are marked, nothing else: if every dimension were dynamic, a length that happens to equal the width of
+    a head would be taken for it, and the next length would compile anew.
+    """
+    import torch
+
+    _keep_compile_cache()
+    run = torch.compile(block.forward, fullgraph=True)
+
+    def forward(x: Tensor, rope: Tensor, mask: Tensor | None, time_embedding: Tensor | None = None) -> Tensor:
+        _mark_dynamic(x, 0, 1)
+        _mark_dynamic(rope, 1, 2)
+        if mask is not None:
+            _mark_dynamic(mask, 0, 3)
+        if time_embedding is not None:
+            _mark_dynamic(time_embedding, 0)
+        return run(x, rope, mask, time_embedding)
+
+    block.forward = forward  # type: ignore[method-assign]
+
+
+def _mark_dynamic(tensor: Tensor, *dimensions: int) -> None:
+    import torch._dynamo
+
+    for dimension in dimensions:
+        if tensor.shape[dimension] > 1:  # one image is a case of its own, compiled without the batch
+            torch._dynamo.maybe_mark_dynamic(tensor, dimension)
+
+
+def _keep_compile_cache() -> None:
+    """Let compiled kernels outlive the process, unless the user has chosen a place for them."""
+    cache_home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache_home / "llm-dit" / "inductor"))
+
+
+def _check_quantization(quantization: str, device: torch.device) -> None:
+    import torch
+
+    if find_spec("torchao") is None:
+        raise DeviceError(
+            f"quantization {quantization} needs torchao, which is not installed; run `uv sync --extra float8`, or use "
+            "quantization none.",
+            field="quantization",
+        )
+    if quantization == "float8" and (
+        device.type != "cuda" or torch.cuda.get_device_capability(device) < FLOAT8_CAPABILITY
+    ):
+        raise DeviceError(
+            f"quantization float8 needs a CUDA device of capability 8.9 (Ada, Hopper) or later, not {device}; use int8 "
+            "or none.",
+            field="quantization",
+        )
+
+
+def _quantize(transformer: ZImageTransformer, quantization: str, device: torch.device) -> None:
+    """Quantize the large matrices of the blocks: attention and feed-forward. The rest is small or sensitive."""
+    from torchao.quantization import (
+        Float8DynamicActivationFloat8WeightConfig,
+        Int8WeightOnlyConfig,
+        PerRow,
+        quantize_,
+    )
+
+    config: Any = (
+        Float8DynamicActivationFloat8WeightConfig(granularity=PerRow())
+        if quantization == "float8"
+        else Int8WeightOnlyConfig()
+    )
+    home = transformer.x_pad_token.device
+    for block in _blocks(transformer):
+        # One block at a time on the device, so that a small card never holds the whole model in full precision.
+        block.to(device)
+        quantize_(block, config, filter_fn=_is_large_linear)
+        block.to(home)
+
+
+def _is_large_linear(module: nn.Module, name: str) -> bool:
+    from torch import nn
+
+    return isinstance(module, nn.Linear) and name.startswith(("attention.", "feed_forward."))
