@@ -41,6 +41,9 @@ class ImageEngine(Protocol):
     def text_encoder(self) -> Any:
         """Encoder with `.tokenizer`."""
 
+    def resolve(self, params: GenerationParams) -> GenerationParams:
+        """Fill in size and seed and check what only the model can say; reads nothing that changes."""
+
     def generate(self, params: GenerationParams, *, on_step: Callable[[Any], None] | None = None) -> Any:
         """Make one image."""
 
@@ -130,6 +133,14 @@ class EngineHandle:
             raise self._failure
         assert self._engine is not None, "the worker loads the engine before its first job"
         return self._engine
+
+    def resolve(self, params: GenerationParams) -> GenerationParams:
+        """Check `params` against the model and fill them in, if it is there yet. May be called from any thread.
+
+        Raises:
+            InvalidParameter: If a parameter does not fit the model.
+        """
+        return params if self._engine is None else self._engine.resolve(params)
 
     def tokenize(self, formatted_prompt: str) -> TokenizedPrompt:
         """Split a formatted prompt at its special tokens and count its tokens. May be called from any thread."""

@@ -6,6 +6,7 @@ at, each row tells the truth after `open_history`. Knows neither HTTP nor the qu
 
 from __future__ import annotations
 
+import io
 import json
 import sqlite3
 import threading
@@ -92,16 +93,18 @@ class History:
                     (entry_id, time.time(), json.dumps(params)),
                 )
 
-    def store_image(self, entry_id: str, image: Image, params: Mapping[str, Any], metadata: dict[str, Any]) -> None:
+    def store_image(
+        self, entry_id: str, png: bytes, image: Image, params: Mapping[str, Any], metadata: dict[str, Any]
+    ) -> None:
         """Write the image, its thumbnail, and then the row; afterwards drop what is beyond `size`.
 
         Raises:
             OutputError: If the folder can't be written.
         """
-        from llm_dit.image_io import write_png
+        from llm_dit.image_io import write_whole
 
-        write_png(self.image_path(entry_id), image, metadata)
-        _write_thumbnail(self.thumbnail_path(entry_id), image)
+        write_whole(self.image_path(entry_id), png)
+        write_whole(self.thumbnail_path(entry_id), thumbnail_bytes(image))
         with self._mutex, self._connection as database:
             database.execute(
                 "UPDATE images SET state = 'done', params = ?, metadata = ?,"
@@ -168,7 +171,7 @@ class History:
             kept = {row[0] for row in database.execute("SELECT id FROM images WHERE state = 'done'")}
         for folder in (self.folder / "images", self.folder / "thumbnails"):
             for path in folder.iterdir():
-                if path.stem not in kept:
+                if path.is_file() and path.stem not in kept:
                     path.unlink()
 
 
@@ -217,10 +220,10 @@ def _connect(path: Path) -> sqlite3.Connection:
     return connection
 
 
-def _write_thumbnail(path: Path, image: Image) -> None:
-    """Write a small copy, whole or not at all."""
+def thumbnail_bytes(image: Image) -> bytes:
+    """Return a small copy of an image as WebP."""
     small = image.copy()
     small.thumbnail((THUMBNAIL_PIXELS, THUMBNAIL_PIXELS))
-    temporary = path.with_suffix(".tmp")
-    small.save(temporary, "WEBP", quality=82)
-    temporary.replace(path)
+    buffer = io.BytesIO()
+    small.save(buffer, "WEBP", quality=82)
+    return buffer.getvalue()

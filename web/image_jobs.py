@@ -6,7 +6,6 @@ import io
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from llm_dit.errors import InvalidParameter
 from llm_dit.parameters import GenerationParams
 from web.engine import EngineHandle
 from web.history import History
@@ -38,16 +37,21 @@ class ImageStudio:
         self._history = history
         self._is_watched = is_watched
 
-    def submit(self, requests: Sequence[GenerationParams], client: str | None = None) -> list[Job]:
+    def submit(
+        self, requests: Sequence[GenerationParams], client: str | None = None, *, is_awaited: bool = False
+    ) -> list[Job]:
         """Queue one job an image: all of them, or none.
 
+        Args:
+            requests: What to draw.
+            client: Browser tab that asks.
+            is_awaited: True if the caller takes the PNG from `Job.result`, however fast the history moves on.
+
         Raises:
-            InvalidParameter: If the model has no such hidden layer.
+            InvalidParameter: If a parameter does not fit the model.
             QueueFull: If they don't all fit.
         """
-        for params in requests:
-            self._check_against_model(params)
-        jobs = [self._job(params, client) for params in requests]
+        jobs = [self._job(self._engine.resolve(params), client, is_awaited=is_awaited) for params in requests]
         self._history.add_waiting({job.id: job.request for job in jobs})
         try:
             self._queue.submit(jobs)
@@ -68,24 +72,18 @@ class ImageStudio:
         else:
             self._history.set_failed(job.id, "failed", job.error)
 
-    def _check_against_model(self, params: GenerationParams) -> None:
-        count = self._engine.card.hidden_layer_count
-        if count is not None and params.hidden_layer < -count:
-            raise InvalidParameter(
-                "hidden_layer", f"{params.hidden_layer} is deeper than this model; use -{count} to -1."
-            )
-
-    def _job(self, params: GenerationParams, client: str | None) -> Job:
+    def _job(self, params: GenerationParams, client: str | None, *, is_awaited: bool) -> Job:
         return Job(
             kind=IMAGE_KIND,
             title=params.prompt[:TITLE_CHARACTERS],
-            work=lambda handle: self._make(handle, params),
+            work=lambda handle: self._make(handle, params, is_awaited=is_awaited),
             request=params.model_dump(),
             client=client,
         )
 
-    def _make(self, handle: JobHandle, params: GenerationParams) -> dict[str, Any]:
-        """Make the image and store it; return its metadata."""
+    def _make(self, handle: JobHandle, params: GenerationParams, *, is_awaited: bool) -> bytes | None:
+        """Make the image and store it; return the PNG if someone waits for it."""
+        from llm_dit.image_io import png_bytes
 
         def report(info: Any) -> None:
             preview = encode_preview(info.preview()) if self._is_watched(handle.job) else None
@@ -93,9 +91,9 @@ class ImageStudio:
 
         result = self._engine.get().generate(params, on_step=report)
         handle.check()
-        self._history.store_image(handle.job.id, result.image, result.params.model_dump(), result.metadata)
-        metadata: dict[str, Any] = result.metadata
-        return metadata
+        png = png_bytes(result.image, result.metadata)
+        self._history.store_image(handle.job.id, png, result.image, result.params.model_dump(), result.metadata)
+        return png if is_awaited else None
 
 
 def encode_preview(image: Image) -> bytes:

@@ -1,0 +1,113 @@
+"""A fast engine for the page's tests: its images are a function of prompt and seed, so that mix-ups show."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import Any
+
+from PIL import Image
+from tokenizers import Tokenizer, models, pre_tokenizers
+
+from llm_dit.chat_template import formatted_prompt_from_params
+from llm_dit.errors import InvalidParameter, NonFiniteLatents
+from llm_dit.parameters import GenerationParams
+
+NATIVE_SIZE = 64
+
+
+class FakeTokenizer:
+    """One token a word, special tokens whole."""
+
+    def __init__(self) -> None:
+        self.backend_tokenizer = Tokenizer(models.WordLevel({"[UNK]": 0}, unk_token="[UNK]"))
+        self.backend_tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+        self.backend_tokenizer.add_special_tokens(["<|im_start|>", "<|im_end|>", "<think>", "</think>"])
+
+    def get_added_vocab(self) -> dict[str, int]:
+        return {"<|im_start|>": 1, "<|im_end|>": 2}
+
+
+def colour_of(prompt: str, seed: int) -> tuple[int, int, int]:
+    """Return the colour of the image that the fake engine makes."""
+    digest = hashlib.sha256(f"{prompt}|{seed}".encode()).digest()
+    return digest[0], digest[1], digest[2]
+
+
+@dataclass
+class FakeEngine:
+    """Makes an image of one colour in `step_s` seconds a step.
+
+    Attributes:
+        step_s: Seconds a step takes.
+        gate: Every step waits for it; cleared by tests that need a job to be under way.
+        running: Images being made at this moment; the worker must keep it at 1.
+    """
+
+    step_s: float = 0.0
+    hidden_layer_count: int = 7
+    native_height: int = NATIVE_SIZE
+    native_width: int = NATIVE_SIZE
+    gate: threading.Event = field(default_factory=threading.Event)
+    made: list[tuple[str, int]] = field(default_factory=list)
+    running: int = 0
+    most_running: int = 0
+    _draws: int = 0
+
+    def __post_init__(self) -> None:
+        self.gate.set()
+        self.text_encoder = SimpleNamespace(tokenizer=FakeTokenizer())
+
+    def resolve(self, params: GenerationParams) -> GenerationParams:
+        if params.hidden_layer < -self.hidden_layer_count:
+            raise InvalidParameter("hidden_layer", f"is not in this model; use -{self.hidden_layer_count} to -1.")
+        seed = time.monotonic_ns() % 2**32 if params.seed is None else params.seed
+        return params.replaced(
+            width=params.width or self.native_width, height=params.height or self.native_height, seed=seed
+        )
+
+    def generate(self, params: GenerationParams, *, on_step: Callable[[Any], None] | None = None) -> Any:
+        params = self.resolve(params)
+        assert params.seed is not None
+        assert params.width is not None
+        assert params.height is not None
+        self.running += 1
+        self.most_running = max(self.most_running, self.running)
+        try:
+            self._fail_if_asked(params.prompt)
+            image = Image.new("RGB", (params.width, params.height), colour_of(params.prompt, params.seed))
+            for step in range(1, params.num_inference_steps + 1):
+                self.gate.wait()
+                time.sleep(self.step_s)
+                if on_step is not None:
+                    on_step(SimpleNamespace(step=step, total=params.num_inference_steps, sigma=0.5, preview=image.copy))
+        finally:
+            self.running -= 1
+        self.made.append((params.prompt, params.seed))
+        return SimpleNamespace(image=image, params=params, metadata=self._metadata(params))
+
+    @staticmethod
+    def _fail_if_asked(prompt: str) -> None:
+        if "out of memory" in prompt:
+            raise MemoryError
+        if "not finite" in prompt:
+            raise NonFiniteLatents("Sampling left the range of float16 at step 1; use --dtype bfloat16.")
+        if "defect" in prompt:
+            raise KeyError("defect")
+
+    @staticmethod
+    def _metadata(params: GenerationParams) -> dict[str, Any]:
+        formatted = formatted_prompt_from_params(params)
+        return {
+            "parameters": params.model_dump(),
+            "formatted_prompt": formatted,
+            "token_count": len(formatted.split()),
+            "token_count_used": len(formatted.split()),
+            "model_path": "fake",
+            "model_fingerprint": "0" * 64,
+            "versions": {"llm-dit": "0.1.0"},
+        }

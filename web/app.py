@@ -1,0 +1,106 @@
+"""The web application: services, routes, and what surrounds every request."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import Response
+from starlette.exceptions import HTTPException
+from starlette.staticfiles import StaticFiles
+
+from llm_dit.config import Config
+from llm_dit.errors import LlmDitError
+from web import api, openai_api, pages
+from web.engine import EngineFactory
+from web.responses import AsciiJSONResponse, HttpError, error_from_exception, error_response
+from web.security import ANSWER_HEADERS, Guard, allowed_hosts, check_exposure
+from web.services import ServicesOf, assemble
+
+logger = logging.getLogger(__name__)
+
+STATIC_FOLDER = Path(__file__).parent / "static"
+DESCRIPTION = (
+    'Images from text with every parameter in the open. Errors are `{"error": sentence, "field": parameter}`; '
+    "the routes under /v1 answer in OpenAI's shape."
+)
+
+
+def create_app(config: Config, *, engine_factory: EngineFactory | None = None) -> FastAPI:
+    """Return the application; the model begins to load when it starts.
+
+    Args:
+        config: Values of file and flags.
+        engine_factory: Makes the engine from its settings; the real pipeline by default.
+
+    Raises:
+        LlmDitError: If it would be open to others without a key, or the data folder can't be used.
+    """
+    server = config.server
+    check_exposure(server.host, server.api_key)
+    services = assemble(config, engine_factory)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        services.hub.open()
+        services.queue.start()
+        yield
+        services.hub.close()
+        services.queue.close()
+        services.history.close()
+
+    app = FastAPI(
+        title="llm-dit", description=DESCRIPTION, version="0.1.0", lifespan=lifespan, docs_url=None, redoc_url=None,
+        default_response_class=AsciiJSONResponse,
+    )  # fmt: skip
+    app.state.services = services
+    for router in (api.router, openai_api.router, pages.router):
+        app.include_router(router)
+    _add_probes(app)
+    app.mount("/static", StaticFiles(directory=STATIC_FOLDER), name="static")
+    app.exception_handler(HttpError)(_told)
+    app.exception_handler(LlmDitError)(_told)
+    app.exception_handler(RequestValidationError)(_told_of_validation)
+    app.exception_handler(HTTPException)(_told_of_routing)
+    app.exception_handler(Exception)(_told_of_defect)
+    app.add_middleware(Guard, hosts=allowed_hosts(server.host), api_key=server.api_key)
+    return app
+
+
+def _add_probes(app: FastAPI) -> None:
+    @app.get("/healthz", summary="Is the server alive")
+    async def healthz(services: ServicesOf) -> dict[str, Any]:
+        """Answer at once, whatever the device does; `model` is loading, ready or failed."""
+        return {"status": "ok", "model": services.engine.card.state, "waiting": services.queue.waiting_count}
+
+    @app.get("/metrics", summary="Counters for Prometheus", response_class=Response)
+    def metrics(services: ServicesOf) -> Response:
+        """Return the counters in Prometheus' text format."""
+        return Response(services.monitoring.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
+
+
+async def _told(request: Request, error: Exception) -> Response:
+    return error_from_exception(request, error)
+
+
+async def _told_of_validation(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    first = error.errors()[0]
+    name = str(first["loc"][-1])
+    return error_response(request.url.path, 422, f"{name}: {first['msg']}.", name)
+
+
+async def _told_of_routing(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    return error_response(request.url.path, error.status_code, f"{error.detail}.", headers=dict(error.headers or {}))
+
+
+async def _told_of_defect(request: Request, error: Exception) -> Response:
+    logger.error("%s %s failed", request.method, request.url.path, exc_info=error)
+    message = "Something went wrong inside; the server's log has the details."
+    return error_response(request.url.path, 500, message, headers=ANSWER_HEADERS)  # answered outside of `Guard`

@@ -1,0 +1,152 @@
+"""The form of the Generate page and the schema of the API, both read from `llm_dit.parameters`.
+
+What is added here is only for the eye: which section a control stands in, a short label, and a slider's step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from llm_dit.parameters import GROUPS, PARAMETERS, GenerationParams, Parameter, Parameters, RewriterSettings
+
+LABELS = {
+    "num_inference_steps": "Steps",
+    "guidance_scale": "Guidance scale",
+    "cfg_normalization": "Guidance normalization",
+    "cfg_truncation": "Guidance until",
+    "force_think_block": "Empty think block",
+    "thinking_content": "Think block",
+    "assistant_content": "Assistant content",
+    "extend_rope": "Longer position table",
+    "max_text_tokens": "Most text tokens",
+    "long_prompt_mode": "Long prompts",
+    "top_p": "Top p",
+    "top_k": "Top k",
+    "min_p": "Min p",
+    "max_tokens": "Most tokens",
+}
+PROMPT_SECTION = ("prompt",)
+SIZE_SECTION = ("width", "height")
+SECTIONS: tuple[tuple[str, tuple[str, ...]], ...] = (
+    ("Sampling", ("num_inference_steps", "shift", "seed")),
+    ("Chat template", ("system_prompt", "thinking_content", "force_think_block", "assistant_content")),
+    ("Guidance", ("guidance_scale", "negative_prompt", "cfg_normalization", "cfg_truncation")),
+    ("Text encoder", ("hidden_layer", "long_prompt_mode", "max_text_tokens", "extend_rope")),
+)
+SHAPES = (("1:1", 1, 1), ("4:3", 4, 3), ("3:4", 3, 4), ("16:9", 16, 9), ("9:16", 9, 16))
+"""Width to height of the size presets; each has about the pixels of the model's native size."""
+
+
+@dataclass(frozen=True)
+class Control:
+    """One control of a form.
+
+    Attributes:
+        parameter: What it sets.
+        label: Short name above it.
+        value: What it shows at first: the configuration's value.
+        low: Left end of its slider; None for no slider.
+        high: Right end of its slider.
+        step: Step of slider and number field.
+    """
+
+    parameter: Parameter
+    label: str
+    value: Any
+    low: float | None
+    high: float | None
+    step: float
+
+    @property
+    def name(self) -> str:
+        """Field name of the parameter."""
+        return self.parameter.name
+
+    @property
+    def summary_value(self) -> str:
+        """The value as it stands in the closed section's summary."""
+        return "" if self.value in (None, "", False) else str(self.value)
+
+
+def control(name: str, values: Mapping[str, Any]) -> Control:
+    """Return the control of one parameter; `values` are the configuration's."""
+    parameter = PARAMETERS[name]
+    low, high = parameter.note.usual or (None, None)
+    if parameter.group is RewriterSettings and parameter.kind == "number":
+        low, high = parameter.minimum, parameter.maximum
+    step = float(parameter.step or 1)
+    if parameter.kind == "number":
+        step = 0.05 if high is not None and high <= 2 else 0.1
+    return Control(parameter, label_of(name), values.get(name, parameter.default), low, high, step)
+
+
+def sections(values: Mapping[str, Any]) -> list[tuple[str, list[Control]]]:
+    """Return the sections of the Generate form below prompt and size."""
+    return [(title, [control(name, values) for name in names]) for title, names in SECTIONS]
+
+
+def label_of(name: str) -> str:
+    """Return the short name of a parameter."""
+    return LABELS.get(name, name.replace("_", " ").capitalize())
+
+
+def parameter_schema(values: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return every parameter with kind, range, help and the configuration's value, without secrets."""
+    return [_described(item, values) for item in PARAMETERS.values() if item.name != "api_key"]
+
+
+def _described(item: Parameter, values: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "name": item.name,
+        "group": item.group.__name__,
+        "label": label_of(item.name),
+        "kind": item.kind,
+        "default": values.get(item.name, item.default),
+        "required": item.required,
+        "optional": item.optional,
+        "choices": list(item.choices),
+        "minimum": item.minimum,
+        "minimum_excluded": item.minimum_excluded,
+        "maximum": item.maximum,
+        "multiple_of": item.step,
+        "usual": list(item.note.usual) if item.note.usual else None,
+        "unit": item.note.unit,
+        "changes_image": item.note.changes_image,
+        "help": item.help,
+    }
+
+
+def json_schema(group: type[Parameters], *, without: tuple[str, ...] = ()) -> dict[str, Any]:
+    """Return the JSON schema of a request body with the fields of `group`."""
+    assert group in GROUPS
+    properties = {
+        item.name: _property(item) for item in PARAMETERS.values() if item.group is group and item.name not in without
+    }
+    required = [name for name in properties if PARAMETERS[name].required]
+    return {"type": "object", "properties": properties, "required": required, "additionalProperties": False}
+
+
+def _property(item: Parameter) -> dict[str, Any]:
+    kinds = {"text": "string", "choice": "string", "switch": "boolean"}
+    kind = kinds.get(item.kind, item.kind)
+    schema: dict[str, Any] = {"type": [kind, "null"] if item.optional else kind, "description": item.help}
+    limits = {
+        "exclusiveMinimum" if item.minimum_excluded else "minimum": item.minimum,
+        "maximum": item.maximum,
+        "multipleOf": item.step,
+        "enum": list(item.choices) or None,
+        "default": item.default,
+    }
+    return schema | {key: value for key, value in limits.items() if value is not None}
+
+
+GENERATE_EXAMPLE = {"prompt": "A red fox in fresh snow", "seed": 1, "num_inference_steps": 9}
+GENERATE_BODY = {
+    "requestBody": {
+        "required": True,
+        "content": {"application/json": {"schema": json_schema(GenerationParams), "example": GENERATE_EXAMPLE}},
+    }
+}
+"""`openapi_extra` of the routes that take generation parameters."""

@@ -1,0 +1,44 @@
+"""Command line of the web page."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from llm_dit.cli import config_from_flags, parameter_options, user_errors
+from llm_dit.parameters import EngineSettings, GenerationParams, MetricSettings, RewriterSettings, ServerSettings
+
+SHUTDOWN_S = 3
+
+
+@click.command(context_settings={"show_default": True})
+@parameter_options(ServerSettings, EngineSettings, GenerationParams, RewriterSettings, MetricSettings)
+@user_errors
+def main(**flags: Any) -> None:
+    """Serve the page at http://127.0.0.1:8000; the model loads behind it.
+
+    Flags of image parameters set what the form and the API begin with.
+    """
+    config = config_from_flags(flags)
+    server = config.server
+
+    import uvicorn
+
+    from web.app import create_app
+
+    app = create_app(config)
+    shown_host = f"[{server.host}]" if ":" in server.host else server.host
+    click.echo(f"llm-dit: http://{shown_host}:{server.port}  (Ctrl+C stops it)")
+    uvicorn.run(
+        app,
+        host=server.host,
+        port=server.port,
+        log_level="warning",
+        timeout_graceful_shutdown=SHUTDOWN_S,
+        server_header=False,
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,118 @@
+// What every page has: theme, messages, the news of the server, and who this tab is.
+
+export const clientId = (() => {
+  const known = sessionStorage.getItem("client");
+  if (known) return known;
+  const bytes = crypto.getRandomValues(new Uint8Array(16));
+  const drawn = Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
+  sessionStorage.setItem("client", drawn);
+  return drawn;
+})();
+
+export const byId = (id) => document.getElementById(id);
+
+export function showMessage(text, kind = "error") {
+  const box = document.createElement("div");
+  box.className = `message ${kind}`;
+  box.append(text);
+  const close = document.createElement("button");
+  close.type = "button";
+  close.setAttribute("aria-label", "Close");
+  close.textContent = "×";
+  close.addEventListener("click", () => box.remove());
+  box.append(close);
+  byId("messages").append(box);
+  setTimeout(() => box.remove(), 8000);
+}
+
+// Sends JSON and returns JSON; throws an Error with the server's sentence and the field at fault.
+export async function call(method, path, body, signal) {
+  const headers = { "X-Client": clientId };
+  if (body !== undefined && !(body instanceof Blob)) {
+    headers["Content-Type"] = "application/json";
+    body = JSON.stringify(body);
+  }
+  let answer;
+  try {
+    answer = await fetch(path, { method, headers, body, signal });
+  } catch (error) {
+    if (error.name === "AbortError") throw error;
+    throw Object.assign(new Error("The server can't be reached."), { status: 0 });
+  }
+  const content = await answer.json().catch(() => ({ error: `The server answered ${answer.status}.` }));
+  if (!answer.ok) throw Object.assign(new Error(content.error), { field: content.field, status: answer.status });
+  return content;
+}
+
+export function seconds(value) {
+  if (value < 10) return `${value.toFixed(1)} s`;
+  if (value < 90) return `${Math.round(value)} s`;
+  return `${Math.round(value / 60)} min`;
+}
+
+// One stream a tab; pages listen to "news" on the document.
+let stream = null;
+let ownActive = 0;
+function openStream() {
+  if (stream || document.body.dataset.page === "login") return;
+  stream = new EventSource(`/api/events?client=${clientId}`);
+  stream.addEventListener("news", (event) => {
+    const news = JSON.parse(event.data);
+    showModel(news.model);
+    showQueue(news.active.length);
+    ownActive = news.jobs.filter((job) => job.client === clientId && news.active.includes(job.id)).length;
+    document.dispatchEvent(new CustomEvent("news", { detail: news }));
+  });
+  stream.addEventListener("error", () => showModel(null));
+}
+
+function closeStream() {
+  stream?.close();
+  stream = null;
+}
+
+// Browsers allow few connections to one host: a hidden tab without jobs gives its own back.
+document.addEventListener("visibilitychange", () => {
+  if (document.visibilityState === "visible") openStream();
+  else if (!ownActive) closeStream();
+});
+window.addEventListener("pagehide", closeStream);
+window.addEventListener("pageshow", openStream);
+
+function showModel(model) {
+  const pill = byId("model-pill");
+  if (!pill) return;
+  pill.dataset.state = model ? model.state : "offline";
+  pill.title = model?.error ?? (model ? "" : "The server can't be reached; trying again.");
+  pill.querySelector(".state").textContent = ` ${model ? model.state : "offline"}`;
+}
+
+function showQueue(count) {
+  const pill = byId("queue-pill");
+  if (!pill) return;
+  pill.hidden = count === 0;
+  pill.textContent = count === 1 ? "1 job" : `${count} jobs`;
+}
+
+byId("theme-button")?.addEventListener("click", () => {
+  const isDark = matchMedia("(prefers-color-scheme: dark)").matches;
+  const current = document.documentElement.dataset.theme ?? (isDark ? "dark" : "light");
+  const next = current === "dark" ? "light" : "dark";
+  document.documentElement.dataset.theme = next;
+  localStorage.setItem("theme", next);
+});
+
+document.addEventListener("htmx:responseError", (event) => {
+  let message = `The server answered ${event.detail.xhr.status}.`;
+  try {
+    message = JSON.parse(event.detail.xhr.responseText).error ?? message;
+  } catch { /* not JSON: keep the plain sentence */ }
+  showMessage(message);
+});
+document.addEventListener("htmx:sendError", () => showMessage("The server can't be reached."));
+document.addEventListener("htmx:afterRequest", (event) => {
+  const next = event.target.dataset?.then;
+  if (next && event.detail.successful) location.href = next;
+});
+
+openStream();

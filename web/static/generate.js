@@ -1,0 +1,460 @@
+// The Generate page: the form as JSON and back, the live formatted prompt, and the image as it is being made.
+import { byId, call, clientId, seconds, showMessage } from "./common.js";
+
+const form = byId("generate-form");
+const STORED = "generate-form";
+const MAX_DRAWN_SEED = 2 ** 32;
+const FORMAT_DELAY_MS = 120;
+const defaults = readForm();
+const sizeControl = byId("size-control");
+let isModelReady = byId("model-pill").dataset.state === "ready";
+
+// --- the form as values, and back ---------------------------------------------------------------------------------
+
+function fields() {
+  return Array.from(form.querySelectorAll("[data-name][data-kind]"));
+}
+
+function inputOf(field) {
+  return field.querySelector(`[name="${field.dataset.name}"]`);
+}
+
+function readField(field) {
+  const input = inputOf(field);
+  const isOptional = "optional" in field.dataset;
+  switch (field.dataset.kind) {
+    case "switch": return input.checked;
+    case "integer":
+    case "number": {
+      if (input.value.trim() === "" && !input.validity.badInput) return isOptional ? null : undefined;
+      const number = Number(input.value);
+      return input.validity.badInput ? input.value || "?" : number;
+    }
+    case "text": {
+      const toggle = field.querySelector("[data-switches]");
+      return toggle && !toggle.checked ? null : input.value;
+    }
+    default: return input.value;
+  }
+}
+
+function readForm() {
+  const values = {};
+  for (const field of fields()) {
+    const value = readField(field);
+    if (value !== undefined) values[field.dataset.name] = value;
+  }
+  return values;
+}
+
+function fillForm(values) {
+  for (const field of fields()) {
+    const name = field.dataset.name;
+    if (!(name in values)) continue;
+    const input = inputOf(field);
+    const value = values[name];
+    if (field.dataset.kind === "switch") input.checked = Boolean(value);
+    else input.value = value ?? "";
+    const toggle = field.querySelector("[data-switches]");
+    if (toggle) toggle.checked = value !== null;
+    showField(field);
+  }
+  byId("seed-lock").checked = values.seed !== null && values.seed !== undefined;
+  chooseShape();
+  afterChange();
+}
+
+function showField(field) {
+  const input = inputOf(field);
+  const toggle = field.querySelector("[data-switches]");
+  if (toggle) input.hidden = !toggle.checked;
+  const slider = field.querySelector("input[type=range]");
+  if (slider) slider.value = input.value;
+}
+
+// --- size ----------------------------------------------------------------------------------------------------------
+
+function nativeSize() {
+  const { nativeWidth, nativeHeight } = sizeControl.dataset;
+  return nativeWidth ? { width: Number(nativeWidth), height: Number(nativeHeight) } : null;
+}
+
+// The multiple of 16 whose shape has about as many pixels as the native size.
+function sizeOfShape(across, down) {
+  const native = nativeSize();
+  const area = native.width * native.height;
+  const unit = Math.sqrt(area / (across * down));
+  const round = (pixels) => Math.max(64, Math.round(pixels / 16) * 16);
+  return { width: round(unit * across), height: round(unit * down) };
+}
+
+function applyShape(radio) {
+  if (!radio || radio.value === "free") return;
+  const isNative = radio.dataset.across === radio.dataset.down;
+  if (isNative || !nativeSize()) {
+    form.width.value = "";
+    form.height.value = "";
+    return;
+  }
+  const size = sizeOfShape(Number(radio.dataset.across), Number(radio.dataset.down));
+  form.width.value = size.width;
+  form.height.value = size.height;
+}
+
+function chooseShape() {
+  const radios = Array.from(form.querySelectorAll("[name=shape]"));
+  const width = form.width.value;
+  const height = form.height.value;
+  const fitting = radios.find((radio) => {
+    if (radio.value === "free") return true;
+    const isNative = radio.dataset.across === radio.dataset.down;
+    if (isNative && !width && !height) return true;
+    if (!nativeSize()) return false;
+    const size = sizeOfShape(Number(radio.dataset.across), Number(radio.dataset.down));
+    return size.width === Number(width) && size.height === Number(height);
+  });
+  fitting.checked = true;
+}
+
+// --- what follows each change ---------------------------------------------------------------------------------------
+
+let formatTimer = null;
+let formatRequest = null;
+
+function afterChange() {
+  sessionStorage.setItem(STORED, JSON.stringify({ ...readForm(), locked: byId("seed-lock").checked }));
+  showChanged();
+  clearTimeout(formatTimer);
+  formatTimer = setTimeout(showFormatted, FORMAT_DELAY_MS);
+}
+
+function showChanged() {
+  const values = readForm();
+  for (const section of form.querySelectorAll("details.section")) {
+    const names = Array.from(section.querySelectorAll("[data-name]"), (field) => field.dataset.name);
+    const changed = names.filter((name) => name !== "seed" && values[name] !== defaults[name]);
+    const labels = changed.map((name) => section.querySelector(`[data-name="${name}"] label`).textContent.trim());
+    section.querySelector(".changed").textContent = labels.join(", ");
+  }
+}
+
+async function showFormatted() {
+  formatRequest?.abort();
+  formatRequest = new AbortController();
+  try {
+    const answer = await call("POST", "/api/format-prompt", readForm(), formatRequest.signal);
+    const parts = answer.segments.map(({ text, is_special: isSpecial }) => {
+      const part = document.createElement(isSpecial ? "mark" : "span");
+      part.textContent = text;
+      return part;
+    });
+    byId("formatted-prompt").replaceChildren(...parts);
+    const count = byId("token-count");
+    count.textContent = answer.token_count === null
+      ? "tokens are counted once the model is there"
+      : `${answer.token_count} of ${answer.token_limit} tokens`;
+    const isOver = answer.token_count > answer.token_limit;
+    count.classList.toggle("over", isOver);
+    if (isOver) count.textContent += `, ${answer.long_prompt_mode} brings it down`;
+    clearFieldErrors();
+  } catch (error) {
+    if (error.name !== "AbortError") {
+      byId("token-count").textContent = error.message;
+      byId("token-count").classList.add("over");
+      markField(error.field);
+    }
+  }
+}
+
+function clearFieldErrors() {
+  form.querySelectorAll("[aria-invalid]").forEach((input) => input.removeAttribute("aria-invalid"));
+}
+
+function markField(name) {
+  clearFieldErrors();
+  const input = name && form.querySelector(`[name="${CSS.escape(name)}"]`);
+  if (!input) return;
+  input.setAttribute("aria-invalid", "true");
+  input.closest("details")?.setAttribute("open", "");
+}
+
+form.addEventListener("input", (event) => {
+  const target = event.target;
+  if (target.type === "range") byId(target.dataset.for).value = target.value;
+  const field = target.closest("[data-name]");
+  if (target.dataset.switches) {
+    showField(field);
+    if (target.checked) inputOf(field).focus();
+  } else if (field && target.type === "number" && target.name === field.dataset.name) showField(field);
+  if (target.name === "shape") applyShape(target);
+  if (target.name === "width" || target.name === "height") chooseShape();
+  if (target.name === "seed") byId("seed-lock").checked = target.value !== "";
+  if (target.id !== "template-select") afterChange();
+});
+
+byId("template-select").addEventListener("change", (event) => {
+  const chosen = event.target.selectedOptions[0];
+  fillTexts({
+    system_prompt: chosen.dataset.system ?? null,
+    thinking_content: chosen.dataset.thinking ?? null,
+    assistant_content: chosen.dataset.assistant ?? null,
+  });
+  byId("template-help").textContent = chosen.title || "";
+});
+
+function fillTexts(values) {
+  const isLocked = byId("seed-lock").checked;
+  fillForm(values);
+  byId("seed-lock").checked = isLocked;
+  afterChange();
+}
+
+byId("seed-dice").addEventListener("click", () => {
+  drawSeed();
+  afterChange();
+});
+
+function drawSeed() {
+  form.seed.value = crypto.getRandomValues(new Uint32Array(1))[0] % MAX_DRAWN_SEED;
+}
+
+byId("reset-button").addEventListener("click", () => {
+  byId("template-select").value = "";
+  fillForm({ ...defaults, prompt: form.prompt.value });
+});
+
+// --- making an image ------------------------------------------------------------------------------------------------
+
+let shownJob = null;
+
+async function submit() {
+  if (!byId("seed-lock").checked || form.seed.value === "") drawSeed();
+  afterChange();
+  showError(null);
+  const button = byId("generate-button");
+  button.disabled = true;
+  try {
+    const job = await call("POST", "/api/generate", readForm());
+    clearFieldErrors();
+    if (!shownJob || shownJob.isOver) show(job);
+  } catch (error) {
+    showError(error.message);
+    markField(error.field);
+  } finally {
+    button.disabled = false;
+  }
+}
+
+form.addEventListener("submit", (event) => {
+  event.preventDefault();
+  submit();
+});
+document.addEventListener("keydown", (event) => {
+  if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) {
+    event.preventDefault();
+    submit();
+  } else if (event.key === "Escape" && shownJob && !shownJob.isOver && event.target === document.body) cancelShown();
+});
+
+function show(job) {
+  const isNew = shownJob?.id !== job.id;
+  const isOver = !["waiting", "running"].includes(job.state);
+  shownJob = { id: job.id, isOver };
+  const canvas = byId("canvas");
+  canvas.dataset.state = job.state;
+  byId("status").hidden = isOver;
+  byId("result-bar").hidden = job.state !== "done";
+  if (isNew) byId("result").hidden = true;
+  const words = {
+    waiting: isModelReady ? "Waiting" : "The model is loading; your image is next",
+    running: job.step ? `Step ${job.step} of ${job.total}` : "Reading the prompt",
+    cancelled: "Cancelled.",
+    failed: "",
+    interrupted: job.error ?? "Interrupted.",
+  };
+  let text = words[job.state] ?? "";
+  if (job.state === "waiting" && job.position > 0) text = `Waiting, ${job.position} in front`;
+  if (job.eta_s !== null && job.state === "running") {
+    text += job.step < job.total ? `, about ${seconds(job.eta_s)} left` : ", decoding";
+  }
+  byId("status-text").textContent = text;
+  const progress = byId("progress");
+  if (job.total) {
+    progress.max = job.total;
+    progress.value = job.step;
+  } else progress.removeAttribute("value");
+  byId("placeholder-text").textContent = isOver ? text || "No image." : "";
+  if (job.state === "failed") showError(job.error);
+  if (job.image) showImage(job);
+  else if (job.preview) setImage(job.preview, "Preview of the image");
+}
+
+function setImage(path, description) {
+  const image = byId("result");
+  image.src = path;
+  image.alt = description;
+  image.hidden = false;
+}
+
+function showImage(job) {
+  setImage(job.image, job.title);
+  byId("result-text").textContent = `seed ${job.request.seed}, ${seconds(job.finished_at - job.started_at)}`;
+  byId("download-link").href = `${job.image}?download=true`;
+  byId("details-link").href = `/history/${job.id}`;
+  const recent = byId("recent");
+  if (recent.querySelector(`[href="/history/${job.id}"]`)) return;
+  const link = document.createElement("a");
+  link.href = `/history/${job.id}`;
+  const image = new Image(64, 64);
+  image.src = `${job.image}/thumbnail`;
+  image.alt = job.title;
+  link.append(image);
+  recent.prepend(link);
+  while (recent.children.length > 8) recent.lastElementChild.remove();
+}
+
+function showError(text) {
+  byId("error-text").hidden = !text;
+  byId("error-text").textContent = text ?? "";
+}
+
+async function cancel(id) {
+  try {
+    await call("DELETE", `/api/jobs/${id}`);
+  } catch (error) {
+    showMessage(error.message);
+  }
+}
+
+const cancelShown = () => cancel(shownJob.id);
+byId("cancel-button").addEventListener("click", cancelShown);
+
+document.addEventListener("news", ({ detail: news }) => {
+  if (news.model.state === "ready" && !isModelReady) {
+    isModelReady = true;
+    sizeControl.dataset.nativeWidth = news.model.native_width;
+    sizeControl.dataset.nativeHeight = news.model.native_height;
+    deepenHiddenLayer(news.model.hidden_layer_count);
+    applyShape(form.querySelector("[name=shape]:checked"));
+    chooseShape();
+    showFormatted();
+  }
+  if (news.model.state === "failed") showError(news.model.error);
+  const own = news.jobs.filter((job) => job.client === clientId && job.kind === "generate");
+  for (const job of own) if (job.id === shownJob?.id) show(job);
+  for (const job of own) if (job.image && job.id !== shownJob?.id) showImageInStrip(job);
+  const byNumber = new Map(news.jobs.map((job) => [job.id, job]));
+  const active = news.active.map((id) => byNumber.get(id)).filter(Boolean);
+  if (!shownJob || shownJob.isOver) {
+    const next = active.find((job) => job.client === clientId && job.kind === "generate");
+    if (next) show(next);
+  }
+  showQueue(active.filter((job) => job.id !== shownJob?.id));
+});
+
+function showImageInStrip(job) {
+  const shown = { src: byId("result").src, alt: byId("result").alt };
+  if (shownJob && !shownJob.isOver) return addRecentOnly(job);
+  shownJob = { id: job.id, isOver: true };
+  show(job);
+  return shown;
+}
+
+function addRecentOnly(job) {
+  if (byId("recent").querySelector(`[href="/history/${job.id}"]`)) return;
+  const link = document.createElement("a");
+  link.href = `/history/${job.id}`;
+  const image = new Image(64, 64);
+  image.src = `${job.image}/thumbnail`;
+  image.alt = job.title;
+  link.append(image);
+  byId("recent").prepend(link);
+}
+
+function showQueue(jobs) {
+  const list = byId("queue");
+  list.hidden = jobs.length === 0;
+  list.replaceChildren(...jobs.map((job) => {
+    const item = document.createElement("li");
+    const title = document.createElement("span");
+    title.className = "queue-title";
+    title.textContent = job.title;
+    const state = document.createElement("span");
+    state.className = "muted";
+    state.textContent = job.state === "running" ? `step ${job.step} of ${job.total || "?"}` : job.state;
+    const button = document.createElement("button");
+    button.type = "button";
+    button.className = "link danger";
+    button.textContent = "Cancel";
+    button.setAttribute("aria-label", `Cancel ${job.title}`);
+    button.addEventListener("click", () => cancel(job.id));
+    item.append(title, state, button);
+    return item;
+  }));
+}
+
+function deepenHiddenLayer(count) {
+  const field = form.querySelector('[data-name="hidden_layer"]');
+  if (!field || !count) return;
+  inputOf(field).min = -count;
+  const slider = field.querySelector("input[type=range]");
+  slider.min = -count;
+  slider.value = inputOf(field).value;
+  field.querySelector(".range").textContent = `-${count} to -1 in this model`;
+}
+
+// --- a PNG dropped on the page --------------------------------------------------------------------------------------
+
+const hint = byId("drop-hint");
+const holdsFiles = (event) => event.dataTransfer?.types.includes("Files");
+document.addEventListener("dragover", (event) => {
+  if (!holdsFiles(event)) return;
+  event.preventDefault();
+  hint.hidden = false;
+});
+document.addEventListener("dragleave", (event) => {
+  if (!event.relatedTarget) hint.hidden = true;
+});
+document.addEventListener("drop", (event) => {
+  if (!holdsFiles(event)) return;
+  event.preventDefault();
+  hint.hidden = true;
+  restoreFrom(event.dataTransfer.files[0]);
+});
+document.addEventListener("paste", (event) => {
+  const file = event.clipboardData?.files[0];
+  if (file?.type === "image/png") restoreFrom(file);
+});
+
+async function restoreFrom(file) {
+  try {
+    const answer = await call("POST", "/api/image-parameters", file);
+    fillForm({ ...defaults, ...answer.params });
+    showMessage(`Settings restored from ${file.name}.`, "good");
+  } catch (error) {
+    showMessage(error.message);
+  }
+}
+
+// --- the beginning --------------------------------------------------------------------------------------------------
+
+function begin() {
+  if (form.dataset.initial) {
+    fillForm({ ...defaults, ...JSON.parse(form.dataset.initial) });
+    history.replaceState(null, "", "/");
+    return;
+  }
+  const stored = JSON.parse(sessionStorage.getItem(STORED) ?? "null");
+  const carried = sessionStorage.getItem("carried-prompt");
+  sessionStorage.removeItem("carried-prompt");
+  if (stored) {
+    const { locked, ...values } = stored;
+    fillForm(values);
+    byId("seed-lock").checked = Boolean(locked);
+  }
+  if (carried !== null) form.prompt.value = carried;
+  afterChange();
+}
+
+call("GET", "/api/parameters").then(({ model }) => deepenHiddenLayer(model.hidden_layer_count)).catch(() => {});
+begin();
