@@ -90,12 +90,19 @@ class ResultStore:
         return manifest_from_values(values, path)
 
     def write_manifest(self, values: Mapping[str, Any], *, replace: bool = False) -> Manifest:
-        """Write the manifest, adding to the one on disk unless `replace`."""
+        """Write the manifest, adding to the one on disk unless `replace`.
+
+        Raises:
+            OutputError: If it can't be written.
+        """
         path = self.folder / MANIFEST_FILE
         old = None if replace else read_json(path)
         now = datetime.now(UTC).isoformat(timespec="seconds")
         merged = {"created": now, **(merged_manifest(old, values) if old else values), "updated": now}
-        write_json(path, merged)
+        try:
+            write_json(path, merged)
+        except OSError as error:
+            raise OutputError(f"{path} can't be written: {error.strerror}.", field="output_dir") from None
         return manifest_from_values(merged, path)
 
     # Runs
@@ -161,6 +168,10 @@ class ResultStore:
                 cells[record.level],
             ),
         )
+
+    def some_runs(self) -> Iterator[RunRecord]:
+        """Yield whole records of any kind as they are found, without reading the rest."""
+        return (record for record in self._records() if record.is_finished)
 
     def stale_runs(self) -> list[RunRecord]:
         """Return runs that were made under other conditions, or at levels that the manifest does not have."""

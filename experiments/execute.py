@@ -1,0 +1,251 @@
+"""Runs -> results on this machine: encode ahead, denoise and decode one by one, write on threads.
+
+Every image is computed alone: batching several changes rounding, and a run's image must not depend on its companions.
+One run's failure is written down and the others go on.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from experiments.design import Plan
+from experiments.encodings import EncodingCache
+from experiments.records import Conditions, manifest_values
+from experiments.result_writer import ResultWriter
+from experiments.store import ResultStore
+from experiments.worklist import WorkItem, Worklist, make_worklist
+from llm_dit.errors import LlmDitError
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+    from llm_dit.pipeline import PromptConditioning, ZImagePipeline
+
+RUN_ERRORS = (LlmDitError, RuntimeError, MemoryError)
+"""What fails one run: its parameters, and whatever torch raises from a device (out of memory is a RuntimeError)."""
+VOLATILE_KEYS = ("stage_times_s",)
+"""Parts of the engine's record that differ between two makings of the same image."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where an execution stands.
+
+    Attributes:
+        done: Runs of this command that are made or failed.
+        total: Runs that this command has to make.
+        failed: Runs that failed.
+        images_per_second: Mean rate since the start; 0 before the first image.
+        seconds_left: Estimate; None before the first image.
+        run_id: The latest run.
+    """
+
+    done: int
+    total: int
+    failed: int
+    images_per_second: float
+    seconds_left: float | None
+    run_id: str
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of an execution.
+
+    Attributes:
+        made: Images made.
+        failed: Run id and error of each failed run.
+        skipped: Runs that had their result already.
+        stale: Runs whose file was made with other inputs and was left alone.
+        remaining: Runs that were not begun.
+        is_interrupted: True if it was asked to stop.
+        encoded_prompts: Forward passes of the text encoder.
+        seconds: Wall time from the first encoding to the last file.
+        summary_error: Why the summary could not be written; None if it was.
+    """
+
+    made: int
+    failed: tuple[tuple[str, str], ...]
+    skipped: int
+    stale: tuple[str, ...]
+    remaining: int
+    is_interrupted: bool
+    encoded_prompts: int
+    seconds: float
+    summary_error: str | None = None
+
+
+def run_plan(
+    plan: Plan,
+    pipeline: ZImagePipeline,
+    store: ResultStore,
+    *,
+    overwrite: bool = False,
+    on_start: Callable[[Worklist], None] | None = None,
+    on_progress: Callable[[Progress], None] | None = None,
+    should_stop: Callable[[], bool] | None = None,
+    about: Mapping[str, Any] | None = None,
+) -> Outcome:
+    """Make what is missing of a plan, and write the summary.
+
+    Args:
+        plan: What is asked for.
+        pipeline: The loaded model; used by this call alone.
+        store: The experiment's folder; its lock is held meanwhile.
+        overwrite: Make runs again whose file was made with other inputs.
+        on_start: Called once with what is left to do.
+        on_progress: Called after each image.
+        should_stop: Asked before each image; the images made so far stay.
+        about: More for the manifest, such as configuration, versions and device.
+
+    Raises:
+        LlmDitError: If the folder is in use, can't be written, or holds something else.
+    """
+    store.create()
+    with store.lock(planned=plan.run_count, command=(about or {}).get("command", "")):
+        store.remove_partial_files()
+        work = make_worklist(plan, pipeline, store, overwrite=overwrite)
+        is_other = ResultStore.is_results(store.folder) and store.manifest().conditions.hash != work.conditions.hash
+        store.write_manifest({**manifest_values(plan, work.conditions), **(about or {})}, replace=is_other)
+        if on_start is not None:
+            on_start(work)
+        outcome = _make_all(work, pipeline, store, plan.experiment.name, on_progress, should_stop)
+        try:
+            store.write_summary()
+        except OSError as error:  # on a full disk; it can be rebuilt from the metadata
+            outcome = replace(outcome, summary_error=f"The summary could not be written: {error.strerror}.")
+    return outcome
+
+
+def _make_all(
+    work: Worklist,
+    pipeline: ZImagePipeline,
+    store: ResultStore,
+    experiment: str,
+    on_progress: Callable[[Progress], None] | None,
+    should_stop: Callable[[], bool] | None,
+) -> Outcome:
+    started = time.perf_counter()
+    encodings = EncodingCache(pipeline, work.to_do)
+    begun, is_interrupted = 0, False
+    with ResultWriter(store) as writer, _repeated_warnings_dropped():
+        for item in (item for group in encodings.groups() for item in group):
+            if should_stop is not None and should_stop():
+                is_interrupted = True
+                break
+            begun += 1
+            _make_one(item, work.conditions, pipeline, encodings, writer, experiment)
+            if on_progress is not None:
+                on_progress(_progress(begun, len(work.to_do), len(writer.failed), started, item.run.run_id))
+    return Outcome(
+        made=writer.made,
+        failed=tuple(writer.failed),
+        skipped=work.finished,
+        stale=work.stale,
+        remaining=len(work.to_do) - begun,
+        is_interrupted=is_interrupted,
+        encoded_prompts=encodings.encoded_count,
+        seconds=time.perf_counter() - started,
+    )
+
+
+def _make_one(
+    item: WorkItem,
+    conditions: Conditions,
+    pipeline: ZImagePipeline,
+    encodings: EncodingCache,
+    writer: ResultWriter,
+    experiment: str,
+) -> None:
+    """Make one image and hand it to the writer; what fails the run is handed over as its failure."""
+    block = _run_block(item, conditions, experiment)
+    try:
+        image, conditioning, times = _image(item, pipeline, encodings)
+    except RUN_ERRORS as error:
+        _free_device_memory(pipeline)
+        record = {"parameters": item.run.params.model_dump(), "formatted_prompt": item.formatted_prompt, "run": block}
+        writer.fail(item.run, record, str(error) or type(error).__name__)
+        return
+    finally:
+        encodings.release(item)
+    record = pipeline.metadata(item.run.params, conditioning, times)
+    measured = {
+        "generation_time_seconds": round(sum(times.values()), 4),
+        "token_count": conditioning.token_count,
+        "token_count_used": conditioning.token_count_used,
+        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+    lasting = {name: value for name, value in record.items() if name not in VOLATILE_KEYS}
+    writer.write(item.run, image, {**record, "run": {**block, **measured}}, {**lasting, "run": block})
+
+
+def _image(
+    item: WorkItem, pipeline: ZImagePipeline, encodings: EncodingCache
+) -> tuple[Image.Image, PromptConditioning, dict[str, float]]:
+    """Return the image, what the transformer got, and the seconds of each stage as if it were made alone."""
+    params = item.run.params
+    positive = encodings.get(item.formatted_prompt)
+    negative = None if item.negative_prompt is None else encodings.get(item.negative_prompt)
+    conditioning = pipeline.condition(params, positive.encoded, negative.encoded if negative else None)
+    started = time.perf_counter()
+    latents = pipeline.denoise(params, conditioning)
+    denoised = time.perf_counter()
+    (image,) = pipeline.decode(latents)
+    decoded = time.perf_counter()
+    encode_seconds = positive.seconds + (negative.seconds if negative else 0.0)
+    return image, conditioning, {"encode": encode_seconds, "denoise": denoised - started, "decode": decoded - denoised}
+
+
+def _run_block(item: WorkItem, conditions: Conditions, experiment: str) -> dict[str, Any]:
+    run = item.run
+    return {
+        "run_id": run.run_id,
+        "identity": item.identity,
+        "conditions": conditions.hash,
+        "experiment": experiment,
+        "prompt_id": run.prompt.id,
+        "category": run.prompt.category,
+        "difficulty": run.prompt.difficulty,
+        "prompt": run.prompt.text,
+        "seed": run.seed,
+        "levels": dict(run.cell.levels),
+    }
+
+
+def _progress(done: int, total: int, failed: int, started: float, run_id: str) -> Progress:
+    rate = done / max(time.perf_counter() - started, 1e-9)
+    return Progress(done, total, failed, rate, (total - done) / rate, run_id)
+
+
+def _free_device_memory(pipeline: ZImagePipeline) -> None:
+    """Give back what a failed run left in the allocator's cache, so that a smaller one may fit."""
+    if pipeline.device.type == "cuda":
+        import torch
+
+        torch.cuda.empty_cache()
+
+
+@contextmanager
+def _repeated_warnings_dropped() -> Iterator[None]:
+    """Let the engine's log say the same sentence once, not once per image."""
+    seen: set[str] = set()
+
+    def is_new(record: logging.LogRecord) -> bool:
+        message = record.getMessage()
+        if message in seen:
+            return False
+        seen.add(message)
+        return True
+
+    logger = logging.getLogger("llm_dit.pipeline")
+    logger.addFilter(is_new)
+    try:
+        yield
+    finally:
+        logger.removeFilter(is_new)
