@@ -24,3 +24,16 @@ def tiny_pipeline(tiny_checkpoint: Path):
     from llm_dit import ZImagePipeline
 
     return ZImagePipeline.from_pretrained(str(tiny_checkpoint), dit_device="cpu", text_encoder_device="cpu")
+
+
+@pytest.fixture(scope="session")
+def reference(tiny_checkpoint: Path):
+    """Diffusers' pipeline on the tiny checkpoint, without progress bars."""
+    import diffusers
+    import transformers
+
+    diffusers.utils.logging.disable_progress_bar()
+    transformers.utils.logging.disable_progress_bar()
+    pipeline = diffusers.ZImagePipeline.from_pretrained(str(tiny_checkpoint), low_cpu_mem_usage=False)
+    pipeline.set_progress_bar_config(disable=True)
+    return pipeline

@@ -73,7 +73,9 @@ def test_every_generation_parameter_is_identity():
 
 
 def test_devices_and_offload_are_runtime_and_precision_is_identity():
-    runtime = {item.name for item in PARAMETERS.values() if item.group is EngineSettings and not item.note.changes_image}
+    runtime = {
+        item.name for item in PARAMETERS.values() if item.group is EngineSettings and not item.note.changes_image
+    }
     assert runtime == {"text_encoder_device", "dit_device", "vae_device", "offload"}
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-TOKENIZER_WORDS = "a an the red apple cat dog on wooden table sits house user assistant system blue sky and of".split()
+TOKENIZER_TEXT = "a an the red apple cat dog on wooden table sits house user assistant system blue sky and of"
 SPECIAL_TOKENS = ["<|endoftext|>", "<|im_start|>", "<|im_end|>", "<think>", "</think>"]
 CHAT_TEMPLATE = (
     "{% for message in messages %}{{ '<|im_start|>' + message.role + '\n' + message.content + '<|im_end|>\n' }}"
@@ -61,7 +61,7 @@ def _write_tokenizer(folder: Path) -> None:
     trainer = trainers.BpeTrainer(
         vocab_size=400, initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), show_progress=False
     )
-    tokenizer.train_from_iterator([" ".join(TOKENIZER_WORDS)] * 50, trainer)
+    tokenizer.train_from_iterator([TOKENIZER_TEXT] * 50, trainer)
     fast = Qwen2TokenizerFast(tokenizer_object=tokenizer, pad_token="<|endoftext|>", eos_token="<|im_end|>")
     fast.add_special_tokens({"additional_special_tokens": SPECIAL_TOKENS})
     fast.chat_template = CHAT_TEMPLATE

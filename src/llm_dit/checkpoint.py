@@ -1,7 +1,8 @@
 """Find a model, read its weights, and say in one sentence what is wrong with it.
 
-A checkpoint is a folder as on the hub: `transformer/`, `text_encoder/`, `tokenizer/`, `vae/`, each with its `config.json`
-and safetensors. Nothing is ever loaded with tensors missing, spare or misshapen, and pickle files are refused.
+A checkpoint is a folder as on the hub: `transformer/`, `text_encoder/`, `tokenizer/`, `vae/`, each with its
+`config.json` and safetensors. Nothing is ever loaded with tensors missing, spare or misshapen, and pickle files are
+refused.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 EMBEDDED_MODELS = Path(__file__).parent / "models"
 COMPONENTS = ("transformer", "text_encoder", "tokenizer", "vae")
 WEIGHT_COMPONENTS = ("transformer", "text_encoder", "vae")
-HUB_FILES = tuple(f"{component}/*" for component in (*COMPONENTS, "scheduler")) + ("model_index.json",)
+HUB_FILES = ("model_index.json", *(f"{component}/*" for component in (*COMPONENTS, "scheduler")))
 PICKLE_PATTERNS = ("*.bin", "*.pt", "*.pth", "*.ckpt")
 LFS_POINTER = b"version https://git-lfs"
 
@@ -132,7 +133,7 @@ def open_weights(component: Path) -> list[TensorFile]:
         pickles = sorted(path.name for pattern in PICKLE_PATTERNS for path in component.glob(pattern))
         if pickles:
             raise CheckpointError(
-                f"{component} holds only pickle files ({', '.join(pickles[:3])}), which can run code when they are read; "
+                f"{component} holds only pickle files ({', '.join(pickles[:3])}), which can run code when read; "
                 "use a checkpoint in safetensors.",
                 field="model_path",
             )

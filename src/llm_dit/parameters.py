@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Self, Union, get_args, get_origin
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic.config import JsonDict
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticCustomError
 
@@ -21,7 +22,7 @@ MAX_PROMPT_CHARACTERS = 100_000
 SIZE_STEP = 16
 """Height and width come in units of the VAE's factor 8 times the transformer's patch of 2, in pixels."""
 ROPE_TABLE_TOKENS = 1504
-"""Longest caption whose image index still lies in the published RoPE table; docs/research/long_prompts.md derives it."""
+"""Longest caption whose image index lies in the published RoPE table; docs/research/long_prompts.md derives it."""
 MAX_SEED = 2**53 - 1
 """Largest integer that JSON readers of every language keep exactly."""
 
@@ -53,6 +54,14 @@ class FieldNote:
     usual: tuple[float, float] | None = None
     flags: tuple[str, ...] = ()
     in_file: bool = True
+
+    def __call__(self, schema: JsonDict) -> None:
+        """Tell a JSON schema what it can not know from the type."""
+        schema["x-changes-image"] = self.changes_image
+        if self.unit:
+            schema["x-unit"] = self.unit
+        if self.usual:
+            schema["x-usual-range"] = list(self.usual)
 
 
 def _valid_device(value: str) -> str:
@@ -96,7 +105,7 @@ Size = Annotated[int, BeforeValidator(_number_not_switch), AfterValidator(_size_
 
 
 def _parameter(default: Any, help_text: str, note: FieldNote, **limits: Any) -> Any:
-    return Field(default, description=help_text, json_schema_extra={"note": note}, **limits)  # type: ignore[arg-type]
+    return Field(default, description=help_text, json_schema_extra=note, **limits)
 
 
 def _generation(key: str, **extra: Any) -> FieldNote:
@@ -439,8 +448,8 @@ def _parameter_from_field(group: type[Parameters], name: str, field: FieldInfo) 
         float: "number",
         bool: "switch",
     }
-    extra = field.json_schema_extra
-    assert isinstance(extra, dict)
+    note = field.json_schema_extra
+    assert isinstance(note, FieldNote)
     assert field.description is not None
     is_size = any(isinstance(item, AfterValidator) and item.func is _size_in_steps for item in metadata)
     return Parameter(
@@ -456,7 +465,7 @@ def _parameter_from_field(group: type[Parameters], name: str, field: FieldInfo) 
         optional=optional,
         required=field.is_required(),
         help=field.description,
-        note=extra["note"],  # type: ignore[arg-type]
+        note=note,
     )
 
 
@@ -481,9 +490,9 @@ def _invalid_parameter(group: type[Parameters], error: ValidationError, values: 
     value = values.get(name)
     if kind == "text":
         return InvalidParameter(name, f"{first['msg']}.")
-    shown = repr(value) if isinstance(value, str) else str(value)
-    shown = shown if len(shown) <= 60 else shown[:57] + "..."
     parameter = PARAMETERS[name]
+    shown = str(value) if parameter.kind in ("integer", "number") else repr(value)
+    shown = shown if len(shown) <= 60 else shown[:57] + "..."
     if kind in ("device", "size", "number"):
         return InvalidParameter(name, f"{shown} {first['msg']}.")
     if kind.startswith("bool"):

@@ -365,8 +365,8 @@ class ZImageTransformer(nn.Module):
         index_limit, *grid_limits = self.config.axes_lens
         if _round_up(text_length) + 1 >= index_limit:
             raise LlmDitError(
-                f"A caption of {text_length} tokens does not fit the model's positions; at most {self.config.text_token_limit} do. "
-                "Shorten it (max_text_tokens) or set extend_rope = true (experimental)."
+                f"A caption of {text_length} tokens does not fit the model's positions; at most "
+                f"{self.config.text_token_limit} do. Shorten it (max_text_tokens) or set extend_rope (experimental)."
             )
         for size, limit in zip(grid, grid_limits, strict=True):
             if size > limit:

@@ -96,7 +96,8 @@ class LatentDecoder:
 
     def _unscaled(self, latents: Tensor) -> Tensor:
         moved = latents.to(self.device, self.vae.dtype)
-        return moved / self.vae.config.scaling_factor + (self.vae.config.shift_factor or 0.0)
+        factor, offset = float(self.vae.config.scaling_factor), float(self.vae.config.shift_factor or 0.0)
+        return moved / factor + offset
 
 
 def pixels_to_uint8(pixels: Tensor) -> Tensor:
