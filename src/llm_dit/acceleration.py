@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -85,7 +85,7 @@ def accelerate(
         _check_quantization(quantization, device)
     transformer.fuse_projections()
     if quantization != "none":
-        _quantize(transformer, quantization, device)
+        _quantize(_blocks(transformer), ("attention.", "feed_forward."), quantization, device)
     for block in _blocks(transformer):
         block.attention.attend = _attention_function(backend)
         if is_compiled:
@@ -234,8 +234,19 @@ def _check_quantization(quantization: str, device: torch.device) -> None:
         )
 
 
-def _quantize(transformer: ZImageTransformer, quantization: str, device: torch.device) -> None:
-    """Quantize the large matrices of the blocks: attention and feed-forward. The rest is small or sensitive."""
+def quantize_text_encoder(model: Any, quantization: str, device: torch.device) -> None:
+    """Quantize the projections of transformers' `Qwen3Model`, in place; its embeddings and norms stay as they are.
+
+    Raises:
+        DeviceError: If `quantization` is not available on `device`.
+    """
+    if quantization != "none":
+        _check_quantization(quantization, device)
+        _quantize(model.layers, ("self_attn.", "mlp."), quantization, device)
+
+
+def _quantize(blocks: Iterable[nn.Module], names: tuple[str, ...], quantization: str, device: torch.device) -> None:
+    """Quantize the linear layers of `blocks` whose names start with `names`: the large matrices."""
     from torchao.quantization import (
         Float8DynamicActivationFloat8WeightConfig,
         Int8WeightOnlyConfig,
@@ -248,15 +259,15 @@ def _quantize(transformer: ZImageTransformer, quantization: str, device: torch.d
         if quantization == "float8"
         else Int8WeightOnlyConfig()
     )
-    home = transformer.x_pad_token.device
-    for block in _blocks(transformer):
+    for block in blocks:
+        home = next(block.parameters()).device
         # One block at a time on the device, so that a small card never holds the whole model in full precision.
         block.to(device)
-        quantize_(block, config, filter_fn=_is_large_linear)
+        quantize_(block, config, filter_fn=lambda module, name: _is_linear(module) and name.startswith(names))
         block.to(home)
 
 
-def _is_large_linear(module: nn.Module, name: str) -> bool:
+def _is_linear(module: nn.Module) -> bool:
     from torch import nn
 
-    return isinstance(module, nn.Linear) and name.startswith(("attention.", "feed_forward."))
+    return isinstance(module, nn.Linear)

@@ -156,7 +156,13 @@ class ZImagePipeline:
         dtype, vae_dtype = resolve_dtype(wanted.dtype, device), resolve_dtype(wanted.dtype, vae_device)
         transformer = _load_transformer(folder, device, dtype, offload=wanted.offload)
         _check_widths(folder, transformer)
-        text_encoder = ZImageTextEncoder.from_folder(folder, encoder_device, encoder_dtype, offload=wanted.offload)
+        text_encoder = ZImageTextEncoder.from_folder(
+            folder,
+            encoder_device,
+            encoder_dtype,
+            quantization=wanted.text_encoder_quantization,
+            offload=wanted.offload,
+        )
         decoder = LatentDecoder.from_folder(
             folder, vae_device, vae_dtype, tiling=wanted.vae_tiling, offload=wanted.offload
         )
@@ -171,6 +177,7 @@ class ZImagePipeline:
         numerics = {
             "text_encoder_device": encoder_device.type,
             "text_encoder_dtype": str(encoder_dtype).removeprefix("torch."),
+            "text_encoder_quantization": wanted.text_encoder_quantization,
             "dit_device": device.type,
             "dtype": str(dtype).removeprefix("torch."),
             "vae_device": vae_device.type,

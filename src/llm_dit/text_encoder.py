@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
+from llm_dit.acceleration import quantize_text_encoder
 from llm_dit.chat_template import format_prompt, special_tokens_in
 from llm_dit.checkpoint import find_checkpoint, load_weights, read_json
 from llm_dit.devices import resident, resolve_device, resolve_dtype
@@ -80,23 +81,35 @@ class ZImageTextEncoder:
         self.special_tokens = tuple(sorted(tokenizer.get_added_vocab()))
 
     @classmethod
-    def from_pretrained(cls, model_path: str, *, device: str = "auto", dtype: str = "auto") -> Self:
+    def from_pretrained(
+        cls, model_path: str, *, device: str = "auto", dtype: str = "auto", quantization: str = "none"
+    ) -> Self:
         """Load the text encoder of a checkpoint.
 
         Args:
             model_path: `mini`, a folder, or a hub id.
             device: auto, cpu, cuda, cuda:N or mps.
             dtype: auto, bfloat16, float16 or float32.
+            quantization: none, float8 or int8.
 
         Raises:
             CheckpointError: If the checkpoint is incomplete or damaged.
-            DeviceError: If the device is not there.
+            DeviceError: If the device or the quantization is not there.
         """
         where = resolve_device(device, "text_encoder_device")
-        return cls.from_folder(find_checkpoint(model_path), where, resolve_dtype(dtype, where))
+        folder = find_checkpoint(model_path)
+        return cls.from_folder(folder, where, resolve_dtype(dtype, where), quantization=quantization)
 
     @classmethod
-    def from_folder(cls, folder: Path, device: torch.device, dtype: torch.dtype, *, offload: bool = False) -> Self:
+    def from_folder(
+        cls,
+        folder: Path,
+        device: torch.device,
+        dtype: torch.dtype,
+        *,
+        quantization: str = "none",
+        offload: bool = False,
+    ) -> Self:
         """Load the text encoder of a checkpoint whose folder is known; with `offload` it waits on the CPU."""
         import torch
         from transformers.models.qwen3 import Qwen3Config, Qwen3Model
@@ -116,6 +129,7 @@ class ZImageTextEncoder:
         start = torch.device("cpu") if offload else device
         load_weights(model, component, dtype=dtype, device=start, rename=_parameter_name)
         model.to(start).eval().requires_grad_(False)
+        quantize_text_encoder(model, quantization, device)
         return cls(model, _load_tokenizer(folder / "tokenizer"), device, offload=offload)
 
     @property
