@@ -49,6 +49,15 @@ def evaluate(model: ZImageTransformer, lengths: list[int], height: int, width: i
     return model(latents, torch.full((len(lengths),), 0.4), model.prepare(embeds, height, width))
 
 
+@pytest.fixture(autouse=True, scope="module")
+def one_thread():
+    """Threads that wait for each other cost seconds at these sizes when the machine is busy."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
 @pytest.fixture
 def own_cache(monkeypatch, tmp_path):
     monkeypatch.delenv("TORCHINDUCTOR_CACHE_DIR", raising=False)
@@ -78,23 +87,14 @@ def test_sixty_prompts_at_two_sizes_compile_twice(traced_only):
     assert counters["stats"]["unique_graphs"] == 2  # a block with the time, one without; four would be allowed
 
 
-def test_batches_add_at_most_five_compilations(traced_only):
-    model = make_transformer()
-    accelerate(model, device=CPU, **DEFAULTS | {"compile": "on"})
-    for lengths in ([5], [5, 6], [5, 70], [5, 6, 7, 8], [70, 5, 200]):
-        for height, width in ((8, 8), (12, 16)):
-            evaluate(model, lengths, height, width)
-    assert counters["stats"]["unique_graphs"] <= 7  # PyTorch gives up at eight
-
-
-@pytest.mark.parametrize("lengths", [[40], [5, 70]])
-def test_compiled_blocks_give_the_result_of_eager_ones(traced_only, lengths):
+def test_compiled_batches_equal_eager_ones_within_seven_compilations(traced_only):
     compiled, eager = make_transformer(), make_transformer()
     accelerate(compiled, device=CPU, **DEFAULTS | {"compile": "on"})
-    expected, got = evaluate(eager, lengths, 8, 8), evaluate(compiled, lengths, 8, 8)
-    assert counters["stats"]["unique_graphs"] > 0
-    difference = (got - expected).abs()
-    assert difference.max() < 1e-5, f"max {difference.max():.2e}, mean {difference.mean():.2e}"
+    for lengths in ([5], [5, 6], [5, 70], [5, 6, 7, 8], [70, 5, 200]):
+        for height, width in ((8, 8), (12, 16)):
+            difference = (evaluate(compiled, lengths, height, width) - evaluate(eager, lengths, height, width)).abs()
+            assert difference.max() < 1e-5, f"max {difference.max():.2e}, mean {difference.mean():.2e}"
+    assert 0 < counters["stats"]["unique_graphs"] <= 7  # PyTorch gives up at eight
 
 
 def test_auto_on_the_cpu_is_plain_and_says_so():

@@ -55,6 +55,15 @@ def randomise(module: torch.nn.Module) -> None:
             parameter.copy_(1 + 0.2 * noise if is_gain else noise * max(parameter.shape[-1], 16) ** -0.5)
 
 
+@pytest.fixture(autouse=True, scope="module")
+def one_thread():
+    """Threads that wait for each other cost seconds at these sizes when the machine is busy."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
 @pytest.fixture(scope="module")
 def reference() -> torch.nn.Module:
     with warnings.catch_warnings():
