@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import sys
-import time
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,11 +14,14 @@ import click
 from llm_dit.cli import config_from_flags, parameter_options, user_errors
 from llm_dit.errors import LlmDitError, OutputError
 from llm_dit.parameters import EngineSettings, GenerationParams, RewriterSettings
+from llm_dit.templates import Template, TemplateShelf
 
 if TYPE_CHECKING:
+    from llm_dit.config import Config
     from llm_dit.pipeline import StepInfo, ZImagePipeline
 
 OUTPUT_FOLDER = Path("outputs")
+DEFAULT_REWRITER = "Expand"
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -31,18 +33,23 @@ OUTPUT_FOLDER = Path("outputs")
     metavar="FILE",
     help="PNG to write; a new file in outputs/ by default.",
 )
+@click.option("--rewrite", is_flag=True, help="Let the text encoder's language model expand PROMPT first.")
+@click.option("--rewriter", metavar="NAME", help="Rewriter template for --rewrite; templates/ holds them.")
 @parameter_options(EngineSettings, GenerationParams, RewriterSettings)
 @user_errors
-def main(prompt: str, output: Path | None, **flags: Any) -> None:
+def main(prompt: str, output: Path | None, rewrite: bool, rewriter: str | None, **flags: Any) -> None:
     """Draw PROMPT and print where the PNG is."""
     config = config_from_flags(flags)
     params = config.generation(prompt)
     path = _output_path(output, prompt)
+    template = _rewriter_template(rewriter, config) if rewrite or rewriter else None
     settings = config.engine
     from llm_dit.image_io import write_png
     from llm_dit.pipeline import ZImagePipeline
 
     pipeline = ZImagePipeline.from_pretrained(settings=settings, planned_evaluations=params.num_inference_steps)
+    if template is not None:
+        params = params.replaced(prompt=_rewritten(pipeline, prompt, template, config))
     result = pipeline.generate(params, on_step=_show_step)
     write_png(path, result.image, result.metadata)
     if params.seed is None:
@@ -63,6 +70,26 @@ def _output_path(output: Path | None, prompt: str) -> Path:
     if not folder.is_dir() or not os.access(folder, os.W_OK):
         raise OutputError(f"--output {output} can't be written: {folder} is not a writable folder.", field="output")
     return output
+
+
+def _rewriter_template(name: str | None, config: Config) -> Template:
+    folder = config.server.templates_dir
+    shelf = TemplateShelf(None if folder is None else Path(folder))
+    return shelf.get("rewriter", name or DEFAULT_REWRITER)
+
+
+def _rewritten(pipeline: ZImagePipeline, prompt: str, template: Template, config: Config) -> str:
+    """Expand `prompt`, show the result on stderr and return it."""
+    from llm_dit.rewriter import rewrite
+
+    text = rewrite(pipeline, prompt, template, config.rewriter, seed=config.generation_values.get("seed")).text.strip()
+    if not text:
+        raise LlmDitError(
+            f"The rewriter wrote no prompt within {config.rewriter.max_tokens} tokens; raise --max-tokens or "
+            "use another --rewriter."
+        )
+    click.echo(f"prompt: {text}", err=True)
+    return text
 
 
 def _show_step(info: StepInfo) -> None:

@@ -88,6 +88,20 @@ def test_bad_input_is_one_sentence_exit_code_2_and_nothing_written(run, tmp_path
     assert list(tmp_path.iterdir()) == []
 
 
+def test_rewrite_draws_what_the_language_model_wrote(run, tmp_path):
+    result = run("A cat", "--rewrite", "--max-tokens", "12", "--seed", "1", "--steps", "1", "--output", "cat.png")
+    assert result.exit_code == 0, result.output
+    drawn = read_parameters(tmp_path / "cat.png")["parameters"]["prompt"]
+    assert drawn != "A cat"
+    assert f"prompt: {drawn}" in result.stderr
+
+
+def test_an_unknown_rewriter_is_refused_before_the_model_is_loaded(run):
+    result = run("A cat", "--rewriter", "no-such", model="./no-such-model")
+    assert result.exit_code == 2
+    assert "There is no rewriter template 'no-such'" in result.stderr
+
+
 def test_a_missing_model_is_one_sentence(run, tmp_path):
     result = run("A cat", model="./no-such-model")
     assert result.exit_code == 2
