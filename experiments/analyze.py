@@ -1,0 +1,130 @@
+"""Print what an experiment found: `uv run experiments/analyze.py RESULTS_DIR`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from llm_dit.cli import user_errors
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+    from experiments.analysis import Analysis, MeasureAnalysis
+    from experiments.comparison import Comparison, Estimate, LevelSummary
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.argument("results_dir", type=click.Path(path_type=Path))
+@click.option("--measure", "columns", multiple=True, metavar="COLUMN", help="Only this measure; may be repeated.")
+@user_errors
+def main(results_dir: Path, columns: tuple[str, ...]) -> None:
+    """Compare the levels of the experiment in RESULTS_DIR with its baseline, measure by measure."""
+    from rich.console import Console
+
+    console = Console()
+    analysis = analyse_folder(results_dir)
+    print_analysis(analysis, _chosen(analysis, columns), console)
+
+
+def analyse_folder(folder: Path) -> Analysis:
+    """Analyse a results folder.
+
+    Raises:
+        OutputError: If it holds no experiment.
+    """
+    from experiments.analysis import analyse
+    from experiments.metrics import METRICS
+    from experiments.store import ResultStore
+
+    store = ResultStore(folder)
+    return analyse(store.manifest(), store.runs(), METRICS)
+
+
+def print_analysis(analysis: Analysis, results: list[MeasureAnalysis], console: Console) -> None:
+    """Print one table and its sentences per measure."""
+    from rich.text import Text
+
+    from experiments.verdict import sentences
+
+    failed = f", {analysis.failed} failed" if analysis.failed else ""
+    heading = f"{analysis.name}: {analysis.finished} pictures{failed}, baseline {analysis.baseline}"
+    console.print(Text(heading, style="bold"))
+    if not results:
+        console.print("Nothing to compare yet: no picture has a score or a generation time.")
+    for result in results:
+        console.print()
+        console.print(_table(analysis, result))
+        for line in sentences(analysis, result):
+            console.print(Text(f"{result.measure.title}: {line}"))
+        for note in result.notes:
+            console.print(Text(f"Note: {note}", style="dim"))
+
+
+def _chosen(analysis: Analysis, columns: tuple[str, ...]) -> list[MeasureAnalysis]:
+    from llm_dit.errors import LlmDitError, nearest
+
+    by_column = {result.measure.column: result for result in analysis.measures}
+    for column in columns:
+        if column not in by_column:
+            raise LlmDitError(f"--measure {column} is not in these results{nearest(column, by_column)}.")
+    return [by_column[column] for column in columns] if columns else list(by_column.values())
+
+
+def _table(analysis: Analysis, result: MeasureAnalysis) -> Table:
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    from experiments.verdict import decimals_of
+
+    better = {"higher": "higher is better", "lower": "lower is better", "none": "neither direction is better"}
+    title = Text(f"{result.measure.title} ({better[result.measure.direction]})")
+    table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, padding=0)
+    table.add_column(" x ".join(analysis.axes), overflow="fold", min_width=10)
+    for heading in ("n", "mean\n(95 %)", "sd", "difference\n(95 %)", "p Holm\n(p)", "wins", "g", "detects"):
+        table.add_column(heading, justify="right")
+    comparisons = {comparison.level: comparison for comparison in result.comparisons}
+    decimals = decimals_of(result)
+    for summary in result.levels:
+        comparison = comparisons.get(summary.level)
+        cells = [*_summary_cells(summary, decimals), *_comparison_cells(comparison, decimals)]
+        table.add_row(Text(summary.level), *cells, style="bold" if comparison and comparison.is_found else "")
+    return table
+
+
+def _summary_cells(summary: LevelSummary, decimals: int) -> list[str]:
+    from experiments.verdict import format_number
+
+    if summary.estimate is None:
+        return ["0", "", ""]
+    deviation = "" if summary.deviation is None else format_number(summary.deviation, decimals)
+    return [f"{summary.runs}", _estimate_cell(summary.estimate, decimals), deviation]
+
+
+def _comparison_cells(comparison: Comparison | None, decimals: int) -> list[str]:
+    from experiments.verdict import format_number, format_p_value
+
+    if comparison is None or comparison.difference is None:
+        return [""] * 5
+    difference = _estimate_cell(comparison.difference, decimals)
+    if comparison.p_value is None or comparison.p_holm is None or comparison.win_rate is None:
+        return [difference, "", "", "", ""]
+    p_values = f"{format_p_value(comparison.p_holm)}\n({format_p_value(comparison.p_value)})"
+    size = "" if comparison.effect_size is None else f"{comparison.effect_size:.2f}"
+    detects = "nothing" if comparison.detectable is None else format_number(comparison.detectable, decimals)
+    return [difference, p_values, f"{comparison.win_rate:.0%}", size, detects]
+
+
+def _estimate_cell(estimate: Estimate, decimals: int) -> str:
+    from experiments.verdict import format_estimate
+
+    mean, low, high = format_estimate(estimate, decimals=decimals)
+    return f"{mean}\n{low} to {high}" if low else f"{mean}\n(no interval)"
+
+
+if __name__ == "__main__":
+    main()
