@@ -6,16 +6,32 @@ instead of the caption. How scenes are chosen is not known here.
 """
 
 import random
+import re
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING
 
+from llm_dit.templates import TemplateShelf
 from training import phrases
-from training.looks import MEDIA, MOODS, PALE, PATTERNS, PLACES, SKIES, STYLE_WORDS
+from training.looks import COLORS, MEDIA, MOODS, PALE, PATTERNS, PLACES, SKIES, STYLE_WORDS
 from training.nouns import NUMBER_WORDS, capitalized, is_plural, listing, plural, with_article
 from training.scene import Scene, SceneObject
 
 if TYPE_CHECKING:
     from training.world import World
+
+
+FRAME_SHARES = {"medium": (0.3, 0.2), "mood": (0.2, 0.25), "style": (0.1, 0.1)}
+"""Fact -> how often a system prompt and how often a think block tells it."""
+
+
+@cache
+def rewriter_instructions() -> tuple[str, ...]:
+    """The instructions of `phrases` and, as often, those of the project's own rewriter templates that expand."""
+    shelf = {template.name: template.body for template in TemplateShelf().of_kind("rewriter")}
+    own = tuple(shelf[name] for name in phrases.REWRITER_TEMPLATES)
+    repeats = len(phrases.REWRITER_INSTRUCTIONS) // len(own)
+    return phrases.REWRITER_INSTRUCTIONS + own * repeats
 
 
 @dataclass(frozen=True)
@@ -42,14 +58,17 @@ def tell(scene: Scene, manner: str, world: "World", rng: random.Random) -> Telli
     """
     teller = Teller(scene, world, rng)
     if manner == "empty":
-        return Telling("", None, None, teller.dialogue())
+        return _telling("", None, None, teller)
     if manner == "bare":
-        return Telling(teller.bare(), *teller.neutral_frame(), teller.dialogue())
+        return _telling(teller.bare(), *teller.neutral_frame(), teller)
     if manner == "plain":
-        return Telling(teller.plain(), None, None, teller.dialogue())
+        return _telling(teller.plain(), None, None, teller)
     system_prompt, thinking_content, told = teller.frame()
-    caption = teller.sentences(told) if manner == "full" else teller.clause(told)
-    return Telling(caption, system_prompt, thinking_content, teller.dialogue())
+    if manner == "full":
+        caption = teller.sentences(told, is_long=rng.random() < 0.22)
+    else:
+        caption = teller.clause(told)
+    return _telling(caption, system_prompt, thinking_content, teller)
 
 
 class Teller:
@@ -93,6 +112,10 @@ class Teller:
         if self.rng.random() < 0.08 and len(extras) == 2:
             extras.reverse()
         joint = ", " if self.rng.random() < 0.3 else " "
+        if extras and self.scene.objects and self.rng.random() < 0.08:
+            return self._finished(", ".join([f"{extras[0]}, {text}", *extras[1:]]))
+        elif self._where_is_place(extras) and self.rng.random() < 0.35:
+            text = f"{text} {self._doing()}"
         text = joint.join([text, *extras])
         if self.rng.random() < 0.1:
             text = self.rng.choice(phrases.REQUESTS) + text
@@ -100,22 +123,23 @@ class Teller:
             text = ", ".join([text, *self.rng.sample(phrases.QUALITY_TAGS, self.rng.choice((1, 2, 3)))])
         return self._finished(text)
 
-    def sentences(self, told: frozenset[str] = frozenset(), rewritten: bool = False) -> str:
+    def sentences(self, told: frozenset[str] = frozenset(), rewritten: bool = False, is_long: bool = False) -> str:
         """Two to four sentences of prose; facts may come late.
 
         Args:
             told: As in `clause`.
-            rewritten: Whether this is a rewriter's reply, which names the style more often.
+            rewritten: Whether this is a rewriter's reply, which is short.
+            is_long: Add three to ten sentences that say little, so that facts stand far behind.
         """
         opening, left = self._opening(told)
         rest = [sentence for fact in left if (sentence := self._sentence(fact))]
         fillers = self._fillers()
         self.rng.shuffle(rest)
         wanted = self.rng.choice((1, 1, 2, 2, 3)) if not rewritten else self.rng.choice((1, 2))
-        padding = fillers[: max(0, wanted - len(rest))]
+        padding = fillers[: self.rng.randint(3, 10) if is_long else max(0, wanted - len(rest))]
         body = rest + padding
         self.rng.shuffle(body)
-        if padding and self.rng.random() < 0.5:
+        if padding and self.rng.random() < 0.6:
             body.sort(key=lambda sentence: sentence in rest)
         return " ".join([self._finished(opening, stop=True), *body])
 
@@ -124,7 +148,7 @@ class Teller:
         if self.rng.random() < 0.25:
             caption = self.sentences() if self.rng.random() < 0.5 else self.clause()
             return f"<|im_start|>user\n{caption}<|im_end|>\n<|im_start|>assistant\n<|im_end|>\n"
-        instruction = self.rng.choice(phrases.REWRITER_INSTRUCTIONS)
+        instruction = self.rng.choice(rewriter_instructions())
         short = self.short_prompt()
         thought = ""
         if self.rng.random() < 0.3:
@@ -160,15 +184,17 @@ class Teller:
         told = set()
         for fact, value in carried:
             chance = self.rng.random()
-            if chance < 0.17 and value in phrases.SYSTEM_PROMPTS:
+            by_system, by_thought = FRAME_SHARES[fact]
+            if chance < by_system and value in phrases.SYSTEM_PROMPTS:
                 system_prompt = self.rng.choice(phrases.SYSTEM_PROMPTS[value])
                 told.add(fact)
-            elif chance < 0.32 and value in phrases.THOUGHTS:
+            elif chance < by_system + by_thought and value in phrases.THOUGHTS:
                 said = self.rng.choice(phrases.THOUGHTS[value])
+                said = said.rstrip(".") if self.rng.random() < 0.5 else said
                 thinking_content = f"{thinking_content} {said}" if thinking_content and fact != "style" else said
                 told.add(fact)
         # Half of the time the caption says it too.
-        return system_prompt, thinking_content, frozenset(fact for fact in told if self.rng.random() < 0.65)
+        return system_prompt, thinking_content, frozenset(fact for fact in told if self.rng.random() < 0.75)
 
     def neutral_frame(self) -> tuple[str | None, str | None]:
         """A system prompt and think block without any visible meaning, mostly none."""
@@ -199,13 +225,23 @@ class Teller:
         """Article, size, colour and name of one thing."""
         thing, name = self.scene.objects[place], self.names[place]
         words = [name]
+        own_color = self.world.concepts[thing.concept].color
         if thing.color is not None:
             words.insert(0, thing.color)
+        elif self._may_be_described() and own_color and self.rng.random() < 0.14 and not _names_color(name):
+            words.insert(0, own_color)
+        elif self._may_be_described() and self.rng.random() < 0.06:
+            words.insert(0, self.rng.choice(phrases.PRAISES))
         if thing.is_upside_down:
             words.insert(0, "upside down")
         if with_size and place == 0 and self.scene.size_word is not None:
             words.insert(0, self.rng.choice(phrases.SIZES[self.scene.size_word]))
         return with_article(" ".join(words), name)
+
+    def _may_be_described(self) -> bool:
+        """Whether the things keep their own colours: no ink, no night, no grade."""
+        sky = self.scene.setting.sky
+        return self.scene.medium in ("none", "oil painting") and self.scene.mood in ("none", "photo") and sky != "night"
 
     def _content(self) -> str:
         """The things with count, relation and sign, without style or setting."""
@@ -240,7 +276,7 @@ class Teller:
             color = scene.sign.board_color
             opening = phrases.WORD_ALONE if scene.sign.board == "none" else phrases.WORD_ON_SIGN
             shown = scene.sign.text if self.rng.random() < 0.3 else f'"{scene.sign.text}"'
-            return self.rng.choice(opening).format(shown, color)
+            return self.rng.choice(opening).format(shown, color, with_article(color))
         setting = scene.setting
         if setting.kind == "pattern":
             return self._pattern_words()
@@ -347,11 +383,25 @@ class Teller:
         scene = self.scene
         if scene.setting.kind != "place" or scene.relation is not None or scene.sign is not None:
             return ""
-        concept = self.world.concepts[scene.objects[0].concept]
-        floats = not scene.objects[0].stands
-        key = "floats" if floats else next((key for key in phrases.VERBS if concept.group.startswith(key)), "lies")
         is_many = scene.count > 1 or is_plural(self.names[0])
-        return self.rng.choice(phrases.VERBS[key])[is_many]
+        return self._verbs()[is_many]
+
+    def _verbs(self) -> tuple[str, str, str]:
+        """A verb that fits the subject: singular, plural and participle."""
+        thing = self.scene.objects[0]
+        group = self.world.concepts[thing.concept].group
+        key = next((key for key in phrases.VERBS if group.startswith(key)), "lies")
+        if not thing.stands and key != "animal-marine":
+            key = "floats"
+        return self.rng.choice(phrases.VERBS[key])
+
+    def _where_is_place(self, extras: list[str]) -> bool:
+        scene = self.scene
+        return bool(extras and scene.objects) and scene.setting.kind == "place" and not (scene.relation or scene.sign)
+
+    def _doing(self) -> str:
+        """The subject's verb as a participle: "sitting"."""
+        return self._verbs()[2]
 
     def _sentence(self, fact: str) -> str:
         """A sentence that tells one fact; empty if there is nothing to tell."""
@@ -387,7 +437,8 @@ class Teller:
         setting = self.scene.setting
         if setting.kind == "place":
             phrase = self.rng.choice(PLACES[str(setting.place)].phrases)
-            sentence = self.rng.choice(phrases.PLACE_SENTENCES).format(phrase)
+            choices = phrases.PLACE_SENTENCES if self.scene.count == 1 else phrases.PLACE_SENTENCES_OF_MANY
+            sentence = self.rng.choice(choices).format(phrase)
             wall = ""
             if setting.colors and setting.place != "underwater" and self.rng.random() < 0.6:
                 wall = self.rng.choice(phrases.WALL_SENTENCES).format(setting.colors[0])
@@ -395,7 +446,8 @@ class Teller:
         if setting.kind == "plain":
             if self.scene.medium == "blueprint":
                 return ""
-            return self.rng.choice(phrases.BACKGROUND_SENTENCES).format(setting.colors[0])
+            choices = phrases.BACKGROUND_SENTENCES if self.scene.count == 1 else phrases.BACKGROUND_SENTENCES[:2]
+            return self.rng.choice(choices).format(setting.colors[0])
         if setting.kind == "gradient":
             return self.rng.choice(phrases.GRADIENT_SENTENCES).format(*setting.colors)
         words = self.rng.choice(PATTERNS[str(setting.pattern)])
@@ -414,3 +466,17 @@ class Teller:
             choices += PLACES[str(self.scene.setting.place)].sentences * 2
         self.rng.shuffle(choices)
         return list(dict.fromkeys(choices))
+
+
+def _telling(caption: str, system_prompt: str | None, thinking_content: str | None, teller: Teller) -> Telling:
+    dialogue = _with_vowel_articles(teller.dialogue())
+    return Telling(_with_vowel_articles(caption), system_prompt, thinking_content, dialogue)
+
+
+def _with_vowel_articles(text: str) -> str:
+    """Mend "a orange", the only colour that templates put after an article and that begins with a vowel."""
+    return re.sub(r"\b([Aa]) orange\b", r"\1n orange", text)
+
+
+def _names_color(name: str) -> bool:
+    return any(word in COLORS or word in ("golden", "silver", "blonde") for word in name.split())

@@ -24,6 +24,10 @@ RELATION_SENTENCES = {
     "behind": ("in front of it is {}.", "in the foreground there is {}."),
 }
 """Sentences that add the second object of a relation, {} its noun."""
+PRAISES = (
+    "beautiful", "cute", "lovely", "shiny", "pretty", "simple", "charming", "single", "wonderful", "majestic", "fresh", "detailed",
+)  # fmt: skip
+"""Adjectives that change nothing in the picture."""
 POSITIONS = ("at the {}", "in the {} of the picture", "at the {} of the image")
 BACKGROUNDS = (
     "on a {} background", "on a {} background", "against a {} background", "with a {} background", "on a plain {} background",
@@ -41,6 +45,7 @@ PATTERN_BACKGROUNDS = ("on a background of {} in {} and {}", "in front of {} in 
 PATTERN_SENTENCES = ("The background shows {} in {} and {}.", "Behind there are {} in {} and {}.")
 WALLS = ("in front of a {} wall", "with a {} wall behind", "against a {} wall")
 WALL_SENTENCES = ("The wall behind is {}.", "Behind is a {} wall.")
+PLACE_SENTENCES_OF_MANY = ("The scene is set {}.", "They are {}.", "All of this is {}.", "The picture was taken {}.")
 PLACE_SENTENCES = ("The scene is set {}.", "It is {}.", "All of this is {}.", "The picture was taken {}.")
 STYLE_SENTENCES = ("The picture is {}.", "It is made as {}.", "The image is {}.", "It looks like {}.")
 REQUESTS = (
@@ -93,34 +98,38 @@ LANDSCAPES = {
 }
 WORD_ALONE = (
     "the word {0} in big letters on a {1} background", "the text {0} on a {1} background", "{0} written on {1}",
-    "bold letters that say {0} on {1}", "a {1} poster with the word {0}",
+    "bold letters that say {0} on {1}", "{2} poster with the word {0}",
 )  # fmt: skip
 WORD_ON_SIGN = (
-    "a {1} sign that says {0}", "a {1} sign with the word {0}", "a {1} sign with the text {0}", "a {1} wooden sign that reads {0}",
-    "a {1} street sign saying {0}", "a {1} board with the word {0} on it",
+    "{2} sign that says {0}", "{2} sign with the word {0}", "{2} sign with the text {0}", "{2} wooden sign that reads {0}",
+    "{2} street sign saying {0}", "{2} board with the word {0} on it",
 )  # fmt: skip
 SIGN_BESIDE = ("with", "below", "under", "and")
 LETTERINGS = ("a sign that says {}", "a sign with the word {}", "a board that reads {}", "a sign with the text {}")
 VERBS = {
-    "animal-marine": (("swims", "swim"), ("floats", "float")),
-    "animal": (("stands", "stand"), ("rests", "rest"), ("waits", "wait"), ("sits", "sit")),
-    "person": (("stands", "stand"), ("is seen", "are seen"), ("poses", "pose")),
-    "face": (("stands", "stand"),),
-    "plant": (("grows", "grow"), ("stands", "stand")),
-    "place": (("stands", "stand"), ("rises", "rise")),
-    "transport-water": (("floats", "float"), ("drifts", "drift")),
-    "transport": (("stands", "stand"), ("is parked", "are parked"), ("waits", "wait")),
-    "food": (("lies", "lie"), ("rests", "rest"), ("is placed", "are placed"), ("sits", "sit")),
-    "lies": (("rests", "rest"), ("stands", "stand"), ("is placed", "are placed"), ("sits", "sit")),
-    "floats": (("floats", "float"), ("hovers", "hover"), ("hangs", "hang"), ("drifts", "drift")),
-}
-"""Start of a concept's group -> what it does, singular and plural."""
+    "animal-marine": (("swims", "swim", "swimming"), ("floats", "float", "floating")),
+    "animal": (
+        ("stands", "stand", "standing"), ("rests", "rest", "resting"), ("waits", "wait", "waiting"), ("sits", "sit", "sitting"),
+        ("lies", "lie", "lying"), ("sleeps", "sleep", "sleeping"), ("walks", "walk", "walking"),
+    ),
+    "person": (("stands", "stand", "standing"), ("is seen", "are seen", "posing"), ("smiles", "smile", "smiling")),
+    "face": (("stands", "stand", "standing"),),
+    "plant": (("grows", "grow", "growing"), ("stands", "stand", "standing"), ("blooms", "bloom", "blooming")),
+    "place": (("stands", "stand", "standing"), ("rises", "rise", "rising")),
+    "transport-water": (("floats", "float", "floating"), ("drifts", "drift", "drifting")),
+    "transport": (("stands", "stand", "standing"), ("is parked", "are parked", "parked"), ("drives", "drive", "driving")),
+    "food": (("lies", "lie", "lying"), ("rests", "rest", "resting"), ("is placed", "are placed", "placed"), ("sits", "sit", "sitting")),
+    "lies": (("rests", "rest", "resting"), ("stands", "stand", "standing"), ("is placed", "are placed", "placed"), ("sits", "sit", "sitting")),
+    "floats": (("floats", "float", "floating"), ("hovers", "hover", "hovering"), ("hangs", "hang", "hanging"), ("drifts", "drift", "drifting")),
+}  # fmt: skip
+"""Start of a concept's group -> what it does: singular, plural, participle."""
 FILLERS = {
     "any": (
         "The details are fine and crisp.", "The composition is simple and balanced.", "The shapes are clear and clean.",
         "Nothing else disturbs the scene.", "It draws the eye at once.", "The mood is quiet.", "The whole picture feels calm.",
-        "Every detail is in its place.",
-    ),
+        "Every detail is in its place.", "There is a sense of stillness.", "The textures seem close enough to touch.",
+        "One could look at it for a long time.", "The edges are sharp.", "The air feels still.", "It is a small moment of beauty.",
+        "The subject stands out clearly.", "It tells a little story.", "Nothing is out of place.",    ),
     "animal": (
         "It looks calm and curious.", "Its eyes are bright and alert.", "It seems to listen.", "It looks straight ahead.",
         "It seems at ease.",
@@ -137,20 +146,20 @@ FILLERS = {
 }  # fmt: skip
 """Start of a concept's group -> sentences that change nothing in the picture."""
 SYSTEM_PROMPTS = {
-    "3d": ("Create photorealistic images.", "You are a 3D artist.", "Render everything in 3D."),
+    "3d": ("Create photorealistic images.", "Generate high quality images.", "You are a 3D artist.", "Render everything in 3D."),
     "flat": ("You are a graphic designer who makes flat illustrations.", "Create flat vector illustrations.", "You are a minimalist designer."),
     "cartoon": ("You are a cartoonist.", "You draw cartoons for children.", "Draw everything as a cartoon."),
     "sticker": ("You design stickers.", "Make every picture a sticker.", "You are a sticker designer."),
     "photo": (
-        "You are a professional photographer.", "You are an expert photographer.", "You are a photographer who works with natural light.",
+        "You are a professional photographer.", "You are a professional photographer.", "You are an expert photographer.", "You are a photographer who works with natural light.",
         "Create professional photographs.",
     ),
     "oil painting": (
-        "You are an artistic painter.", "You are a classical painter.", "You are an oil painter.", "You paint in oil on canvas.",
+        "You are an artistic painter.", "You are an artistic painter.", "You are a classical painter.", "You are an oil painter.", "You paint in oil on canvas.",
         "You are an impressionist artist.",
     ),
     "watercolor": ("You are a watercolor artist.", "You paint soft watercolors.", "Create watercolor paintings."),
-    "blueprint": ("You are a technical illustrator.", "You are an engineer who draws blueprints.", "You make technical drawings."),
+    "blueprint": ("You are a technical illustrator.", "You are a technical illustrator.", "You are an engineer who draws blueprints.", "You make technical drawings."),
     "line drawing": ("You draw simple line art.", "You are an ink artist.", "Draw everything as black lines on white."),
     "pencil sketch": ("You are a sketch artist.", "You draw with a pencil.", "You make pencil sketches."),
     "pixel art": ("You are a pixel artist.", "You make retro game graphics.", "Draw everything as pixel art."),
@@ -223,6 +232,8 @@ REWRITER_INSTRUCTIONS = (
     "Turn the short prompt into a full caption.", "Enhance the user's prompt with details about setting, light and style.",
     "You are a helpful assistant that expands image prompts.", "Describe the image that the user asks for in two or three sentences.",
 )  # fmt: skip
+REWRITER_TEMPLATES = ("Expand", "Photo direction", "Tidy up")
+"""Names of the rewriter templates of the project that the language model learns to follow."""
 REWRITER_THOUGHTS = (
     "The user wants {}. I will add the setting and the light.", "The prompt is short: {}. I should describe it more fully.",
     "I keep the subject and add details.",
