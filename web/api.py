@@ -246,21 +246,29 @@ async def images_of(services: Services, jobs: Sequence[Job], request: Request) -
     Raises:
         HttpError: If one of them ended without an image.
     """
+    try:
+        await until_over(services, jobs, request)
+        for job in jobs:
+            if job.state is not JobState.DONE:
+                raise failure(job)
+        return [job.result for job in jobs]
+    finally:
+        for job in jobs:
+            job.result = None
+
+
+async def until_over(services: Services, jobs: Sequence[Job], request: Request, *, stop_running: bool = False) -> None:
+    """Wait until all of `jobs` are over; if the client goes away, cancel those that wait, or all that are not over."""
     everything_over = asyncio.ensure_future(services.hub.until(lambda: all(job.state.is_final for job in jobs)))
     gone = asyncio.ensure_future(_until_disconnected(request))
     try:
         await asyncio.wait({everything_over, gone}, return_when=asyncio.FIRST_COMPLETED)
-        for job in jobs:
-            if job.state is not JobState.DONE:
-                raise _failure(job)
-        return [job.result for job in jobs]
     finally:
         everything_over.cancel()
         gone.cancel()
         for job in jobs:
-            if job.state is JobState.WAITING:
+            if job.state is JobState.WAITING or (stop_running and not job.state.is_final):
                 services.queue.cancel(job.id)
-            job.result = None
 
 
 async def _until_disconnected(request: Request) -> None:
@@ -268,7 +276,8 @@ async def _until_disconnected(request: Request) -> None:
         pass
 
 
-def _failure(job: Job) -> HttpError:
+def failure(job: Job) -> HttpError:
+    """Return the error that tells why a job has no result."""
     if job.state is JobState.CANCELLED:
         return HttpError(409, "The job was cancelled.")
     if job.state is JobState.FAILED:

@@ -16,7 +16,7 @@ from starlette.staticfiles import StaticFiles
 
 from llm_dit.config import Config
 from llm_dit.errors import LlmDitError
-from web import api, openai_api, pages
+from web import api, openai_api, pages, rewriter_api
 from web.engine import EngineFactory
 from web.responses import AsciiJSONResponse, HttpError, error_from_exception, error_response
 from web.security import ANSWER_HEADERS, Guard, allowed_hosts, check_exposure
@@ -59,7 +59,7 @@ def create_app(config: Config, *, engine_factory: EngineFactory | None = None) -
         default_response_class=AsciiJSONResponse,
     )  # fmt: skip
     app.state.services = services
-    for router in (api.router, openai_api.router, pages.router):
+    for router in (api.router, rewriter_api.router, openai_api.router, pages.router):
         app.include_router(router)
     _add_probes(app)
     app.mount("/static", StaticFiles(directory=STATIC_FOLDER), name="static")
@@ -85,11 +85,15 @@ def _add_probes(app: FastAPI) -> None:
 
 
 async def _told(request: Request, error: Exception) -> Response:
+    if isinstance(error, HttpError) and pages.is_for_people(request):
+        return pages.error_page(request, error.status, error.message)
     return error_from_exception(request, error)
 
 
 async def _told_of_validation(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
+    if pages.is_for_people(request):
+        return pages.error_page(request, 404, "There is no such page.")
     first = error.errors()[0]
     name = str(first["loc"][-1])
     return error_response(request.url.path, 422, f"{name}: {first['msg']}.", name)
@@ -97,6 +101,8 @@ async def _told_of_validation(request: Request, error: Exception) -> Response:
 
 async def _told_of_routing(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
+    if pages.is_for_people(request):
+        return pages.error_page(request, error.status_code, f"{error.detail}.")
     return error_response(request.url.path, error.status_code, f"{error.detail}.", headers=dict(error.headers or {}))
 
 

@@ -73,8 +73,8 @@ class Job:
         step: Steps done.
         total: Steps to do; 0 while unknown.
         eta_s: Seconds left, None while unknown.
-        text: Text written so far (rewrites).
-        result: What the work returned.
+        preview: Small JPEG of the image so far.
+        result: What the work returned, or has so far.
         error: One sentence, if the job failed.
         error_field: Parameter at fault, if one is.
         is_defect: True if it failed for a reason the user can't mend.
@@ -94,7 +94,6 @@ class Job:
     step: int = 0
     total: int = 0
     eta_s: float | None = None
-    text: str = ""
     preview: bytes | None = None
     result: Any = None
     error: str | None = None
@@ -127,10 +126,10 @@ class JobHandle:
         eta_s = spent_s / (step - 1) * (total - step) if step > 1 else None
         self._queue.update(self.job, step=step, total=total, eta_s=eta_s, preview=preview or self.job.preview)
 
-    def write(self, text: str) -> None:
-        """Append `text` to what the job has written; stop here if the job is cancelled."""
+    def publish(self, partial: Any) -> None:
+        """Show what the job has so far as its result; stop here if the job is cancelled."""
         self.check()
-        self._queue.update(self.job, text=self.job.text + text)
+        self._queue.update(self.job, result=partial)
 
 
 class JobQueue:

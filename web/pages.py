@@ -48,6 +48,17 @@ def render(services: Services, template: str, status: int = 200, **context: Any)
     return HTMLResponse(text.encode("utf-8", "replace"), status, headers={"Cache-Control": "no-store"})
 
 
+def is_for_people(request: Request) -> bool:
+    """Say whether a browser asks for a page, rather than a client for data."""
+    is_data = request.url.path.startswith(("/api/", "/v1/", "/static/"))
+    return not is_data and "text/html" in request.headers.get("accept", "")
+
+
+def error_page(request: Request, status: int, message: str) -> HTMLResponse:
+    """Return an error as a page."""
+    return render(request.app.state.services, "error.html", status, page="error", status_code=status, message=message)
+
+
 @router.get("/")
 def generate_page(
     services: ServicesOf, edit: Annotated[str | None, Query(pattern="^[0-9a-f]{32}$")] = None
