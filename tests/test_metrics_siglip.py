@@ -145,7 +145,7 @@ def test_preparing_equals_transformers_own_image_processor(scorer, folder):
     assert difference.max() < 1e-6, f"max {difference.max():.2e}"
 
 
-@pytest.mark.parametrize(("change", "fault"), [("drop", "missing"), ("add", "unexpected"), ("reshape", "mismatched")])
+@pytest.mark.parametrize(("change", "fault"), [("drop", "1 missing"), ("add", "1 spare"), ("reshape", "1 misshapen")])
 def test_weights_that_do_not_fit_are_refused(tmp_path, change, fault):
     folder = write_siglip(tmp_path)
     weights = load_file(folder / "model.safetensors")
@@ -161,11 +161,25 @@ def test_weights_that_do_not_fit_are_refused(tmp_path, change, fault):
         SigLIPScorer(folder)
 
 
+def test_weights_in_several_files_are_put_together(scorer, tmp_path):
+    folder = write_siglip(tmp_path)
+    weights = load_file(folder / "model.safetensors")
+    (folder / "model.safetensors").unlink()
+    names = sorted(weights)
+    shards = {"model-1.safetensors": names[::2], "model-2.safetensors": names[1::2]}
+    for file, of_shard in shards.items():
+        save_file({name: weights[name] for name in of_shard}, folder / file)
+    index = {"weight_map": {name: file for file, of_shard in shards.items() for name in of_shard}}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+    score = SigLIPScorer(folder, device="cpu").score(PROMPT, picture(1))
+    assert score == pytest.approx(scorer.score(PROMPT, picture(1)), abs=1e-6)
+
+
 def test_a_torn_weights_file_is_one_sentence(tmp_path):
     folder = write_siglip(tmp_path)
     path = folder / "model.safetensors"
     path.write_bytes(path.read_bytes()[:1000])
-    with pytest.raises(LlmDitError, match="can't be read"):
+    with pytest.raises(LlmDitError, match="truncated or damaged"):
         SigLIPScorer(folder)
 
 

@@ -26,7 +26,7 @@ from transformers.models.blip.configuration_blip import BlipTextConfig, BlipVisi
 from transformers.models.blip.modeling_blip import BlipVisionModel
 from transformers.models.blip.modeling_blip_text import BlipTextModel
 
-from experiments.metrics.model_files import read_json
+from experiments.metrics.model_files import first_line, read_json
 from llm_dit.errors import LlmDitError
 
 VISION_LAYER_NORM_EPS = 1e-6
@@ -265,7 +265,7 @@ def _read_weights(path: Path) -> Mapping[str, Tensor]:
     except pickle.UnpicklingError as error:
         raise LlmDitError(f"{path} holds more than tensors and was not read, since that could run code.") from error
     except (SafetensorError, RuntimeError, EOFError, OSError) as error:
-        raise LlmDitError(f"{path} is damaged and can't be read: {str(error).splitlines()[0]}") from error
+        raise LlmDitError(f"{path} is damaged and can't be read: {first_line(error)}") from error
     if not isinstance(weights, dict) or not all(isinstance(weight, Tensor) for weight in weights.values()):
         raise LlmDitError(f"{path} is not a flat table of tensors as ImageReward is published.")
     return weights

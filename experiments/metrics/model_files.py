@@ -93,6 +93,11 @@ def read_json(path: Path, model_class: type[Model]) -> Model:
         raise LlmDitError(f"{path}: {place} is wrong: {first['msg']}.") from error
 
 
+def first_line(error: Exception) -> str:
+    """Return the first line of another library's message, which often goes on for many."""
+    return next(iter(str(error).splitlines()), type(error).__name__)
+
+
 def model_identity(model: str | Path | None, folder: Path, weights: Sequence[Path]) -> str:
     """Return the name of what is behind a score, such as `image-reward-mini@1f0c9a3b52d4`.
 

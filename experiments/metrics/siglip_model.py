@@ -9,7 +9,8 @@ from typing import Any, Literal
 from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt
 
-from experiments.metrics.model_files import read_json
+from experiments.metrics.model_files import first_line, read_json
+from llm_dit.checkpoint import load_weights
 from llm_dit.errors import LlmDitError
 
 Triple = tuple[float, float, float]
@@ -44,8 +45,14 @@ class ImageFormat(BaseModel):
         return Image.Resampling(self.resample)
 
 
-class _ModelKind(BaseModel):
+class ModelConfig(BaseModel):
+    """What `config.json` says; sizes that it leaves out have transformers' defaults."""
+
+    model_config = ConfigDict(frozen=True)
+
     model_type: str
+    text_config: dict[str, Any] = {}
+    vision_config: dict[str, Any] = {}
 
 
 class SigLIPTokenizer:
@@ -84,34 +91,38 @@ def load_siglip(folder: Path) -> tuple[Any, SigLIPTokenizer, ImageFormat]:
     Raises:
         LlmDitError: If it is another kind of model, damaged, or a weight is missing, spare or of another shape.
     """
-    kind = read_json(folder / "config.json", _ModelKind).model_type
-    if kind != "siglip":
+    config = read_json(folder / "config.json", ModelConfig)
+    if config.model_type != "siglip":
         raise LlmDitError(
-            f"{folder} holds a {kind} model, not a siglip one of fixed size; "
+            f"{folder} holds a {config.model_type} model, not a siglip one of fixed size; "
             "google/siglip2-giant-opt-patch16-384 is one."
         )
     image_format = read_json(folder / "preprocessor_config.json", ImageFormat)
-    network = _load_network(folder)
+    network = _load_network(folder, config)
     text_length = network.config.text_config.max_position_embeddings
     return network, SigLIPTokenizer(_load_tokenizer(folder), text_length), image_format
 
 
-def _load_network(folder: Path) -> Any:
+def _load_network(folder: Path, config: ModelConfig) -> Any:
     import torch
-    from safetensors import SafetensorError
-    from transformers import SiglipModel
+    from transformers import SiglipConfig, SiglipModel
 
     try:
-        network, report = SiglipModel.from_pretrained(
-            folder, dtype=torch.float32, output_loading_info=True, local_files_only=True, use_safetensors=True
-        )
-    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-        raise LlmDitError(f"The SigLIP model in {folder} can't be read: {str(error).splitlines()[0]}") from error
-    # transformers fills what is missing with random numbers and goes on; a score of those would look like any other
-    faults = [f"{kind.removesuffix('_keys')}: {sorted(report[kind])[:5]}" for kind in report if report[kind]]
-    if faults:
-        raise LlmDitError(f"The weights in {folder} do not fit a SigLIP model; {'; '.join(faults)}.")
+        sizes = SiglipConfig(text_config=config.text_config, vision_config=config.vision_config)
+        with torch.device("meta"):  # a random start would cost seconds and be thrown away
+            network = SiglipModel(sizes)
+    except (OSError, ValueError, TypeError) as error:
+        raise LlmDitError(f"{folder}/config.json does not describe a SigLIP model: {first_line(error)}") from error
+    load_weights(network, folder, dtype=torch.float32, device=torch.device("cpu"), rename=_without_positions)
+    for tower in (network.text_model, network.vision_model):
+        count = tower.embeddings.position_ids.shape[-1]
+        tower.embeddings.position_ids = torch.arange(count)[None]  # not part of the state, so still without storage
     return network.eval().requires_grad_(False)
+
+
+def _without_positions(name: str) -> str:
+    """Drop the constant position numbers that older checkpoints hold."""
+    return "" if name.endswith(".position_ids") else name
 
 
 def _load_tokenizer(folder: Path) -> Any:
@@ -120,4 +131,4 @@ def _load_tokenizer(folder: Path) -> Any:
     try:
         return AutoTokenizer.from_pretrained(folder, local_files_only=True)
     except (OSError, ValueError) as error:
-        raise LlmDitError(f"The tokenizer in {folder} can't be read: {str(error).splitlines()[0]}") from error
+        raise LlmDitError(f"The tokenizer in {folder} can't be read: {first_line(error)}") from error
