@@ -16,7 +16,8 @@ from typing import Any
 import yaml
 
 from experiments.yaml_file import YamlFile
-from llm_dit.errors import LlmDitError, nearest
+from llm_dit.errors import ConfigError, InvalidParameter, LlmDitError, nearest
+from llm_dit.parameters import GenerationParams
 
 STANDARD_PROMPTS = Path(__file__).parent / "standard_prompts.yaml"
 LONG_PROMPTS = Path(__file__).parent / "long_prompts.yaml"
@@ -157,11 +158,16 @@ def _prompt_from_node(file: YamlFile, node: yaml.Node, category: str) -> Prompt:
             entries["difficulty"].node, f"difficulty {difficulty!r} is not one of {', '.join(DIFFICULTIES)}."
         )
     shows = file.items(entries["must_show"].node, "must_show") if "must_show" in entries else []
+    text = file.text(entries["prompt"].node, "prompt").strip()
+    try:
+        GenerationParams.parse({"prompt": text})
+    except InvalidParameter as error:
+        raise file.error(entries["prompt"].node, str(error)) from None
     return Prompt(
         id=file.text(entries["id"].node, "id"),
         category=category,
         difficulty=difficulty,
-        text=file.text(entries["prompt"].node, "prompt").strip(),
+        text=text,
         must_show=tuple(file.text(item, "must_show") for item in shows),
     )
 
@@ -170,8 +176,13 @@ def _prompts_from_lines(path: Path) -> tuple[Prompt, ...]:
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise LlmDitError(f"--prompts-file {path} can't be read: {error}.") from None
+        raise ConfigError(f"--prompts-file {path} can't be read: {error}.") from None
     texts = [(number, line.strip()) for number, line in enumerate(lines, start=1) if line.strip()]
     if not texts:
-        raise LlmDitError(f"{path}: there is no prompt in this file.")
+        raise ConfigError(f"{path}: there is no prompt in this file.")
+    for number, text in texts:
+        try:
+            GenerationParams.parse({"prompt": text})
+        except InvalidParameter as error:
+            raise ConfigError(f"{path}:{number}: {error}") from None
     return tuple(Prompt(f"line_{number:03d}", path.stem, "", text) for number, text in texts)

@@ -1,0 +1,126 @@
+"""The prompt files and their reader."""
+
+import re
+from collections import Counter
+
+import pytest
+
+from experiments.prompts import (
+    LONG_PROMPTS,
+    get_all_prompt_texts,
+    get_categories,
+    get_prompt_by_id,
+    get_prompts_by_category,
+    load_standard_prompts,
+    read_prompts,
+)
+from llm_dit.errors import ConfigError, LlmDitError
+
+CATEGORY_IDS = {
+    "simple_objects": "simple",
+    "animals": "animal",
+    "humans": "human",
+    "scenes": "scene",
+    "landscapes": "landscape",
+    "artistic_styles": "style",
+    "lighting": "lighting",
+    "abstract": "abstract",
+    "technical": "technical",
+    "text_rendering": "text",
+}
+
+
+def write(folder, text, name="prompts.yaml"):
+    path = folder / name
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_there_are_six_standard_prompts_in_each_of_ten_categories_with_the_promised_ids():
+    assert get_categories() == list(CATEGORY_IDS)
+    for category, stem in CATEGORY_IDS.items():
+        ids = [prompt["id"] for prompt in get_prompts_by_category(category)]
+        assert ids == [f"{stem}_{number:03d}" for number in range(1, 7)]
+
+
+def test_metadata_counts_what_is_in_the_file():
+    loaded = load_standard_prompts()
+    prompts = loaded["prompts"]
+    assert loaded["metadata"]["total_prompts"] == len(prompts) == 60
+    assert loaded["metadata"]["categories"] == Counter(prompt["category"] for prompt in prompts)
+    assert sum(loaded["metadata"]["difficulties"].values()) == 60
+
+
+def test_every_standard_prompt_has_two_or_three_sentences_a_difficulty_and_things_it_must_show():
+    for prompt in load_standard_prompts()["prompts"]:
+        sentences = re.findall(r"[.!?][\"']?(?:\s|$)", prompt["prompt"])
+        assert len(sentences) in (2, 3), prompt["id"]
+        assert prompt["difficulty"] in ("easy", "medium", "hard"), prompt["id"]
+        assert len(prompt["must_show"]) >= 3, prompt["id"]
+
+
+def test_standard_prompts_are_all_different():
+    assert len(set(get_all_prompt_texts())) == 60
+
+
+def test_changing_what_is_returned_changes_nothing_for_the_next_caller():
+    load_standard_prompts()["prompts"][0]["must_show"].append("a dragon")
+    get_prompt_by_id("simple_001")["prompt"] = "gone"
+    assert "a dragon" not in get_prompt_by_id("simple_001")["must_show"]
+    assert get_prompt_by_id("simple_001")["prompt"].startswith("A single red apple")
+
+
+def test_an_unknown_category_or_id_raises_and_names_the_nearest():
+    with pytest.raises(LlmDitError, match="did you mean 'animals'"):
+        get_prompts_by_category("animal")
+    with pytest.raises(LlmDitError, match="did you mean 'animal_001'"):
+        get_prompt_by_id("animal_01")
+
+
+def qwen_pieces(text):
+    """Count the pieces that Qwen's tokenizer splits a text into first; each becomes at least one token.
+
+    Source: the pre-tokenizer's pattern in `tokenizer.json` of Qwen/Qwen3-4B, written for Python's `re`.
+    """
+    pattern = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\w]?[^\W\d_]+|\d| ?[^\s\w]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+    return len(re.findall(pattern, text))
+
+
+def test_long_prompts_overflow_1024_and_half_of_them_1504_tokens():
+    counts = [qwen_pieces(prompt.text) for prompt in read_prompts(LONG_PROMPTS)]
+    assert len(counts) >= 6, "fewer prompts can't show a difference at the 5 % level"
+    assert min(counts) > 1024, counts
+    assert sum(count > 1504 for count in counts) >= 3, counts
+
+
+def test_a_text_file_is_a_prompt_a_line(tmp_path):
+    prompts = read_prompts(write(tmp_path, "A cat\n\n  A dog  \n", "mine.txt"))
+    assert [(prompt.id, prompt.text, prompt.category) for prompt in prompts] == [
+        ("line_001", "A cat", "mine"),
+        ("line_003", "A dog", "mine"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("version: 1\ncategories:\n  a:\n    - id: x\n      text: A cat\n", r":5: a prompt has no key 'text'"),
+        ("version: 1\ncategories:\n  a:\n    - id: x\n", r":4: a prompt needs the key 'prompt'"),
+        (
+            "version: 1\ncategories:\n  a:\n    - {id: x, prompt: A}\n    - {id: x, prompt: B}\n",
+            r":5: prompt id 'x' is taken; the first stands in line 4",
+        ),
+        ("version: 1\ncategories:\n  a:\n    - {id: x, prompt: ' '}\n", r":4: prompt must be a text that is not empty"),
+        ("version: 1\ncategories:\n  a:\n    - {id: x, prompt: A, difficulty: huge}\n", r":4: difficulty 'huge'"),
+        ("version: 2\ncategories: {}\n", r":1: version must be 1"),
+        ("version: 1\ncategories: {}\n", r"no prompt in this file"),
+        ("version: 1\ncategories: [\n", r":3: not valid YAML"),
+        ("", r"the file is empty"),
+        ('version: 1\ncategories:\n  a:\n    - {id: x, prompt: "A\\0"}\n', r":4: prompt contains a NUL"),
+    ],
+)
+def test_a_broken_prompt_file_is_refused_with_file_and_line(tmp_path, text, message):
+    path = write(tmp_path, text)
+    with pytest.raises(ConfigError, match=message) as caught:
+        read_prompts(path)
+    assert str(path) in str(caught.value)
