@@ -37,6 +37,10 @@ POSITIONS = {
     "top left": (0.27, 0.27), "top": (0.5, 0.27), "top right": (0.73, 0.27), "left": (0.27, 0.5), "right": (0.73, 0.5),
     "bottom left": (0.27, 0.73), "bottom": (0.5, 0.73), "bottom right": (0.73, 0.73),
 }  # fmt: skip
+MEDIUM_WEIGHTS = {
+    "line drawing": 1.0, "pixel art": 1.0, "watercolor": 1.2, "oil painting": 1.6, "pencil sketch": 1.0,
+    "blueprint": 1.4, "silhouette": 1.0,
+}  # fmt: skip
 GRADED_MEDIA = ("none", "watercolor", "oil painting", "pixel art")
 WORDS = Lettering().words
 
@@ -78,6 +82,11 @@ class Composer:
 
     def _jitter(self, reach: float) -> float:
         return self.rng.uniform(-reach, reach)
+
+    def _tint(self, concept: int, share: float) -> str | None:
+        """A colour to paint a thing in, for a share of the things; people and faces keep theirs."""
+        keeps = self.world.concepts[concept].group.startswith(("person", "face", "hand", "body"))
+        return self.rng.choice(TINTS) if self.rng.random() < share and not keeps else None
 
     def _style(self) -> str:
         return self._weighted(STYLE_WEIGHTS)
@@ -154,7 +163,7 @@ class Composer:
     def _single(self) -> Scene:
         style = self._style()
         concept = self._concept(style)
-        color = self.rng.choice(TINTS) if self.rng.random() < 0.16 else None
+        color = self._tint(concept, 0.18)
         setting = self._place_for(self.world.concepts[concept].home) if self.rng.random() < 0.52 else None
         if setting is not None:
             thing = replace(self._in_place(concept, style, setting), color=color)
@@ -190,7 +199,7 @@ class Composer:
         while not is_countable(self.world.concepts[concept].label):
             concept = self._concept(style)
         number = self.rng.choices((2, 3, 4, 5), (0.3, 0.34, 0.28, 0.08))[0]
-        color = self.rng.choice(TINTS) if self.rng.random() < 0.12 else None
+        color = self._tint(concept, 0.12)
         is_flipped = self._flips()
         setting = self._place_for(self.world.concepts[concept].home) if self.rng.random() < 0.45 else None
         stands = setting is not None and self._can_stand(concept, setting)
@@ -228,17 +237,17 @@ class Composer:
         relation = self.rng.choice(("left of", "right of", "above", "below", "next to", "and", "between"))
         return self._floating_pair(style, first, second, relation)
 
-    def _colors_of_pair(self) -> tuple[str | None, str | None]:
-        if self.rng.random() > 0.14:
+    def _colors_of_pair(self, first: int, second: int) -> tuple[str | None, str | None]:
+        if self.rng.random() > 0.16:
             return None, None
-        first, second = self.rng.sample(TINTS, 2)
-        return (first, second) if self.rng.random() < 0.5 else (first, None)
+        ours, theirs = self._tint(first, 1.0), self._tint(second, 0.5)
+        return (ours, theirs) if ours != theirs else (ours, None)
 
     def _standing_pair(self, style: str, first: int, second: int, setting: Setting, relation: str) -> Scene:
         concepts = self.world.concepts
         ratio = min(max(concepts[first].scale / concepts[second].scale, 0.62), 1.6)
         foot = self._foot(setting)
-        colors = self._colors_of_pair()
+        colors = self._colors_of_pair(first, second)
         if relation == "between":
             third = self._concept(style, concepts[second].home, (first, second))
             row = ((0.5, first, colors[0]), (0.18, second, colors[1]), (0.82, third, None))
@@ -263,7 +272,7 @@ class Composer:
         return Scene((left, right), setting, relation)
 
     def _floating_pair(self, style: str, first: int, second: int, relation: str) -> Scene:
-        setting, colors = self._backdrop(), self._colors_of_pair()
+        setting, colors = self._backdrop(), self._colors_of_pair(first, second)
         while colors[0] in setting.colors or (colors[1] and colors[1] in setting.colors):
             setting = self._backdrop()
         size = self.rng.uniform(0.42, 0.48)
@@ -316,7 +325,9 @@ class Composer:
             board_color = self.rng.choice(SIGN_COLORS)
             color = "black" if sum(COLORS[board_color]) > 480 else "white"
         chance = self.rng.random()
-        height = min(0.2, 0.82 / (0.82 * len(text) + 0.6))
+        # Letters with gaps, and the board's edges, fill at most nine tenths of the picture.
+        advances = (float(self.world.glyph_advances[self.world.index.glyphs[letter]]) for letter in text)
+        height = min(0.2, 0.88 / (sum(advances) + 0.1 * len(text) + 1.2))
         if chance < 0.3:
             setting = Setting("plain", (board_color,))
             return Scene((), setting, sign=Sign(text, color, "none", board_color, 0.5, 0.5, height * 1.1))
@@ -354,10 +365,9 @@ class Composer:
             return scene
         chance = self.rng.random()
         medium = "none"
-        if chance < 0.15 and scene.objects and scene.sign is None and scene.size_word != "tiny":
+        if chance < 0.16 and scene.sign is None and scene.size_word != "tiny":
             is_outlined = scene.setting.kind == "plain" and scene.count == 1
-            media = [name for name in MEDIA if name != "none" and (name != "silhouette" or is_outlined)]
-            medium = self.rng.choice(media)
+            medium = self._medium(is_outlined, bool(scene.objects))
         if medium in ("line drawing", "pencil sketch", "blueprint", "silhouette"):
             things = tuple(replace(thing, color=None) for thing in scene.objects)
             setting = (
@@ -370,8 +380,15 @@ class Composer:
             return replace(scene, objects=things, setting=setting, medium=medium)
         mood = "none"
         if self.rng.random() < (0.3 if scene.setting.kind == "place" else 0.16):
-            mood = self.rng.choice([name for name in MOODS if name != "none"])
+            mood = self.rng.choice([*[name for name in MOODS if name != "none"], "photo", "photo", "warm"])
         return replace(scene, medium=medium, mood=mood)
+
+    def _medium(self, is_outlined: bool, has_objects: bool) -> str:
+        weights = MEDIUM_WEIGHTS if has_objects else {name: MEDIUM_WEIGHTS[name] for name in GRADED_MEDIA[1:]}
+        drawn = self._weighted(weights)
+        while drawn == "silhouette" and not is_outlined:
+            drawn = self._weighted(weights)
+        return drawn
 
     def _sheet(self, medium: str) -> Setting:
         if medium == "silhouette":

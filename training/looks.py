@@ -32,9 +32,32 @@ STYLES = ("3d", "flat", "cartoon", "sticker")
 GLYPHS = string.ascii_uppercase + string.digits
 """Letters that signs are written with."""
 STYLE_WORDS = {
-    "3d": ["3D render", "3D model", "glossy 3D icon", "photorealistic picture", "photograph", "realistic 3D image"],
-    "flat": ["flat illustration", "flat vector illustration", "flat design", "minimalist flat graphic"],
-    "cartoon": ["cartoon", "cartoon drawing", "colorful cartoon", "children's book illustration"],
+    "3d": [
+        "3D render",
+        "close-up photograph",
+        "studio photograph",
+        "3D model",
+        "glossy 3D icon",
+        "photorealistic picture",
+        "photograph",
+        "realistic 3D image",
+    ],
+    "flat": [
+        "flat illustration",
+        "minimalist illustration",
+        "vector graphic",
+        "flat vector illustration",
+        "flat design",
+        "minimalist flat graphic",
+    ],
+    "cartoon": [
+        "cartoon",
+        "anime style drawing",
+        "comic drawing",
+        "cartoon drawing",
+        "colorful cartoon",
+        "children's book illustration",
+    ],
     "sticker": ["sticker", "sticker with a white border", "die-cut sticker", "paper sticker"],
 }
 
@@ -284,7 +307,7 @@ MOODS: dict[str, Mood] = {
         (1.12, 0.97, 0.74), 1.05, 1.0, 0.02, 0.2,
     ),
     "golden": Mood(
-        ("in golden hour light", "at golden hour", "in golden evening light", "glowing in golden sunlight"),
+        ("in golden hour light", "backlit by the low sun", "at golden hour", "in golden evening light", "glowing in golden sunlight"),
         ("Golden hour light makes everything glow.", "Golden sunlight bathes the scene.", "Low golden sun casts a warm glow."),
         (1.28, 0.98, 0.52), 1.1, 1.05, 0.03, 0.3,
     ),
@@ -299,12 +322,12 @@ MOODS: dict[str, Mood] = {
         (0.4, 0.5, 0.86), 0.7, 1.1, -0.01, 0.5,
     ),
     "foggy": Mood(
-        ("in thick fog", "in the fog", "in morning mist", "shrouded in fog"),
+        ("in thick fog", "in a misty atmosphere", "in the fog", "in morning mist", "shrouded in fog"),
         ("Thick fog hides the distance.", "A pale mist hangs in the air.", "Fog softens every shape.", "The mood is quiet and misty."),
         saturation=0.6, contrast=0.85, fog=0.62,
     ),
     "neon": Mood(
-        ("in neon light", "with neon lighting", "lit by pink and blue neon", "in glowing neon colors"),
+        ("in neon light", "in cyberpunk neon light", "with neon lighting", "lit by pink and blue neon", "in glowing neon colors"),
         ("Neon light in pink and cyan glows from both sides.", "Bright neon colors light the dark.", "Neon signs cast pink and blue light."),
         (0.78, 0.72, 0.9), 1.3, 1.2, -0.04, 0.4, split=0.85,
     ),
@@ -319,7 +342,7 @@ MOODS: dict[str, Mood] = {
         (1.02, 1.0, 0.97), 0.75, 0.72, 0.1, 0.12,
     ),
     "dramatic": Mood(
-        ("with dramatic lighting", "in dramatic light", "with strong contrast and dark corners", "in a dark dramatic mood"),
+        ("with dramatic lighting", "lit by a single spotlight", "with chiaroscuro lighting", "in candlelight", "in dramatic light", "with strong contrast and dark corners", "in a dark dramatic mood"),
         ("Dramatic lighting leaves the corners dark.", "Strong light and deep shadows create drama.", "The dark corners draw the eye to the middle."),
         (1.0, 0.97, 0.92), 1.05, 1.35, -0.05, 0.95,
     ),
@@ -347,12 +370,12 @@ MOODS: dict[str, Mood] = {
 
 MEDIA: dict[str, tuple[str, ...]] = {
     "none": (),
-    "line drawing": ("line drawing", "black and white line drawing", "ink drawing", "simple line art drawing", "outline drawing"),
+    "line drawing": ("line drawing", "pen and ink drawing", "coloring book page", "black and white line drawing", "ink drawing", "simple line art drawing", "outline drawing"),
     "pixel art": ("pixel art picture", "8-bit pixel art image", "pixel art", "retro pixel art"),
-    "watercolor": ("watercolor painting", "watercolor", "loose watercolor painting", "soft watercolor"),
-    "oil painting": ("oil painting", "oil painting with thick brush strokes", "impressionist painting", "painting on canvas"),
-    "pencil sketch": ("pencil sketch", "pencil drawing", "graphite sketch", "hand-drawn pencil sketch"),
-    "blueprint": ("blueprint", "technical drawing", "blueprint drawing", "technical blueprint", "engineering diagram"),
+    "watercolor": ("watercolor painting", "delicate watercolor", "watercolor", "loose watercolor painting", "soft watercolor"),
+    "oil painting": ("oil painting", "painting in the style of van Gogh", "impressionist oil painting", "classical painting", "oil painting with thick brush strokes", "impressionist painting", "painting on canvas"),
+    "pencil sketch": ("pencil sketch", "charcoal drawing", "pencil drawing", "graphite sketch", "hand-drawn pencil sketch"),
+    "blueprint": ("blueprint", "schematic", "technical diagram", "architectural drawing", "technical illustration", "technical drawing", "blueprint drawing", "technical blueprint", "engineering diagram"),
     "silhouette": ("silhouette", "black silhouette", "dark silhouette"),
 }  # fmt: skip
 
@@ -364,10 +387,10 @@ PATTERNS: dict[str, tuple[str, ...]] = {
     "checks": ("checks", "a checkerboard pattern", "squares in a checkerboard"),
     "waves": ("waves", "wavy lines", "flowing waves"),
     "circles": ("concentric circles", "circles", "rings"),
-    "blobs": ("soft blobs", "flowing color clouds", "smooth swirling shapes"),
+    "blobs": ("soft blobs", "fluid shapes", "swirling colors", "flowing color clouds", "smooth swirling shapes"),
     "spiral": ("a spiral", "a swirling spiral"),
     "rays": ("rays", "sun rays", "radiating lines"),
-    "triangles": ("triangles", "geometric triangles"),
+    "triangles": ("triangles", "geometric shapes", "geometric triangles"),
 }
 GRADIENTS = ("vertical", "horizontal", "diagonal", "radial")
 

@@ -23,6 +23,7 @@ MASS = frozenset(
         "rice",
         "wheat",
         "wood",
+        "art",
         "coral",
         "stew",
         "salad",

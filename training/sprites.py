@@ -177,6 +177,41 @@ def render_glyphs(font_path: Path) -> tuple[np.ndarray, np.ndarray]:
     return np.stack(bitmaps), np.asarray(advances, np.float32)
 
 
+COLORED_GROUPS = ("food-", "plant-", "transport-", "clothing", "animal-", "tool", "household", "musical", "computer")
+
+
+def add_colors(concepts: list[dict[str, Any]], drawn: list[tuple[int, str, bytes]]) -> None:
+    """Say the colour of each concept that has the same one in nearly all its arts (`color`, absent otherwise)."""
+    seen: dict[int, list[str | None]] = {}
+    for concept, _, image in drawn:
+        if concepts[concept]["group"].startswith(COLORED_GROUPS):
+            seen.setdefault(concept, []).append(main_color(image))
+    for concept, colors in seen.items():
+        commonest = max(set(colors), key=colors.count)
+        # The art's orange runs from bread to bears, so the word would say little.
+        if commonest not in (None, "orange") and colors.count(commonest) >= max(3, len(colors) - 1):
+            concepts[concept]["color"] = commonest
+
+
+def main_color(image: bytes) -> str | None:
+    """Name the colour of most visible pixels of an encoded sprite; None without a majority."""
+    pixels = np.asarray(Image.open(io.BytesIO(image)).convert("RGBA")).reshape(-1, 4)
+    visible = pixels[pixels[:, 3] > 200, :3].astype(np.float32) / 255
+    top, low = visible.max(1), visible.min(1)
+    chroma = np.maximum(top - low, 1e-6)
+    red, green, blue = visible.T
+    from_green_or_blue = np.where(top == green, (blue - red) / chroma + 2, (red - green) / chroma + 4)
+    hue = np.where(top == red, (green - blue) / chroma % 6, from_green_or_blue) * 60
+    is_dull = chroma / np.maximum(top, 1e-6) < 0.2
+    bounds = np.array([14, 42, 68, 168, 255, 300, 344])
+    names = np.array(["red", "orange", "yellow", "green", "blue", "purple", "pink", "red"])[np.digitize(hue, bounds)]
+    names[np.isin(names, ("red", "orange")) & (top < 0.66)] = "brown"
+    names[is_dull] = np.where(top[is_dull] > 0.85, "white", "gray")
+    names[top < 0.25] = "black"
+    found, counts = np.unique(names, return_counts=True)
+    return str(found[counts.argmax()]) if counts.max() > 0.55 * len(names) else None
+
+
 @click.command()
 @click.option("--packages", type=click.Path(path_type=Path), required=True, help="Folder of npm archives (*.tgz).")
 @click.option("--output", type=click.Path(path_type=Path), required=True, help="The .npz to write.")
@@ -190,6 +225,7 @@ def main(packages: Path, output: Path, processes: int) -> None:
     with ProcessPoolExecutor(processes) as pool:
         encoded = list(pool.map(_encode_job, jobs, chunksize=32))
     drawn = [(job[0], job[1], image) for job, image in zip(jobs, encoded, strict=True) if image is not None]
+    add_colors(concepts, drawn)
     font = Path(mpl.get_data_path()) / "fonts" / "ttf" / "DejaVuSans-Bold.ttf"
     write_sprites(output, concepts, drawn, render_glyphs(font), {use: sources[use].name for use in PACKAGES})
     click.echo(f"{len(concepts)} concepts, {len(drawn)} sprites, {output.stat().st_size / 1e6:.1f} MB: {output}")

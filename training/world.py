@@ -48,6 +48,7 @@ class Concept:
         scale: Size beside other things, 1 for a person.
         weight: How often it is drawn, 1 is usual.
         styles: Those it exists in.
+        color: The colour that it has in all arts; None if they differ or it has several.
     """
 
     label: str
@@ -57,6 +58,7 @@ class Concept:
     scale: float
     weight: float
     styles: tuple[str, ...]
+    color: str | None = None
 
 
 @dataclass(frozen=True)
@@ -192,7 +194,8 @@ def _concept(number: int, entry: dict[str, object], pairs: dict[tuple[int, str],
     names = entry["names"]
     assert isinstance(names, list)
     scale, weight = float(str(entry["scale"])), float(str(entry["weight"]))
-    return Concept(names=tuple(names), scale=scale, weight=weight, styles=styles, **texts)
+    color = str(entry["color"]) if entry.get("color") else None
+    return Concept(color=color, names=tuple(names), scale=scale, weight=weight, styles=styles, **texts)
 
 
 def _sample_inherited(split: Split, seed: int, chunk: int, count: int) -> Batch:
