@@ -22,6 +22,7 @@ from experiments.metrics import (
 from experiments.metrics.images import open_image, read_ahead
 from experiments.metrics.pixel_diversity import diversity
 from experiments.metrics.prompt_chunks import split_prompt, split_sentences
+from llm_dit.checkpoint import EMBEDDED_MODELS
 from llm_dit.errors import LlmDitError
 
 
@@ -95,6 +96,8 @@ def test_a_hub_scorer_without_network_is_one_sentence(monkeypatch):
 
 def test_the_embedded_scorers_judge_the_embedded_model_only():
     assert scorer_models_for("mini") == (None, None)
+    assert scorer_models_for(str(EMBEDDED_MODELS / "mini")) == (None, None)
+    assert scorer_models_for("./my-model") == scorer_models_for("Tongyi-MAI/Z-Image-Turbo")
     assert scorer_models_for("Tongyi-MAI/Z-Image-Turbo") == (
         "zai-org/ImageReward",
         "google/siglip2-giant-opt-patch16-384",

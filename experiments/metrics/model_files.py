@@ -23,26 +23,29 @@ def find_model(model: str | Path | None, *, embedded: str, patterns: Sequence[st
     """Return the folder that holds a scorer.
 
     Args:
-        model: None or `auto` for the embedded one, a folder, or a hub id such as `zai-org/ImageReward`.
-        embedded: Folder name of the embedded scorer under `llm_dit/models`.
+        model: None, `auto` or the embedded scorer's name; a folder; or a hub id such as `zai-org/ImageReward`.
+        embedded: Name of the embedded scorer.
         patterns: File patterns to fetch from the hub.
 
     Raises:
         LlmDitError: If there is no such folder, or the hub does not give it.
     """
-    if model is None or model == "auto":
+    if model in (None, "auto", embedded):
         folder = EMBEDDED_MODELS / embedded
         if not folder.is_dir():
             raise LlmDitError(
                 f"This installation has no embedded scorer {embedded}; name a folder or hub id in [P.metrics] instead."
             )
         return folder
-    folder = Path(model).expanduser()
+    folder = Path(str(model)).expanduser()
     if folder.is_dir():
         return folder
-    if isinstance(model, Path) or not is_hub_id(model):
-        raise LlmDitError(f"Scorer folder {model} does not exist; give a folder, a hub id (owner/name) or auto.")
-    return Path(fetch_from_hub(model, patterns))
+    if isinstance(model, Path) or not is_hub_id(str(model)):
+        raise LlmDitError(f"Scorer folder {model} does not exist; give a folder, a hub id (owner/name) or {embedded}.")
+    try:
+        return fetch_from_hub(str(model), patterns)
+    except LlmDitError as error:
+        raise LlmDitError(f"{error} The embedded {embedded} needs no network.") from error
 
 
 def is_hub_id(model: str) -> bool:
@@ -70,7 +73,7 @@ def fetch_from_hub(repo_id: str, patterns: Sequence[str]) -> Path:
     except (LocalEntryNotFoundError, HfHubHTTPError, httpx.HTTPError, ConnectionError) as error:
         raise LlmDitError(
             f"Scorer {repo_id} is not in the local cache and the hub can't be reached; "
-            "download it where there is network and give its folder, or use auto for the embedded scorer."
+            "download it where there is network and give its folder."
         ) from error
 
 
@@ -114,5 +117,5 @@ def model_identity(model: str | Path | None, folder: Path, weights: Sequence[Pat
             if size > READ_WHOLE_BYTES:
                 file.seek(-READ_END_BYTES, os.SEEK_END)
                 digest.update(file.read())
-    from_hub = isinstance(model, str) and model != "auto" and not Path(model).expanduser().is_dir()
+    from_hub = isinstance(model, str) and is_hub_id(model) and not Path(model).expanduser().is_dir()
     return f"{model if from_hub else folder.resolve().name}@{digest.hexdigest()[:12]}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 from experiments.metrics import image_reward, pixel_diversity, siglip
@@ -10,6 +11,7 @@ from experiments.metrics.declaration import Metric, Scorer
 from experiments.metrics.image_reward import ImageRewardScorer
 from experiments.metrics.pixel_diversity import PixelDiversityScorer
 from experiments.metrics.siglip import SigLIPScorer
+from llm_dit.checkpoint import EMBEDDED_MODELS
 from llm_dit.errors import LlmDitError, nearest
 from llm_dit.parameters import MetricSettings
 
@@ -99,9 +101,10 @@ def scorer_models_for(generator_model: str) -> ScorerModels:
     scorers.
 
     Args:
-        generator_model: The generator as configured; `mini` or `auto` is the embedded one.
+        generator_model: The generator as configured: the name of an embedded model, a folder or a hub id.
     """
-    if generator_model in ("", "auto", "mini"):
+    is_name = "/" not in generator_model and not Path(generator_model).is_dir()
+    if is_name or Path(generator_model).expanduser().resolve().parent == EMBEDDED_MODELS.resolve():
         return ScorerModels()
     return ScorerModels(image_reward.PUBLISHED, siglip.PUBLISHED)
 

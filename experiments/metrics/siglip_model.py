@@ -100,7 +100,7 @@ def load_siglip(folder: Path) -> tuple[Any, SigLIPTokenizer, ImageFormat]:
     image_format = read_json(folder / "preprocessor_config.json", ImageFormat)
     network = _load_network(folder, config)
     text_length = network.config.text_config.max_position_embeddings
-    return network, SigLIPTokenizer(_load_tokenizer(folder), text_length), image_format
+    return network, SigLIPTokenizer(_load_tokenizer(folder, network.config), text_length), image_format
 
 
 def _load_network(folder: Path, config: ModelConfig) -> Any:
@@ -125,10 +125,10 @@ def _without_positions(name: str) -> str:
     return "" if name.endswith(".position_ids") else name
 
 
-def _load_tokenizer(folder: Path) -> Any:
+def _load_tokenizer(folder: Path, config: Any) -> Any:
     from transformers import AutoTokenizer
 
     try:
-        return AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        return AutoTokenizer.from_pretrained(folder, config=config, local_files_only=True)
     except (OSError, ValueError) as error:
         raise LlmDitError(f"The tokenizer in {folder} can't be read: {first_line(error)}") from error
