@@ -16,7 +16,7 @@ from starlette.staticfiles import StaticFiles
 
 from llm_dit.config import Config
 from llm_dit.errors import LlmDitError
-from web import api, openai_api, pages, rewriter_api
+from web import api, lab_api, lab_pages, openai_api, pages, rewriter_api
 from web.engine import EngineFactory
 from web.responses import AsciiJSONResponse, HttpError, error_from_exception, error_response
 from web.security import ANSWER_HEADERS, Guard, allowed_hosts, check_exposure
@@ -59,8 +59,8 @@ def create_app(config: Config, *, engine_factory: EngineFactory | None = None) -
         default_response_class=AsciiJSONResponse,
     )  # fmt: skip
     app.state.services = services
-    for router in (api.router, rewriter_api.router, openai_api.router, pages.router):
-        app.include_router(router)
+    for module in (api, rewriter_api, lab_api, openai_api, pages, lab_pages):
+        app.include_router(module.router)
     _add_probes(app)
     app.mount("/static", StaticFiles(directory=STATIC_FOLDER), name="static")
     app.exception_handler(HttpError)(_told)

@@ -124,6 +124,10 @@ class JobHandle:
             self._first_step_at = time.monotonic()
         spent_s = time.monotonic() - self._first_step_at
         eta_s = spent_s / (step - 1) * (total - step) if step > 1 else None
+        self.show(step, total, eta_s, preview)
+
+    def show(self, step: int, total: int, eta_s: float | None, preview: bytes | None = None) -> None:
+        """Record how far the job is, whether it is to stop or not."""
         self._queue.update(self.job, step=step, total=total, eta_s=eta_s, preview=preview or self.job.preview)
 
     def publish(self, partial: Any) -> None:

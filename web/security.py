@@ -26,6 +26,7 @@ from web.responses import MAX_BODY_BYTES, MAX_IMAGE_BYTES, error_response
 
 COOKIE = "llm_dit_key"
 OPEN_PATHS = ("/healthz", "/login", "/static/")
+RESULTS_PREFIX = "/results/"
 IMAGE_UPLOAD_PATH = "/api/image-parameters"
 SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 LOOPBACK_NAMES = ("localhost", "127.0.0.1", "::1")
@@ -83,6 +84,16 @@ def cookie_value(api_key: str) -> str:
     return hmac.new(api_key.encode("utf-8"), b"llm-dit login cookie", hashlib.sha256).hexdigest()
 
 
+def results_token(api_key: str | None) -> str:
+    """Return the part of a path that lets a report load its images.
+
+    Reports run in a sandbox without cookies, so with a key this token stands for it, for reading results only.
+    """
+    if api_key is None:
+        return "open"
+    return hmac.new(api_key.encode("utf-8"), b"llm-dit results", hashlib.sha256).hexdigest()[:32]
+
+
 def is_same_text(given: str, expected: str) -> bool:
     """Compare in constant time."""
     return hmac.compare_digest(
@@ -125,7 +136,7 @@ class Guard:
             return error_response(path, 421, f"This server does not answer to the name {host[:100]!a}.")
         if scope["method"] not in SAFE_METHODS and not _is_same_origin(headers):
             return error_response(path, 403, "This request came from a page of another site.")
-        if self._api_key is not None and not path.startswith(OPEN_PATHS) and not self._has_key(headers, self._api_key):
+        if self._api_key is not None and not self._is_open(path) and not self._has_key(headers, self._api_key):
             if "text/html" in headers.get("accept", "") and scope["method"] == "GET":
                 return RedirectResponse(f"/login?next={quote(path)}", 303)
             challenge = {"WWW-Authenticate": "Bearer"}
@@ -139,6 +150,12 @@ class Guard:
             return (urlsplit(f"//{host}").hostname or "") in self._hosts
         except ValueError:
             return False
+
+    def _is_open(self, path: str) -> bool:
+        if path.startswith(RESULTS_PREFIX):
+            token = path.removeprefix(RESULTS_PREFIX).partition("/")[0]
+            return is_same_text(token, results_token(self._api_key))
+        return path.startswith(OPEN_PATHS)
 
     def _has_key(self, headers: Headers, api_key: str) -> bool:
         scheme, _, token = headers.get("authorization", "").partition(" ")

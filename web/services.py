@@ -15,6 +15,7 @@ from web.events import EventHub
 from web.history import History, open_history
 from web.image_jobs import ImageStudio
 from web.jobs import Job, JobQueue
+from web.lab import Lab
 from web.monitoring import Monitoring
 
 
@@ -29,6 +30,7 @@ class Services:
         hub: News of the queue, and who is watching.
         history: Images on disk.
         studio: Puts image jobs into queue and history.
+        lab: Experiments.
         templates: Prompt and rewriter templates.
         monitoring: Counters.
     """
@@ -39,6 +41,7 @@ class Services:
     hub: EventHub
     history: History
     studio: ImageStudio
+    lab: Lab
     templates: TemplateShelf
     monitoring: Monitoring
 
@@ -57,7 +60,8 @@ def assemble(config: Config, engine_factory: EngineFactory | None) -> Services:
     studio = ImageStudio(engine, queue, history, is_watched=lambda job: hub.is_watched(job.client or job.id))
     monitoring = Monitoring(queue)
     own_templates = None if server.templates_dir is None else Path(server.templates_dir)
-    return Services(config, engine, queue, hub, history, studio, TemplateShelf(own_templates), monitoring)
+    lab = Lab(config, engine, queue)
+    return Services(config, engine, queue, hub, history, studio, lab, TemplateShelf(own_templates), monitoring)
 
 
 def _record(job: Job, studio: ImageStudio, monitoring: Monitoring) -> None:

@@ -1,0 +1,18 @@
+// The Experiments page: the form's two kinds; htmx does the rest.
+import { byId } from "./common.js";
+
+const form = byId("lab-form");
+
+function showKind() {
+  const kind = form.querySelector("[name=kind]:checked").value;
+  for (const part of form.querySelectorAll("[data-kind-of]")) part.hidden = part.dataset.kindOf !== kind;
+  byId("lab-experiment-help").textContent = byId("lab-experiment").selectedOptions[0]?.title ?? "";
+}
+
+form.addEventListener("change", showKind);
+form.addEventListener("submit", (event) => event.preventDefault());
+document.addEventListener("htmx:afterRequest", (event) => {
+  const { verb, path } = event.detail.requestConfig;
+  if (verb === "delete" || path.endsWith("/resume")) htmx.trigger(document.body, "experiments-changed");
+});
+showKind();
