@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from llm_dit.templates import TemplateShelf
 from training import phrases
+from training.details import ADJECTIVES, detail_sentence, detail_tail
 from training.looks import COLORS, MEDIA, MOODS, PALE, PATTERNS, PLACES, SKIES, STYLE_WORDS
 from training.nouns import NUMBER_WORDS, capitalized, is_plural, listing, plural, with_article
 from training.scene import Scene, SceneObject
@@ -230,13 +231,16 @@ class Teller:
             words.insert(0, thing.color)
         elif self._may_be_described() and own_color and self.rng.random() < 0.14 and not _names_color(name):
             words.insert(0, own_color)
-        elif self._may_be_described() and self.rng.random() < 0.06:
-            words.insert(0, self.rng.choice(phrases.PRAISES))
+        elif self._may_be_described() and self.rng.random() < 0.1:
+            words.insert(0, self.rng.choice(ADJECTIVES))
         if thing.is_upside_down:
             words.insert(0, "upside down")
         if with_size and place == 0 and self.scene.size_word is not None:
             words.insert(0, self.rng.choice(phrases.SIZES[self.scene.size_word]))
         return with_article(" ".join(words), name)
+
+    def _group(self) -> str:
+        return self.world.concepts[self.scene.objects[0].concept].group
 
     def _may_be_described(self) -> bool:
         """Whether the things keep their own colours: no ink, no night, no grade."""
@@ -374,6 +378,8 @@ class Teller:
         else:
             content = self._in_medium(content, told)
             text = " ".join(part for part in (content, where) if part)
+        if scene.count == 1 and self.rng.random() < 0.3:
+            text = f"{text}, {detail_tail(self._group(), self.rng)}"
         if scene.mood != "none" and "mood" not in told:
             left.append("mood")
         return text, left
@@ -388,10 +394,8 @@ class Teller:
 
     def _verbs(self) -> tuple[str, str, str]:
         """A verb that fits the subject: singular, plural and participle."""
-        thing = self.scene.objects[0]
-        group = self.world.concepts[thing.concept].group
-        key = next((key for key in phrases.VERBS if group.startswith(key)), "lies")
-        if not thing.stands and key != "animal-marine":
+        key = next((key for key in phrases.VERBS if self._group().startswith(key)), "lies")
+        if not self.scene.objects[0].stands and key != "animal-marine":
             key = "floats"
         return self.rng.choice(phrases.VERBS[key])
 
@@ -457,8 +461,10 @@ class Teller:
         """Sentences that add no visible fact, fitting the subject; shuffled."""
         choices = list(phrases.FILLERS["any"])
         if self.scene.objects:
-            group = self.world.concepts[self.scene.objects[0].concept].group
+            group = self._group()
             is_single = self.scene.count == 1 and not is_plural(self.names[0])
+            if is_single:
+                choices += [detail_sentence(group, self.rng) for _ in range(len(choices))]
             for key, sentences in phrases.FILLERS.items():
                 if is_single and group.startswith(key):
                     choices += sentences * 2
@@ -470,7 +476,14 @@ class Teller:
 
 def _telling(caption: str, system_prompt: str | None, thinking_content: str | None, teller: Teller) -> Telling:
     dialogue = _with_vowel_articles(teller.dialogue())
-    return Telling(_with_vowel_articles(caption), system_prompt, thinking_content, dialogue)
+    caption = _with_vowel_articles(caption)
+    if teller.rng.random() < 0.25:
+        caption = _british(caption)
+    return Telling(caption, system_prompt, thinking_content, dialogue)
+
+
+def _british(text: str) -> str:
+    return text.replace("gray", "grey").replace("Gray", "Grey").replace("olor", "olour")
 
 
 def _with_vowel_articles(text: str) -> str:

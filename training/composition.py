@@ -84,8 +84,11 @@ class Composer:
         return self.rng.uniform(-reach, reach)
 
     def _tint(self, concept: int, share: float) -> str | None:
-        """A colour to paint a thing in, for a share of the things; people and faces keep theirs."""
-        keeps = self.world.concepts[concept].group.startswith(("person", "face", "hand", "body"))
+        """A colour to paint a thing in, for a share of the things; people and what is named by a colour keep theirs."""
+        thing = self.world.concepts[concept]
+        keeps = thing.group.startswith(("person", "face", "hand", "body")) or any(
+            word in COLORS for word in thing.label.split()
+        )
         return self.rng.choice(TINTS) if self.rng.random() < share and not keeps else None
 
     def _style(self) -> str:

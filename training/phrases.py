@@ -24,10 +24,6 @@ RELATION_SENTENCES = {
     "behind": ("in front of it is {}.", "in the foreground there is {}."),
 }
 """Sentences that add the second object of a relation, {} its noun."""
-PRAISES = (
-    "beautiful", "cute", "lovely", "shiny", "pretty", "simple", "charming", "single", "wonderful", "majestic", "fresh", "detailed",
-)  # fmt: skip
-"""Adjectives that change nothing in the picture."""
 POSITIONS = ("at the {}", "in the {} of the picture", "at the {} of the image")
 BACKGROUNDS = (
     "on a {} background", "on a {} background", "against a {} background", "with a {} background", "on a plain {} background",
