@@ -325,13 +325,13 @@ class MetricSettings(Parameters):
 
     image_reward: str = _parameter(
         "auto",
-        "ImageReward model: auto (embedded for mini, else zai-org/ImageReward), image-reward-mini, a folder or a hub id.",
+        "ImageReward model: auto (image-reward-mini for mini, else zai-org/ImageReward), a folder or a hub id.",
         _runtime("metrics", "image_reward"),
         min_length=1,
     )
     siglip: str = _parameter(
         "auto",
-        "SigLIP model: auto (embedded for mini, else google/siglip2-giant-opt-patch16-384), siglip-mini, a folder or hub id.",
+        "SigLIP model: auto (siglip-mini for mini, else google/siglip2-giant-opt-patch16-384), a folder or a hub id.",
         _runtime("metrics", "siglip"),
         min_length=1,
     )
