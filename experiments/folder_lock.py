@@ -18,6 +18,8 @@ from llm_dit.errors import OutputError
 
 LOCK_FILE = ".lock"
 HOLDER_FILE = ".holder.json"
+PATIENCE_S = 1.0
+"""Longer than `holder_of` holds a lock to find out whether somebody else does."""
 
 
 @contextmanager
@@ -35,7 +37,7 @@ def locked(folder: Path, **details: Any) -> Iterator[None]:
 
     lock = FileLock(folder / LOCK_FILE)
     try:
-        lock.acquire(timeout=0)
+        lock.acquire(timeout=PATIENCE_S)
     except Timeout:
         raise OutputError(
             f"{folder} is in use by {_described(holder_values(folder))}; wait for it or end it."
