@@ -79,5 +79,4 @@ def rotate(x: Tensor, table: Tensor) -> Tensor:
     """
     cosines, signed_sines = table.unbind(0)
     swapped = rearrange(x, "B L H (half pair) -> B L H half pair", pair=2).flip(-1).flatten(-2)
-    turned: Tensor = x * cosines + swapped * signed_sines
-    return turned.to(x.dtype)
+    return torch.addcmul(x * cosines, swapped, signed_sines).to(x.dtype)

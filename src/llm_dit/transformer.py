@@ -208,10 +208,9 @@ class TransformerBlock(nn.Module):
         modulation = rearrange(self.adaLN_modulation(time_embedding), "B (four D) -> four B 1 D", four=4)
         scale_attention, gate_attention, scale_ffn, gate_ffn = modulation.unbind(0)
         attended = self.attention(self.attention_norm1(x) * (1 + scale_attention), rope, mask)
-        x = x + gate_attention.tanh() * self.attention_norm2(attended)
+        x = torch.addcmul(x, gate_attention.tanh(), self.attention_norm2(attended))
         transformed = self.feed_forward(self.ffn_norm1(x) * (1 + scale_ffn))
-        x = x + gate_ffn.tanh() * self.ffn_norm2(transformed)
-        return x
+        return torch.addcmul(x, gate_ffn.tanh(), self.ffn_norm2(transformed))
 
 
 class TimeEmbedder(nn.Module):
