@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import mimetypes
-from typing import Annotated, Any
+from typing import Any
 
-from fastapi import APIRouter, Form
+from fastapi import APIRouter, Request
+from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import FileResponse, Response
 
 from llm_dit.errors import LlmDitError
-from web.jobs import QueueFull
 from web.lab import LabRequest, lab_choices, lab_request
 from web.lab_api import Name, report_path
 from web.pages import render
@@ -45,21 +45,21 @@ def experiment_list(services: ServicesOf) -> Response:
 
 
 @router.post("/experiments/plan")
-def experiment_plan(services: ServicesOf, form: Annotated[dict[str, str], Form()]) -> Response:
+async def experiment_plan(request: Request, services: ServicesOf) -> Response:
     """Show the dry run, or what is wrong with the request."""
     try:
-        preview = services.lab.preview(_asked(form))
+        preview = await run_in_threadpool(services.lab.preview, await _asked(request))
     except LlmDitError as error:
         return render(services, "experiment_plan.html", preview=None, error=str(error))
     return render(services, "experiment_plan.html", preview=preview, error=None)
 
 
 @router.post("/experiments/start")
-def experiment_start(services: ServicesOf, form: Annotated[dict[str, str], Form()]) -> Response:
-    """Queue an experiment and show the list, or say what is wrong."""
+async def experiment_start(request: Request, services: ServicesOf) -> Response:
+    """Queue an experiment and tell the list, or say what is wrong."""
     try:
-        services.lab.start(_asked(form))
-    except (LlmDitError, QueueFull) as error:
+        await run_in_threadpool(services.lab.start, await _asked(request))
+    except LlmDitError as error:
         return render(services, "experiment_plan.html", preview=None, error=str(error))
     answer = render(services, "experiment_plan.html", preview=None, error=None)
     answer.headers["HX-Trigger"] = "experiments-changed"
@@ -80,8 +80,9 @@ def result_file(token: str, name: Name, path: str, services: ServicesOf) -> Resp
     )
 
 
-def _asked(form: dict[str, str]) -> LabRequest:
-    values: dict[str, Any] = dict(form)
+async def _asked(request: Request) -> LabRequest:
+    """Read the page's form."""
+    values: dict[str, Any] = dict(await request.form())
     values["compute_metrics"] = values.get("compute_metrics") == "on"
     if values.pop("kind", "predefined") == "own":
         values.pop("experiment", None)

@@ -17,6 +17,7 @@ from web.api import Id
 from web.form import PROMPT_SECTION, SHAPES, SIZE_SECTION, control, label_of, sections
 from web.history import Entry
 from web.responses import not_found
+from web.rewriter_api import DEFAULT_TEMPLATE
 from web.security import COOKIE, cookie_value, is_same_text
 from web.services import Services, ServicesOf
 
@@ -125,6 +126,7 @@ def rewriter_page(services: ServicesOf) -> Response:
         "rewriter.html",
         page="rewriter",
         templates=services.templates.of_kind("rewriter"),
+        default_template=DEFAULT_TEMPLATE,
         problems=services.templates.read()[1],
         controls=[control(name, values) for name in names],
     )
