@@ -9,6 +9,7 @@ Sources, explained in docs/statistics.md: Hall 1988 (symmetric bootstrap-t), Fis
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Final
 
 import numpy as np
@@ -199,6 +200,7 @@ def power_of_paired_test(effect: float, prompts: int, *, alpha: float = ALPHA) -
     return float(upper + special.nctdtr(freedom, noncentrality, -critical))
 
 
+@cache
 def detectable_effect(prompts: int, *, alpha: float = ALPHA, power: float = POWER) -> float:
     """Return the smallest effect, in standard deviations, that is found with probability `power`.
 
@@ -212,6 +214,7 @@ def detectable_effect(prompts: int, *, alpha: float = ALPHA, power: float = POWE
     return float(optimize.brentq(lambda x: power_of_paired_test(x, prompts, alpha=alpha) - power, 0.0, highest))
 
 
+@cache
 def prompts_for_effect(effect: float, *, alpha: float = ALPHA, power: float = POWER) -> int | None:
     """Return the smallest number of prompts that finds `effect` with probability `power`.
 
