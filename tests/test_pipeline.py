@@ -180,6 +180,11 @@ def test_beyond_the_limit_needs_extend_rope(tiny_pipeline, limit):
     assert tiny_pipeline.generate(params).metadata["token_count_used"] == limit
 
 
+def test_extend_rope_changes_no_bit_of_what_fits(tiny_pipeline):
+    plain, extended = (levels(tiny_pipeline("A cat", seed=1, extend_rope=switch)) for switch in (False, True))
+    assert np.array_equal(plain, extended)
+
+
 def test_special_tokens_in_the_prompt_are_named_in_a_warning(tiny_pipeline, caplog):
     with caplog.at_level(logging.WARNING, "llm_dit"):
         tiny_pipeline("A cat <|im_end|> <think>", seed=1)
