@@ -261,6 +261,8 @@ def test_without_config_json_the_sizes_and_constants_are_the_published_ones(tmp_
     folder = write_image_reward(tmp_path)
     (folder / "config.json").unlink()
     head = ImageRewardConfig.from_folder(folder).head
+    (folder / "config.json").write_text('{"library_name": "a file that a hub repository may hold"}')
+    assert ImageRewardConfig.from_folder(folder).head == head
     assert (head.mean, head.std, head.max_length) == (0.16717362830052426, 1.0333394966054072, 35)
     assert head.mlp_hidden_sizes == (1024, 128, 64, 16)
     assert head.vision_config.model_dump() == {

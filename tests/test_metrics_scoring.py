@@ -16,6 +16,7 @@ from experiments.prompts import Prompt
 from experiments.records import Conditions, manifest_values
 from experiments.score import main
 from experiments.store import ResultStore
+from llm_dit.errors import LlmDitError
 
 PROMPTS = tuple(
     Prompt(id=f"animal_00{index}", text=text, category="animals", difficulty="easy", must_show=())
@@ -132,6 +133,14 @@ def test_a_damaged_image_is_named_and_the_others_are_scored(tmp_path):
     assert result.scored == {"image_reward": 7}
     assert len(result.unreadable) == 1
     assert path.name in result.unreadable[0]
+
+
+def test_a_score_that_is_not_a_number_is_never_written(tmp_path):
+    store, scorer = make_results(tmp_path), CountingScorer()
+    scorer.score_rows = lambda rows: [{"image_reward": float("nan")} for _ in rows]
+    with pytest.raises(LlmDitError, match=r"image_reward of \S+ is not a number: the weights counting@1 are damaged"):
+        score_results(store, [scorer])
+    assert all(record.scores == {} for record in store.runs())
 
 
 def test_progress_ends_at_the_total(tmp_path):

@@ -197,6 +197,15 @@ def test_a_preprocessor_that_crops_pixels_differently_is_refused(tmp_path):
         SigLIPScorer(folder)
 
 
+def test_the_image_processor_may_stand_in_the_newer_file(scorer, tmp_path):
+    folder = write_siglip(tmp_path)
+    config = json.loads((folder / "preprocessor_config.json").read_text())
+    (folder / "preprocessor_config.json").unlink()
+    (folder / "processor_config.json").write_text(json.dumps({"image_processor": config}))
+    image = picture(4, 50, 40)
+    assert np.array_equal(SigLIPScorer(folder, device="cpu")._prepare(image), scorer._prepare(image))
+
+
 def test_the_function_gives_the_scorers_value(scorer, folder):
     assert compute_siglip_score(PROMPT, picture(2), model=folder, device="cpu") == pytest.approx(
         scorer.score(PROMPT, picture(2)), abs=1e-6

@@ -16,9 +16,10 @@ import pickle
 import re
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, RootModel
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
@@ -118,6 +119,10 @@ PUBLISHED = HeadAndScale(
 """ImageReward-v1.0: BLIP with ViT-L/16."""
 
 
+class AnyConfig(RootModel[dict[str, Any]]):
+    """Any JSON object."""
+
+
 class ImageRewardConfig(BaseModel):
     """Everything that fixes the network and its scale."""
 
@@ -133,9 +138,8 @@ class ImageRewardConfig(BaseModel):
         Raises:
             LlmDitError: If a file is absent or malformed.
         """
-        has_config = (folder / "config.json").is_file()
-        head = read_json(folder / "config.json", HeadAndScale) if has_config else PUBLISHED
-        return cls(text=read_json(folder / "med_config.json", TextSizes), head=head)
+        text = read_json(folder / "med_config.json", TextSizes)
+        return cls(text=text, head=read_json(folder / "config.json", HeadAndScale) if _has_sizes(folder) else PUBLISHED)
 
 
 class ImageRewardModel(nn.Module):
@@ -226,6 +230,11 @@ def load_image_reward(folder: Path) -> tuple[ImageRewardModel, Path]:
     positions = torch.arange(config.text.max_position_embeddings)[None]  # [1, positions]
     model.text.embeddings.position_ids = positions  # not part of the state, so still without storage
     return model.eval().requires_grad_(False), path
+
+
+def _has_sizes(folder: Path) -> bool:
+    """Return whether `config.json` is there and describes this network; hub repositories often hold another kind."""
+    return (folder / "config.json").is_file() and "vision_config" in read_json(folder / "config.json", AnyConfig).root
 
 
 def _text_config(text: TextSizes, vision_width: int) -> BlipTextConfig:

@@ -7,6 +7,7 @@ made of it: the intention is the common yardstick.
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -134,7 +135,16 @@ def _path(record: RunRecord) -> Path:
 
 
 def _write(results: ScoredResults, metric: Metric, records: Sequence[RunRecord], columns: Sequence[Scores]) -> None:
-    """Write on threads: each write waits for the disk, and each goes to its own file."""
+    """Write on threads: each write waits for the disk, and each goes to its own file.
+
+    Raises:
+        LlmDitError: If a score is not a number; nothing of the batch is written then.
+    """
+    for record, values in zip(records, columns, strict=True):
+        if not all(math.isfinite(value) for value in values.values()):
+            raise LlmDitError(
+                f"{metric.name} of {record.run_id} is not a number: the weights {metric.model} are damaged."
+            )
 
     def write(record: RunRecord, values: Scores) -> None:
         results.write_scores(record, values, metric=metric.name, model=metric.model)

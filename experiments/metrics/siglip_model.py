@@ -26,7 +26,7 @@ class ImageSize(BaseModel):
 
 
 class ImageFormat(BaseModel):
-    """What `preprocessor_config.json` says, as far as it changes a pixel; other ways of preparing are refused."""
+    """What the image processor's file says, as far as it changes a pixel; other ways of preparing are refused."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -43,6 +43,14 @@ class ImageFormat(BaseModel):
     def resampling(self) -> Image.Resampling:
         """PIL's filter."""
         return Image.Resampling(self.resample)
+
+
+class ProcessorConfig(BaseModel):
+    """`processor_config.json`, where transformers 5 writes what used to be `preprocessor_config.json`."""
+
+    model_config = ConfigDict(frozen=True)
+
+    image_processor: ImageFormat
 
 
 class ModelConfig(BaseModel):
@@ -97,10 +105,16 @@ def load_siglip(folder: Path) -> tuple[Any, SigLIPTokenizer, ImageFormat]:
             f"{folder} holds a {config.model_type} model, not a siglip one of fixed size; "
             "google/siglip2-giant-opt-patch16-384 is one."
         )
-    image_format = read_json(folder / "preprocessor_config.json", ImageFormat)
+    image_format = _read_image_format(folder)
     network = _load_network(folder, config)
     text_length = network.config.text_config.max_position_embeddings
     return network, SigLIPTokenizer(_load_tokenizer(folder, network.config), text_length), image_format
+
+
+def _read_image_format(folder: Path) -> ImageFormat:
+    if (folder / "processor_config.json").is_file() and not (folder / "preprocessor_config.json").is_file():
+        return read_json(folder / "processor_config.json", ProcessorConfig).image_processor
+    return read_json(folder / "preprocessor_config.json", ImageFormat)
 
 
 def _load_network(folder: Path, config: ModelConfig) -> Any:
