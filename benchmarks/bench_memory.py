@@ -1,0 +1,176 @@
+"""Peak device memory of a whole image, for each way of placing the model; and whether it fits a smaller card.
+
+    python -m benchmarks.full_size z-image-random --device cuda
+    python -m benchmarks.bench_memory z-image-random --size 1024x1024 --size 2048x2048
+
+A card of another size is imitated by capping the allocator, `cap_gb` in the table. The tiled decoder is compared with
+the untiled one on the same latents (PSNR of the 8-bit pixels). On the CPU, memory is not measured and float8 left out;
+that is only good for trying the script. The last line of stdout is JSON.
+"""
+
+import gc
+import json
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import click
+import numpy as np
+import torch
+
+from benchmarks.bench_transformer import parse_size
+from benchmarks.timing import machine
+from llm_dit import ZImagePipeline
+from llm_dit.parameters import GenerationParams
+
+PROMPT = "A red apple on a wooden table"
+STEPS = 2
+GIB = 1024**3
+
+
+@dataclass(frozen=True)
+class Layout:
+    """One way of placing the model, with the card that it has to fit.
+
+    Attributes:
+        name: As it stands in the table.
+        settings: Fields of `EngineSettings`.
+        cap_gb: Memory of the smallest card that it must run on, GiB; None for no cap.
+        needs_cuda: True if it can't be tried on the CPU.
+    """
+
+    name: str
+    settings: dict[str, Any] = field(default_factory=dict)
+    cap_gb: int | None = None
+    needs_cuda: bool = False
+
+
+LAYOUTS = (
+    Layout("resident"),
+    Layout("encoder on cpu", {"text_encoder_device": "cpu"}),
+    Layout("offload", {"offload": True}, cap_gb=16),
+    Layout("float8", {"quantization": "float8"}, needs_cuda=True),
+    Layout("offload, float8", {"offload": True, "quantization": "float8"}, cap_gb=12, needs_cuda=True),
+    Layout("offload, float8, tiled", {"offload": True, "quantization": "float8", "vae_tiling": True}, 12, True),
+)
+
+
+@contextmanager
+def capped(device: torch.device, cap_gb: int | None) -> Iterator[None]:
+    """Let the allocator hand out no more than a card of `cap_gb` has."""
+    if device.type != "cuda" or cap_gb is None:
+        yield
+        return
+    total = torch.cuda.get_device_properties(device).total_memory
+    torch.cuda.set_per_process_memory_fraction(min(1.0, cap_gb * GIB / total), device)
+    try:
+        yield
+    finally:
+        torch.cuda.set_per_process_memory_fraction(1.0, device)
+
+
+def peak_bytes(device: torch.device) -> int | None:
+    """Most memory that the allocator held since it was last asked; None where that is not known."""
+    if device.type != "cuda":
+        return None
+    peak = torch.cuda.max_memory_reserved(device)
+    torch.cuda.empty_cache()
+    torch.cuda.reset_peak_memory_stats(device)
+    return int(peak)
+
+
+def load(model_path: str, device: torch.device, settings: dict[str, Any]) -> ZImagePipeline:
+    """Load the model with all parts on `device`, unless `settings` say otherwise."""
+    everywhere: dict[str, Any] = {
+        "text_encoder_device": str(device),
+        "dit_device": str(device),
+        "vae_device": str(device),
+    }
+    return ZImagePipeline.from_pretrained(model_path, **everywhere | settings)
+
+
+def measure(
+    model_path: str, layout: Layout, device: torch.device, sizes: list[tuple[int, int]]
+) -> Iterator[dict[str, Any]]:
+    """Load the model in one layout and make an image of each size; yields a row each."""
+    gc.collect()
+    peak_bytes(device)
+    with capped(device, layout.cap_gb):
+        pipeline = load(model_path, device, layout.settings)
+        loading_peak = peak_bytes(device)
+        for height, width in sizes:
+            params = GenerationParams(prompt=PROMPT, height=height, width=width, num_inference_steps=STEPS, seed=0)
+            started = time.perf_counter()
+            problem = None
+            try:
+                pipeline.generate(params)
+            except torch.cuda.OutOfMemoryError:
+                problem = "out of memory"
+            yield {
+                "layout": layout.name,
+                "height": height,
+                "width": width,
+                "cap_gb": layout.cap_gb,
+                "loading_peak_bytes": loading_peak,
+                "image_peak_bytes": peak_bytes(device),
+                "elapsed_s": time.perf_counter() - started,
+                "problem": problem,
+            }
+
+
+def tiled_psnr(model_path: str, device: torch.device, height: int, width: int) -> float | None:
+    """Peak signal-to-noise ratio of the tiled against the untiled decoder, dB; None if they are equal."""
+    params = GenerationParams(prompt=PROMPT, height=height, width=width, num_inference_steps=STEPS, seed=0)
+    pipeline = load(model_path, device, {})
+    resolved = pipeline.resolve(params)
+    latents = pipeline.denoise(resolved, pipeline.encode(resolved))
+    whole = np.asarray(pipeline.decode(latents)[0], dtype=np.float64)
+    del pipeline
+    tiled = np.asarray(load(model_path, device, {"vae_tiling": True}).decode(latents)[0], dtype=np.float64)
+    error = float(np.mean((whole - tiled) ** 2))
+    return None if error == 0 else 10 * float(np.log10(255**2 / error))
+
+
+def gigabytes(count: int | None) -> str:
+    """Format bytes as GiB, or a dash where unknown."""
+    return "-" if count is None else f"{count / GIB:.2f}"
+
+
+@click.command(help=__doc__)
+@click.argument("model_path")
+@click.option(
+    "--size", "sizes", multiple=True, default=["1024x1024"], show_default=True, help="HEIGHTxWIDTH; repeatable."
+)
+@click.option("--device", "device_name", default="cuda", show_default=True)
+@click.option(
+    "--layout", "names", multiple=True, type=click.Choice([layout.name for layout in LAYOUTS]), help="Default: all."
+)
+@click.option("--psnr/--no-psnr", default=True, show_default=True, help="Compare tiled and untiled decoding.")
+def main(model_path: str, sizes: tuple[str, ...], device_name: str, names: tuple[str, ...], psnr: bool) -> None:
+    """Run the benchmark."""
+    device = torch.device(device_name)
+    parsed = [parse_size(size) for size in sizes]
+    rows: list[dict[str, Any]] = []
+    print(f"{machine(device)}, torch {torch.__version__}")
+    print("layout                       size  cap GiB  loading  image peak GiB   seconds")
+    for layout in LAYOUTS:
+        if (names and layout.name not in names) or (layout.needs_cuda and device.type != "cuda"):
+            continue
+        for row in measure(model_path, layout, device, parsed):
+            rows.append(row)
+            print(
+                f"{row['layout']:22} {row['height']:>5}x{row['width']:<5} {row['cap_gb'] or '-':>7} "
+                f"{gigabytes(row['loading_peak_bytes']):>8} {gigabytes(row['image_peak_bytes']):>15} "
+                f"{row['elapsed_s']:9.2f} {row['problem'] or ''}",
+                flush=True,
+            )
+    decibels = {f"{height}x{width}": tiled_psnr(model_path, device, height, width) for height, width in parsed if psnr}
+    for size, value in decibels.items():
+        print(f"tiled decoding at {size}: {'equal' if value is None else f'{value:.1f} dB'} to untiled")
+    print(json.dumps({"benchmark": "memory", "machine": machine(device), "rows": rows, "tiled_psnr_db": decibels}))
+
+
+if __name__ == "__main__":
+    main()
