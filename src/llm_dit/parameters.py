@@ -92,7 +92,7 @@ def _readable_text(value: str) -> str:
         )
     if "\x00" in value:
         raise PydanticCustomError("text", "contains a NUL character; remove it")
-    if any("\ud800" <= character <= "\udfff" for character in value):
+    if not value.isascii() and any("\ud800" <= character <= "\udfff" for character in value):
         raise PydanticCustomError("text", "contains lone surrogates, which are not valid Unicode; remove them")
     return value
 
