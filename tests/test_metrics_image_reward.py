@@ -275,6 +275,27 @@ def test_without_config_json_the_sizes_and_constants_are_the_published_ones(tmp_
     }
 
 
+def test_the_published_sizes_make_the_published_file_of_1_79_gigabytes():
+    from experiments.metrics.image_reward_model import PUBLISHED, ImageRewardConfig, ImageRewardModel, TextSizes
+
+    text = TextSizes(
+        hidden_size=768,
+        num_hidden_layers=12,
+        num_attention_heads=12,
+        intermediate_size=3072,
+        max_position_embeddings=512,
+        vocab_size=30524,
+        hidden_act="gelu",
+        layer_norm_eps=1e-12,
+        pad_token_id=0,
+    )
+    with torch.device("meta"):
+        network = ImageRewardModel(ImageRewardConfig(text=text, head=PUBLISHED))
+    unused_projections = (1024 + 1) * 256 + (768 + 1) * 256
+    weights = sum(weight.numel() for weight in network.parameters()) + unused_projections
+    assert weights * 4 / 1e9 == pytest.approx(1.79, abs=0.005)
+
+
 def test_saving_under_published_names_gives_back_the_file(folder):
     from experiments.metrics.image_reward_model import load_image_reward, published_state_dict
 
