@@ -188,7 +188,7 @@ def open_history(folder: Path, size: int) -> History:
     try:
         for name in ("images", "thumbnails"):
             (folder / name).mkdir(parents=True, exist_ok=True)
-        lock = FileLock(folder / "history.lock")
+        lock = FileLock(folder / "history.lock", thread_local=False)  # released on the event loop's thread
         lock.acquire(timeout=0)
     except Timeout:
         raise OutputError(

@@ -95,6 +95,8 @@ async def read_json(request: Request) -> dict[str, Any]:
         raise HttpError(400, f"The body is not valid JSON: {_short(str(error))}.") from None
     if not isinstance(body, dict):
         raise HttpError(400, "The body has to be a JSON object of parameters.")
+    if any("\ud800" <= character <= "\udfff" for name in body for character in name):
+        raise HttpError(400, "The name of a field is not valid Unicode.")
     return body
 
 

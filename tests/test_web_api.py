@@ -1,0 +1,373 @@
+"""The HTTP API with a fast engine."""
+
+from __future__ import annotations
+
+import io
+import json
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from fastapi.testclient import TestClient
+from PIL import Image
+from web_fakes import NATIVE_SIZE, FakeEngine, colour_of
+from web_server import client_of, live_server, make_app, wait_until
+
+from llm_dit.image_io import read_parameters
+from llm_dit.parameters import GenerationParams
+
+JSON = {"Content-Type": "application/json"}
+
+
+@pytest.fixture
+def engine() -> FakeEngine:
+    return FakeEngine()
+
+
+@pytest.fixture
+def client(tmp_path: Path, engine: FakeEngine) -> Iterator[TestClient]:
+    with client_of(make_app(tmp_path, engine, history_size=5, queue_size=4)) as client:
+        yield client
+        engine.gate.set()
+
+
+def image_of(content: bytes) -> Image.Image:
+    image = Image.open(io.BytesIO(content))
+    image.load()
+    return image
+
+
+def make(client: TestClient, **values) -> str:
+    """Make an image and return its id."""
+    answer = client.post("/api/generate?wait=true", json={"prompt": "a fox", "seed": 1, **values})
+    assert answer.status_code == 200, answer.text
+    return answer.headers["x-job-id"]
+
+
+def wait_for(client: TestClient, job_id: str) -> dict:
+    wait_until(lambda: client.get(f"/api/jobs/{job_id}").json()["state"] not in ("waiting", "running"))
+    return client.get(f"/api/jobs/{job_id}").json()
+
+
+def test_generate_with_wait_answers_with_the_png_and_its_parameters_inside(client: TestClient) -> None:
+    answer = client.post("/api/generate?wait=true", json={"prompt": "a fox", "seed": 7, "shift": 4.5})
+    assert answer.headers["content-type"] == "image/png"
+    assert answer.headers["x-seed"] == "7"
+    image = image_of(answer.content)
+    assert image.size == (NATIVE_SIZE, NATIVE_SIZE)
+    assert image.getpixel((0, 0)) == colour_of("a fox", 7)
+    assert read_parameters(io.BytesIO(answer.content))["parameters"]["shift"] == 4.5
+
+
+def test_generate_without_wait_answers_with_a_job_that_ends_with_an_image(client: TestClient) -> None:
+    answer = client.post("/api/generate", json={"prompt": "a fox", "seed": 7})
+    assert answer.status_code == 202
+    job = answer.json()
+    assert answer.headers["location"] == f"/api/jobs/{job['id']}"
+    done = wait_for(client, job["id"])
+    assert (done["state"], done["image"]) == ("done", f"/api/images/{job['id']}")
+    assert image_of(client.get(done["image"]).content).getpixel((0, 0)) == colour_of("a fox", 7)
+
+
+def test_a_seed_is_drawn_and_recorded_when_none_is_given(client: TestClient) -> None:
+    image_id = make(client, seed=None)
+    seed = client.get(f"/api/history/{image_id}").json()["params"]["seed"]
+    assert isinstance(seed, int)
+    assert image_of(client.get(f"/api/images/{image_id}").content).getpixel((0, 0)) == colour_of("a fox", seed)
+
+
+def test_the_configuration_is_where_a_request_starts_from(tmp_path: Path, engine: FakeEngine) -> None:
+    with client_of(make_app(tmp_path, engine, shift=5.5, num_inference_steps=2)) as client:
+        params = client.get(f"/api/history/{make(client, num_inference_steps=3)}").json()["params"]
+    assert (params["shift"], params["num_inference_steps"]) == (5.5, 3)
+
+
+@pytest.mark.parametrize(
+    ("values", "field", "allowed"),
+    [
+        ({"num_inference_steps": 0}, "num_inference_steps", "1 to 1000"),
+        ({"shift": 1000}, "shift", "up to 100"),
+        ({"hidden_layer": 0}, "hidden_layer", "-1000 to -1"),
+        ({"hidden_layer": -8}, "hidden_layer", "-7 to -1"),
+        ({"width": 1000}, "width", "use 992 or 1008"),
+        ({"long_prompt_mode": "cut"}, "long_prompt_mode", "truncate"),
+        ({"seed": -1}, "seed", "0"),
+        ({"stepz": 3}, "stepz", "is not a parameter"),
+        ({"prompt": "  "}, "prompt", "empty"),
+        ({"prompt": "x" * 1_000_000}, "prompt", "at most 100,000"),
+        ({"prompt": "a\ud800b"}, "prompt", "lone surrogates"),
+        ({"prompt": "a\x00b"}, "prompt", "NUL"),
+    ],
+)
+def test_an_invalid_request_names_the_field_and_what_is_allowed(
+    client: TestClient, values: dict, field: str, allowed: str
+) -> None:
+    body = json.dumps({"prompt": "a fox", **values})
+    answer = client.post("/api/generate", content=body, headers=JSON)
+    assert answer.status_code == 422
+    assert set(answer.json()) == {"error", "field"}
+    assert answer.json()["field"] == field
+    assert allowed in answer.json()["error"]
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        (b"", 400),
+        (b"[1]", 400),
+        (b'{"prompt": NaN}', 400),
+        (b'{"prompt": ' + b"[" * 100_000, 400),
+        (b'{"seed": ' + b"9" * 5000 + b"}", 400),
+        (b"\xff\xfe", 400),
+        (b'{"\\ud800": 1}', 400),
+        (b"{}", 422),
+        (b'{"prompt": "x", "shift": 1e400}', 422),
+    ],
+)
+def test_a_body_that_is_no_json_object_is_refused(client: TestClient, body: bytes, status: int) -> None:
+    answer = client.post("/api/generate", content=body, headers=JSON)
+    assert answer.status_code == status
+    assert answer.json()["error"]
+
+
+@pytest.mark.parametrize(
+    "prompt", ["<script>alert(1)</script>", "line\nbreak\ttab", "\u202eright to left", "🦊" * 50, "x" * 100_000]
+)
+def test_unusual_prompts_come_back_unchanged(client: TestClient, prompt: str) -> None:
+    image_id = make(client, prompt=prompt)
+    assert client.get(f"/api/history/{image_id}").json()["params"]["prompt"] == prompt
+    assert "<script>alert" not in client.get("/history").text
+
+
+def test_a_full_queue_answers_429_with_retry_after(client: TestClient, engine: FakeEngine) -> None:
+    engine.gate.clear()
+    answers = [client.post("/api/generate", json={"prompt": "a fox"}) for _ in range(6)]
+    refused = answers[-1]
+    assert refused.status_code == 429
+    assert int(refused.headers["retry-after"]) >= 1
+    assert "try again" in refused.json()["error"]
+    accepted = [answer.json()["id"] for answer in answers if answer.status_code == 202]
+    assert len(accepted) in (4, 5)
+    engine.gate.set()
+    assert all(wait_for(client, job_id)["state"] == "done" for job_id in accepted)
+
+
+def test_delete_cancels_a_running_job_within_one_step(client: TestClient, engine: FakeEngine) -> None:
+    engine.gate.clear()
+    job_id = client.post("/api/generate", json={"prompt": "a fox"}).json()["id"]
+    wait_until(lambda: engine.running == 1)
+    client.delete(f"/api/jobs/{job_id}")
+    engine.gate.set()
+    job = wait_for(client, job_id)
+    assert job["state"] == "cancelled"
+    assert job["step"] <= 1
+    assert engine.made == []
+    assert client.get("/api/history").json() == []
+    assert client.get(f"/api/images/{job_id}").status_code == 404
+
+
+def test_running_out_of_memory_fails_that_job_and_the_server_goes_on(client: TestClient) -> None:
+    job_id = client.post("/api/generate", json={"prompt": "out of memory"}).json()["id"]
+    job = wait_for(client, job_id)
+    assert job["state"] == "failed"
+    assert "ran out of memory" in job["error"]
+    assert make(client)
+    assert [entry["state"] for entry in client.get("/api/history").json()] == ["done", "failed"]
+
+
+def test_latents_that_are_not_finite_are_a_clear_message(client: TestClient) -> None:
+    answer = client.post("/api/generate?wait=true", json={"prompt": "not finite"})
+    assert answer.status_code == 422
+    assert "use --dtype bfloat16" in answer.json()["error"]
+    assert make(client)
+
+
+def test_the_history_keeps_the_newest_and_deletes(client: TestClient) -> None:
+    made = [make(client, seed=seed) for seed in range(7)]
+    assert [entry["id"] for entry in client.get("/api/history").json()] == made[:1:-1]
+    assert client.get(f"/api/images/{made[0]}").status_code == 404
+    assert client.get(f"/api/images/{made[6]}/thumbnail").headers["content-type"] == "image/webp"
+    assert client.delete(f"/api/history/{made[6]}").json() == {"deleted": made[6]}
+    assert client.delete(f"/api/history/{made[6]}").status_code == 404
+    assert client.get(f"/api/images/{made[6]}").status_code == 404
+
+
+def test_a_download_has_a_file_name(client: TestClient) -> None:
+    image_id = make(client)
+    disposition = client.get(f"/api/images/{image_id}?download=true").headers["content-disposition"]
+    assert disposition == f'attachment; filename="llm-dit-{image_id[:8]}.png"'
+
+
+@pytest.mark.parametrize("name", ["..%2f..%2fetc%2fpasswd", "....//x", "g" * 32, "0" * 31, "%00" * 32])
+def test_image_ids_are_not_paths(client: TestClient, name: str) -> None:
+    assert client.get(f"/api/images/{name}").status_code in (404, 422)
+    assert client.delete(f"/api/history/{name}").status_code in (404, 422)
+
+
+def test_a_png_gives_its_parameters_back(client: TestClient) -> None:
+    content = client.get(f"/api/images/{make(client, shift=2.5, system_prompt='')}").content
+    answer = client.post("/api/image-parameters", content=content, headers={"Content-Type": "image/png"})
+    params = answer.json()["params"]
+    assert (params["shift"], params["system_prompt"], params["thinking_content"]) == (2.5, "", None)
+    assert set(params) == set(GenerationParams.model_fields)
+
+
+@pytest.mark.parametrize("content", [b"", b"not a png", b"\x89PNG\r\n\x1a\n" + b"0" * 100])
+def test_a_file_without_parameters_is_one_sentence(client: TestClient, content: bytes) -> None:
+    answer = client.post("/api/image-parameters", content=content)
+    assert answer.status_code == 422
+    assert "PNG" in answer.json()["error"]
+
+
+def test_format_prompt_shows_special_tokens_apart_and_counts(client: TestClient) -> None:
+    answer = client.post("/api/format-prompt", json={"prompt": "a fox", "thinking_content": ""}).json()
+    assert answer["formatted_prompt"] == (
+        "<|im_start|>user\na fox<|im_end|>\n<|im_start|>assistant\n<think>\n\n</think>\n\n"
+    )
+    special = [part["text"] for part in answer["segments"] if part["is_special"]]
+    assert special == ["<|im_start|>", "<|im_end|>", "<|im_start|>", "<think>", "</think>"]
+    assert "".join(part["text"] for part in answer["segments"]) == answer["formatted_prompt"]
+    assert answer["token_count"] == 9
+    assert answer["token_limit"] == 1024
+
+
+def test_format_prompt_works_while_the_prompt_is_still_empty(client: TestClient) -> None:
+    answer = client.post("/api/format-prompt", json={"prompt": "", "system_prompt": "S"}).json()
+    assert answer["formatted_prompt"].startswith("<|im_start|>system\nS<|im_end|>\n<|im_start|>user\n<|im_end|>")
+
+
+def test_format_prompt_does_not_need_the_model(tmp_path: Path, engine: FakeEngine) -> None:
+    loading = threading.Event()
+    app = make_app(tmp_path, engine)
+    app.state.services.engine._factory = lambda settings: loading.wait() and engine
+    with TestClient(app, base_url="http://127.0.0.1") as client:
+        assert client.get("/healthz").json()["model"] == "loading"
+        assert client.post("/api/format-prompt", json={"prompt": "a fox"}).json()["token_count"] is None
+        assert client.get("/").status_code == 200
+        job_id = client.post("/api/generate", json={"prompt": "a fox"}).json()["id"]
+        loading.set()
+        assert wait_for(client, job_id)["state"] == "done"
+
+
+def test_a_model_that_cannot_be_loaded_is_told_everywhere(tmp_path: Path) -> None:
+    with client_of(make_app(tmp_path, model_path=str(tmp_path / "nothing"))) as client:
+        assert client.get("/healthz").json() == {"status": "ok", "model": "failed", "waiting": 0}
+        assert "nothing" in client.get("/api/parameters").json()["model"]["error"]
+        answer = client.post("/api/generate?wait=true", json={"prompt": "a fox"})
+        assert answer.status_code == 422
+        assert "nothing" in answer.json()["error"]
+        assert client.get("/").status_code == 200
+
+
+def test_parameters_lists_every_field_without_the_key(tmp_path: Path, engine: FakeEngine) -> None:
+    with client_of(make_app(tmp_path, engine, api_key="secret")) as client:
+        text = client.get("/api/parameters", headers={"Authorization": "Bearer secret"}).text
+    names = [item["name"] for item in json.loads(text)["parameters"]]
+    assert set(GenerationParams.model_fields) <= set(names)
+    assert "api_key" not in names
+    assert "secret" not in text
+
+
+def test_metrics_count_jobs_by_outcome(client: TestClient) -> None:
+    make(client)
+    client.post("/api/generate?wait=true", json={"prompt": "not finite"})
+    text = client.get("/metrics").text
+    assert 'llm_dit_jobs_total{kind="generate",outcome="done"} 1.0' in text
+    assert 'llm_dit_jobs_total{kind="generate",outcome="failed"} 1.0' in text
+    assert "llm_dit_waiting_jobs 0.0" in text
+
+
+def test_events_follow_a_job_to_its_end(client: TestClient, engine: FakeEngine) -> None:
+    engine.step_s = 0.02
+    job_id = client.post("/api/generate", json={"prompt": "a fox", "num_inference_steps": 20}).json()["id"]
+    with client.stream("GET", f"/api/jobs/{job_id}/events") as answer:
+        assert answer.headers["content-type"].startswith("text/event-stream")
+        lines = [line for line in answer.iter_lines() if line.startswith("data:")]
+    jobs = [json.loads(line[5:]) for line in lines]
+    assert jobs[-1]["state"] == "done"
+    assert jobs[-1]["image"] == f"/api/images/{job_id}"
+    steps = [job["step"] for job in jobs]
+    assert steps == sorted(steps)
+    assert any(0 < step < 20 for step in steps)
+    assert any(job["preview"] for job in jobs)
+
+
+def test_a_waiting_job_is_cancelled_when_its_client_goes_away(tmp_path: Path, engine: FakeEngine) -> None:
+    import httpx
+
+    app = make_app(tmp_path, engine)
+    engine.gate.clear()
+    with live_server(app) as address:
+        wait_until(lambda: httpx.get(f"{address}/healthz").json()["model"] == "ready")
+        first = httpx.post(f"{address}/api/generate", json={"prompt": "first"}).json()["id"]
+        with pytest.raises(httpx.ReadTimeout):
+            httpx.post(f"{address}/api/generate?wait=true", json={"prompt": "impatient"}, timeout=0.5)
+        wait_until(lambda: len(httpx.get(f"{address}/api/jobs").json()) == 1)
+        engine.gate.set()
+        wait_until(lambda: httpx.get(f"{address}/api/jobs/{first}").json()["state"] == "done")
+    assert [prompt for prompt, _ in engine.made] == ["first"]
+
+
+def test_a_tab_that_stays_away_loses_its_waiting_jobs_and_a_reload_does_not(tmp_path: Path, engine: FakeEngine) -> None:
+    import httpx
+
+    app = make_app(tmp_path, engine)
+    app.state.services.hub._grace_s = 0.4
+    engine.gate.clear()
+    tab = {"X-Client": "tab-number-one"}
+
+    def waiting(address: str) -> int:
+        return httpx.get(f"{address}/healthz").json()["waiting"]
+
+    with live_server(app) as address:
+        wait_until(lambda: httpx.get(f"{address}/healthz").json()["model"] == "ready")
+        stream = f"{address}/api/events?client=tab-number-one"
+        with httpx.stream("GET", stream) as events:
+            lines = events.iter_lines()
+            next(lines)
+            for _ in range(2):
+                httpx.post(f"{address}/api/generate", json={"prompt": "a fox"}, headers=tab)
+            wait_until(lambda: waiting(address) == 1)
+        with httpx.stream("GET", stream) as events:
+            lines = events.iter_lines()
+            next(lines)
+            threading.Event().wait(0.6)
+            assert waiting(address) == 1
+        wait_until(lambda: waiting(address) == 0)
+        engine.gate.set()
+        wait_until(lambda: not httpx.get(f"{address}/api/jobs").json())
+    assert len(engine.made) == 1
+
+
+def test_after_a_restart_finished_images_are_there_and_interrupted_ones_say_so(
+    tmp_path: Path, engine: FakeEngine
+) -> None:
+    with client_of(make_app(tmp_path, engine)) as client:
+        done = make(client)
+        engine.gate.clear()
+        engine.step_s = 0.01
+        interrupted, waiting = (
+            client.post("/api/generate", json={"prompt": "cut off", "num_inference_steps": 1000}).json()["id"]
+            for _ in range(2)
+        )
+        wait_until(lambda: engine.running == 1)
+        engine.gate.set()
+    with client_of(make_app(tmp_path, FakeEngine())) as client:
+        states = {job: client.get(f"/api/jobs/{job}").json()["state"] for job in (done, interrupted, waiting)}
+        assert states == {done: "done", interrupted: "interrupted", waiting: "interrupted"}
+        assert client.get(f"/api/images/{done}").status_code == 200
+        assert "stopped" in client.get(f"/api/jobs/{interrupted}").json()["error"]
+
+
+def test_templates_are_listed_with_what_is_wrong_with_others(tmp_path: Path, engine: FakeEngine) -> None:
+    own = tmp_path / "own"
+    own.mkdir()
+    (own / "mine.md").write_text("---\nname: Mine\ndescription: My own.\nkind: prompt\n---\nBe bold.")
+    (own / "broken.md").write_text("no front matter")
+    with client_of(make_app(tmp_path, engine, templates_dir=str(own))) as client:
+        answer = client.get("/api/templates").json()
+        page = client.get("/").text
+    assert [item["body"] for item in answer["templates"] if item["name"] == "Mine"] == ["Be bold."]
+    assert answer["problems"] == ["broken.md: the first line has to be ---."]
+    assert 'data-system="Be bold."' in page

@@ -1,0 +1,59 @@
+"""The application for tests: behind a test client, or on a real port."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import uvicorn
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
+from web_fakes import FakeEngine
+
+from llm_dit.config import Config
+from web.app import create_app
+
+ADDRESS = "http://127.0.0.1"
+
+
+def make_app(folder: Path, engine: FakeEngine | None = None, **values: Any) -> FastAPI:
+    """Return an application that keeps everything in `folder`; with no engine it loads the configured model."""
+    places = {"data_dir": str(folder / "data"), "results_dir": str(folder / "results")}
+    factory = None if engine is None else lambda settings: engine
+    return create_app(Config({**places, **values}), engine_factory=factory)
+
+
+@contextmanager
+def client_of(app: FastAPI) -> Iterator[TestClient]:
+    """Start the application and wait for its model."""
+    with TestClient(app, base_url=ADDRESS) as client:
+        wait_until(lambda: client.get("/healthz").json()["model"] != "loading")
+        yield client
+
+
+@contextmanager
+def live_server(app: FastAPI) -> Iterator[str]:
+    """Serve the application on a free port; yields its address."""
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        server = uvicorn.Server(uvicorn.Config(app, log_level="error", timeout_graceful_shutdown=1, lifespan="on"))
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
+        thread.start()
+        wait_until(lambda: server.started)
+        yield f"{ADDRESS}:{listening.getsockname()[1]}"
+        server.should_exit = True
+        thread.join(20)
+        assert not thread.is_alive()
+
+
+def wait_until(is_true: Any, timeout_s: float = 60.0) -> None:
+    """Wait for a condition, failing loudly after `timeout_s`."""
+    end = time.monotonic() + timeout_s
+    while not is_true():
+        assert time.monotonic() < end, "the condition did not come true"
+        time.sleep(0.01)
