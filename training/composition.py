@@ -98,11 +98,13 @@ class Composer:
         """Draw a concept that exists in a style and isn't held out in it."""
         members = self._by_home[home] if home else self._all
         weights = self._home_weights[home] if home else self._weights
-        while True:
+        for _ in range(30):
             number = self.rng.choices(members, weights)[0]
             is_drawn = (number, style) in self.world.index.sprites and (number, style) not in self.world.held_out
             if is_drawn and number not in not_in:
                 return number
+        # Few things live there; any other thing may visit.
+        return self._concept(style, None, not_in)
 
     def _centred(self, concept: int, style: str) -> SceneObject:
         size = self.rng.uniform(0.66, 0.84)
