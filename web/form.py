@@ -142,6 +142,19 @@ def _property(item: Parameter) -> dict[str, Any]:
     return schema | {key: value for key, value in limits.items() if value is not None}
 
 
+def allowed_in_schema(schema: Mapping[str, Any]) -> str:
+    """Say in words what a property of a JSON schema may be."""
+    kinds = schema.get("type", "anything")
+    parts = [" or ".join([kinds] if isinstance(kinds, str) else kinds)]
+    if "enum" in schema:
+        parts = ["one of " + ", ".join(str(choice) for choice in schema["enum"])]
+    words = {"minimum": "from", "exclusiveMinimum": "above", "maximum": "to", "multipleOf": "in steps of"}
+    parts += [f"{word} {schema[key]:g}" for key, word in words.items() if key in schema]
+    if "default" in schema:
+        parts.append(f"default {schema['default']!r}")
+    return ", ".join(parts)
+
+
 GENERATE_EXAMPLE = {"prompt": "A red fox in fresh snow", "seed": 1, "num_inference_steps": 9}
 GENERATE_BODY = {
     "requestBody": {

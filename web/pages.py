@@ -14,7 +14,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoes
 
 from llm_dit.parameters import PARAMETERS, RewriterSettings
 from web.api import Id
-from web.form import PROMPT_SECTION, SHAPES, SIZE_SECTION, control, label_of, sections
+from web.form import PROMPT_SECTION, SHAPES, SIZE_SECTION, allowed_in_schema, control, label_of, sections
 from web.history import Entry
 from web.responses import not_found
 from web.rewriter_api import DEFAULT_TEMPLATE
@@ -39,6 +39,8 @@ def _environment() -> Environment:
     environment.filters["ago"] = _ago
     environment.filters["label"] = label_of
     environment.filters["pretty_json"] = lambda value: json.dumps(value, ensure_ascii=False, indent=2)
+    environment.filters["compact_json"] = lambda value: json.dumps(value, ensure_ascii=False)
+    environment.filters["allowed"] = allowed_in_schema
     return environment
 
 
@@ -133,9 +135,13 @@ def rewriter_page(services: ServicesOf) -> Response:
 
 
 @router.get("/docs")
-def api_page(services: ServicesOf) -> Response:
-    """Show the OpenAPI document."""
-    return render(services, "docs.html", page="docs")
+def api_page(request: Request, services: ServicesOf) -> Response:
+    """Show the OpenAPI document, readable without any script."""
+    document = request.app.openapi()
+    routes = [
+        (method.upper(), path, route) for path, item in document["paths"].items() for method, route in item.items()
+    ]
+    return render(services, "docs.html", page="docs", document=document, routes=routes)
 
 
 @router.get("/login")

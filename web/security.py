@@ -18,6 +18,7 @@ from http.cookies import CookieError, SimpleCookie
 from urllib.parse import quote, urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import ClientDisconnect
 from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -200,6 +201,8 @@ class _BodyLimit:
 
         try:
             await self._app(scope, counted_receive, watched_send)
+        except ClientDisconnect:
+            pass  # gone while it was sending, or refused by us; either way there is nobody to tell about a defect
         finally:
             if is_refused and not is_started:
                 await self._refuse(scope, receive, send)

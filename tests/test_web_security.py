@@ -1,0 +1,190 @@
+"""Who may ask, from where, and how much."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from fastapi.testclient import TestClient
+from web_fakes import FakeEngine
+from web_server import client_of, make_app
+
+from llm_dit.errors import LlmDitError
+from web.security import COOKIE, MAX_BODY_BYTES, allowed_hosts, check_exposure, cookie_value, results_token
+
+KEY = "a long random text"
+
+
+@pytest.fixture
+def client(tmp_path: Path) -> Iterator[TestClient]:
+    with client_of(make_app(tmp_path, FakeEngine())) as client:
+        yield client
+
+
+@pytest.fixture
+def locked_client(tmp_path: Path) -> Iterator[TestClient]:
+    with client_of(make_app(tmp_path, FakeEngine(), host="0.0.0.0", api_key=KEY)) as client:
+        client.headers["accept"] = "application/json"
+        yield client
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.5", "example.org", ""])
+def test_no_other_address_without_a_key(host: str) -> None:
+    with pytest.raises(LlmDitError, match="give --api-key") as error:
+        check_exposure(host, None)
+    assert error.value.field == "host"
+    check_exposure(host, KEY)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "::1", "127.8.8.8"])
+def test_this_machine_needs_no_key(host: str) -> None:
+    check_exposure(host, None)
+
+
+def test_an_empty_key_protects_nothing_and_is_refused() -> None:
+    with pytest.raises(LlmDitError, match="--api-key is empty"):
+        check_exposure("0.0.0.0", " ")
+
+
+@pytest.mark.parametrize("host", ["evil.example", "127.0.0.1.evil.example", "[::2]", "localhost.evil", "", "[", "a b"])
+def test_a_foreign_host_name_is_refused(client: TestClient, host: str) -> None:
+    answer = client.get("/healthz", headers={"Host": host})
+    assert answer.status_code == 421
+    assert set(answer.json()) == {"error", "field"}
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1:8000", "localhost", "LOCALHOST:1", "[::1]:8000"])
+def test_names_of_this_machine_are_answered(client: TestClient, host: str) -> None:
+    assert client.get("/healthz", headers={"Host": host}).status_code == 200
+
+
+def test_hosts_of_a_specific_address_are_that_address_and_this_machine() -> None:
+    hosts = allowed_hosts("192.168.1.5")
+    assert hosts is not None
+    assert {"192.168.1.5", "localhost"} <= hosts
+    assert "evil.example" not in hosts
+    assert allowed_hosts("0.0.0.0") is None
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Origin": "http://evil.example"},
+        {"Origin": "null"},
+        {"Origin": "http://127.0.0.1:9999"},
+        {"Sec-Fetch-Site": "cross-site"},
+        {"Sec-Fetch-Site": "same-site"},
+        {"Origin": "http://["},
+    ],
+)
+@pytest.mark.parametrize("path", ["/api/generate", "/experiments/start", "/login", "/v1/images/generations"])
+def test_a_page_of_another_site_can_change_nothing(client: TestClient, headers: dict, path: str) -> None:
+    assert client.post(path, json={"prompt": "a fox"}, headers=headers).status_code == 403
+    assert client.get("/api/jobs").json() == []
+
+
+def test_our_own_pages_and_clients_without_a_page_may_change_things(client: TestClient) -> None:
+    for headers in ({"Origin": "http://127.0.0.1", "Sec-Fetch-Site": "same-origin"}, {}):
+        assert client.post("/api/generate", json={"prompt": "a fox"}, headers=headers).status_code == 202
+
+
+def test_a_form_post_of_another_site_is_no_json_request(client: TestClient) -> None:
+    answer = client.post("/api/generate", content='{"prompt": "x"}', headers={"Content-Type": "text/plain"})
+    assert answer.status_code == 415
+
+
+def test_no_answer_allows_other_origins(client: TestClient) -> None:
+    answer = client.get("/api/history", headers={"Origin": "http://evil.example"})
+    assert not [name for name in answer.headers if name.startswith("access-control")]
+
+
+@pytest.mark.parametrize("path", ["/", "/history", "/api/history", "/static/style.css", "/nothing", "/healthz"])
+def test_every_answer_forbids_sniffing_framing_and_other_hosts(client: TestClient, path: str) -> None:
+    headers = client.get(path).headers
+    assert headers["x-content-type-options"] == "nosniff"
+    policy = headers["content-security-policy"]
+    assert "default-src 'none'" in policy
+    assert "frame-ancestors 'none'" in policy
+    assert "unsafe" not in policy
+    assert "http" not in policy
+
+
+@pytest.mark.parametrize("with_length", [True, False])
+def test_a_body_beyond_the_limit_is_refused(client: TestClient, with_length: bool) -> None:
+    chunk = b"x" * (1 << 20)
+    count = (MAX_BODY_BYTES >> 20) + 1
+    content = chunk * count if with_length else (chunk for _ in range(count))
+    answer = client.post("/api/generate", content=content, headers={"Content-Type": "application/json"})
+    assert answer.status_code == 413
+    assert "larger than 4 MiB" in answer.json()["error"]
+
+
+@pytest.mark.parametrize(
+    "path", ["/", "/history", "/api/history", "/api/parameters", "/v1/models", "/docs", "/metrics"]
+)
+def test_with_a_key_nothing_is_told_without_it(locked_client: TestClient, path: str) -> None:
+    answer = locked_client.get(path, headers={"Accept": "application/json"})
+    assert answer.status_code == 401
+    assert answer.headers["www-authenticate"] == "Bearer"
+    wrong = locked_client.get(path, headers={"Authorization": "Bearer wrong"})
+    assert wrong.status_code == 401
+    right = locked_client.get(path, headers={"Authorization": f"Bearer {KEY}"})
+    assert right.status_code == 200
+
+
+def test_with_a_key_a_browser_is_sent_to_the_login_page(locked_client: TestClient) -> None:
+    answer = locked_client.get("/history", headers={"Accept": "text/html"}, follow_redirects=False)
+    assert (answer.status_code, answer.headers["location"]) == (303, "/login?next=/history")
+    assert locked_client.get("/healthz").status_code == 200
+
+
+def test_logging_in_sets_a_cookie_that_opens_the_page_and_does_not_hold_the_key(locked_client: TestClient) -> None:
+    answer = locked_client.post("/login", data={"key": KEY, "next": "/history"}, follow_redirects=False)
+    assert (answer.status_code, answer.headers["location"]) == (303, "/history")
+    cookie = answer.headers["set-cookie"]
+    assert KEY not in cookie
+    assert "HttpOnly" in cookie
+    assert "SameSite=strict" in cookie
+    assert locked_client.get("/history").status_code == 200
+    locked_client.cookies.clear()
+    locked_client.cookies.set(COOKIE, cookie_value("another key"))
+    assert locked_client.get("/history").status_code == 401
+
+
+def test_a_wrong_key_is_told_and_sets_no_cookie(locked_client: TestClient) -> None:
+    answer = locked_client.post("/login", data={"key": "wrong"})
+    assert answer.status_code == 401
+    assert "That key is not right." in answer.text
+    assert "set-cookie" not in answer.headers
+
+
+@pytest.mark.parametrize("path", ["//evil.example", "https://evil.example", "/\\evil.example", "javascript:alert(1)"])
+def test_login_never_leads_to_another_site(locked_client: TestClient, path: str) -> None:
+    answer = locked_client.post("/login", data={"key": KEY, "next": path}, follow_redirects=False)
+    assert answer.headers["location"] == "/"
+
+
+def test_results_need_their_token_and_stay_in_their_folder(tmp_path: Path) -> None:
+    folder = tmp_path / "results" / "shift_sweep"
+    folder.mkdir(parents=True)
+    (folder / "report.html").write_text("<p>report</p>")
+    (folder / "secret.sqlite3").write_text("no")
+    (tmp_path / "outside.png").write_text("no")
+    (folder / "link.png").symlink_to(tmp_path / "outside.png")
+    with client_of(make_app(tmp_path, FakeEngine(), host="0.0.0.0", api_key=KEY)) as client:
+        token = results_token(KEY)
+        answer = client.get(f"/results/{token}/shift_sweep/report.html")
+        assert answer.status_code == 200
+        assert "sandbox" in answer.headers["content-security-policy"]
+        assert "allow-same-origin" not in answer.headers["content-security-policy"]
+        assert client.get("/results/open/shift_sweep/report.html").status_code == 401
+        for path in ("secret.sqlite3", "link.png", "..%2f..%2foutside.png", "%2e%2e/outside.png", "nothing.png", ""):
+            assert client.get(f"/results/{token}/shift_sweep/{path}").status_code == 404, path
+
+
+def test_there_is_no_page_but_our_own_error_page(client: TestClient) -> None:
+    answer = client.get("/nothing", headers={"Accept": "text/html"})
+    assert answer.status_code == 404
+    assert "<h1>404</h1>" in answer.text
+    assert client.get("/api/nothing", headers={"Accept": "text/html"}).json()["field"] is None
