@@ -425,7 +425,8 @@ def _standing_row(number: int, horizon: float) -> list[tuple[float, float, float
     if number <= 3:
         return [(0.03 + 0.94 * x, foot, size) for x, _, size in _row(number)]
     back, front = (2, 2) if number == 4 else (3, 2)
-    size = 0.28 if number == 4 else 0.26
+    # The front row must not hide the back row's feet.
+    size = min(0.28 if number == 4 else 0.26, 0.92 - horizon)
     rows = ((back, horizon + 0.05, size * 0.94), (front, 0.97, size))
     spread = {2: (0.3, 0.7), 3: (0.18, 0.5, 0.82)}
     return [(x, y, length) for members, y, length in rows for x in spread[members]]
