@@ -102,6 +102,8 @@ function moveSeam() {
 
 // Everything about one run
 
+const webPage = location.pathname.match(/^\/results\/[^/]+\/([^/]+)\/report\.html$/); // served by web/, not opened as a file
+
 function details(run, prompt) {
   const parts = [scoreTable(run), element("h4", { textContent: "Prompt" }), element("p", { class: "text", textContent: prompt.text })];
   if (prompt.must_show.length) parts.push(element("p", { class: "note", textContent: `Must show: ${prompt.must_show.join("; ")}` }));
@@ -111,7 +113,8 @@ function details(run, prompt) {
     const name = encodeURIComponent(data.run.id[run]);
     parts.push(element("p", { class: "links" },
       element("a", { href: `images/${name}.png`, textContent: "Picture file", target: "_blank", rel: "noopener" }), " · ",
-      element("a", { href: `metadata/${name}.json`, textContent: "Whole record", target: "_blank", rel: "noopener" })));
+      element("a", { href: `metadata/${name}.json`, textContent: "Whole record", target: "_blank", rel: "noopener" }),
+      ...(webPage ? [" · ", element("a", { href: `/?run=${webPage[1]}/${name}`, textContent: "Open in Generate", target: "_blank", rel: "noopener" })] : [])));
   }
   return parts;
 }
@@ -126,7 +129,8 @@ function scoreTable(run) {
     return [tableLine(measure.title, `${formatted(value, index)} ${measure.unit}`.trim(), beside || label)];
   });
   const hasBands = other < 0 && data.measures.some((measure) => measure.bands.length);
-  return element("div", {}, element("table", {}, ...lines), hasBands ? element("p", { class: "note", textContent: BANDS_NOTE }) : "");
+  const head = other >= 0 ? tableLine("", "this one", "minus the other") : "";
+  return element("div", {}, element("table", { class: "scores" }, head, ...lines), hasBands ? element("p", { class: "note", textContent: BANDS_NOTE }) : "");
 }
 
 function tableLine(name, ...values) {
