@@ -123,6 +123,14 @@ def run_plan(
     return outcome
 
 
+def free_device_memory() -> None:
+    """Give back what a failed run or a pipeline that is gone left in the allocator's cache."""
+    import torch
+
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
 def _make_all(
     work: Worklist,
     pipeline: ZImagePipeline,
@@ -168,7 +176,8 @@ def _make_one(
     try:
         image, conditioning, times = _image(item, pipeline, encodings)
     except RUN_ERRORS as error:
-        _free_device_memory(pipeline)
+        if pipeline.device.type == "cuda":
+            free_device_memory()
         record = {"parameters": item.run.params.model_dump(), "formatted_prompt": item.formatted_prompt, "run": block}
         writer.fail(item.run, record, str(error) or type(error).__name__)
         return
@@ -221,14 +230,6 @@ def _run_block(item: WorkItem, conditions: Conditions, experiment: str) -> dict[
 def _progress(done: int, total: int, failed: int, started: float, run_id: str) -> Progress:
     rate = done / max(time.perf_counter() - started, 1e-9)
     return Progress(done, total, failed, rate, (total - done) / rate, run_id)
-
-
-def _free_device_memory(pipeline: ZImagePipeline) -> None:
-    """Give back what a failed run left in the allocator's cache, so that a smaller one may fit."""
-    if pipeline.device.type == "cuda":
-        import torch
-
-        torch.cuda.empty_cache()
 
 
 @contextmanager

@@ -21,6 +21,7 @@ from experiments.experiment_file import PREDEFINED_EXPERIMENTS, PROMPT_SETS, loa
 from experiments.prompts import read_prompts
 from experiments.request import Request, request_from_flags
 from llm_dit.cli import parameter_options, user_errors
+from llm_dit.errors import OutputError
 from llm_dit.parameters import EngineSettings, GenerationParams, MetricSettings
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
 DEFAULT_OUTPUT = Path("experiments/results")
 INTERRUPTED_EXIT_CODE = 130
+FAILURES_SHOWN = 5
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -121,7 +123,7 @@ def _print_dry_run(request: Request, plan: Plan) -> None:
 
 
 def _run(request: Request, plan: Plan, *, overwrite: bool, metrics: Sequence[str] | None) -> int:
-    """Make what is missing, score it, and return the exit code."""
+    """Make what is missing, score it, report it, and return the exit code."""
     from experiments.equality import equal_levels
     from experiments.model_facts import read_model_facts
     from experiments.store import ResultStore
@@ -136,9 +138,11 @@ def _run(request: Request, plan: Plan, *, overwrite: bool, metrics: Sequence[str
     scorers = [] if metrics is None else _load_scorers(request, metrics)
     with _stop_on_interrupt() as should_stop:
         outcome = _make_images(request, plan, store, should_stop, overwrite=overwrite)
-        if scorers and not outcome.is_interrupted:
-            _score(store, scorers)
-    return _say_end(outcome, store)
+        problems = [outcome.summary_error] if outcome.summary_error else []
+        if not should_stop():
+            problems += _score(store, scorers, should_stop) if scorers else []
+            problems += _report(store)
+        return _say_end(outcome, store, problems, is_stopped=should_stop())
 
 
 def _make_images(
@@ -202,16 +206,38 @@ def _load_scorers(request: Request, names: Sequence[str]) -> list[Scorer]:
     return load_configured_scorers(chosen, request.config.metrics, request.config.engine.model_path)
 
 
-def _score(store: ResultStore, scorers: Sequence[Scorer]) -> None:
+def _score(store: ResultStore, scorers: Sequence[Scorer], should_stop: Callable[[], bool]) -> list[str]:
+    """Score what has no score yet, with the device to the scorers alone; return what went wrong."""
+    from experiments.execute import free_device_memory
     from experiments.metrics.scoring import score_results
 
+    free_device_memory()
+
+    def on_progress(_done: int, _total: int) -> None:
+        if should_stop():
+            raise KeyboardInterrupt
+
     with store.lock(command="run_ablation.py --compute-metrics"):
-        result = score_results(store, scorers)
-        store.write_summary()
+        try:
+            result = score_results(store, scorers, on_progress)
+        except KeyboardInterrupt:  # between two batches; what is scored is written
+            return []
+        finally:
+            store.write_summary()
     for name, count in result.scored.items():
         click.echo(f"{name}: {count} images scored, {result.present[name]} had their score already.", err=True)
-    for problem in result.unreadable:
-        click.echo(f"Not scored: {problem}", err=True)
+    return [f"Not scored: {problem}" for problem in result.unreadable]
+
+
+def _report(store: ResultStore) -> list[str]:
+    """Write report.html; return what went wrong."""
+    from experiments.report import write_report
+
+    try:
+        click.echo(f"Report: {write_report(store.folder)}")
+    except OutputError as error:
+        return [f"The report could not be written: {error}"]
+    return []
 
 
 @contextmanager
@@ -245,15 +271,15 @@ def _say_start(work: Worklist) -> None:
         )
 
 
-def _say_end(outcome: Outcome, store: ResultStore) -> int:
+def _say_end(outcome: Outcome, store: ResultStore, problems: Sequence[str], *, is_stopped: bool) -> int:
     """Print what came of it, the most important last, and return the exit code."""
     click.echo(f"{outcome.made} images made in {outcome.seconds:.1f} s, {outcome.skipped} finished before.")
     click.echo(store.folder)
-    if outcome.summary_error:
-        click.echo(outcome.summary_error, err=True)
+    for problem in problems:
+        click.echo(problem, err=True)
     if outcome.stale:
         click.echo(f"{len(outcome.stale)} stale results were left alone; --overwrite makes them again.", err=True)
-    for run_id, error in outcome.failed[:5]:
+    for run_id, error in outcome.failed[:FAILURES_SHOWN]:
         click.echo(f"Failed: {run_id}: {error}", err=True)
     if outcome.failed:
         total = outcome.made + len(outcome.failed)
@@ -262,10 +288,10 @@ def _say_end(outcome: Outcome, store: ResultStore) -> int:
             "to retry them.",
             err=True,
         )
-    if outcome.is_interrupted:
+    if is_stopped:
         click.echo(f"Stopped with {outcome.remaining} runs to do; run the same command again to go on.", err=True)
         return INTERRUPTED_EXIT_CODE
-    return 1 if outcome.failed or outcome.stale or outcome.summary_error else 0
+    return 1 if outcome.failed or outcome.stale or problems else 0
 
 
 if __name__ == "__main__":

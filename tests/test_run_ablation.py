@@ -249,3 +249,24 @@ def test_a_long_prompt_that_is_cut_is_said_once_not_once_per_image(run, caplog):
 def test_under_ci_progress_is_plain_lines(run):
     result = run("--sweep", "shift=1,2", "--max-prompts", "1", "--steps", "1", "--name", "lines")
     assert re.search(r"^2/2 done, \d+\.\d\d images/s, 0 s left$", result.stderr, re.MULTILINE)
+
+
+def test_a_metric_that_cant_be_loaded_is_known_before_any_image_is_made(run, tmp_path):
+    result = run("--experiment", "shift_sweep", "--compute-metrics", "--image-reward", "no/such/folder")
+    assert result.exit_code == 2
+    assert "Metric image_reward can't be loaded" in result.stderr
+    assert "Loading" not in result.stderr
+    assert list(tmp_path.rglob("*.png")) == []
+
+
+def test_metrics_are_scored_after_the_images_and_only_where_they_lack(run, tmp_path):
+    arguments = ["--sweep", "shift=1,2", "--max-prompts", "1", "--steps", "1", "--seeds", "1,2", "--name", "scored"]
+    store = ResultStore(tmp_path / "experiments/results/scored")
+    result = run(*arguments, "--metric", "pixel_diversity")
+    assert result.exit_code == 0, result.output
+    assert "pixel_diversity: 4 images scored, 0 had their score already." in result.stderr
+    assert all(0 <= record.scores["pixel_diversity"] <= 2 for record in store.runs())
+    assert "pixel_diversity" in (store.folder / "scored_summary.csv").read_text().splitlines()[0]
+    again = run(*arguments, "--metric", "pixel_diversity")
+    assert "pixel_diversity: 0 images scored, 4 had their score already." in again.stderr
+    assert (store.folder / "report.html").read_text(encoding="utf-8").count("<html") == 1
