@@ -109,11 +109,13 @@ class Composer:
     def _centred(self, concept: int, style: str) -> SceneObject:
         size = self.rng.uniform(0.66, 0.84)
         return SceneObject(
-            concept, style, 0.5 + self._jitter(0.03), 0.5 + self._jitter(0.03), size, is_flipped=self._flips()
+            concept, style, 0.5 + self._jitter(0.03), 0.5 + self._jitter(0.03), size, is_flipped=self._flips(concept)
         )
 
-    def _flips(self) -> bool:
-        return self.rng.random() < 0.2
+    def _flips(self, concept: int) -> bool:
+        """Whether to mirror a thing; symbols, hands and whatever carries letters have a side."""
+        has_side = self.world.concepts[concept].home == "none" or self.world.concepts[concept].group == "place-building"
+        return self.rng.random() < 0.2 and not has_side
 
     def _backdrop(self) -> Setting:
         """A plain colour, a gradient or, seldom, a pattern."""
@@ -161,9 +163,9 @@ class Composer:
         floats = PLACES[setting.place].ground is None
         if floats or self.world.concepts[concept].home == "sky":
             y = 0.5 + self._jitter(0.06) if floats else 0.33 + self._jitter(0.03)
-            return SceneObject(concept, style, x, y, size if floats else size * 0.8, is_flipped=self._flips())
+            return SceneObject(concept, style, x, y, size if floats else size * 0.8, is_flipped=self._flips(concept))
         foot = max(self._foot(setting), size + 0.04)
-        return SceneObject(concept, style, x, foot, size, stands=True, is_flipped=self._flips())
+        return SceneObject(concept, style, x, foot, size, stands=True, is_flipped=self._flips(concept))
 
     def _single(self) -> Scene:
         style = self._style()
@@ -205,7 +207,7 @@ class Composer:
             concept = self._concept(style)
         number = self.rng.choices((2, 3, 4, 5), (0.3, 0.34, 0.28, 0.08))[0]
         color = self._tint(concept, 0.12)
-        is_flipped = self._flips()
+        is_flipped = self._flips(concept)
         setting = self._place_for(self.world.concepts[concept].home) if self.rng.random() < 0.45 else None
         stands = setting is not None and self._can_stand(concept, setting)
         if setting is None or not stands:
