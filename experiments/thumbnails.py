@@ -95,7 +95,7 @@ def _webp(picture: Path, pixels: int) -> bytes:
 
     with Image.open(picture) as image:
         small = image.convert("RGB")
-    small.thumbnail((pixels, pixels), Image.Resampling.LANCZOS)
+    small.thumbnail((pixels, pixels), Image.Resampling.LANCZOS, reducing_gap=2.0)
     file = io.BytesIO()
     small.save(file, "webp", quality=85, method=2)
     return file.getvalue()

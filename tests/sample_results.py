@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import io
 import json
@@ -131,13 +132,14 @@ def write_results(folder: Path, plan: Plan, scores: Callable[[Run], Scores | str
         if isinstance(given, str):
             (folder / "failed" / f"{run.run_id}.json").write_text(json.dumps(sample_metadata(run, {}, given)))
             continue
-        picture = _picture(index, image_size)
+        picture = _picture(index % 24, image_size)
         (folder / "images" / f"{run.run_id}.png").write_bytes(picture)
         metadata = sample_metadata(run, given, picture=picture)
         (folder / "metadata" / f"{run.run_id}.json").write_text(json.dumps(metadata), encoding="utf-8")
     return folder
 
 
+@functools.cache
 def _picture(index: int, size: int) -> bytes:
     """A gradient whose hue and direction depend on the index, so that neighbours look different."""
     across, down = np.meshgrid(np.linspace(0, 1, size), np.linspace(0, 1, size))

@@ -1,0 +1,234 @@
+"""Draw an experiment's pictures side by side: `uv run experiments/compare.py RESULTS_DIR --mode grid -o grid.png`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from llm_dit.cli import user_errors
+from llm_dit.errors import LlmDitError, OutputError, nearest
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+    from experiments.contact_sheet import Sheet
+    from experiments.records import Manifest, RunRecord
+
+MODES = ("grid", "side-by-side", "diff")
+MODE_PIXELS = {"grid": 256, "side-by-side": 512, "diff": 384}
+MOST_PROMPT_CHARACTERS = 200
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.argument("results_dir", type=click.Path(path_type=Path))
+@click.option("--mode", type=click.Choice(MODES), default="grid", show_default=True, help="What stands in the columns.")
+@click.option("-o", "--output", type=click.Path(path_type=Path), required=True, metavar="FILE", help="PNG to write.")
+@click.option("--levels", metavar="A,B", help="Levels to show; all by default, the baseline and the next side by side.")
+@click.option("--prompt-ids", metavar="A,B", help="Prompts to show; all by default.")
+@click.option("--seeds", metavar="N,N", help="Seeds to show; all by default.")
+@click.option("--max-rows", type=click.IntRange(min=1), metavar="N", help="Show at most so many rows.")
+@click.option("--size", type=click.IntRange(32, 2048), metavar="PIXELS", help="Longest side of a picture.")
+@user_errors
+def main(
+    results_dir: Path,
+    mode: str,
+    output: Path,
+    levels: str | None,
+    prompt_ids: str | None,
+    seeds: str | None,
+    max_rows: int | None,
+    size: int | None,
+) -> None:
+    """Write a labelled contact sheet of the experiment in RESULTS_DIR.
+
+    grid shows prompts by levels; side-by-side shows two levels large; diff shows each level's absolute difference from
+    the baseline, brightened to its own largest value.
+    """
+    path = write_comparison(
+        results_dir,
+        output,
+        mode=mode,
+        levels=_listed(levels),
+        prompt_ids=_listed(prompt_ids),
+        seeds=_listed(seeds),
+        max_rows=max_rows,
+        cell_pixels=size or MODE_PIXELS[mode],
+    )
+    click.echo(path)
+
+
+def write_comparison(
+    folder: Path,
+    output: Path,
+    *,
+    mode: str = "grid",
+    levels: Sequence[str] = (),
+    prompt_ids: Sequence[str] = (),
+    seeds: Sequence[str] = (),
+    max_rows: int | None = None,
+    cell_pixels: int = 256,
+) -> Path:
+    """Write a contact sheet as PNG.
+
+    Args:
+        folder: The experiment's folder.
+        output: The PNG file.
+        mode: `grid`, `side-by-side` or `diff`.
+        levels: Level names to show; all of them, or the baseline and its neighbour, where empty.
+        prompt_ids: Prompts to show; all where empty.
+        seeds: Seeds to show, as text; all where empty.
+        max_rows: Most rows.
+        cell_pixels: Longest side of a picture on the sheet.
+
+    Raises:
+        LlmDitError: If a name is unknown, nothing is left to show, or the file can't be written.
+    """
+    from experiments.contact_sheet import MOST_SIDE_PIXELS, draw_sheet, sheet_pixels
+    from experiments.store import ResultStore
+
+    store = ResultStore(folder)
+    manifest, finished = store.manifest(), [record for record in store.runs() if record.image_path]
+    names = _levels_shown(manifest, mode, levels)
+    rows = _rows(manifest, finished, prompt_ids, seeds)[:max_rows]
+    columns = len(names) + (mode != "grid")
+    if max(sheet_pixels(len(rows), columns, cell_pixels)) > MOST_SIDE_PIXELS:
+        raise OutputError(f"{len(rows)} rows of {cell_pixels} pixels are too many for one picture; use --max-rows.")
+    image = draw_sheet(_sheet(manifest, mode, names, rows, cell_pixels), cell_pixels=cell_pixels)
+    try:
+        image.save(output, "png")
+    except OSError as error:
+        raise OutputError(f"{output} can't be written: {error.strerror or error}.") from None
+    return output
+
+
+def _listed(text: str | None) -> list[str]:
+    return [part.strip() for part in text.split(",") if part.strip()] if text else []
+
+
+def _levels_shown(manifest: Manifest, mode: str, asked: Sequence[str]) -> list[str]:
+    """Return the levels of the columns; the baseline first in the modes that compare with it."""
+    known = list(dict.fromkeys(cell.name for cell in manifest.combinations))
+    for name in asked:
+        if name not in known:
+            raise LlmDitError(f"--levels {name} is not a level of {manifest.name}{nearest(name, known)}.")
+    if mode == "side-by-side":
+        others = [name for name in known if name != manifest.baseline_name]
+        chosen = list(asked) or [manifest.baseline_name, *others[:1]]
+        if len(chosen) != 2:
+            raise LlmDitError(f"--mode side-by-side shows two levels, and --levels names {len(chosen)}.")
+        return chosen
+    chosen = list(asked) or known
+    if mode == "diff":
+        return [manifest.baseline_name, *(name for name in chosen if name != manifest.baseline_name)]
+    return chosen
+
+
+def _rows(
+    manifest: Manifest, finished: Sequence[RunRecord], prompt_ids: Sequence[str], seeds: Sequence[str]
+) -> list[dict[str, RunRecord]]:
+    """Return one row per prompt and seed: level name to its run."""
+    from experiments.analysis import pairing_seed
+
+    known = list(dict.fromkeys(record.prompt_id for record in finished))
+    for name in prompt_ids:
+        if name not in known:
+            raise LlmDitError(f"--prompt-ids {name} has no pictures here{nearest(name, known)}.")
+    rows: dict[tuple[str, int], dict[str, RunRecord]] = {}
+    for record in finished:
+        if (not prompt_ids or record.prompt_id in prompt_ids) and (not seeds or str(record.seed) in seeds):
+            row = rows.setdefault((record.prompt_id, pairing_seed(manifest, record)), {})
+            row[manifest.level_name(record.levels)] = record
+    if not rows:
+        raise LlmDitError("There is no finished picture to show with these prompts and seeds.")
+    return list(rows.values())
+
+
+def _sheet(
+    manifest: Manifest, mode: str, levels: Sequence[str], rows: Sequence[dict[str, RunRecord]], cell_pixels: int
+) -> Sheet:
+    from experiments.contact_sheet import Sheet, fitted
+
+    draw = {"grid": _plain_row, "side-by-side": _side_by_side_row, "diff": _difference_row}[mode]
+    pictures, captions = [], []
+    for row in rows:  # scaled row by row: whole pictures of a large experiment do not fit into memory
+        drawn, texts = draw(levels, row)
+        pictures.append([picture and fitted(picture, cell_pixels) for picture in drawn])
+        captions.append(texts)
+    heads = [f"{manifest.variable_name} {name}" if index == 0 else name for index, name in enumerate(levels)]
+    if mode == "side-by-side":
+        heads.append("difference")
+    if mode == "diff":
+        heads = [heads[0], *(f"|{name} - {levels[0]}|" for name in levels[1:])]
+    return Sheet(
+        title=f"{manifest.name}: {mode}",
+        columns=heads,
+        rows=[_row_label(next(iter(row.values()))) for row in rows],
+        pictures=pictures,
+        captions=captions,
+    )
+
+
+def _row_label(record: RunRecord) -> str:
+    prompt = " ".join(record.prompt.split())
+    if len(prompt) > MOST_PROMPT_CHARACTERS:
+        prompt = prompt[:MOST_PROMPT_CHARACTERS].rsplit(" ", 1)[0] + " …"
+    return f"{record.prompt_id}, seed {record.seed}: {prompt}"
+
+
+def _plain_row(levels: Sequence[str], row: dict[str, RunRecord]) -> tuple[list[Image | None], list[str]]:
+    return [_picture(row.get(name)) for name in levels], [_scores(row.get(name)) for name in levels]
+
+
+def _side_by_side_row(levels: Sequence[str], row: dict[str, RunRecord]) -> tuple[list[Image | None], list[str]]:
+    pictures, captions = _plain_row(levels, row)
+    picture, caption = _difference(pictures[1], pictures[0])
+    return [*pictures, picture], [*captions, caption]
+
+
+def _difference_row(levels: Sequence[str], row: dict[str, RunRecord]) -> tuple[list[Image | None], list[str]]:
+    baseline = _picture(row.get(levels[0]))
+    drawn = [_difference(_picture(row.get(name)), baseline) for name in levels[1:]]
+    return [baseline, *(picture for picture, _ in drawn)], [_scores(row.get(levels[0])), *(text for _, text in drawn)]
+
+
+def _difference(picture: Image | None, other: Image | None) -> tuple[Image | None, str]:
+    from experiments.contact_sheet import difference
+
+    if picture is None or other is None:
+        return None, "not made"
+    if picture.size != other.size:
+        return None, f"sizes differ: {picture.width} x {picture.height} and {other.width} x {other.height}"
+    shown, mean = difference(picture, other)
+    return shown, "no difference" if mean == 0 else f"mean {mean:.1f} of 255"
+
+
+def _picture(record: RunRecord | None) -> Image | None:
+    from PIL import Image, UnidentifiedImageError
+
+    if record is None or record.image_path is None:
+        return None
+    try:
+        with Image.open(record.image_path) as image:
+            return image.convert("RGB")
+    except (UnidentifiedImageError, OSError) as error:
+        raise OutputError(f"{record.image_path} can't be read: {error}; make it again with --overwrite.") from None
+
+
+def _scores(record: RunRecord | None) -> str:
+    """Return a picture's main scores in one line."""
+    from experiments.measures import number
+    from experiments.metrics import METRICS
+
+    if record is None:
+        return "not made"
+    values = [
+        (metric.title, number(record.scores.get(metric.name))) for metric in METRICS if metric.direction != "none"
+    ]
+    return ", ".join(f"{title} {value:.2f}" for title, value in values if value == value)
+
+
+if __name__ == "__main__":
+    main()
