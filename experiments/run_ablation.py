@@ -140,7 +140,7 @@ def _run(request: Request, plan: Plan, *, overwrite: bool, metrics: Sequence[str
         outcome = _make_images(request, plan, store, should_stop, overwrite=overwrite)
         problems = [outcome.summary_error] if outcome.summary_error else []
         if not should_stop():
-            problems += _score(store, scorers, should_stop) if scorers else []
+            problems += _score(store, scorers, settings.dit_device, should_stop) if scorers else []
             problems += _report(store)
         return _say_end(outcome, store, problems, is_stopped=should_stop())
 
@@ -203,15 +203,18 @@ def _load_scorers(request: Request, names: Sequence[str]) -> list[Scorer]:
     from experiments.metrics import METRICS, load_configured_scorers
 
     chosen = names or [metric.name for metric in METRICS]
-    return load_configured_scorers(chosen, request.config.metrics, request.config.engine.model_path)
+    engine = request.config.engine
+    return load_configured_scorers(chosen, request.config.metrics, engine.model_path, device="cpu")
 
 
-def _score(store: ResultStore, scorers: Sequence[Scorer], should_stop: Callable[[], bool]) -> list[str]:
+def _score(store: ResultStore, scorers: Sequence[Scorer], device: str, should_stop: Callable[[], bool]) -> list[str]:
     """Score what has no score yet, with the device to the scorers alone; return what went wrong."""
     from experiments.execute import free_device_memory
     from experiments.metrics.scoring import score_results
 
     free_device_memory()
+    for scorer in scorers:
+        scorer.move_to(device)
 
     def on_progress(_done: int, _total: int) -> None:
         if should_stop():
