@@ -42,9 +42,12 @@ def main(results_dir: Path, names: tuple[str, ...], score_on: str, **flags: Any)
     generator = _generator_model(store.manifest())  # fails here, before anything is loaded, on any other folder
     scorers = load_configured_scorers(names or METRIC_NAMES, settings, generator, device=score_on)
     with store.lock(command="score.py"):
-        result = _score(store, scorers)
-        store.write_summary()
-    _report(result)
+        try:
+            result = _score(store, scorers)
+        finally:  # an interruption leaves whole batches of scores behind
+            store.write_summary()
+    _say(result)
+    _renew_report(store)
     sys.exit(1 if result.unreadable else 0)
 
 
@@ -64,11 +67,20 @@ def _score(store: ResultStore, scorers: Sequence[Scorer]) -> ScoringResult:
         return score_results(store, scorers, on_progress)
 
 
-def _report(result: ScoringResult) -> None:
+def _say(result: ScoringResult) -> None:
     for name, count in result.scored.items():
         click.echo(f"{name}: {count} images scored, {result.present[name]} had their score already.")
     for problem in result.unreadable:
         click.echo(f"Not scored: {problem}", err=True)
+
+
+def _renew_report(store: ResultStore) -> None:
+    """Write the report again where there is one, since it shows scores."""
+    if not (store.folder / "report.html").exists():
+        return
+    from experiments.report import write_report
+
+    click.echo(f"Report: {write_report(store.folder)}")
 
 
 if __name__ == "__main__":

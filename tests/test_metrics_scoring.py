@@ -1,6 +1,7 @@
 """Scoring a results folder: only what is missing, and nothing lost."""
 
 import io
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -165,6 +166,24 @@ def test_the_command_scores_a_folder_and_then_has_nothing_to_do(tmp_path):
     declared = {column.name for metric in METRICS for column in metric.columns}
     assert declared <= columns.keys()
     assert float(columns["siglip_score"]) == pytest.approx(store.runs()[0].scores["siglip_score"])
+
+
+def test_an_interrupted_command_leaves_the_summary_with_what_was_scored(tmp_path, monkeypatch):
+    monkeypatch.setattr("experiments.metrics.scoring.ROWS_PER_WRITE", 2)
+    monkeypatch.setattr("experiments.score.load_configured_scorers", lambda *_, **__: [CountingScorer(fail_after=4)])
+    store = make_results(tmp_path)
+    assert CliRunner().invoke(main, [str(tmp_path), "--metric", "image_reward"]).exit_code == 1
+    summary = json.loads((store.folder / "sweep_summary.json").read_text())
+    assert summary["image_reward"]["count"] == 4
+
+
+def test_the_command_renews_a_report_and_makes_none(tmp_path, monkeypatch):
+    written = []
+    monkeypatch.setattr("experiments.report.write_report", lambda folder: written.append(folder) or folder)
+    arguments = [str(make_results(tmp_path).folder), "--metric", "pixel_diversity"]
+    assert (CliRunner().invoke(main, arguments).exit_code, written) == (0, [])
+    (tmp_path / "report.html").touch()
+    assert (CliRunner().invoke(main, arguments).exit_code, written) == (0, [tmp_path])
 
 
 def test_the_command_refuses_an_unknown_metric_and_a_folder_without_results(tmp_path):
