@@ -1,0 +1,249 @@
+"""A whole experiment by this lab, and by a plain loop over diffusers' pipeline with the same weights, side by side.
+
+    python -m benchmarks.bench_experiment
+    python -m benchmarks.bench_experiment --model-path z-image-random --prompts 3 --device cuda
+    python -m benchmarks.bench_experiment --full-size --device cuda
+
+The plain loop is what one writes first: for each prompt and level, call the pipeline, save the PNG. Both sides make the
+same pictures (the largest difference of their pixels is printed), from prompts in memory to files on disk; loading the
+models is timed apart. "Bare" is the time spent in the transformer alone, taken during the same run; the rest of an
+image's wall time is the share outside it. `--full-size` writes a random model of the real one's size first (21 GB).
+The last line of stdout is JSON.
+"""
+
+import json
+import tempfile
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+import torch
+from PIL import Image
+
+from benchmarks.timing import machine, synchronise
+from experiments.design import Plan, Run, plan_experiment, select_prompts
+from experiments.execute import run_plan
+from experiments.experiment_file import find_experiment, load_experiments
+from experiments.prompts import STANDARD_PROMPTS, read_prompts
+from experiments.store import ResultStore
+from llm_dit import ZImagePipeline
+from llm_dit.checkpoint import find_checkpoint
+from llm_dit.parameters import EngineSettings
+
+
+@dataclass(frozen=True)
+class Side:
+    """One side's figures.
+
+    Attributes:
+        load_s: Seconds to load the model.
+        wall_s: Seconds of the whole experiment.
+        wall_s_per_image: The same for one image.
+        bare_s_per_image: Seconds of the transformer alone.
+        share_outside: Share of the wall time not spent in the transformer.
+    """
+
+    load_s: float
+    wall_s: float
+    wall_s_per_image: float
+    bare_s_per_image: float
+    share_outside: float
+
+
+def side(load_s: float, wall_s: float, images: int, bare_s: float) -> Side:
+    """Put one side's figures together; `wall_s` and `bare_s` are of all images."""
+    return Side(load_s, wall_s, wall_s / images, bare_s / images, 1 - bare_s / wall_s)
+
+
+@contextmanager
+def timed_calls(owner: Any, names: tuple[str, ...], device: torch.device) -> Iterator[list[float]]:
+    """Collect the seconds of every call of some of an object's methods, the device's work included."""
+    seconds: list[float] = []
+
+    def timed(method: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*args: Any, **kwargs: Any) -> Any:
+            synchronise(device)
+            started = time.perf_counter()
+            result = method(*args, **kwargs)
+            synchronise(device)
+            seconds.append(time.perf_counter() - started)
+            return result
+
+        return call
+
+    for name in names:
+        setattr(owner, name, timed(getattr(owner, name)))
+    try:
+        yield seconds
+    finally:
+        for name in names:
+            delattr(owner, name)
+
+
+def ours(plan: Plan, settings: EngineSettings, folder: Path) -> Side:
+    """Run the plan with the lab."""
+    started = time.perf_counter()
+    pipeline = ZImagePipeline.from_pretrained(settings=settings, planned_evaluations=plan.run_count * 9)
+    load_s = time.perf_counter() - started
+    pipeline.generate(next(plan.runs()).params)  # warm-up: kernels, compilation
+    with timed_calls(pipeline.transformer, ("forward", "prepare"), pipeline.device) as seconds:
+        outcome = run_plan(plan, pipeline, ResultStore(folder))
+    assert outcome.made == plan.run_count, outcome
+    return side(load_s, outcome.seconds, plan.run_count, sum(seconds))
+
+
+def plain_loop(plan: Plan, settings: EngineSettings, folder: Path) -> Side:
+    """Run the plan as one writes it first, with diffusers' pipeline."""
+    import diffusers
+    import transformers
+
+    diffusers.utils.logging.disable_progress_bar()
+    transformers.utils.logging.disable_progress_bar()
+    diffusers.utils.logging.set_verbosity_error()
+    warnings.simplefilter("ignore", FutureWarning)
+    device = torch.device("cuda" if settings.dit_device == "auto" and torch.cuda.is_available() else "cpu")
+    device = device if settings.dit_device == "auto" else torch.device(settings.dit_device)
+    dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
+    started = time.perf_counter()
+    pipeline = diffusers.ZImagePipeline.from_pretrained(find_checkpoint(settings.model_path), torch_dtype=dtype)
+    pipeline.to(device)
+    pipeline.set_progress_bar_config(disable=True)
+    load_s = time.perf_counter() - started
+    draw(pipeline, next(plan.runs()))  # warm-up
+    folder.mkdir()
+    started = time.perf_counter()
+    with timed_calls(pipeline.transformer, ("forward",), device) as seconds:
+        for run in plan.runs():
+            draw(pipeline, run).save(folder / f"{run.run_id}.png")
+    return side(load_s, time.perf_counter() - started, plan.run_count, sum(seconds))
+
+
+def draw(pipeline: Any, run: Run) -> Image.Image:
+    """Make one image with diffusers' pipeline."""
+    from diffusers import FlowMatchEulerDiscreteScheduler
+
+    pipeline.scheduler = FlowMatchEulerDiscreteScheduler(shift=run.params.shift)
+    image: Image.Image = pipeline(
+        run.params.prompt,
+        height=run.params.height,
+        width=run.params.width,
+        num_inference_steps=run.params.num_inference_steps,
+        guidance_scale=0.0,
+        max_sequence_length=run.params.max_text_tokens,
+        generator=torch.Generator("cpu").manual_seed(run.seed),
+    ).images[0]
+    return image
+
+
+def largest_difference(plan: Plan, ours_folder: Path, plain_folder: Path) -> int:
+    """Return the largest difference of a pixel's level between the two sides, 0 to 255."""
+    worst = 0
+    for run in plan.runs():
+        levels = [
+            np.asarray(Image.open(folder / f"{run.run_id}.png"), dtype=np.int16)
+            for folder in (ours_folder / "images", plain_folder)
+        ]
+        worst = max(worst, int(np.abs(levels[0] - levels[1]).max()))
+    return worst
+
+
+@click.command(help=__doc__)
+@click.option("--model-path", default="mini", show_default=True, help="Embedded model or a checkpoint's folder.")
+@click.option("--experiment", "name", default="shift_sweep", show_default=True, help="Predefined; without guidance.")
+@click.option("--prompts", "prompt_count", default=3, show_default=True, help="Standard prompts.")
+@click.option("--size", type=int, default=None, help="Height and width in pixels; the model's own by default.")
+@click.option("--device", default="auto", show_default=True)
+@click.option("--quantization", default="none", show_default=True, help="Of our side.")
+@click.option("--compile", "compile_mode", default="auto", show_default=True, help="Of our side.")
+@click.option("--full-size", is_flag=True, help="Write a random model of the real one's size and use it.")
+def main(
+    model_path: str,
+    name: str,
+    prompt_count: int,
+    size: int | None,
+    device: str,
+    quantization: str,
+    compile_mode: str,
+    full_size: bool,
+) -> None:
+    """Run both sides and print them."""
+    with tempfile.TemporaryDirectory(prefix="bench-experiment-") as temporary:
+        work = Path(temporary)
+        if full_size:
+            model_path = str(write_full_size(work / "model", device))
+        settings = EngineSettings.parse(
+            {
+                "model_path": model_path,
+                "text_encoder_device": device,
+                "dit_device": device,
+                "quantization": quantization,
+                "compile": compile_mode,
+            }
+        )
+        plan = make_plan(name, prompt_count, size or native_size(model_path))
+        lab = ours(plan, settings, work / "lab")
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+        plain = plain_loop(plan, settings, work / "plain")
+        report(plan, settings, lab, plain, largest_difference(plan, work / "lab", work / "plain"))
+
+
+def make_plan(name: str, prompt_count: int, pixels: int) -> Plan:
+    """Plan a predefined experiment over the first prompts of each category in turn."""
+    experiment = find_experiment(name, load_experiments())
+    prompts = select_prompts(read_prompts(STANDARD_PROMPTS), max_prompts=prompt_count)
+    return plan_experiment(experiment, prompts, [42], overrides={"height": pixels, "width": pixels})
+
+
+def native_size(model_path: str) -> int:
+    """Return the side of the images the model was trained for, in pixels."""
+    from experiments.model_facts import read_model_facts
+
+    return read_model_facts(model_path).native_size
+
+
+def write_full_size(folder: Path, device: str) -> Path:
+    """Write a random checkpoint of the real model's size, its tokenizer trained on the standard prompts."""
+    from benchmarks.full_size import write_checkpoint
+
+    where = torch.device("cuda" if device == "auto" and torch.cuda.is_available() else "cpu")
+    where = where if device == "auto" else torch.device(device)
+    text = "\n".join(prompt.text for prompt in read_prompts(STANDARD_PROMPTS))
+    write_checkpoint(folder, "full", where, torch.bfloat16, text)
+    return folder
+
+
+def report(plan: Plan, settings: EngineSettings, lab: Side, plain: Side, difference: int) -> None:
+    """Print both sides, then JSON."""
+    device = torch.device("cuda" if torch.cuda.is_available() and settings.dit_device != "cpu" else "cpu")
+    click.echo(f"{plan.experiment.name}: {plan.run_count} images of {settings.model_path} on {machine(device)}")
+    click.echo(f"{'':14}{'load s':>9}{'wall s':>9}{'s/image':>9}{'bare s/image':>14}{'outside':>9}")
+    for label, figures in (("this lab", lab), ("plain diffusers", plain)):
+        click.echo(
+            f"{label:16}{figures.load_s:7.1f}{figures.wall_s:9.2f}{figures.wall_s_per_image:9.3f}"
+            f"{figures.bare_s_per_image:14.3f}{figures.share_outside:9.1%}"
+        )
+    ratio = plain.wall_s / lab.wall_s
+    click.echo(f"the plain loop takes {ratio:.2f} times as long; pixels differ by at most {difference} of 255")
+    record = {
+        "experiment": plan.experiment.name,
+        "images": plan.run_count,
+        "model": settings.model_path,
+        "machine": machine(device),
+        "lab": asdict(lab),
+        "plain": asdict(plain),
+        "ratio": ratio,
+        "overhead_over_bare": lab.wall_s_per_image / lab.bare_s_per_image - 1,
+        "largest_pixel_difference": difference,
+    }
+    click.echo(json.dumps(record))
+
+
+if __name__ == "__main__":
+    main()
