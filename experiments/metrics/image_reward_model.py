@@ -187,7 +187,7 @@ class ImageRewardModel(nn.Module):
             image_embeds: What `encode_images` returned, [B, N, V].
 
         Returns:
-            Rewards, [B], float32; 0 is the mean of the training set and 1 its standard deviation.
+            Rewards, [B], float32; 0 is the mean of the pictures that fixed the scale, 1 their standard deviation.
         """
         hidden_states = self.text(
             input_ids=input_ids, attention_mask=attention_mask, encoder_hidden_states=image_embeds
