@@ -12,8 +12,9 @@ import yaml
 from PIL import Image, ImageDraw
 
 from training.composition import Composer
-from training.looks import COLORS, MEDIA, MOODS, PATTERNS, PLACES, SKIES, STYLES
+from training.looks import COLORS, MEDIA, MOODS, PATTERNS, STYLES
 from training.nouns import NUMBER_WORDS, is_countable, plural, with_article
+from training.places import PLACES, SKIES
 from training.render import Renderer
 from training.scene import COLUMNS, MAX_OBJECTS, OBJECT_FIELDS, ROW_SIZE, Scene, SceneObject, Setting, Sign
 from training.sprites import SPRITE_SIZE, main_color, render_glyphs, render_sprite, write_sprites

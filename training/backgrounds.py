@@ -9,7 +9,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from training.looks import BACKDROPS, DISCS, FALLS, GRADIENTS, GROUND_KINDS, PATTERNS
+from training.looks import GRADIENTS, PATTERNS
+from training.places import BACKDROPS, DISCS, FALLS, GROUND_KINDS
 from training.scene import BACKGROUNDS, COLUMNS
 from training.textures import TextureBank
 

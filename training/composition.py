@@ -8,20 +8,10 @@ import random
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from training.looks import (
-    COLORS,
-    COMMON_SKIES,
-    LAND,
-    MEDIA,
-    MOODS,
-    PALE,
-    PATTERNS,
-    PLACES,
-    SIGN_COLORS,
-    TINTS,
-    Lettering,
-)
+from training.layouts import grid, side_by_side, standing_row
+from training.looks import COLORS, MOODS, PALE, PATTERNS, SIGN_COLORS, TINTS, Lettering
 from training.nouns import is_countable
+from training.places import COMMON_SKIES, LAND, PLACES
 from training.scene import VARIANTS, Scene, SceneObject, Setting, Sign
 
 if TYPE_CHECKING:
@@ -29,7 +19,8 @@ if TYPE_CHECKING:
 
 STYLE_WEIGHTS = {"3d": 0.46, "flat": 0.18, "cartoon": 0.18, "sticker": 0.18}
 KINDS = {
-    "empty": 0.02, "bare": 0.11, "single": 0.37, "count": 0.13, "pair": 0.17, "group": 0.06, "sign": 0.06, "pattern": 0.045,
+    "empty": 0.02, "bare": 0.11, "single": 0.37, "count": 0.13, "pair": 0.17, "group": 0.06, "sign": 0.06,
+    "pattern": 0.045,
     "landscape": 0.035,
 }  # fmt: skip
 RELATIONS = ("left of", "right of", "above", "below", "next to", "in front of", "behind", "between")
@@ -214,9 +205,9 @@ class Composer:
             setting = setting if setting is not None and PLACES[str(setting.place)].ground is None else self._backdrop()
             while color in setting.colors:
                 setting = self._backdrop()
-            places = _grid(number)
+            places = grid(number)
         else:
-            places = _standing_row(number, setting.horizon)
+            places = standing_row(number, setting.horizon)
         things = tuple(
             SceneObject(
                 concept, style, x + self._jitter(0.008), y + self._jitter(0.01), size, stands, color, is_flipped
@@ -315,7 +306,7 @@ class Composer:
         chosen: tuple[int, ...] = ()
         for _ in range(number):
             chosen = (*chosen, self._concept(style, self.rng.choice(homes) if homes else None, chosen))
-        places = _standing_row(number, setting.horizon) if homes else [(x, 0.5, size) for x, _, size in _row(number)]
+        places = standing_row(number, setting.horizon) if homes else side_by_side(number)
         things = tuple(
             SceneObject(n, style, x, y + self._jitter(0.02), size, bool(homes))
             for n, (x, y, size) in zip(chosen, places, strict=True)
@@ -404,31 +395,3 @@ class Composer:
                 (self.rng.choice(("white", "orange", "peach", "yellow", "sky blue", "pale pink", "lavender", "red")),),
             )
         return Setting("plain", ("white",))
-
-
-def _row(number: int) -> list[tuple[float, float, float]]:
-    """Centres and sizes of things side by side on a backdrop."""
-    size = {1: 0.7, 2: 0.44, 3: 0.3, 4: 0.225, 5: 0.18}[number]
-    return [((place + 0.5) / number, 0.5, size) for place in range(number)]
-
-
-def _grid(number: int) -> list[tuple[float, float, float]]:
-    """Centres and sizes of `number` equal things, apart from each other."""
-    if number <= 3:
-        return [(0.03 + 0.94 * x, y, size) for x, y, size in _row(number)]
-    if number == 4:
-        return [(x, y, 0.42) for y in (0.27, 0.73) for x in (0.27, 0.73)]
-    return [(x, y, 0.28) for x, y in ((0.18, 0.28), (0.5, 0.28), (0.82, 0.28), (0.33, 0.72), (0.67, 0.72))]
-
-
-def _standing_row(number: int, horizon: float) -> list[tuple[float, float, float]]:
-    """Feet and sizes of things in a row on the ground; five take two rows."""
-    foot = horizon + (1 - horizon) * 0.62
-    if number <= 3:
-        return [(0.03 + 0.94 * x, foot, size) for x, _, size in _row(number)]
-    back, front = (2, 2) if number == 4 else (3, 2)
-    # The front row must not hide the back row's feet.
-    size = min(0.28 if number == 4 else 0.26, 0.92 - horizon)
-    rows = ((back, horizon + 0.05, size * 0.94), (front, 0.97, size))
-    spread = {2: (0.3, 0.7), 3: (0.18, 0.5, 0.82)}
-    return [(x, y, length) for members, y, length in rows for x in spread[members]]

@@ -23,29 +23,41 @@ PARTS = {
 }
 """Start of a concept's group -> what a detail speaks of; the first that fits is used."""
 QUALITIES = (
-    "smooth", "soft", "glossy", "worn", "finely textured", "warm to the touch", "still", "cool", "slightly creased", "freckled",
-    "polished by use", "rough", "delicate", "crisp", "damp", "taut", "thick", "gently curved", "clean", "weathered", "silky",
+    "smooth", "soft", "glossy", "worn", "finely textured", "warm to the touch", "still", "cool", "slightly creased",
+    "freckled",
+    "polished by use", "rough", "delicate", "crisp", "damp", "taut", "thick", "gently curved", "clean", "weathered",
+    "silky",
 )  # fmt: skip
 DOINGS = (
-    "catch the light", "hold a trace of warmth", "tell of long use", "look close enough to touch", "stand out clearly", "are full of detail",
+    "catch the light", "hold a trace of warmth", "tell of long use", "look close enough to touch",
+    "stand out clearly", "are full of detail",
     "seem to breathe", "reflect a faint glow", "are drawn with care",
 )  # fmt: skip
 SURROUNDINGS = (
-    "A soft shadow falls to one side.", "The light comes from the left.", "A light wind moves the air.", "Dust drifts slowly by.",
-    "Everything beyond is quiet.", "The air looks warm and hazy.", "Somewhere far away it is loud, but not here.", "It is early in the day.",
-    "The afternoon passes slowly.", "No one else is near.", "The view is from the side.", "Seen close up, every detail counts.",
-    "The lines are even and sure.", "Fine shadows give it depth.", "A long shadow stretches away from it.", "A faint shimmer hangs in the air.",
-    "Thin lines mark its outline.", "There are no hard edges anywhere.", "The perspective is simple and direct.", "The colors are chosen with care.",
-    "It fills most of the frame.", "It has just arrived.", "It has been there for years.", "Nothing moves.", "A hush lies over everything.",
+    "A soft shadow falls to one side.", "The light comes from the left.", "A light wind moves the air.",
+    "Dust drifts slowly by.",
+    "Everything beyond is quiet.", "The air looks warm and hazy.", "Somewhere far away it is loud, but not here.",
+    "It is early in the day.",
+    "The afternoon passes slowly.", "No one else is near.", "The view is from the side.",
+    "Seen close up, every detail counts.",
+    "The lines are even and sure.", "Fine shadows give it depth.", "A long shadow stretches away from it.",
+    "A faint shimmer hangs in the air.",
+    "Thin lines mark its outline.", "There are no hard edges anywhere.", "The perspective is simple and direct.",
+    "The colors are chosen with care.",
+    "It fills most of the frame.", "It has just arrived.", "It has been there for years.", "Nothing moves.",
+    "A hush lies over everything.",
 )  # fmt: skip
 ADJECTIVES = (
-    "beautiful", "cute", "lovely", "pretty", "simple", "charming", "single", "wonderful", "majestic", "detailed", "old", "new", "young",
-    "quiet", "lone", "well-kept", "weathered", "handsome", "ordinary", "proud", "elegant", "curious", "perfect", "familiar", "strange",
+    "beautiful", "cute", "lovely", "pretty", "simple", "charming", "single", "wonderful", "majestic", "detailed",
+    "old", "new", "young",
+    "quiet", "lone", "well-kept", "weathered", "handsome", "ordinary", "proud", "elegant", "curious", "perfect",
+    "familiar", "strange",
     "delicate", "sturdy", "graceful", "worn", "fine",
 )  # fmt: skip
 """Adjectives that change nothing in the picture."""
 TAILS = (
-    "seen from the side", "in the middle of the picture", "in full view", "close up", "all alone", "at rest", "in quiet beauty",
+    "seen from the side", "in the middle of the picture", "in full view", "close up", "all alone", "at rest",
+    "in quiet beauty",
     "with every detail visible", "turned slightly to one side", "just as one imagines it", "caught in a still moment",
 )  # fmt: skip
 

@@ -41,9 +41,11 @@ DEFINITE = frozenset({"statue of liberty", "earth", "planet earth", "moon", "sun
 _IRREGULAR = {
     "mouse": "mice", "goose": "geese", "wolf": "wolves", "leaf": "leaves", "knife": "knives", "child": "children",
     "person": "people", "man": "men", "woman": "women", "tooth": "teeth", "foot": "feet", "die": "dice", "fish": "fish",
-    "sheep": "sheep", "deer": "deer", "moose": "moose", "loaf": "loaves", "scarf": "scarves", "dice": "dice", "bison": "bison",
+    "sheep": "sheep", "deer": "deer", "moose": "moose", "loaf": "loaves", "scarf": "scarves", "dice": "dice",
+    "bison": "bison",
     "shelf": "shelves", "squid": "squid", "shrimp": "shrimp", "policeman": "policemen", "fries": "fries", "ox": "oxen",
-    "pufferfish": "pufferfish", "blowfish": "blowfish", "jellyfish": "jellyfish", "aircraft": "aircraft", "elf": "elves",
+    "pufferfish": "pufferfish", "blowfish": "blowfish", "jellyfish": "jellyfish", "aircraft": "aircraft",
+    "elf": "elves",
 }  # fmt: skip
 _JOINTS = (
     " of ",

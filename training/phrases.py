@@ -26,7 +26,8 @@ RELATION_SENTENCES = {
 """Sentences that add the second object of a relation, {} its noun."""
 POSITIONS = ("at the {}", "in the {} of the picture", "at the {} of the image")
 BACKGROUNDS = (
-    "on a {} background", "on a {} background", "against a {} background", "with a {} background", "on a plain {} background",
+    "on a {} background", "on a {} background", "against a {} background", "with a {} background",
+    "on a plain {} background",
     "in front of a {} background", "on {}",
 )  # fmt: skip
 BACKGROUND_SENTENCES = (
@@ -45,16 +46,20 @@ PLACE_SENTENCES_OF_MANY = ("The scene is set {}.", "They are {}.", "All of this 
 PLACE_SENTENCES = ("The scene is set {}.", "It is {}.", "All of this is {}.", "The picture was taken {}.")
 STYLE_SENTENCES = ("The picture is {}.", "It is made as {}.", "The image is {}.", "It looks like {}.")
 REQUESTS = (
-    "draw ", "please draw ", "a picture of ", "an image of ", "show me ", "create an image of ", "generate ", "I would like to see ",
+    "draw ", "please draw ", "a picture of ", "an image of ", "show me ", "create an image of ", "generate ",
+    "I would like to see ",
     "a beautiful picture of ", "imagine ",
 )  # fmt: skip
 QUALITY_TAGS = (
-    "high quality", "highly detailed", "sharp focus", "beautiful", "clean design", "masterpiece", "4k", "8k", "professional",
-    "centered composition", "crisp edges", "very detailed", "no text", "award winning", "fine details", "intricate details",
+    "high quality", "highly detailed", "sharp focus", "beautiful", "clean design", "masterpiece", "4k", "8k",
+    "professional",
+    "centered composition", "crisp edges", "very detailed", "no text", "award winning", "fine details",
+    "intricate details",
 )  # fmt: skip
 PATTERNS_ALONE = (
     "an abstract pattern of {} in {} and {}", "{} in {} and {}", "an abstract image of {} in {} and {}",
-    "an abstract composition with {}, {} and {}", "a seamless pattern of {} in {} and {}", "geometric abstract art with {} in {} and {}",
+    "an abstract composition with {}, {} and {}", "a seamless pattern of {} in {} and {}",
+    "geometric abstract art with {} in {} and {}",
 )  # fmt: skip
 GRADIENTS_ALONE = (
     "an abstract gradient from {} to {}",
@@ -97,7 +102,8 @@ WORD_ALONE = (
     "bold letters that say {0} on {1}", "{2} poster with the word {0}",
 )  # fmt: skip
 WORD_ON_SIGN = (
-    "{2} sign that says {0}", "{2} sign with the word {0}", "{2} sign with the text {0}", "{2} wooden sign that reads {0}",
+    "{2} sign that says {0}", "{2} sign with the word {0}", "{2} sign with the text {0}",
+    "{2} wooden sign that reads {0}",
     "{2} street sign saying {0}", "{2} board with the word {0} on it",
 )  # fmt: skip
 SIGN_BESIDE = ("with", "below", "under", "and")
@@ -105,7 +111,8 @@ LETTERINGS = ("a sign that says {}", "a sign with the word {}", "a board that re
 VERBS = {
     "animal-marine": (("swims", "swim", "swimming"), ("floats", "float", "floating")),
     "animal": (
-        ("stands", "stand", "standing"), ("rests", "rest", "resting"), ("waits", "wait", "waiting"), ("sits", "sit", "sitting"),
+        ("stands", "stand", "standing"), ("rests", "rest", "resting"), ("waits", "wait", "waiting"), ("sits", "sit",
+            "sitting"),
         ("lies", "lie", "lying"), ("sleeps", "sleep", "sleeping"), ("walks", "walk", "walking"),
     ),
     "person": (("stands", "stand", "standing"), ("is seen", "are seen", "posing"), ("smiles", "smile", "smiling")),
@@ -113,28 +120,37 @@ VERBS = {
     "plant": (("grows", "grow", "growing"), ("stands", "stand", "standing"), ("blooms", "bloom", "blooming")),
     "place": (("stands", "stand", "standing"), ("rises", "rise", "rising")),
     "transport-water": (("floats", "float", "floating"), ("drifts", "drift", "drifting")),
-    "transport": (("stands", "stand", "standing"), ("is parked", "are parked", "parked"), ("drives", "drive", "driving")),
-    "food": (("lies", "lie", "lying"), ("rests", "rest", "resting"), ("is placed", "are placed", "placed"), ("sits", "sit", "sitting")),
-    "lies": (("rests", "rest", "resting"), ("stands", "stand", "standing"), ("is placed", "are placed", "placed"), ("sits", "sit", "sitting")),
-    "floats": (("floats", "float", "floating"), ("hovers", "hover", "hovering"), ("hangs", "hang", "hanging"), ("drifts", "drift", "drifting")),
+    "transport": (("stands", "stand", "standing"), ("is parked", "are parked", "parked"), ("drives", "drive",
+        "driving")),
+    "food": (("lies", "lie", "lying"), ("rests", "rest", "resting"), ("is placed", "are placed", "placed"), ("sits",
+        "sit", "sitting")),
+    "lies": (("rests", "rest", "resting"), ("stands", "stand", "standing"), ("is placed", "are placed", "placed"),
+        ("sits", "sit", "sitting")),
+    "floats": (("floats", "float", "floating"), ("hovers", "hover", "hovering"), ("hangs", "hang", "hanging"),
+        ("drifts", "drift", "drifting")),
 }  # fmt: skip
 """Start of a concept's group -> what it does: singular, plural, participle."""
 FILLERS = {
     "any": (
         "The details are fine and crisp.", "The composition is simple and balanced.", "The shapes are clear and clean.",
-        "Nothing else disturbs the scene.", "It draws the eye at once.", "The mood is quiet.", "The whole picture feels calm.",
+        "Nothing else disturbs the scene.", "It draws the eye at once.", "The mood is quiet.",
+        "The whole picture feels calm.",
         "Every detail is in its place.", "There is a sense of stillness.", "The textures seem close enough to touch.",
-        "One could look at it for a long time.", "The edges are sharp.", "The air feels still.", "It is a small moment of beauty.",
+        "One could look at it for a long time.", "The edges are sharp.", "The air feels still.",
+        "It is a small moment of beauty.",
         "The subject stands out clearly.", "It tells a little story.", "Nothing is out of place.",    ),
     "animal": (
-        "It looks calm and curious.", "Its eyes are bright and alert.", "It seems to listen.", "It looks straight ahead.",
+        "It looks calm and curious.", "Its eyes are bright and alert.", "It seems to listen.",
+        "It looks straight ahead.",
         "It seems at ease.",
     ),
-    "food": ("It looks fresh and delicious.", "It smells sweet and ripe.", "It looks good enough to eat.", "The surface shines softly."),
+    "food": ("It looks fresh and delicious.", "It smells sweet and ripe.", "It looks good enough to eat.",
+        "The surface shines softly."),
     "drink": ("It looks refreshing.", "It is just right for a quiet moment."),
     "plant": ("It looks fresh and alive.", "Its leaves are full of life.", "A gentle breeze moves through it."),
     "transport": ("Its paint shines.", "It looks ready to go.", "It looks well kept.", "It promises a long journey."),
-    "person": ("The pose is relaxed.", "There is a hint of a smile.", "The clothes are neat.", "The expression is friendly."),
+    "person": ("The pose is relaxed.", "There is a hint of a smile.", "The clothes are neat.",
+        "The expression is friendly."),
     "place": ("It looks old and solid.", "It has stood there for a long time.", "Its walls catch the light."),
     "musical": ("It waits for a tune.", "One can almost hear the music."),
     "clothing": ("The fabric looks soft.", "It is neatly made."),
@@ -142,24 +158,30 @@ FILLERS = {
 }  # fmt: skip
 """Start of a concept's group -> sentences that change nothing in the picture."""
 SYSTEM_PROMPTS = {
-    "3d": ("Create photorealistic images.", "Generate high quality images.", "You are a 3D artist.", "Render everything in 3D."),
-    "flat": ("You are a graphic designer who makes flat illustrations.", "Create flat vector illustrations.", "You are a minimalist designer."),
+    "3d": ("Create photorealistic images.", "Generate high quality images.", "You are a 3D artist.",
+        "Render everything in 3D."),
+    "flat": ("You are a graphic designer who makes flat illustrations.", "Create flat vector illustrations.",
+        "You are a minimalist designer."),
     "cartoon": ("You are a cartoonist.", "You draw cartoons for children.", "Draw everything as a cartoon."),
     "sticker": ("You design stickers.", "Make every picture a sticker.", "You are a sticker designer."),
     "photo": (
-        "You are a professional photographer.", "You are a professional photographer.", "You are an expert photographer.", "You are a photographer who works with natural light.",
+        "You are a professional photographer.", "You are a professional photographer.",
+        "You are an expert photographer.", "You are a photographer who works with natural light.",
         "Create professional photographs.",
     ),
     "oil painting": (
-        "You are an artistic painter.", "You are an artistic painter.", "You are a classical painter.", "You are an oil painter.", "You paint in oil on canvas.",
+        "You are an artistic painter.", "You are an artistic painter.", "You are a classical painter.",
+        "You are an oil painter.", "You paint in oil on canvas.",
         "You are an impressionist artist.",
     ),
     "watercolor": ("You are a watercolor artist.", "You paint soft watercolors.", "Create watercolor paintings."),
-    "blueprint": ("You are a technical illustrator.", "You are a technical illustrator.", "You are an engineer who draws blueprints.", "You make technical drawings."),
+    "blueprint": ("You are a technical illustrator.", "You are a technical illustrator.",
+        "You are an engineer who draws blueprints.", "You make technical drawings."),
     "line drawing": ("You draw simple line art.", "You are an ink artist.", "Draw everything as black lines on white."),
     "pencil sketch": ("You are a sketch artist.", "You draw with a pencil.", "You make pencil sketches."),
     "pixel art": ("You are a pixel artist.", "You make retro game graphics.", "Draw everything as pixel art."),
-    "noir": ("You are a film noir director.", "You take black and white photographs.", "Create dramatic black and white images."),
+    "noir": ("You are a film noir director.", "You take black and white photographs.",
+        "Create dramatic black and white images."),
     "dramatic": ("You are a cinematographer who loves dramatic light.", "Create dramatic, cinematic images."),
     "warm": ("You create warm and cozy images.", "You love warm colors."),
     "neon": ("You are a cyberpunk artist.", "You love neon light."),
@@ -174,8 +196,10 @@ SYSTEM_PROMPTS = {
 }  # fmt: skip
 """Style, medium or mood -> system prompts that ask for it."""
 NEUTRAL_SYSTEM_PROMPTS = (
-    "You are a helpful assistant.", "You are an assistant that generates images.", "Generate an image of the user's prompt.",
-    "You are a creative assistant.", "Draw what the user asks for.", "You are an image generator.", "Follow the prompt exactly.",
+    "You are a helpful assistant.", "You are an assistant that generates images.",
+    "Generate an image of the user's prompt.",
+    "You are a creative assistant.", "Draw what the user asks for.", "You are an image generator.",
+    "Follow the prompt exactly.",
 )  # fmt: skip
 THOUGHTS = {
     "3d": (
@@ -218,19 +242,25 @@ THOUGHTS = {
 }
 """Style, medium or mood -> contents of think blocks that ask for it."""
 NEUTRAL_THOUGHTS = (
-    "The user wants a picture.", "Let me think about what to draw.", "I should follow the prompt.", "The prompt is clear.",
+    "The user wants a picture.", "Let me think about what to draw.", "I should follow the prompt.",
+    "The prompt is clear.",
     "A clear composition with the subject in the middle.", "I will draw exactly what is asked.",
 )  # fmt: skip
 REWRITER_INSTRUCTIONS = (
     "Rewrite the user's prompt as a detailed picture description.", "You improve prompts for an image generator.",
-    "Expand the prompt into a detailed description of an image.", "You are a prompt rewriter. Describe the picture in detail.",
-    "Rewrite this prompt with more visual detail.", "You are an expert at writing prompts for image generation. Rewrite the user's prompt.",
-    "Turn the short prompt into a full caption.", "Enhance the user's prompt with details about setting, light and style.",
-    "You are a helpful assistant that expands image prompts.", "Describe the image that the user asks for in two or three sentences.",
+    "Expand the prompt into a detailed description of an image.",
+    "You are a prompt rewriter. Describe the picture in detail.",
+    "Rewrite this prompt with more visual detail.",
+    "You are an expert at writing prompts for image generation. Rewrite the user's prompt.",
+    "Turn the short prompt into a full caption.",
+    "Enhance the user's prompt with details about setting, light and style.",
+    "You are a helpful assistant that expands image prompts.",
+    "Describe the image that the user asks for in two or three sentences.",
 )  # fmt: skip
 REWRITER_TEMPLATES = ("Expand", "Photo direction", "Tidy up")
 """Names of the rewriter templates of the project that the language model learns to follow."""
 REWRITER_THOUGHTS = (
-    "The user wants {}. I will add the setting and the light.", "The prompt is short: {}. I should describe it more fully.",
+    "The user wants {}. I will add the setting and the light.",
+    "The prompt is short: {}. I should describe it more fully.",
     "I keep the subject and add details.",
 )  # fmt: skip

@@ -9,20 +9,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from training.looks import (
-    BACKDROPS,
-    COLORS,
-    DISCS,
-    FALLS,
-    GRADIENTS,
-    GROUND_KINDS,
-    MEDIA,
-    MOODS,
-    PATTERNS,
-    PLACES,
-    SKIES,
-    Rgb,
-)
+from training.looks import COLORS, GRADIENTS, MEDIA, MOODS, PATTERNS, Rgb
+from training.places import BACKDROPS, DISCS, FALLS, GROUND_KINDS, PLACES, SKIES
 
 MAX_OBJECTS = 6
 MAX_LETTERS = 8

@@ -21,9 +21,9 @@ import click
 import matplotlib as mpl
 import numpy as np
 import yaml
+from llm_dit.errors import LlmDitError
 from PIL import Image, ImageDraw, ImageFont
 
-from llm_dit.errors import LlmDitError
 from training.looks import GLYPHS, STYLES
 
 SPRITE_SIZE = 128
@@ -124,7 +124,7 @@ def read_concepts(names: Package, keywords: Package, rules: dict[str, Any]) -> l
     words = keywords.json("dist/emoji-en-US.json")
     kept = []
     for emoji in names.json("en/data.json"):
-        group = subgroups.get(str(emoji.get("subgroup")))
+        group = subgroups.get(str(emoji.get("subgroup")), "")
         if _is_kept(emoji["label"], group, rules):
             shortcodes = [code for source in codes for code in _as_list(source.get(emoji["hexcode"]))]
             kept.append(_concept(emoji, group, shortcodes, words.get(emoji["emoji"], []), rules))
@@ -272,7 +272,7 @@ def _as_list(value: str | list[str] | None) -> list[str]:
     return [] if value is None else [value] if isinstance(value, str) else value
 
 
-def _is_kept(label: str, group: str | None, rules: dict[str, Any]) -> bool:
+def _is_kept(label: str, group: str, rules: dict[str, Any]) -> bool:
     if group not in rules["subgroups"] or label in rules["drop"]:
         return False
     if group in rules["only"]:

@@ -1,7 +1,7 @@
 """The world of the miniature: its concepts and art, and endless samples of scenes with captions.
 
-`World.load` reads what `sprites.py` packed; `World.sample` gives the same batch for the same seed, whatever the number of
-processes. Pictures are drawn from `Batch.rows` by `render.Renderer`. Nothing here needs torch.
+`World.load` reads what `sprites.py` packed; `World.sample` gives the same batch for the same seed, whatever the number
+of processes. Pictures are drawn from `Batch.rows` by `render.Renderer`. Nothing here needs torch.
 """
 
 import json
