@@ -110,7 +110,7 @@ def viewer_title(page) -> str:
 
 def test_verdict_plots_and_grid_are_on_the_page(open_report, sweep):
     page = open_report(sweep)
-    assert "shift 4.0 beats 3.0 by 0.5" in page.locator("#verdict").inner_text()
+    assert "shift 4.0 beats 3.0 by 0.49" in page.locator("#verdict").inner_text()
     assert "1 run failed and is left out" in page.locator("#verdict").inner_text()
     assert "CUDA out of memory" in page.locator("#verdict .failures").text_content()
     assert page.locator("article[data-measure=image_reward] .plot-row .point").count() == 4 + 3

@@ -198,16 +198,36 @@ def test_power_equals_statsmodels(effect, prompts, alpha):
     assert statistics.power_of_paired_test(effect, prompts, alpha=alpha) == pytest.approx(expected, abs=1e-9)
 
 
-@pytest.mark.parametrize(("prompts", "alpha"), [(6, 0.05), (12, 0.05), (12, 0.01), (60, 0.05)])
+@pytest.mark.parametrize(("prompts", "alpha"), [(10, 0.05), (12, 0.05), (12, 0.01), (60, 0.05), (60, 0.05 / 3)])
 def test_detectable_effect_equals_statsmodels(prompts, alpha):
     expected = TTestPower().solve_power(nobs=prompts, alpha=alpha, power=0.8)
-    assert statistics.detectable_effect(prompts, alpha=alpha) == pytest.approx(expected, rel=1e-6)
+    assert statistics.detectable_effect(prompts, alpha=alpha) == pytest.approx(expected, rel=1e-5)
 
 
 def test_detectable_effect_is_found_in_80_percent_of_simulated_experiments():
     effect = statistics.detectable_effect(PROMPTS)
     p_values = statistics.sign_flip_p_value(differences_to_baseline(simulated_scores(effect))[:, 0])
     assert 0.77 <= (p_values <= 0.05).mean() <= 0.83
+
+
+@pytest.mark.parametrize(("prompts", "comparisons"), [(6, 1), (8, 1), (8, 5), (10, 3), (12, 5), (20, 5)])
+def test_detectable_effect_holds_where_p_values_are_coarse(prompts, comparisons):
+    effect = statistics.detectable_effect(prompts, alpha=0.05 / comparisons)
+    differences = np.random.default_rng(99).normal(effect, 1.0, (EXPERIMENTS, prompts))
+    found = statistics.sign_flip_p_value(differences) <= 0.05 / comparisons
+    assert 0.76 <= found.mean() <= 0.84
+
+
+def test_detectable_effect_of_six_prompts_is_the_closed_form():
+    # six prompts reach p = 0.03 only if all differences have one sign, whose probability is Phi(effect)^6
+    expected = stats.norm.ppf(0.8 ** (1 / 6))
+    assert statistics.detectable_effect(6) == pytest.approx(expected, rel=0.02)
+
+
+def test_power_is_a_number_for_large_effects():
+    for effect in (1.0, 4.0, 20.0):
+        for prompts in (20, 60, 200, 5000):
+            assert 0.9 < statistics.power_of_paired_test(effect, prompts, alpha=0.05 / 3) <= 1.0
 
 
 def test_five_prompts_can_never_show_a_difference_at_five_percent():
