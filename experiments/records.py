@@ -13,7 +13,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from experiments.design import Axis, Cell, Experiment, Level, Plan, cells_of
+from experiments.design import PROMPT_PLACEHOLDER, Axis, Cell, Experiment, Level, Plan, cells_of
 from experiments.prompts import Prompt
 from llm_dit.errors import OutputError
 from llm_dit.parameters import GenerationParams
@@ -118,6 +118,30 @@ class Manifest:
     def variable_name(self) -> str:
         """`shift`, or `shift x num_inference_steps`."""
         return " x ".join(axis.name for axis in self.axes)
+
+    def holds(self, record: RunRecord) -> bool:
+        """Return True if a run was made under the present conditions, level definitions and prompt text."""
+        if record.conditions != self.conditions.hash or record.levels.keys() != self._levels.keys():
+            return False
+        if self._texts.get(record.prompt_id, record.prompt) not in (record.prompt, PROMPT_PLACEHOLDER):
+            return False
+        for axis, name in record.levels.items():
+            parameters = self._levels[axis].get(name)
+            if parameters is None:
+                return False
+            for parameter, value in parameters.items():
+                wanted = value.replace(PROMPT_PLACEHOLDER, record.prompt) if parameter == "prompt" else value
+                if record.parameters.get(parameter) != wanted:
+                    return False
+        return True
+
+    @cached_property
+    def _levels(self) -> dict[str, dict[str, Mapping[str, Any]]]:
+        return {axis.name: {level.name: level.parameters for level in axis.levels} for axis in self.axes}
+
+    @cached_property
+    def _texts(self) -> dict[str, str]:
+        return {prompt.id: prompt.text for prompt in self.prompts}
 
 
 @dataclass(frozen=True)

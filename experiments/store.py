@@ -151,12 +151,12 @@ class ResultStore:
         write_json(self.failed / f"{run.run_id}.json", {**metadata, "error": error})
 
     def runs(self) -> list[RunRecord]:
-        """Return finished and failed runs made under the manifest's conditions.
+        """Return finished and failed runs made under the manifest's conditions, level definitions and prompt texts.
 
         Order: prompts, seeds, levels as in the manifest.
         """
         manifest = self.manifest()
-        records = [record for record in self._records() if _belongs(record, manifest)]
+        records = [record for record in self._records() if manifest.holds(record)]
         prompts = {prompt.id: rank for rank, prompt in enumerate(manifest.prompts)}
         seeds = {seed: rank for rank, seed in enumerate(manifest.seeds)}
         cells = {cell.name: rank for rank, cell in enumerate(manifest.combinations)}
@@ -174,9 +174,9 @@ class ResultStore:
         return (record for record in self._records() if record.is_finished)
 
     def stale_runs(self) -> list[RunRecord]:
-        """Return runs that were made under other conditions, or at levels that the manifest does not have."""
+        """Return whole runs that the manifest does not hold: they are in no summary."""
         manifest = self.manifest()
-        return [record for record in self._records() if not _belongs(record, manifest)]
+        return [record for record in self._records() if not manifest.holds(record)]
 
     def _records(self) -> Iterator[RunRecord]:
         """Yield every whole record, a finished run before a failure of the same name."""
@@ -245,10 +245,3 @@ def _has_whole_image(record: RunRecord) -> bool:
         return record.image_path is not None and record.image_path.stat().st_size == record.metadata["image"]["bytes"]
     except (OSError, KeyError):
         return False
-
-
-def _belongs(record: RunRecord, manifest: Manifest) -> bool:
-    names = {axis.name: {level.name for level in axis.levels} for axis in manifest.axes}
-    levels = record.levels
-    has_levels = levels.keys() == names.keys() and all(levels[axis] in names[axis] for axis in names)
-    return record.conditions == manifest.conditions.hash and has_levels

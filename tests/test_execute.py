@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from fake_pipeline import FakePipeline
 
-from experiments.design import plan_experiment
+from experiments.design import Axis, Experiment, Level, plan_experiment
 from experiments.execute import run_plan
 from experiments.experiment_file import experiment_from_sweeps
 from experiments.prompts import Prompt
@@ -98,9 +98,30 @@ def test_a_result_made_with_another_prompt_text_is_stale_and_stays_until_overwri
     assert outcome.stale == tuple(f"trial_animal_001_shift_{shift}_seed42" for shift in ("1.0", "2.0", "3.0"))
     assert (outcome.made, outcome.skipped) == (0, 3)
     assert images(store) == before
+    assert {record.prompt_id for record in store.runs()} == {"simple_001"}
     _, outcome = make(tmp_path, changed, overwrite=True)
     assert (outcome.made, outcome.skipped, outcome.stale) == (3, 3, ())
     assert store.runs()[0].prompt == "A black cat"
+
+
+def test_a_level_that_means_something_else_now_leaves_the_summary(tmp_path):
+    def plan(steps):
+        levels = (Level("quick", {"num_inference_steps": steps}), Level("slow", {"num_inference_steps": 20}))
+        return plan_experiment(Experiment("trial", "", (Axis("speed", levels),)), [CAT], [42])
+
+    store, _ = make(tmp_path, plan(4))
+    _, outcome = make(tmp_path, plan(5))
+    assert outcome.stale == ("trial_animal_001_speed_quick_seed42",)
+    assert [(record.level, record.parameters["num_inference_steps"]) for record in store.runs()] == [("slow", 20)]
+    make(tmp_path, plan(5), overwrite=True)
+    assert [record.parameters["num_inference_steps"] for record in store.runs()] == [5, 20]
+
+
+def test_runs_of_a_prompt_axis_are_all_in_the_summary(tmp_path):
+    store, _ = make(tmp_path / "a", plan_of('prompt=["{prompt}", "{prompt}, at night"]'))
+    assert len(store.runs()) == 4
+    store, _ = make(tmp_path / "b", plan_of('prompt=["A red house", "A blue house"]'))
+    assert [record.prompt for record in store.runs()] == ["A red house", "A blue house"]
 
 
 @pytest.mark.parametrize(
