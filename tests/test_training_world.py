@@ -174,7 +174,8 @@ def test_all_kinds_of_frames_occur(batch: Batch) -> None:
 
 def test_rewriter_dialogues_name_the_thing_of_the_short_prompt(world: World, batch: Batch) -> None:
     form = re.compile(
-        r"<\|im_start\|>system\n.+<\|im_end\|>\n<\|im_start\|>user\n(.+)<\|im_end\|>\n<\|im_start\|>assistant\n(.+)<\|im_end\|>\n",
+        r"<\|im_start\|>system\n.+<\|im_end\|>\n<\|im_start\|>user\n(.+)<\|im_end\|>\n"
+        r"<\|im_start\|>assistant\n(.+)<\|im_end\|>\n",
         re.S,
     )
     rewritten = [(form.fullmatch(d), s) for d, s in zip(batch.dialogues, batch.scenes, strict=True) if "system" in d]
@@ -200,7 +201,8 @@ def test_standing_things_stay_inside_the_picture(batch: Batch) -> None:
 @pytest.mark.parametrize(
     ("name", "article", "several"),
     [
-        ("apple", "an apple", "apples"), ("slice of cake", "a slice of cake", "slices of cake"), ("mouse", "a mouse", "mice"),
+        ("apple", "an apple", "apples"), ("slice of cake", "a slice of cake", "slices of cake"),
+        ("mouse", "a mouse", "mice"),
         ("woman with red hair", "a woman with red hair", "women with red hair"), ("unicorn", "a unicorn", "unicorns"),
         ("person walking", "a person walking", "people walking"), ("cherry", "a cherry", "cherries"),
     ],
@@ -216,14 +218,14 @@ def test_what_has_no_plural_is_not_counted(name: str) -> None:
 
 
 def test_a_batch_is_drawn_like_each_picture_alone(world: World, renderer: Renderer) -> None:
-    rows = torch.from_numpy(world.sample(24, seed=9).rows)
+    rows = torch.from_numpy(world.sample(12, seed=9).rows)
     together = renderer.render(rows, 48, 48)
     alone = torch.cat([renderer.render(row[None], 48, 48) for row in rows])
     difference = (together.int() - alone.int()).abs()
     assert difference.max() <= 1, f"max {difference.max()}, mean {difference.float().mean()}"
 
 
-@pytest.mark.parametrize(("height", "width"), [(128, 128), (192, 96), (112, 176)])
+@pytest.mark.parametrize(("height", "width"), [(192, 96), (112, 176)])
 def test_pictures_have_the_size_asked_for(world: World, renderer: Renderer, height: int, width: int) -> None:
     pictures = renderer.render(torch.from_numpy(world.sample(3, seed=2).rows), height, width)
     assert pictures.shape == (3, 3, height, width)

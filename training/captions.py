@@ -12,7 +12,6 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from llm_dit.templates import TemplateShelf
-
 from training import phrases
 from training.details import detail_sentence, detail_tail
 from training.looks import STYLE_WORDS

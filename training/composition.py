@@ -5,11 +5,12 @@ that a bare noun may mean. Held-out concept-style pairs never occur. Words are n
 """
 
 import random
+from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from training.layouts import grid, side_by_side, standing_row
-from training.looks import COLORS, MOODS, PALE, PATTERNS, SIGN_COLORS, TINTS, Lettering
+from training.looks import COLORS, MOODS, PALE, PATTERNS, SIGN_COLORS, SIGN_WORDS, TINTS
 from training.nouns import is_countable
 from training.places import COMMON_SKIES, LAND, PLACES
 from training.scene import VARIANTS, Scene, SceneObject, Setting, Sign
@@ -33,7 +34,6 @@ MEDIUM_WEIGHTS = {
     "blueprint": 1.4, "silhouette": 1.0,
 }  # fmt: skip
 GRADED_MEDIA = ("none", "watercolor", "oil painting", "pixel art")
-WORDS = Lettering().words
 
 
 class Composer:
@@ -49,14 +49,23 @@ class Composer:
         self._by_home = {home: [n for n in everything if world.concepts[n].home == home] for home in homes}
         self._home_weights = {home: [self._weights[n] for n in members] for home, members in self._by_home.items()}
         self._held_out = sorted(world.held_out)
+        self._draw: dict[str, Callable[[], Scene]] = {
+            "bare": self._bare,
+            "single": self._single,
+            "count": self._count,
+            "pair": self._pair,
+            "group": self._group,
+            "sign": self._sign,
+            "pattern": self._pattern,
+            "landscape": self._landscape,
+        }
 
     def scene(self) -> tuple[Scene, str]:
         """Draw a scene of the training split and the manner of telling it."""
         kind = self._weighted(KINDS)
         if kind == "empty":
             return self.scene()[0], "empty"
-        drawn = getattr(self, f"_{kind}")()
-        scene = replace(drawn, noise=self.rng.randrange(VARIANTS))
+        scene = replace(self._draw[kind](), noise=self.rng.randrange(VARIANTS))
         if kind == "bare":
             return scene, "bare"
         return self._with_look(scene), "full" if self.rng.random() < 0.45 else "short"
@@ -315,7 +324,7 @@ class Composer:
 
     def _sign(self) -> Scene:
         """A word: large on a plain ground, on a board, or on a sign beside a thing."""
-        text = self.rng.choice(WORDS) if self.rng.random() < 0.75 else self._random_word()
+        text = self.rng.choice(SIGN_WORDS) if self.rng.random() < 0.75 else self._random_word()
         board_color, color = self.rng.choice(
             (("white", "black"), ("black", "white"), ("yellow", "black"), ("red", "white"))
         )

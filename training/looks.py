@@ -6,7 +6,7 @@ Places and skies stand in `places.py`.
 """
 
 import string
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 Rgb = tuple[int, int, int]
 
@@ -204,24 +204,17 @@ PATTERNS: dict[str, tuple[str, ...]] = {
 GRADIENTS = ("vertical", "horizontal", "diagonal", "radial")
 
 
-@dataclass(frozen=True)
-class Lettering:
-    """Words that signs carry."""
-
-    words: tuple[str, ...] = field(
-        default=(
-            "OPEN", "CLOSED", "HELLO", "WELCOME", "CAFE", "STOP", "EXIT", "SALE", "LOVE", "HOME", "COFFEE", "BAKERY",
-            "HOTEL", "MUSIC",
-            "ZOO", "PARK", "TAXI", "BUS", "FIRE", "FREE", "YES", "NO", "GO", "HI", "BOOKS", "PIZZA", "TEA", "BAR",
-            "ART", "DREAM", "HOPE",
-            "PEACE", "HAPPY", "SMILE", "THANKS", "PARTY", "SPRING", "SUMMER", "WINTER", "AUTUMN", "MARKET", "SCHOOL",
-            "LIBRARY", "MUSEUM",
-            "NEW", "HOT", "COLD", "FRESH", "FISH", "BREAD", "MILK", "GARDEN", "OCEAN", "STAR", "MOON", "SUN", "2026",
-            "24", "100", "DANGER",
-            "PUSH", "PULL", "HELP", "START", "GAME", "QUIET", "DIT", "Z", "ABC", "WORLD", "GOOD", "BEACH", "TRAIN",
-            "DINER", "SHOP",
-        )
-    )  # fmt: skip
-
-
+SIGN_WORDS = (
+    "OPEN", "CLOSED", "HELLO", "WELCOME", "CAFE", "STOP", "EXIT", "SALE", "LOVE", "HOME", "COFFEE", "BAKERY",
+    "HOTEL", "MUSIC",
+    "ZOO", "PARK", "TAXI", "BUS", "FIRE", "FREE", "YES", "NO", "GO", "HI", "BOOKS", "PIZZA", "TEA", "BAR",
+    "ART", "DREAM", "HOPE",
+    "PEACE", "HAPPY", "SMILE", "THANKS", "PARTY", "SPRING", "SUMMER", "WINTER", "AUTUMN", "MARKET", "SCHOOL",
+    "LIBRARY", "MUSEUM",
+    "NEW", "HOT", "COLD", "FRESH", "FISH", "BREAD", "MILK", "GARDEN", "OCEAN", "STAR", "MOON", "SUN", "2026",
+    "24", "100", "DANGER",
+    "PUSH", "PULL", "HELP", "START", "GAME", "QUIET", "DIT", "Z", "ABC", "WORLD", "GOOD", "BEACH", "TRAIN",
+    "DINER", "SHOP",
+)  # fmt: skip
+"""Words that signs carry, beside made-up ones."""
 SIGN_COLORS = ("white", "red", "blue", "green", "yellow", "black", "brown", "orange", "teal", "navy", "pink", "purple")

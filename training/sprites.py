@@ -21,9 +21,9 @@ import click
 import matplotlib as mpl
 import numpy as np
 import yaml
-from llm_dit.errors import LlmDitError
 from PIL import Image, ImageDraw, ImageFont
 
+from llm_dit.errors import LlmDitError
 from training.looks import GLYPHS, STYLES
 
 SPRITE_SIZE = 128

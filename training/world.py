@@ -15,6 +15,8 @@ from typing import Literal
 
 import numpy as np
 
+from training.captions import tell
+from training.composition import Composer
 from training.looks import GLYPHS, STYLES
 from training.scene import Scene, SpriteIndex, scene_to_row
 
@@ -203,10 +205,6 @@ def _sample_inherited(split: Split, seed: int, chunk: int, count: int) -> Batch:
 
 
 def _sample_chunk(world: World, split: Split, seed: int, chunk: int, count: int) -> Batch:
-    # Composer and captions look at the world they are given, so they can't be imported before it is defined.
-    from training.captions import tell
-    from training.composition import Composer
-
     rng = random.Random(f"{split} {seed} {chunk}")
     composer = Composer(world, rng)
     scenes, told = [], []
