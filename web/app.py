@@ -85,8 +85,8 @@ def _add_probes(app: FastAPI) -> None:
 
 
 async def _told(request: Request, error: Exception) -> Response:
-    if isinstance(error, HttpError) and pages.is_for_people(request):
-        return pages.error_page(request, error.status, error.message)
+    if pages.is_for_people(request):
+        return pages.error_page(request, error.status if isinstance(error, HttpError) else 422, str(error))
     return error_from_exception(request, error)
 
 

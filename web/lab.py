@@ -90,7 +90,8 @@ class ExperimentCard:
         is_held: True if any process works in the folder.
         has_report: True if there is a report.
         can_resume: True if it was started from this page.
-        problem: Why the folder can't be read.
+        problem: Why the folder can't be read, or why the last job on it failed.
+        is_unreadable: True if the folder can't be read.
     """
 
     name: str
@@ -105,6 +106,7 @@ class ExperimentCard:
     has_report: bool = False
     can_resume: bool = False
     problem: str | None = None
+    is_unreadable: bool = False
 
 
 class Lab:
@@ -125,11 +127,16 @@ class Lab:
 
     def experiments(self) -> list[ExperimentCard]:
         """Return every results folder, the latest first."""
-        if not self.results.is_dir():
-            return []
-        jobs = {job.request["name"]: job for job in self._queue.active() if job.kind == EXPERIMENT_KIND}
-        cards = [self._card(folder, jobs.pop(folder.name, None)) for folder in self.results.iterdir() if _holds(folder)]
+        latest = {job.request["name"]: job for job in self._queue.changed_since(0) if job.kind == EXPERIMENT_KIND}
+        jobs = {name: job for name, job in latest.items() if not job.state.is_final}
+        problems = {name: job.error for name, job in latest.items() if job.state.is_final}
+        cards = [
+            self._card(folder, jobs.pop(folder.name, None), problems.pop(folder.name, None))
+            for folder in (self.results.iterdir() if self.results.is_dir() else ())
+            if _holds(folder)
+        ]
         cards += [ExperimentCard(name, job.title, job=job) for name, job in jobs.items()]
+        cards += [ExperimentCard(name, problem=problem) for name, problem in problems.items() if problem]
         return sorted(cards, key=lambda card: (card.job is not None, card.updated, card.name), reverse=True)
 
     def experiment(self, name: str) -> ExperimentCard | None:
@@ -248,8 +255,13 @@ class Lab:
             from experiments.metrics.scoring import score_results
 
             with store.lock(command=asked.command):
-                score_results(store, scorers)
-                store.write_summary()
+                try:
+                    score_results(store, scorers, lambda _done, _total: handle.check())
+                finally:
+                    store.write_summary()
+        from experiments.report import write_report
+
+        write_report(store.folder)
         _raise_failures(outcome)
 
     def _scorers(self) -> Sequence[Any]:
@@ -283,14 +295,14 @@ class Lab:
         content = json.dumps({"arguments": asked.arguments, "compute_metrics": asked.compute_metrics})
         write_whole(self._requests / f"{name}.json", content.encode("utf-8"))
 
-    def _card(self, folder: Path, job: Job | None) -> ExperimentCard:
+    def _card(self, folder: Path, job: Job | None, problem: str | None) -> ExperimentCard:
         from experiments.store import ResultStore
 
         store = ResultStore(folder)
         try:
             manifest = store.manifest()
         except LlmDitError as error:
-            return ExperimentCard(folder.name, job=job, problem=str(error))
+            return ExperimentCard(folder.name, job=job, problem=str(error), is_unreadable=True)
         return ExperimentCard(
             folder.name,
             manifest.description,
@@ -303,6 +315,7 @@ class Lab:
             is_held=job is not None or store.holder() is not None,  # asking for the holder takes the lock for a moment
             has_report=(folder / REPORT_FILE).is_file(),
             can_resume=(self._requests / f"{folder.name}.json").is_file(),
+            problem=problem,
         )
 
 

@@ -64,13 +64,17 @@ def error_page(request: Request, status: int, message: str) -> HTMLResponse:
 
 @router.get("/")
 def generate_page(
-    services: ServicesOf, edit: Annotated[str | None, Query(pattern="^[0-9a-f]{32}$")] = None
+    services: ServicesOf,
+    edit: Annotated[str | None, Query(pattern="^[0-9a-f]{32}$")] = None,
+    run: Annotated[str | None, Query(pattern=r"^[A-Za-z0-9_.-]{1,100}/[A-Za-z0-9_.-]{1,200}$")] = None,
 ) -> Response:
-    """Show the form, with the parameters of the image `edit` if one is named."""
+    """Show the form, with the parameters of an image of the history (`edit`) or of an experiment (`run`)."""
     values = services.config.values
     initial = None
     if edit is not None:
         initial = _entry(services, edit).params
+    elif run is not None:
+        initial = services.lab.run_params(*run.split("/"))
     return render(
         services,
         "generate.html",

@@ -15,4 +15,15 @@ document.addEventListener("htmx:afterRequest", (event) => {
   const { verb, path } = event.detail.requestConfig;
   if (verb === "delete" || path.endsWith("/resume")) htmx.trigger(document.body, "experiments-changed");
 });
+
+// The list is asked for again when a job of the lab has news, at most once a second.
+let isDue = false;
+document.addEventListener("news", ({ detail: news }) => {
+  if (isDue || !news.jobs.some((job) => job.kind === "experiment")) return;
+  isDue = true;
+  setTimeout(() => {
+    isDue = false;
+    htmx.trigger(document.body, "experiments-changed");
+  }, 1000);
+});
 showKind();

@@ -1,0 +1,254 @@
+"""The page in real headless Chromium, with a tiny real checkpoint behind it."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from web_server import live_server, make_app, wait_until
+
+CHROMIUM = Path("/usr/bin/chromium")
+WAIT_MS = 60_000
+
+if not CHROMIUM.exists() and not os.environ.get("CI"):
+    pytest.skip(f"{CHROMIUM} is not installed", allow_module_level=True)
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory: pytest.TempPathFactory, tiny_checkpoint: Path) -> Iterator[str]:
+    folder = tmp_path_factory.mktemp("page")
+    app = make_app(folder, model_path=str(tiny_checkpoint), dit_device="cpu", text_encoder_device="cpu")
+    with live_server(app) as address:
+        wait_until(lambda: httpx.get(f"{address}/healthz").json()["model"] == "ready", 120)
+        yield address
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page(browser: Any, address: str) -> Iterator[Any]:
+    """A fresh tab; afterwards: no console errors, no requests to other hosts."""
+    context = browser.new_context(base_url=address, viewport={"width": 1280, "height": 900}, accept_downloads=True)
+    problems: list[str] = []
+    context.on("console", lambda message: problems.append(message.text) if _is_problem(message) else None)
+    context.on("weberror", lambda error: problems.append(str(error.error)))
+    context.on("request", lambda request: _note_foreign(request.url, address, problems))
+    page = context.new_page()
+    page.set_default_timeout(WAIT_MS)
+    yield page
+    context.close()
+    assert problems == []
+
+
+def _is_problem(message: Any) -> bool:
+    """An answer 422 is the server's word on a wrong value, which the browser logs by itself."""
+    return message.type == "error" and "the server responded with a status of 422" not in message.text
+
+
+def _note_foreign(url: str, address: str, problems: list[str]) -> None:
+    if not url.startswith((address, "data:", "blob:")):
+        problems.append(f"a request to another host: {url}")
+
+
+def fill_prompt(page: Any, prompt: str) -> None:
+    page.goto("/")
+    page.locator("#model-pill[data-state=ready]").wait_for()
+    page.fill("#field-prompt", prompt)
+
+
+def generate(page: Any) -> str:
+    """Press Ctrl+Enter and return the image's id."""
+    page.keyboard.press("Control+Enter")
+    page.locator("#result-bar").wait_for()
+    return page.get_attribute("#details-link", "href").rpartition("/")[2]
+
+
+def test_the_formatted_prompt_follows_what_one_types(page: Any) -> None:
+    fill_prompt(page, "a red fox")
+    page.locator("#formatted-prompt", has_text="a red fox").wait_for()
+    assert page.locator("#formatted-prompt mark").all_inner_texts() == ["<|im_start|>", "<|im_end|>", "<|im_start|>"]
+    page.locator("#token-count", has_text=re.compile(r"^\d+ of 1024 tokens$")).wait_for()
+    page.click("summary:has-text('Chat template')")
+    page.check("#field-thinking_content-on")
+    page.locator("#formatted-prompt mark", has_text="<think>").wait_for()
+
+
+def test_generating_shows_steps_and_a_preview_and_ends_with_a_download(page: Any) -> None:
+    fill_prompt(page, "a red fox")
+    page.fill("#field-num_inference_steps", "20")
+    page.keyboard.press("Control+Enter")
+    page.locator("#status-text", has_text=re.compile(r"Step \d+ of 20")).wait_for()
+    page.locator("#result[src*='/preview?step=']").wait_for()
+    page.locator("#result-bar").wait_for()
+    assert "/api/images/" in page.get_attribute("#result", "src")
+    with page.expect_download() as download:
+        page.click("#download-link")
+    assert re.fullmatch(r"llm-dit-[0-9a-f]{8}\.png", download.value.suggested_filename)
+    assert Path(download.value.path()).read_bytes().startswith(b"\x89PNG")
+
+
+def test_cancel_stops_the_running_image_and_waiting_ones_queue_visibly(page: Any, address: str) -> None:
+    fill_prompt(page, "a slow fox")
+    page.fill("#field-num_inference_steps", "1000")
+    page.keyboard.press("Control+Enter")
+    page.locator("#status-text", has_text="Step").wait_for()
+    page.keyboard.press("Control+Enter")
+    page.locator("#queue li", has_text="a slow fox").wait_for()
+    page.click("#queue li button")
+    page.locator("#queue").wait_for(state="hidden")
+    page.click("#cancel-button")
+    page.locator("#placeholder-text, #canvas[data-state=cancelled]").first.wait_for()
+    wait_until(lambda: httpx.get(f"{address}/api/jobs").json() == [])
+    assert page.locator("#result-bar").is_hidden()
+
+
+def test_a_value_out_of_range_is_told_at_its_field(page: Any) -> None:
+    fill_prompt(page, "a red fox")
+    with page.expect_response("**/api/format-prompt"):
+        page.fill("#field-shift", "500")
+    page.locator("#field-shift[aria-invalid=true]").wait_for()
+    assert "above 0 up to 100" in page.inner_text("#token-count")
+
+
+def test_edit_restores_every_setting_seed_included(page: Any) -> None:
+    fill_prompt(page, "a fox with everything set")
+    for name in ("Chat template", "Guidance", "Text encoder"):
+        page.click(f"summary:has-text('{name}')")
+    page.check("#field-system_prompt-on")
+    page.fill("#field-system_prompt", "You paint.")
+    page.check("#field-assistant_content-on")
+    page.fill("#field-num_inference_steps", "3")
+    page.fill("#field-shift", "4.5")
+    page.fill("#field-guidance_scale", "1.5")
+    page.fill("#field-negative_prompt", "blur")
+    page.fill("#field-hidden_layer", "-4")
+    page.select_option("#field-long_prompt_mode", "pool")
+    page.check("[name=shape][value='4:3']", force=True)
+    page.fill("#field-seed", "4242")
+    image_id = generate(page)
+    made = page.request.get(f"/api/history/{image_id}").json()["params"]
+    assert made["seed"] == 4242
+
+    page.click("#reset-button")
+    assert page.input_value("#field-shift") == "3"
+    page.goto("/history")
+    page.locator(f"[data-id='{image_id}'] a", has_text="Edit").click()
+    page.wait_for_url("**/")
+    again = page.request.get(f"/api/history/{generate(page)}").json()["params"]
+    assert again == made
+
+
+def test_a_dropped_png_restores_its_settings(page: Any) -> None:
+    fill_prompt(page, "a fox to be dropped")
+    page.fill("#field-shift", "2.5")
+    page.fill("#field-seed", "99")
+    image = page.request.get(f"/api/images/{generate(page)}").body()
+    page.click("#reset-button")
+    page.fill("#field-prompt", "")
+    page.evaluate(
+        """(numbers) => {
+            const data = new DataTransfer();
+            data.items.add(new File([new Uint8Array(numbers)], "fox.png", { type: "image/png" }));
+            document.dispatchEvent(new DragEvent("drop", { dataTransfer: data, bubbles: true, cancelable: true }));
+        }""",
+        list(image),
+    )
+    page.get_by_text("Settings restored from fox.png.").wait_for()
+    assert page.input_value("#field-prompt") == "a fox to be dropped"
+    assert (page.input_value("#field-shift"), page.input_value("#field-seed")) == ("2.5", "99")
+
+
+def test_history_compares_two_images_and_deletes_one(page: Any) -> None:
+    ids = []
+    for shift in ("2", "6"):
+        fill_prompt(page, "a fox to compare")
+        page.fill("#field-shift", shift)
+        page.fill("#field-seed", "7")
+        ids.append(generate(page))
+    page.goto("/history")
+    for image_id in ids:
+        page.check(f"[data-id='{image_id}'] .compare-pick")
+    page.click("#compare-form [type=submit]")
+    page.locator("#compare").wait_for()
+    assert page.locator(".differences th[scope=row]").all_inner_texts() == ["Shift"]
+    page.locator("#compare input").focus()
+    page.keyboard.press("ArrowRight")
+    assert page.evaluate("document.getElementById('compare').style.getPropertyValue('--share')") == "51%"
+    page.goto("/history")
+    page.on("dialog", lambda dialog: dialog.accept())
+    page.click(f"[data-id='{ids[0]}'] button")
+    page.locator(f"[data-id='{ids[0]}']").wait_for(state="detached")
+    assert page.request.get(f"/api/history/{ids[0]}").status == 404
+
+
+def test_the_rewriter_streams_and_hands_its_prompt_over(page: Any) -> None:
+    page.goto("/rewriter")
+    page.fill("#rewriter-prompt", "a fox")
+    page.click("summary:has-text('Sampling')")
+    page.fill("#field-max_tokens", "40")
+    page.fill("#rewriter-seed", "3")
+    page.click("#rewrite-button")
+    page.locator("#use-button:not([disabled])").wait_for()
+    written = page.locator("#written-text").evaluate("box => box.textContent")
+    assert written
+    page.click("#use-button")
+    page.wait_for_url("**/")
+    assert page.input_value("#field-prompt").replace("\r", "") == written.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def test_an_experiment_started_from_the_page_ends_with_its_report_and_its_cells_open_in_generate(page: Any) -> None:
+    page.goto("/experiments")
+    page.check("[name=kind][value=own]", force=True)
+    page.fill("#lab-sweeps", "shift=2,4")
+    page.fill("#lab-name", "from_the_page")
+    page.fill("#lab-ids", "animal_001")
+    page.uncheck("[name=compute_metrics]")
+    page.locator("#start-button", has_text="from_the_page").click()
+    card = page.locator("[data-name=from_the_page]")
+    card.get_by_text("finished").wait_for()
+    assert "2 of 2 runs" in card.inner_text()
+    card.locator(".report-link").click()
+    page.wait_for_url("**/report.html")
+    page.locator("img").first.wait_for()
+    wait_until(lambda: page.evaluate("[...document.images].some((image) => image.naturalWidth > 0)"))
+    page.goto("/?run=from_the_page/" + _first_run(page))
+    assert page.input_value("#field-shift") in ("2", "2.0", "4", "4.0")
+    assert page.input_value("#field-seed") == "42"
+
+
+def _first_run(page: Any) -> str:
+    summary = page.request.get("/results/open/from_the_page/from_the_page_summary.csv").text()
+    return re.search(r"from_the_page_animal_001_shift_[\d.]+_seed42", summary)[0]
+
+
+@pytest.mark.parametrize("path", ["/", "/history", "/rewriter", "/experiments", "/docs"])
+@pytest.mark.parametrize("width", [360, 1280])
+def test_no_page_is_wider_than_the_screen(page: Any, path: str, width: int) -> None:
+    page.set_viewport_size({"width": width, "height": 800})
+    page.goto(path)
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+@pytest.mark.parametrize("path", ["/", "/history", "/rewriter", "/experiments", "/docs"])
+def test_every_control_has_a_name_for_screen_readers(page: Any, path: str) -> None:
+    page.goto(path)
+    unnamed = page.evaluate(
+        """() => [...document.querySelectorAll("input:not([type=hidden]), select, textarea, button, a")]
+            .filter((control) => !(control.labels?.length || control.ariaLabel || control.textContent.trim()
+                || control.querySelector("img[alt]:not([alt=''])") || control.title))
+            .map((control) => control.outerHTML)"""
+    )
+    assert unnamed == []
