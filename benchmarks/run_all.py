@@ -1,0 +1,84 @@
+"""All benchmarks of the engine in the order in which they pay, for scarce time on a GPU.
+
+    python -m benchmarks.run_all results --device cuda
+    python -m benchmarks.run_all results --device cpu --config tiny     # tries the scripts out
+    python -m benchmarks.run_all results --device cuda --only memory
+
+Each benchmark is a process of its own; its last line goes to `results/<name>.json` and all it prints to
+`results/<name>.txt`. One that fails does not stop the next.
+"""
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import click
+
+FULL_SIZES = ("1024x1024", "512x512", "1536x1536", "2048x2048", "832x1216")
+TINY_SIZES = ("64x64", "64x96")
+TEXT_TOKENS = ("128", "32", "512", "1504")
+
+
+def repeated(flag: str, values: tuple[str, ...]) -> list[str]:
+    """Arguments that give one option several times."""
+    return [part for value in values for part in (flag, value)]
+
+
+def benchmarks(device: str, config: str, checkpoint: Path) -> dict[str, list[str]]:
+    """Name and arguments of each benchmark; the first ones answer the most important questions."""
+    on_gpu = device != "cpu"
+    sizes = FULL_SIZES if config == "full" else TINY_SIZES
+    shared = ["benchmarks.bench_transformer", "--config", config, "--device", device]
+    shared += ["--dtype", "bfloat16" if on_gpu else "float32"]
+    variants = repeated("--variant", ("eager", "compiled", *(("float8",) if on_gpu else ())))
+    step = [*repeated("--size", sizes[:1]), *repeated("--text-tokens", TEXT_TOKENS[:1])]
+    height, width = sizes[0].split("x")
+    large = ("1024x1024", "2048x2048") if config == "full" else TINY_SIZES
+    of_checkpoint = [str(checkpoint), "--device", device]
+    exact = ["--reference", "bfloat16" if on_gpu else "float32"]
+    return {
+        "transformer": [*shared, *variants, *step],
+        "transformer_sizes": [*shared, *variants, *repeated("--size", sizes), *repeated("--text-tokens", TEXT_TOKENS)],
+        "checkpoint": ["benchmarks.full_size", *of_checkpoint, "--config", config],
+        "memory": ["benchmarks.bench_memory", *of_checkpoint, *repeated("--size", large)],
+        "numerics": ["benchmarks.bench_numerics", *of_checkpoint, "--height", height, "--width", width, *exact],
+    }
+
+
+def run(name: str, arguments: list[str], folder: Path) -> str:
+    """Run one benchmark and keep what it says; returns a line for the summary."""
+    started = time.perf_counter()
+    with (folder / f"{name}.txt").open("w", encoding="utf-8") as output:
+        process = subprocess.run(
+            [sys.executable, "-m", *arguments], stdout=output, stderr=subprocess.STDOUT, check=False
+        )
+    lines = (folder / f"{name}.txt").read_text(encoding="utf-8").splitlines()
+    records = [line for line in lines if line.startswith('{"benchmark"')]
+    if records:
+        (folder / f"{name}.json").write_text(json.dumps(json.loads(records[-1]), indent=2), encoding="utf-8")
+    status = "ok" if process.returncode == 0 else f"failed ({process.returncode}), see {name}.txt"
+    return f"{name:20} {time.perf_counter() - started:8.1f} s  {status}"
+
+
+@click.command(help=__doc__)
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option("--device", default="cuda", show_default=True)
+@click.option("--config", type=click.Choice(["full", "tiny"]), default="full", show_default=True)
+@click.option("--checkpoint", type=click.Path(path_type=Path), default=None, help="Default: FOLDER/checkpoint.")
+@click.option("--only", multiple=True, help="Names of benchmarks; default: all.")
+def main(folder: Path, device: str, config: str, checkpoint: Path | None, only: tuple[str, ...]) -> None:
+    """Run the benchmarks one after the other."""
+    folder.mkdir(parents=True, exist_ok=True)
+    chosen = benchmarks(device, config, checkpoint or folder / "checkpoint")
+    unknown = sorted(set(only) - set(chosen))
+    if unknown:
+        raise click.BadParameter(f"{', '.join(unknown)}; there are {', '.join(chosen)}", param_hint="--only")
+    for name, arguments in chosen.items():
+        if not only or name in only:
+            print(run(name, arguments, folder), flush=True)
+
+
+if __name__ == "__main__":
+    main()
