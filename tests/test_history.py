@@ -36,7 +36,9 @@ def test_a_stored_image_is_there_after_reopening(tmp_path: Path) -> None:
     history.close()
 
     reopened = open_history(tmp_path, 50)
-    (entry,) = reopened.newest()
+    (listed,) = reopened.newest()
+    assert (listed.id, listed.metadata) == (entry_id(7), None)
+    entry = reopened.get(entry_id(7))
     assert (entry.id, entry.state, entry.params["seed"], entry.metadata) == (
         entry_id(7),
         "done",

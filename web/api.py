@@ -150,7 +150,7 @@ def get_history(image_id: Id, services: ServicesOf) -> dict[str, Any]:
     entry = services.history.get(image_id)
     if entry is None:
         raise not_found("image")
-    return entry_snapshot(entry)
+    return {**entry_snapshot(entry), "metadata": entry.metadata}
 
 
 @router.delete("/history/{image_id}", summary="Delete an image")

@@ -50,7 +50,7 @@ class Entry:
         state: `waiting`, `done`, `failed` or `interrupted`; a waiting row belongs to a job in the queue.
         created_at: Unix time.
         params: The generation parameters; resolved ones (seed, size) once the image is there.
-        metadata: The whole record of a finished image.
+        metadata: The whole record of a finished image; None in lists.
         error: One sentence, if it failed.
     """
 
@@ -125,10 +125,12 @@ class History:
         return rows[0] if rows else None
 
     def newest(self, limit: int | None = None) -> list[Entry]:
-        """Return the finished, failed and interrupted rows, newest first."""
+        """Return the finished, failed and interrupted rows, newest first, without their records."""
         marks = ", ".join("?" * len(SHOWN_STATES))
         return self._select(
-            f"WHERE state IN ({marks}) ORDER BY number DESC LIMIT ?", (*SHOWN_STATES, limit or self.size)
+            f"WHERE state IN ({marks}) ORDER BY number DESC LIMIT ?",
+            (*SHOWN_STATES, limit or self.size),
+            with_metadata=False,
         )
 
     def delete(self, entry_id: str) -> bool:
@@ -145,8 +147,8 @@ class History:
             self._connection.close()
         self._lock.release()
 
-    def _select(self, where: str, values: tuple[Any, ...]) -> list[Entry]:
-        columns = "id, state, created_at, params, metadata, error"
+    def _select(self, where: str, values: tuple[Any, ...], *, with_metadata: bool = True) -> list[Entry]:
+        columns = f"id, state, created_at, params, {'metadata' if with_metadata else 'NULL'}, error"
         with self._mutex:
             rows = self._connection.execute(f"SELECT {columns} FROM images {where}", values).fetchall()  # noqa: S608
         return [
@@ -157,7 +159,9 @@ class History:
     def _drop_oldest(self) -> None:
         marks = ", ".join("?" * len(SHOWN_STATES))
         for entry in self._select(
-            f"WHERE state IN ({marks}) ORDER BY number DESC LIMIT -1 OFFSET ?", (*SHOWN_STATES, self.size)
+            f"WHERE state IN ({marks}) ORDER BY number DESC LIMIT -1 OFFSET ?",
+            (*SHOWN_STATES, self.size),
+            with_metadata=False,
         ):
             self.delete(entry.id)
 

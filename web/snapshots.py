@@ -64,7 +64,6 @@ def entry_snapshot(entry: Entry) -> dict[str, Any]:
         "state": entry.state,
         "created_at": entry.created_at,
         "params": entry.params,
-        "metadata": entry.metadata,
         "error": entry.error,
         "image": f"/api/images/{entry.id}" if is_done else None,
         "thumbnail": f"/api/images/{entry.id}/thumbnail" if is_done else None,
