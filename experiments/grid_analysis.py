@@ -52,37 +52,40 @@ class Interaction:
 
 @dataclass(frozen=True)
 class AxisEffect:
-    """Main effect of one axis of a grid: its levels, averaged over the other axes."""
+    """Main effect of one axis of a grid: its levels, averaged over the other axes, beside its baseline level."""
 
     axis: str
+    baseline: str
     levels: tuple[LevelSummary, ...]
     comparisons: tuple[Comparison, ...]
 
 
 def main_effects(manifest: Manifest, runs: pd.DataFrame, column: str) -> tuple[AxisEffect, ...]:
-    """Return one main effect per axis; none where there is one axis only.
+    """Return one main effect per axis that has several levels; none where there is one axis only.
 
     Runs are paired within the same setting of the other axes, so a missing combination is missing for both.
     """
     if len(manifest.axes) < 2:
         return ()
-    return tuple(_main_effect(manifest, runs, index, column) for index in range(len(manifest.axes)))
+    return tuple(_main_effect(manifest, runs, index, column) for index in _varied(manifest))
 
 
 def interactions(manifest: Manifest, runs: pd.DataFrame, column: str) -> tuple[Interaction, ...]:
     """Return one interaction per pair of axes, the remaining axes averaged over."""
-    pairs = itertools.combinations(range(len(manifest.axes)), 2)
+    pairs = itertools.combinations(_varied(manifest), 2)
     return tuple(_interaction(manifest, runs, first, second, column) for first, second in pairs)
+
+
+def _varied(manifest: Manifest) -> list[int]:
+    return [index for index, axis in enumerate(manifest.axes) if len(axis.levels) > 1]
 
 
 def _main_effect(manifest: Manifest, runs: pd.DataFrame, index: int, column: str) -> AxisEffect:
     axis, levels_in = manifest.axes[index], f"{AXIS}{index}"
     names = [level.name for level in axis.levels]
-    return AxisEffect(
-        axis.name,
-        level_summaries(runs, levels_in, names, column),
-        compare_with_baseline(paired_table(runs, [levels_in], column), names, manifest.baseline[axis.name]),
-    )
+    baseline = manifest.baseline[axis.name]
+    comparisons = compare_with_baseline(paired_table(runs, [levels_in], column), names, baseline)
+    return AxisEffect(axis.name, baseline, level_summaries(runs, levels_in, names, column), comparisons)
 
 
 def _interaction(manifest: Manifest, runs: pd.DataFrame, first: int, second: int, column: str) -> Interaction:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -85,27 +86,34 @@ def write_report(folder: Path, *, bundle: bool = False, output: Path | None = No
     grid = grid_data(manifest, records, analysis, unreadable=unreadable, pictures=pictures)
     path = output or folder / REPORT_FILE
     try:
-        write_atomically(path, _page(manifest, records, analysis, grid).encode("utf-8"))
+        write_atomically(path, _page(folder, manifest, records, analysis, grid).encode("utf-8"))
     except OSError as error:
         raise OutputError(f"{path} can't be written: {error.strerror}.") from None
     return path
 
 
-def _page(manifest: Manifest, records: Sequence[RunRecord], analysis: Analysis, grid: dict[str, Any]) -> str:
+def _page(
+    folder: Path, manifest: Manifest, records: Sequence[RunRecord], analysis: Analysis, grid: dict[str, Any]
+) -> str:
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
     from markupsafe import Markup
 
+    from experiments.measures import TIME_COLUMN
     from experiments.metrics import BANDS_NOTE
     from experiments.report_data import json_for_script
 
     environment = Environment(loader=FileSystemLoader(ASSETS), autoescape=True, undefined=StrictUndefined)
+    environment.filters["tojson_text"] = lambda value: json.dumps(value, ensure_ascii=False)
     script = "\n".join((ASSETS / name).read_text(encoding="utf-8") for name in SCRIPTS)
     views = [_view(analysis, result) for result in analysis.measures]
     return environment.get_template("report.html.j2").render(
         manifest=manifest,
         analysis=analysis,
         views=views,
+        further_views=[view for view in views if not view.measure.is_main],
         frontiers=_frontiers(analysis),
+        is_unscored=bool(views) and all(view.measure.column == TIME_COLUMN for view in views),
+        folder=folder.as_posix(),
         has_heat_maps=any(view.heat_maps for view in views),
         facts=_facts(manifest, records, analysis),
         failures=_failures(records),
@@ -131,9 +139,8 @@ def _view(analysis: Analysis, result: MeasureAnalysis) -> MeasureView:
 
     axis_plots = []
     for effect in result.main_effects:
-        baseline = next((item.baseline for item in effect.comparisons), "")
         averaged = replace(result, levels=effect.levels, comparisons=effect.comparisons)
-        axis_plots.append((effect.axis, measure_plot(averaged, baseline)))
+        axis_plots.append((effect.axis, measure_plot(averaged, effect.baseline)))
     return MeasureView(
         measure=result.measure,
         better=BETTER[result.measure.direction],

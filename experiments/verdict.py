@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 from experiments import statistics
 from experiments.analysis import Analysis, MeasureAnalysis
@@ -145,12 +146,14 @@ def _rest_clause(rest: Sequence[Comparison], prompts: int) -> list[str]:
 
 
 def _tendency(measure: Measure, paired: Sequence[Comparison]) -> str:
+    """Return what was seen without claiming it for other prompts."""
     best = max(paired, key=lambda item: _gain(measure, item))
+    prompts = "this one" if best.prompts == 1 else f"these {best.prompts}"
     if _gain(measure, best) <= 0:
         return ""
     assert best.difference is not None
-    amount = format_number(abs(best.difference.mean), 3) + _spaced(measure.unit)
-    return f"; on this one {quoted(best.level)} {_verbs(measure)[0]} {quoted(best.baseline)} by {amount}"
+    amount = format_estimate(replace(best.difference, mean=abs(best.difference.mean)), measure.unit)[0]
+    return f"; on {prompts}, {quoted(best.level)} {_verbs(measure)[0]} {quoted(best.baseline)} by {amount}"
 
 
 def _nothing_found(measure: Measure, variable: str, baseline: str, paired: Sequence[Comparison]) -> str:
@@ -160,7 +163,7 @@ def _nothing_found(measure: Measure, variable: str, baseline: str, paired: Seque
         comparisons = f"{len(paired)} comparisons need" if len(paired) > 1 else "one comparison needs"
         return (
             f"With {prompts} prompts no difference from {variable} {quoted(baseline)} can be shown, however large: "
-            f"{comparisons} at least {least_prompts(len(paired))} prompts."
+            f"{comparisons} at least {least_prompts(len(paired))} prompts{_tendency(measure, paired)}."
         )
     who, whom = f"{variable} {quoted(paired[0].level)} can't", quoted(baseline)
     if len(paired) > 1:
@@ -181,8 +184,7 @@ def least_prompts(comparisons: int) -> int:
 
 
 def _axis_sentence(measure: Measure, effect: AxisEffect) -> str:
-    baseline = next((item.baseline for item in effect.comparisons), "")
-    sentence = _comparison_sentence(measure, effect.axis, baseline, effect.comparisons)
+    sentence = _comparison_sentence(measure, effect.axis, effect.baseline, effect.comparisons)
     return f"Averaged over the other axes: {sentence}"
 
 

@@ -134,9 +134,9 @@ def test_one_prompt_has_no_interval_and_says_why():
 def test_three_prompts_say_how_many_are_needed():
     analysis = analysed(sample_plan(prompts=3), noisy_scores({"4.0": 5.0}))
     assert comparison_of(measure(analysis), "4.0").detectable is None
-    assert sentences(analysis, measure(analysis))[0] == (
+    assert sentences(analysis, measure(analysis))[0].startswith(
         "With 3 prompts no difference from shift 3.0 can be shown, however large: "
-        "3 comparisons need at least 7 prompts."
+        "3 comparisons need at least 7 prompts; on these 3, 4.0 beats 3.0 by "
     )
 
 
@@ -263,6 +263,13 @@ def test_additive_grid_shows_no_interaction():
     assert lines[0].startswith("shift x num_inference_steps 4.0 x 9 beats 3.0 x 9 by ")
     assert lines[1].startswith("Averaged over the other axes: shift 4.0 beats 3.0 by ")
     assert lines[3].startswith("No sign that shift and num_inference_steps depend on each other, with 12 prompts")
+
+
+def test_axis_with_one_level_has_no_effect_to_show():
+    analysis = analysed(sample_plan(axes=[axis("shift", 3.0), STEPS], prompts=7), grid_scores(0.0))
+    result = measure(analysis)
+    assert [effect.axis for effect in result.main_effects] == ["num_inference_steps"]
+    assert result.interactions == ()
 
 
 def test_interaction_uses_only_prompts_with_every_combination():

@@ -313,7 +313,7 @@ def test_bundle_shows_its_pictures_far_from_the_folder(open_report, tmp_path):
     folder = write_results(tmp_path / "r", sample_plan(prompts=2), noisy_scores({}))
     path = write_report(folder, bundle=True, output=tmp_path / "sent.html")
     shutil.rmtree(folder)
-    page = open_report(path)
+    page = open_report(path, anchor="#pictures")
     page.wait_for_function(
         "() => [...document.querySelectorAll('.cell img')].every((image) => image.naturalWidth === 64)"
     )
@@ -328,6 +328,24 @@ def test_grid_experiment_shows_heat_maps(open_report, tmp_path):
     assert table.locator("td").count() == 8
     assert "num_inference_steps" in table.locator("thead").inner_text()
     assert page.locator("#plots details").count() == 2 * 3
+
+
+def test_levels_are_explained_and_missing_scores_are_offered(open_report, tmp_path):
+    plan = sample_plan(axes=[axis("system_prompt", "You are a painter.", HOSTILE)], prompts=2)
+    folder = write_results(tmp_path / "r", plan, lambda run: {})
+    page = open_report(write_report(folder))
+    assert json.dumps(HOSTILE, ensure_ascii=False) in page.locator(".levels").text_content()
+    assert "uv run experiments/score.py" in page.locator("#verdict").inner_text()
+
+
+def test_columns_beside_the_main_ones_are_folded_away(open_report, tmp_path):
+    noise = noisy_scores({})
+    scores = lambda run: {**noise(run), "image_reward_chunked": 0.1 * run.params.shift}  # noqa: E731
+    page = open_report(write_report(write_results(tmp_path / "r", sample_plan(), scores)))
+    assert not page.locator("[data-measure=image_reward_chunked]").is_visible()
+    page.locator("#plots > details > summary").click()
+    assert page.locator("[data-measure=image_reward_chunked]").is_visible()
+    assert page.locator("#verdict dt").all_inner_texts() == ["ImageReward", "SigLIP 2", "Generation time"]
 
 
 def test_experiment_without_pictures_still_has_a_page(open_report, tmp_path):

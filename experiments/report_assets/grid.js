@@ -195,9 +195,10 @@ function drawCell(run, level, index, best) {
 
 function change(difference) {
   const direction = data.measures[view.measure].direction;
+  const text = formatted(difference, view.measure, true);
   const isBetter = direction === "lower" ? difference < 0 : difference > 0;
-  const kind = direction === "none" || difference === 0 ? "" : isBetter ? "better" : "worse";
-  return element("em", { class: kind, textContent: formatted(difference, view.measure, true) });
+  const kind = direction === "none" || Number(text) === 0 ? "" : isBetter ? "better" : "worse";
+  return element("em", { class: kind, textContent: text });
 }
 
 // Moving

@@ -14,6 +14,7 @@ function openViewer(row, level) {
   Object.assign(shown, { row, level, other: "" });
   draw();
   viewer.showModal();
+  stage.focus({ preventScroll: true });
 }
 
 function step(down, right) {
