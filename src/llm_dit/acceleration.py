@@ -89,7 +89,7 @@ def accelerate(
     for block in _blocks(transformer):
         block.attention.attend = _attention_function(backend)
         if is_compiled:
-            _compile_block(block)
+            _compile_block(block, is_whole=backend not in ATTENTION_PACKAGES)
     return Acceleration(backend, "on" if is_compiled else "off", quantization)
 
 
@@ -178,16 +178,20 @@ def _check_compiler(device: torch.device) -> None:
         )
 
 
-def _compile_block(block: TransformerBlock) -> None:
+def _compile_block(block: TransformerBlock, *, is_whole: bool) -> None:
     """Compile one block for any length; blocks of one kind share the result.
 
     The lengths are marked, nothing else: if every dimension were dynamic, a length that happens to equal the width of
     a head would be taken for it, and the next length would compile anew.
+
+    Args:
+        block: Its `forward` is replaced.
+        is_whole: The block is one graph; kernels of other packages may break it into several.
     """
     import torch
 
     _keep_compile_cache()
-    run = torch.compile(block.forward, fullgraph=True)
+    run = torch.compile(block.forward, fullgraph=is_whole)
 
     def forward(x: Tensor, rope: Tensor, mask: Tensor | None, time_embedding: Tensor | None = None) -> Tensor:
         _mark_dynamic(x, 0, 1)
