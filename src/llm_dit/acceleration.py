@@ -86,8 +86,9 @@ def accelerate(
     transformer.fuse_projections()
     if quantization != "none":
         _quantize(_blocks(transformer), ("attention.", "feed_forward."), quantization, device)
+    attend = _attention_function(backend)  # one for all blocks, which share compiled code
     for block in _blocks(transformer):
-        block.attention.attend = _attention_function(backend)
+        block.attention.attend = attend
         if is_compiled:
             _compile_block(block, is_whole=backend not in ATTENTION_PACKAGES)
     return Acceleration(backend, "on" if is_compiled else "off", quantization)
