@@ -230,7 +230,7 @@ def plan_experiment(
     checked = GenerationParams.parse({"prompt": PROMPT_PLACEHOLDER, **base}).model_dump()
     plan = Plan(experiment.with_baseline(checked), tuple(prompts), _checked_seeds(seeds), base)
     assert len(plan.templates) == len(plan.cells)
-    _check_file_names(plan)
+    _check_names(plan)
     return plan
 
 
@@ -339,15 +339,16 @@ def _checked_seeds(seeds: Sequence[int]) -> tuple[int, ...]:
     return tuple(dict.fromkeys(int(seed) for seed in seeds))
 
 
-def _check_file_names(plan: Plan) -> None:
-    """Refuse two runs with one file name; levels and prompts can only clash in the parts they fill."""
+def _check_names(plan: Plan) -> None:
+    """Refuse two runs with one name, on disk or in a table."""
     for what, names in (
         ("levels", [run_id("", "", cell.levels, 0) for cell in plan.cells]),
+        ("levels", [cell.name for cell in plan.cells]),
         ("prompts", [safe_name(prompt.id) for prompt in plan.prompts]),
     ):
         if len(set(names)) < len(names):
             double = next(name for name in names if names.count(name) > 1)
-            raise LlmDitError(f"Two {what} of {plan.experiment.name} would share the file name part {double!r}.")
+            raise LlmDitError(f"Two {what} of {plan.experiment.name} would both be called {double!r}; rename one.")
 
 
 def _check_known(option: str, names: Iterable[str], known: Sequence[str]) -> None:

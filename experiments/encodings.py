@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from experiments.worklist import WorkItem
 from llm_dit.chat_template import user_texts
+from llm_dit.errors import LlmDitError
 
 if TYPE_CHECKING:
     from llm_dit.pipeline import ZImagePipeline
@@ -21,8 +22,9 @@ if TYPE_CHECKING:
 
 GROUP_BYTES = 1 << 30
 GROUP_PROMPTS = 64
-ENCODING_ERRORS = (RuntimeError, MemoryError)
-"""What the device raises where a prompt does not fit; it fails the runs of that prompt and no others."""
+RUN_ERRORS = (LlmDitError, RuntimeError, MemoryError)
+"""What fails a run and no others: its parameters, and whatever torch raises from a device (out of memory is a
+RuntimeError)."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +93,7 @@ class EncodingCache:
         started = time.perf_counter()
         try:
             (encoded,) = self._pipeline.encode_prompts([text], sorted(self._layers[text], reverse=True))
-        except ENCODING_ERRORS as error:
+        except RUN_ERRORS as error:
             self._held[text] = error
         else:
             self._held[text] = TimedEncoding(encoded, time.perf_counter() - started)

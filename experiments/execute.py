@@ -15,20 +15,17 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from experiments.design import Plan
-from experiments.encodings import EncodingCache
+from experiments.encodings import RUN_ERRORS, EncodingCache
 from experiments.records import Conditions, manifest_values
 from experiments.result_writer import ResultWriter
 from experiments.store import ResultStore
 from experiments.worklist import WorkItem, Worklist, make_worklist
-from llm_dit.errors import LlmDitError
 
 if TYPE_CHECKING:
     from PIL import Image
 
     from llm_dit.pipeline import PromptConditioning, ZImagePipeline
 
-RUN_ERRORS = (LlmDitError, RuntimeError, MemoryError)
-"""What fails one run: its parameters, and whatever torch raises from a device (out of memory is a RuntimeError)."""
 VOLATILE_KEYS = ("stage_times_s",)
 """Parts of the engine's record that differ between two makings of the same image."""
 

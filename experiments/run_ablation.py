@@ -135,6 +135,8 @@ def _run(request: Request, plan: Plan, *, overwrite: bool, metrics: Sequence[str
         click.echo(f"Warning: {found.sentence()}", err=True)
     store = ResultStore(request.folder)
     store.create()
+    with store.lock(command=_command()):
+        pass  # whether the folder is in use or can't be written is known before the model is loaded
     scorers = [] if metrics is None else _load_scorers(request, metrics)
     with _stop_on_interrupt() as should_stop:
         outcome = _make_images(request, plan, store, should_stop, overwrite=overwrite)
@@ -184,7 +186,7 @@ def _about(request: Request, pipeline: ZImagePipeline) -> dict[str, Any]:
 
     config = request.config
     return {
-        "command": shlex.join(["run_ablation.py", *sys.argv[1:]]),
+        "command": _command(),
         "model_path": config.engine.model_path,
         "config": {
             "file": None if config.path is None else str(config.path),
@@ -196,6 +198,10 @@ def _about(request: Request, pipeline: ZImagePipeline) -> dict[str, Any]:
         "versions": versions(),
         "device": str(pipeline.device),
     }
+
+
+def _command() -> str:
+    return shlex.join(["run_ablation.py", *sys.argv[1:]])
 
 
 def _load_scorers(request: Request, names: Sequence[str]) -> list[Scorer]:

@@ -156,12 +156,15 @@ class ResultStore:
         Order: prompts, seeds, levels as in the manifest.
         """
         manifest = self.manifest()
-        records = [record for record in self._records() if manifest.holds(record)]
+        by_id: dict[str, RunRecord] = {}
+        for record in self._records():  # a finished run comes before a failure of the same name
+            if manifest.holds(record):
+                by_id.setdefault(record.run_id, record)
         prompts = {prompt.id: rank for rank, prompt in enumerate(manifest.prompts)}
         seeds = {seed: rank for rank, seed in enumerate(manifest.seeds)}
         cells = {cell.name: rank for rank, cell in enumerate(manifest.combinations)}
         return sorted(
-            records,
+            by_id.values(),
             key=lambda record: (
                 prompts.get(record.prompt_id, len(prompts)),
                 seeds.get(record.seed, record.seed),
@@ -179,17 +182,15 @@ class ResultStore:
         return [record for record in self._records() if not manifest.holds(record)]
 
     def _records(self) -> Iterator[RunRecord]:
-        """Yield every whole record, a finished run before a failure of the same name."""
-        seen: set[str] = set()
+        """Yield every whole record, finished runs before failures."""
         for folder in (self.metadata, self.failed):
             for path in sorted(folder.glob("*.json")):
                 values = read_json(path)
                 record = None if values is None else record_from_metadata(values, self.folder)
-                if record is None or record.run_id != path.stem or record.run_id in seen:
+                if record is None or record.run_id != path.stem:
                     continue
                 if record.is_finished and not _has_whole_image(record):
                     continue
-                seen.add(record.run_id)
                 yield record
 
     # Scores

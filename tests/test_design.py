@@ -292,6 +292,13 @@ def test_a_seed_axis_sets_the_seed():
     assert [(run.seed, run.params.seed) for run in runs] == [(5, 5), (6, 6)]
 
 
+def test_two_levels_of_a_grid_never_share_a_name():
+    first = Axis("first", (Level("a", {"shift": 1.0}), Level("a x b", {"shift": 2.0})))
+    second = Axis("second", (Level("c", {"guidance_scale": 1.0}), Level("b x c", {"guidance_scale": 2.0})))
+    with pytest.raises(LlmDitError, match="both be called 'a x b x c'; rename one"):
+        plan_of(first, second)
+
+
 # Prompts
 
 

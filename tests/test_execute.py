@@ -283,6 +283,15 @@ def test_a_defect_of_our_own_is_not_swallowed(tmp_path):
         make(tmp_path, pipeline=FakePipeline(failing={("A cat", 2.0): ZeroDivisionError()}))
 
 
+def test_a_failed_overwrite_of_a_stale_result_is_in_the_summary(tmp_path):
+    make(tmp_path)
+    changed = plan_of(prompts=(Prompt(CAT.id, "animals", "easy", "A black cat"),))
+    pipeline = FakePipeline(failing={("A black cat", 2.0): RuntimeError("out of memory")})
+    store, _ = make(tmp_path, changed, pipeline, overwrite=True)
+    failed = [record.run_id for record in store.runs() if not record.is_finished]
+    assert failed == ["trial_animal_001_shift_2.0_seed42"]
+
+
 def test_a_full_disk_fails_the_runs_keeps_what_is_there_and_is_reported(tmp_path, monkeypatch):
     store, _ = make(tmp_path, plan_of("shift=1", prompts=(CAT,)))
     before = images(store)

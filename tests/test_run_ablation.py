@@ -149,6 +149,16 @@ def test_an_output_folder_that_cant_be_made_is_known_before_the_model_is_loaded(
     assert "Loading" not in result.stderr
 
 
+def test_a_folder_that_is_in_use_is_known_before_the_model_is_loaded(run, tmp_path):
+    store = ResultStore(tmp_path / "out/shift_sweep")
+    store.create()
+    with store.lock(command="another one"):
+        result = run("--experiment", "shift_sweep", "--output-dir", "out")
+    assert result.exit_code == 2
+    assert f"in use by process {os.getpid()} on " in result.stderr
+    assert "Loading" not in result.stderr
+
+
 # With a model
 
 
