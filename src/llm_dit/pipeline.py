@@ -347,7 +347,7 @@ class ZImagePipeline:
         with torch.inference_mode():
             if longest > PREVIEW_LATENT_SIDE:
                 estimate = interpolate(estimate, scale_factor=PREVIEW_LATENT_SIDE / longest, mode="area")
-            return self.decoder.decode(estimate)[0]
+            return self.decoder.decode_in_place(estimate)[0]
 
     def decode(self, latents: Tensor) -> list[Image.Image]:
         """Return one image per entry of `latents`, [B, 16, H/8, W/8]."""

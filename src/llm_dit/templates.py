@@ -105,7 +105,7 @@ def read_template(path: Path, *, is_own: bool = False) -> Template:
     """
     front, body = _split(path)
     kind = front.get("kind")
-    if kind != "prompt" and kind != "rewriter":  # noqa: PLR1714 - narrows the type
+    if kind != "prompt" and kind != "rewriter":
         raise LlmDitError(f"{path.name}: kind is {kind!r}; use prompt or rewriter.")
     allowed = ("name", "description", "kind", *(EXTRA_KEYS if kind == "prompt" else ()))
     for key, value in front.items():

@@ -86,16 +86,21 @@ class LatentDecoder:
         Raises:
             NonFiniteLatents: If the decoder left the range of its number format.
         """
+        with resident(self.vae, self.device, offload=self.offload):
+            return self.decode_in_place(latents)
+
+    def decode_in_place(self, latents: Tensor) -> list[Image.Image]:
+        """Do as `decode` does, wherever the VAE is now: a preview must not bring it beside the transformer."""
         import torch
         from PIL import Image
 
-        with resident(self.vae, self.device, offload=self.offload), torch.inference_mode():
+        with torch.inference_mode():
             pixels = self.vae.decode(self._unscaled(latents), return_dict=False)[0]
         levels = pixels_to_uint8(pixels)
         return [Image.fromarray(image) for image in levels.cpu().numpy()]
 
     def _unscaled(self, latents: Tensor) -> Tensor:
-        moved = latents.to(self.device, self.vae.dtype)
+        moved = latents.to(self.vae.device, self.vae.dtype)
         factor, offset = float(self.vae.config.scaling_factor), float(self.vae.config.shift_factor or 0.0)
         return moved / factor + offset
 
