@@ -26,7 +26,12 @@ MOST_PROMPT_CHARACTERS = 200
 @click.argument("results_dir", type=click.Path(path_type=Path))
 @click.option("--mode", type=click.Choice(MODES), default="grid", show_default=True, help="What stands in the columns.")
 @click.option("-o", "--output", type=click.Path(path_type=Path), required=True, metavar="FILE", help="PNG to write.")
-@click.option("--levels", metavar="A,B", help="Levels to show; all by default, the baseline and the next side by side.")
+@click.option(
+    "--levels",
+    multiple=True,
+    metavar="A,B",
+    help="Levels to show, may be repeated; all by default, the baseline and its neighbour side by side.",
+)
 @click.option("--prompt-ids", metavar="A,B", help="Prompts to show; all by default.")
 @click.option("--seeds", metavar="N,N", help="Seeds to show; all by default.")
 @click.option("--max-rows", type=click.IntRange(min=1), metavar="N", help="Show at most so many rows.")
@@ -36,7 +41,7 @@ def main(
     results_dir: Path,
     mode: str,
     output: Path,
-    levels: str | None,
+    levels: tuple[str, ...],
     prompt_ids: str | None,
     seeds: str | None,
     max_rows: int | None,
@@ -51,7 +56,7 @@ def main(
         results_dir,
         output,
         mode=mode,
-        levels=_listed(levels),
+        levels=levels,
         prompt_ids=_listed(prompt_ids),
         seeds=_listed(seeds),
         max_rows=max_rows,
@@ -77,7 +82,7 @@ def write_comparison(
         folder: The experiment's folder.
         output: The PNG file.
         mode: `grid`, `side-by-side` or `diff`.
-        levels: Level names to show; all of them, or the baseline and its neighbour, where empty.
+        levels: Level names to show, also several with commas; all, or the baseline and its neighbour, where empty.
         prompt_ids: Prompts to show; all where empty.
         seeds: Seeds to show, as text; all where empty.
         max_rows: Most rows.
@@ -89,6 +94,8 @@ def write_comparison(
     from experiments.contact_sheet import MOST_SIDE_PIXELS, draw_sheet, sheet_pixels
     from experiments.store import ResultStore
 
+    if output.suffix.lower() != ".png":
+        raise OutputError(f"{output} is not a PNG's name; use {output.with_suffix('.png').name}.")
     store = ResultStore(folder)
     manifest, finished = store.manifest(), [record for record in store.runs() if record.image_path]
     names = _levels_shown(manifest, mode, levels)
@@ -111,6 +118,7 @@ def _listed(text: str | None) -> list[str]:
 def _levels_shown(manifest: Manifest, mode: str, asked: Sequence[str]) -> list[str]:
     """Return the levels of the columns; the baseline first in the modes that compare with it."""
     known = list(dict.fromkeys(cell.name for cell in manifest.combinations))
+    asked = [name for text in asked for name in ([text] if text in known else _listed(text))]  # names may hold commas
     for name in asked:
         if name not in known:
             raise LlmDitError(f"--levels {name} is not a level of {manifest.name}{nearest(name, known)}.")

@@ -9,7 +9,7 @@ Sources, explained in docs/statistics.md: Hall 1988 (symmetric bootstrap-t), Fis
 
 from __future__ import annotations
 
-from functools import cache
+from functools import cache, lru_cache
 from typing import Final
 
 import numpy as np
@@ -66,9 +66,7 @@ def interval_of_mean(values: Floats, *, confidence: float = CONFIDENCE, seed: in
 def _bootstrap_critical_values(centred: Floats, confidence: float, seed: int) -> Floats:
     """Return the quantile of |t| over resampled prompts, [...]; infinite where too many resamples have no spread."""
     prompts = centred.shape[-1]
-    generator = np.random.default_rng(seed)
-    counts = generator.multinomial(prompts, np.full(prompts, 1 / prompts), size=BOOTSTRAP_RESAMPLES)
-    weights: Floats = counts.T / prompts  # [prompts, resamples]
+    weights = _resample_weights(prompts, seed)
     flat = centred.reshape(-1, prompts)
     quantiles = np.empty(len(flat))
     for part in _chunks(len(flat), BOOTSTRAP_RESAMPLES):
@@ -80,6 +78,15 @@ def _bootstrap_critical_values(centred: Floats, confidence: float, seed: int) ->
         statistics = np.where(has_spread, np.abs(means) / errors, np.inf)
         quantiles[part] = np.quantile(statistics, confidence, axis=-1, method="higher")
     return quantiles.reshape(centred.shape[:-1])
+
+
+@lru_cache(maxsize=8)
+def _resample_weights(prompts: int, seed: int) -> Floats:
+    """Return how large a share each prompt has in each resample, [prompts, resamples]."""
+    generator = np.random.default_rng(seed)
+    counts = generator.multinomial(prompts, np.full(prompts, 1 / prompts), size=BOOTSTRAP_RESAMPLES)
+    weights: Floats = counts.T / prompts
+    return weights
 
 
 def sign_flip_p_value(differences: Floats, *, seed: int = 0) -> Floats:
@@ -111,12 +118,14 @@ def sign_flip_p_value(differences: Floats, *, seed: int = 0) -> Floats:
     return p_values.reshape(differences.shape[:-1])
 
 
+@lru_cache(maxsize=8)
 def _all_sign_patterns(prompts: int) -> Floats:
     """Return every pattern with a plus for the first prompt, [prompts, 2^(prompts - 1)]; the rest are their mirrors."""
     bits = np.arange(2 ** (prompts - 1))[None, :] >> np.arange(prompts - 1)[:, None] & 1
     return np.vstack([np.ones((1, bits.shape[1])), 1.0 - 2.0 * bits])
 
 
+@lru_cache(maxsize=8)
 def _random_sign_patterns(prompts: int, seed: int) -> Floats:
     generator = np.random.default_rng(seed)
     return generator.choice(np.array([-1.0, 1.0]), size=(prompts, RANDOM_SIGN_PATTERNS))

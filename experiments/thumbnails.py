@@ -81,7 +81,7 @@ def _write_thumbnail(picture: Path, thumbnail: Path) -> str | None:
         data = _webp(picture, THUMBNAIL_PIXELS)
     except (UnidentifiedImageError, SyntaxError, OSError) as error:
         return f"{picture.name} can't be read: {error}"
-    partial = thumbnail.with_suffix(".partial")
+    partial = thumbnail.with_name(f".partial-{os.getpid()}-{thumbnail.name}")  # two processes may make the same one
     try:
         partial.write_bytes(data)
         partial.replace(thumbnail)

@@ -61,7 +61,7 @@ def sample_manifest(plan: Plan) -> Manifest:
 
 
 def sample_metadata(run: Run, scores: Scores, error: str | None = None, *, picture: bytes = b"") -> dict:
-    params = run.params.model_copy(update={"height": 64, "width": 64})
+    params = run.params.model_copy(update={"height": run.params.height or 64, "width": run.params.width or 64})
     steps = params.num_inference_steps
     metadata: dict = {
         "parameters": params.model_dump(),

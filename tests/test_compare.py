@@ -145,6 +145,18 @@ def test_pictures_of_different_sizes_are_not_subtracted(tmp_path, monkeypatch):
     assert any(text.startswith("sizes differ: ") for _, _, text, _ in calls)
 
 
+def test_level_names_may_hold_commas(tmp_path, monkeypatch):
+    names = ("Soft, warm", "plain")
+    folder = write_results(
+        tmp_path / "r", sample_plan(axes=[axis("system_prompt", *names)], prompts=1), noisy_scores({})
+    )
+    calls = drawn_texts(monkeypatch)
+    write_comparison(folder, tmp_path / "x.png", levels=["Soft, warm"], cell_pixels=300)
+    assert [text for _, _, text, _ in calls if "plain" in text or "Soft" in text] == ["system_prompt Soft, warm"]
+    with pytest.raises(OutputError, match=r"x.jpg is not a PNG's name; use x.png"):
+        write_comparison(folder, tmp_path / "x.jpg")
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
