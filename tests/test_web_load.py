@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import io
 import itertools
+import json
 import random
 from pathlib import Path
+from typing import Any
 
 import httpx
 from PIL import Image
@@ -15,7 +17,7 @@ from web_server import live_server, make_app, wait_until
 
 CLIENTS = 50
 REQUESTS_EACH = 40
-IMAGES_EACH = 10
+IMAGES_EACH = 4
 
 
 def test_of_2000_mixed_requests_from_50_clients_none_is_lost_and_none_gets_anothers_image(tmp_path: Path) -> None:
@@ -29,52 +31,76 @@ def test_of_2000_mixed_requests_from_50_clients_none_is_lost_and_none_gets_anoth
     assert engine.most_running == 1
     expected = sorted((f"client {client}", image) for client in range(CLIENTS) for image in range(IMAGES_EACH))
     assert sorted(engine.made) == expected
-    assert len(history) == 50
+    assert len(history) == 50 < len(expected)
     assert all(entry["state"] == "done" for entry in history)
 
 
+class Client:
+    """One connection, kept open; far lighter than httpx, which would take the cores from the server it shares."""
+
+    def __init__(self, address: str) -> None:
+        self.port = int(address.rpartition(":")[2])
+
+    async def send(self, method: str, path: str, body: Any = None) -> tuple[int, dict[str, str], bytes]:
+        """Return status, headers and body of the answer."""
+        content = b"" if body is None else json.dumps(body).encode()
+        head = f"{method} {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: {len(content)}\r\n\r\n"
+        self.writer.write(head.encode() + content)
+        status, *lines = (await self.reader.readuntil(b"\r\n\r\n")).decode().strip().split("\r\n")
+        headers = {name.lower(): value for name, value in (line.split(": ", 1) for line in lines)}
+        answer = await self.reader.readexactly(int(headers["content-length"]))
+        return int(status.split()[1]), headers, answer
+
+    async def __aenter__(self) -> Client:
+        self.reader, self.writer = await asyncio.open_connection("127.0.0.1", self.port)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self.writer.close()
+        await self.writer.wait_closed()
+
+
 async def _all_clients(address: str) -> list[int]:
-    limits = httpx.Limits(max_connections=CLIENTS)
-    async with httpx.AsyncClient(base_url=address, timeout=120, limits=limits) as client:
-        return await asyncio.gather(*(_one_client(client, number) for number in range(CLIENTS)))
+    return await asyncio.gather(*(_one_client(address, number) for number in range(CLIENTS)))
 
 
-async def _one_client(client: httpx.AsyncClient, number: int) -> int:
+async def _one_client(address: str, number: int) -> int:
     """Send this client's requests and return how many were answered as they should be."""
     chance = random.Random(number)
     kinds = ["image"] * IMAGES_EACH + ["format", "health", "jobs"] * ((REQUESTS_EACH - IMAGES_EACH) // 3)
     chance.shuffle(kinds)
     seeds = itertools.count()
-    for kind in kinds:
-        if kind == "image":
-            await _make_image(client, f"client {number}", next(seeds), wait=chance.random() < 0.5)
-        elif kind == "format":
-            answer = await client.post("/api/format-prompt", json={"prompt": f"client {number}"})
-            assert f"client {number}<|im_end|>" in answer.json()["formatted_prompt"]
-        else:
-            answer = await client.get("/healthz" if kind == "health" else "/api/jobs")
-            assert answer.status_code == 200
+    async with Client(address) as client:
+        for kind in kinds:
+            if kind == "image":
+                await _make_image(client, f"client {number}", next(seeds), wait=chance.random() < 0.5)
+            elif kind == "format":
+                _, _, answer = await client.send("POST", "/api/format-prompt", {"prompt": f"client {number}"})
+                assert f"client {number}<|im_end|>" in json.loads(answer)["formatted_prompt"]
+            else:
+                status, _, _ = await client.send("GET", "/healthz" if kind == "health" else "/api/jobs")
+                assert status == 200
     return len(kinds)
 
 
-async def _make_image(client: httpx.AsyncClient, prompt: str, seed: int, *, wait: bool) -> None:
+async def _make_image(client: Client, prompt: str, seed: int, *, wait: bool) -> None:
     body = {"prompt": prompt, "seed": seed, "num_inference_steps": 2}
     while True:
-        answer = await client.post("/api/generate", params={"wait": wait}, json=body)
-        if answer.status_code != 429:
+        status, headers, answer = await client.send("POST", f"/api/generate?wait={str(wait).lower()}", body)
+        if status != 429:
             break
-        assert int(answer.headers["retry-after"]) >= 1
-        await asyncio.sleep(0.05)
+        assert int(headers["retry-after"]) >= 1
+        await asyncio.sleep(0.25)
     if wait:
-        assert answer.status_code == 200, answer.text
-        with Image.open(io.BytesIO(answer.content)) as image:
+        assert status == 200, answer
+        with Image.open(io.BytesIO(answer)) as image:
             assert image.getpixel((0, 0)) == colour_of(prompt, seed)
         return
-    assert answer.status_code == 202, answer.text
-    job = answer.json()
+    assert status == 202, answer
+    job = json.loads(answer)
     while job["state"] in ("waiting", "running"):
-        await asyncio.sleep(0.02)
-        job = (await client.get(f"/api/jobs/{job['id']}")).json()
+        await asyncio.sleep(0.1)
+        job = json.loads((await client.send("GET", f"/api/jobs/{job['id']}"))[2])
     assert (job["state"], job["request"]["prompt"], job["request"]["seed"]) == ("done", prompt, seed)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import click
@@ -10,6 +11,8 @@ from llm_dit.cli import config_from_flags, parameter_options, user_errors
 from llm_dit.parameters import EngineSettings, GenerationParams, MetricSettings, RewriterSettings, ServerSettings
 
 SHUTDOWN_S = 3
+SWITCH_INTERVAL_S = 0.001
+"""After so long the thread that makes an image lets the event loop in; Python's 5 ms add up over an answer's parts."""
 
 
 @click.command(context_settings={"show_default": True})
@@ -27,6 +30,7 @@ def main(**flags: Any) -> None:
 
     from web.app import create_app
 
+    sys.setswitchinterval(SWITCH_INTERVAL_S)
     app = create_app(config)
     shown_host = f"[{server.host}]" if ":" in server.host else server.host
     click.echo(f"llm-dit: http://{shown_host}:{server.port}  (Ctrl+C stops it)")
