@@ -1,0 +1,274 @@
+"""Stage 5a: an independent judge that names and finds the objects of a picture.
+
+A residual network marks the centre of each object on a grid, and names concept, style and colour there, and place, mood
+and medium of the whole picture. It is trained on renders only, slightly spoilt so that small flaws do not confuse it; it
+never sees the generator, and the generator never sees it. How well it does on true renders is printed with every table.
+
+Source of the centre map: Zhou et al. 2019 (Objects as Points).
+
+Usage: `python -m training.judge --world ... --data training/build/data/train0 --build training/build --seconds 90`
+Shapes: B pictures, G grid side, C channels.
+"""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from training.alterations import add_noise, blur
+from training.dataset import Samples
+from training.looks import MEDIA, MOODS, STYLES
+from training.render import Renderer
+from training.scene import MAX_OBJECTS
+from training.siglip import render_pool
+from training.time_budget import TimeBudget, cosine_fall, warm_up
+from training.truth import COLOR_NAMES, OBJECT_FACTS, PLACE_NAMES
+from training.weights import load_weights, save_weights
+from training.world import World
+
+PEAK_LEARNING_RATE = 2e-3
+STRIDE = 8
+"""Pixels of a cell of the grid."""
+PRESENCE_THRESHOLD = 0.35
+HELD_OUT = 2048
+WIDTHS = (64, 128, 256, 512)
+
+
+class ResidualBlock(nn.Module):
+    """Two convolutions around a shortcut."""
+
+    def __init__(self, inputs: int, outputs: int, stride: int) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False)
+        self.first_norm = nn.BatchNorm2d(outputs)
+        self.second = nn.Conv2d(outputs, outputs, 3, 1, 1, bias=False)
+        self.second_norm = nn.BatchNorm2d(outputs)
+        self.shortcut = nn.Conv2d(inputs, outputs, 1, stride) if stride > 1 or inputs != outputs else nn.Identity()
+
+    def forward(self, value: Tensor) -> Tensor:
+        """[B, C, H, W] -> [B, C', H / stride, W / stride]."""
+        inner = F.relu(self.first_norm(self.first(value)))
+        return F.relu(self.second_norm(self.second(inner)) + self.shortcut(value))
+
+
+@dataclass(frozen=True)
+class Views:
+    """What the judge sees.
+
+    Attributes:
+        features: Per cell, [B, 256, G, G].
+        presence: Logit that an object's centre lies in the cell, [B, G, G].
+        whole: Of the picture, [B, 512].
+    """
+
+    features: Tensor
+    presence: Tensor
+    whole: Tensor
+
+
+class Judge(nn.Module):
+    """The network.
+
+    Args:
+        concepts: Number of concepts of the world.
+        widths: Channels of the four stages.
+    """
+
+    def __init__(self, concepts: int, widths: tuple[int, int, int, int] = WIDTHS) -> None:
+        super().__init__()
+        self.stem = nn.Sequential(nn.Conv2d(3, widths[0], 7, 2, 3, bias=False), nn.BatchNorm2d(widths[0]), nn.ReLU())
+        self.stages = nn.ModuleList(
+            nn.Sequential(ResidualBlock(inputs, outputs, 2), ResidualBlock(outputs, outputs, 1))
+            for inputs, outputs in zip((widths[0], *widths[:-1]), widths, strict=True)
+        )
+        self.merges = nn.ModuleList(nn.Conv2d(width, 256, 1) for width in widths[1:])
+        self.blend = ResidualBlock(256, 256, 1)
+        self.presence = nn.Conv2d(256, 1, 1)
+        self.concept = nn.Linear(256, concepts)
+        self.style = nn.Linear(256, len(STYLES))
+        self.color = nn.Linear(256, len(COLOR_NAMES))
+        self.place = nn.Linear(widths[3], len(PLACE_NAMES))
+        self.mood = nn.Linear(widths[3], len(MOODS))
+        self.medium = nn.Linear(widths[3], len(MEDIA))
+
+    def forward(self, pictures: Tensor) -> Views:
+        """uint8 pictures [B, 3, H, W] -> views on a grid of cells of `STRIDE` pixels."""
+        value = (pictures.float() / 127.5 - 1.0).contiguous(memory_format=torch.channels_last)
+        value = self.stages[0](self.stem(value))
+        levels = []
+        for stage in self.stages[1:]:
+            value = stage(value)
+            levels.append(value)
+        merged = self.merges[0](levels[0])
+        for merge, level in zip(self.merges[1:], levels[1:], strict=True):
+            merged = merged + F.interpolate(merge(level), merged.shape[-2:], mode="bilinear")
+        merged = self.blend(merged)
+        return Views(merged, self.presence(merged)[:, 0].float(), value.mean((2, 3)))
+
+
+def cells_of(facts: Tensor, rows: int, columns: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Objects of a batch as (picture, cell row, cell column, facts [objects, len(OBJECT_FACTS)])."""
+    objects = facts[:, : MAX_OBJECTS * len(OBJECT_FACTS)].view(-1, MAX_OBJECTS, len(OBJECT_FACTS))
+    inside = (objects[..., 0] >= 0) & (objects[..., 2:4] > 0.0).all(-1) & (objects[..., 2:4] < 1.0).all(-1)
+    pictures, places = inside.nonzero(as_tuple=True)
+    chosen = objects[pictures, places]
+    return pictures, (chosen[:, 3] * rows).long(), (chosen[:, 2] * columns).long(), chosen
+
+
+def judge_loss(judge: Judge, pictures: Tensor, facts: Tensor) -> Tensor:
+    """Cross-entropy of all answers, with a focal loss on the centre map."""
+    with torch.autocast(pictures.device.type, dtype=torch.bfloat16, enabled=pictures.is_cuda):
+        views = judge(pictures)
+    rows, columns = views.presence.shape[1:]
+    owners, row, column, objects = cells_of(facts, rows, columns)
+    target = torch.zeros_like(views.presence)
+    target[owners, row, column] = 1.0
+    near = F.max_pool2d(target[:, None], 3, 1, 1)[:, 0]
+    probability = views.presence.sigmoid()
+    positive = target * (1.0 - probability).square() * F.logsigmoid(views.presence)
+    negative = (1.0 - near) * probability.square() * F.logsigmoid(-views.presence)
+    loss = -(positive.sum() + negative.sum()) / max(1, len(owners))
+    found = views.features[owners, :, row, column].float()
+    is_plain = facts[owners, -1] == 0  # a medium hides style and colour
+    loss = loss + F.cross_entropy(judge.concept(found), objects[:, 0].long(), label_smoothing=0.05)
+    loss = loss + 0.5 * F.cross_entropy(judge.style(found[is_plain]), objects[is_plain, 1].long())
+    loss = loss + 0.5 * F.cross_entropy(judge.color(found[is_plain]), objects[is_plain, 5].long())
+    for place, head in enumerate((judge.place, judge.mood, judge.medium)):
+        loss = loss + 0.2 * F.cross_entropy(head(views.whole.float()), facts[:, place - 3].long())
+    return loss
+
+
+def spoil(pictures: Tensor) -> Tensor:
+    """Blur or add noise to a third of a batch each, and leave a third."""
+    third = len(pictures) // 3
+    spoilt = pictures.clone()
+    spoilt[:third] = blur(pictures[:third], 0.4 + 0.8 * torch.rand(()).item())
+    spoilt[third : 2 * third] = add_noise(pictures[third : 2 * third], 12.0 * torch.rand(()).item())
+    return spoilt
+
+
+def train_judge(judge: Judge, pool: Tensor, facts: Tensor, budget: TimeBudget, batch: int) -> None:
+    """Train in place on a pool of pictures."""
+    generator = torch.Generator(pool.device).manual_seed(5)
+    optimizer = torch.optim.AdamW(judge.parameters(), lr=1e-3, weight_decay=0.02)
+    step = 0
+    while (fraction := budget.fraction(step)) < 1.0:
+        for group in optimizer.param_groups:
+            group["lr"] = PEAK_LEARNING_RATE * warm_up(step, 200) * cosine_fall(fraction)
+        chosen = torch.randint(len(pool), (batch,), device=pool.device, generator=generator)
+        loss = judge_loss(judge, spoil(pool[chosen]), facts[chosen])
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(judge.parameters(), 1.0)
+        optimizer.step()
+        step += 1
+        if step % 200 == 0:
+            print(f"judge {step}: {loss.item():.3f}, {budget.elapsed_s / step * 1e3:.1f} ms", flush=True)
+
+
+@dataclass(frozen=True)
+class Detection:
+    """One object that the judge found: centre as a fraction of width and height, confidence in 0..1."""
+
+    concept: int
+    style: str
+    color: str
+    x: float
+    y: float
+    confidence: float
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the judge says of one picture; objects by falling confidence."""
+
+    objects: tuple[Detection, ...]
+    place: str
+    mood: str
+    medium: str
+
+    def finds(self, concept: int) -> list[Detection]:
+        """The detections of one concept."""
+        return [thing for thing in self.objects if thing.concept == concept]
+
+
+@torch.no_grad()
+def look(judge: Judge, pictures: Tensor) -> list[Verdict]:
+    """Judge uint8 pictures [B, 3, H, W]; at least the most likely object is always named."""
+    return [verdict for part in pictures.split(256) for verdict in _look(judge, part)]
+
+
+def _look(judge: Judge, pictures: Tensor) -> list[Verdict]:
+    with torch.autocast(pictures.device.type, dtype=torch.bfloat16, enabled=pictures.is_cuda):
+        views = judge(pictures)
+    presence = views.presence.sigmoid()
+    rows, columns = presence.shape[1:]
+    is_peak = presence == F.max_pool2d(presence[:, None], 3, 1, 1)[:, 0]
+    strongest = presence.flatten(1).amax(1)[:, None, None]
+    chosen = is_peak & ((presence > PRESENCE_THRESHOLD) | (presence == strongest))
+    owners, row, column = chosen.nonzero(as_tuple=True)
+    found = views.features[owners, :, row, column].float()
+    answers = [head(found).argmax(1).tolist() for head in (judge.concept, judge.style, judge.color)]
+    objects: list[list[Detection]] = [[] for _ in pictures]
+    confidence = presence[owners, row, column].tolist()
+    cells = zip(owners.tolist(), row.tolist(), column.tolist(), confidence, *answers, strict=True)
+    for owner, y, x, sure, concept, style, color in cells:
+        center = ((x + 0.5) / columns, (y + 0.5) / rows)
+        objects[owner].append(Detection(concept, STYLES[style], COLOR_NAMES[color], *center, sure))
+    whole = [head(views.whole.float()).argmax(1).tolist() for head in (judge.place, judge.mood, judge.medium)]
+    return [
+        Verdict(
+            tuple(sorted(things, key=lambda thing: -thing.confidence)),
+            PLACE_NAMES[place],
+            list(MOODS)[mood],
+            list(MEDIA)[medium],
+        )
+        for things, place, mood, medium in zip(objects, *whole, strict=True)
+    ]
+
+
+def load_judge(path: Path, concepts: int, device: torch.device) -> Judge:
+    """Read a trained judge; it is frozen."""
+    return load_weights(Judge(concepts), path).eval().requires_grad_(False).to(device)
+
+
+@click.command()
+@click.option("--world", type=click.Path(path_type=Path), required=True)
+@click.option("--data", type=click.Path(path_type=Path), required=True, help="Folder of training.dataset --with-truth.")
+@click.option("--build", type=click.Path(path_type=Path), required=True)
+@click.option("--seconds", type=float, default=90.0)
+@click.option("--count", type=int, default=400_000, help="Pictures in the pool.")
+@click.option("--batch", type=int, default=768)
+@click.option("--device", type=torch.device, default=torch.device("cuda"))
+def main(world: Path, data: Path, build: Path, seconds: float, count: int, batch: int, device: torch.device) -> None:
+    """Train the judge and write its weights."""
+    torch.manual_seed(5)
+    torch.set_float32_matmul_precision("high")
+    art = World.load(world)
+    samples = Samples.load(data)
+    facts = torch.from_numpy(samples.facts[:count]).to(device)
+    pool = render_pool(Renderer(art, device), torch.from_numpy(samples.rows[:count]).to(device), ((128, 128),))
+    judge = Judge(len(art.concepts)).to(device, memory_format=torch.channels_last)
+    held_out = min(HELD_OUT, len(pool) // 4)
+    train_judge(judge, pool[held_out:], facts[held_out:], TimeBudget(seconds), batch)
+    save_weights(judge.state_dict(), build / "judge.safetensors")
+    hits = first_object_accuracy(judge.eval(), pool[:held_out], facts[:held_out])
+    (build / "judge.json").write_text(json.dumps({"first_object": hits}))
+    print(f"judge done: finds the first object of {hits:.1%} of true renders", flush=True)
+
+
+def first_object_accuracy(judge: Judge, pictures: Tensor, facts: Tensor) -> float:
+    """Share of pictures with an object and no medium in which the judge finds the first object."""
+    verdicts = look(judge, pictures)
+    asked = [
+        (verdict, int(row[0])) for verdict, row in zip(verdicts, facts.tolist(), strict=True) if row[0] >= 0 == row[-1]
+    ]
+    return sum(bool(verdict.finds(concept)) for verdict, concept in asked) / max(1, len(asked))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,154 @@
+"""Stage 3a: the denoiser's data, resident on one device: latents by size, hidden states by caption length.
+
+A batch shares one picture size and one padded caption length. Pictures are rendered while the VAE still trains, captions
+are read once the language model is frozen, and encoding waits for the VAE.
+
+Shapes: N samples, H and W sides of a latent, L padded caption tokens.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from diffusers import AutoencoderKL
+from numpy.typing import NDArray
+from torch import Tensor
+from transformers import Qwen3ForCausalLM
+
+from training.dataset import Ragged
+from training.flow_model import SEQUENCE_MULTIPLE, padded_length
+from training.language_model import hidden_states
+from training.vae import RENDER_PIXELS, encode
+
+Size = tuple[int, int]
+PICTURE_SIZES: dict[Size, float] = {
+    (128, 128): 0.58,
+    (96, 96): 0.05,
+    (160, 160): 0.05,
+    (192, 192): 0.05,
+    (128, 192): 0.05,
+    (192, 128): 0.05,
+    (96, 144): 0.03,
+    (144, 96): 0.03,
+    (96, 192): 0.02,
+    (192, 96): 0.02,
+    (112, 160): 0.035,
+    (160, 112): 0.035,
+}
+"""Height and width in pixels -> share of the samples."""
+MAX_TOKENS = 512
+
+
+@dataclass
+class Slots:
+    """Values of some samples under one key, and where each sample lies among them.
+
+    Attributes:
+        tables: Key -> values of the samples with that key.
+        key_of: Index of each sample's key in the order of `keys`.
+        slot_of: Row of each sample in its table, on the device.
+    """
+
+    tables: dict[int, Tensor]
+    key_of: NDArray[np.int64]
+    slot_of: Tensor
+
+
+class LatentBatches:
+    """Batches of normalised latents with their captions' hidden states.
+
+    Args:
+        latents: By index of the picture size.
+        captions: By padded length.
+        lengths: Real tokens of each caption, on the device.
+        tokens: Tokens of one batch, picture and caption together.
+        seed: Order of the batches; the same on all devices, so that they work on equal shapes.
+    """
+
+    def __init__(self, latents: Slots, captions: Slots, lengths: Tensor, tokens: int, seed: int) -> None:
+        self.latents, self.captions, self.lengths = latents, captions, lengths
+        self.generator = np.random.default_rng(seed)
+        self.device_generator = torch.Generator(lengths.device).manual_seed(seed)
+        self.groups: list[tuple[int, int, int, Tensor]] = []
+        self.samples = len(lengths)
+        weights = []
+        for size, table in latents.tables.items():
+            picture_tokens = padded_length(table.shape[2] * table.shape[3] // 4)
+            for length in captions.tables:
+                members = np.flatnonzero((latents.key_of == size) & (captions.key_of == length))
+                if len(members) == 0:
+                    continue
+                count = max(1, tokens // (picture_tokens + length))
+                self.groups.append((size, length, count, torch.from_numpy(members).to(lengths.device)))
+                weights.append(len(members) / count)
+        self.weights = np.array(weights) / sum(weights)
+
+    def draw(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Return latents [B, 16, H, W] float32, captions [B, L, width] and their lengths [B]."""
+        size, length, count, members = self.groups[self.generator.choice(len(self.groups), p=self.weights)]
+        picks = torch.randint(len(members), (count,), device=members.device, generator=self.device_generator)
+        chosen = members[picks]
+        pictures = self.latents.tables[size][self.latents.slot_of[chosen]].float()
+        return pictures, self.captions.tables[length][self.captions.slot_of[chosen]], self.lengths[chosen]
+
+
+def assign_sizes(count: int, seed: int) -> NDArray[np.int64]:
+    """Draw a picture size for each sample, as an index into `PICTURE_SIZES`."""
+    shares = np.array(list(PICTURE_SIZES.values()))
+    return np.random.default_rng(seed).choice(len(shares), size=count, p=shares / shares.sum())
+
+
+def render_all(
+    render: Callable[[Tensor, int, int], Tensor],
+    rows: NDArray[np.float32],
+    sizes: NDArray[np.int64],
+    device: torch.device,
+) -> dict[int, Tensor]:
+    """Render every sample at its size: index of the size -> uint8 [N, 3, height, width] on the device."""
+    pictures = {}
+    for size, (height, width) in enumerate(PICTURE_SIZES):
+        members = np.flatnonzero(sizes == size)
+        if len(members):
+            part = torch.from_numpy(rows[members]).to(device)
+            table = torch.empty(len(members), 3, height, width, dtype=torch.uint8, device=device)
+            step = RENDER_PIXELS // (height * width)
+            for start in range(0, len(part), step):
+                table[start : start + step] = render(part[start : start + step], height, width)
+            pictures[size] = table
+    return pictures
+
+
+def encode_all(vae: AutoencoderKL, pictures: dict[int, Tensor], sizes: NDArray[np.int64]) -> Slots:
+    """Encode rendered pictures to normalised latents, float16; frees each table of pictures as it goes."""
+    scaling, shift = vae.config.scaling_factor, vae.config.shift_factor
+    tables = {}
+    for size in list(pictures):
+        table = pictures.pop(size)
+        step = max(8, 2048 * 128 * 128 // (table.shape[2] * table.shape[3]))
+        tables[size] = torch.cat([((encode(vae, part) - shift) * scaling).half() for part in table.split(step)])
+    return Slots(tables, sizes, _slots(sizes, next(iter(tables.values())).device))
+
+
+def encode_captions(model: Qwen3ForCausalLM, prompts: Ragged, device: torch.device) -> tuple[Slots, Tensor]:
+    """Hidden states of every prompt by padded length (float16), and the real lengths.
+
+    Prompts longer than `MAX_TOKENS` are cut, as the engine's `truncate` does.
+    """
+    lengths = np.minimum(prompts.lengths, MAX_TOKENS)
+    padded = -(-lengths // SEQUENCE_MULTIPLE) * SEQUENCE_MULTIPLE
+    pad_id = model.config.pad_token_id
+    tables = {}
+    for length in np.unique(padded).tolist():
+        members = np.flatnonzero(padded == length)
+        ids = torch.from_numpy(prompts.padded(members, length, pad_id)).to(device)
+        tables[length] = torch.cat([hidden_states(model, part).half() for part in ids.split(max(1, 262_144 // length))])
+    return Slots(tables, padded, _slots(padded, device)), torch.from_numpy(lengths).to(device)
+
+
+def _slots(keys: NDArray[np.int64], device: torch.device) -> Tensor:
+    slots = np.zeros(len(keys), dtype=np.int64)
+    for key in np.unique(keys):
+        members = np.flatnonzero(keys == key)
+        slots[members] = np.arange(len(members))
+    return torch.from_numpy(slots).to(device)

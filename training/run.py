@@ -1,0 +1,170 @@
+"""All stages in order, side by side where they do not need one another, on one or two devices within a time.
+
+Each stage is a process with a log in `BUILD/logs`; one that has written its weights already is skipped, so an interrupted
+run goes on where it was.
+
+Usage: `python -m training.run --build training/build --world training/build/sprites.npz
+--tokenizer training/build/tokenizer --seconds 1200`
+"""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import click
+import torch
+
+SHARES = {"language_model": 0.088, "vae": 0.185, "judge": 0.058, "siglip": 0.08, "reward": 0.085, "evaluate": 0.035}
+"""Shares of the whole time; the transformer gets what is left."""
+NEEDED = ("dataset0", "dataset1", "language_model", "vae", "denoiser")
+"""Stages without which the later ones make no sense."""
+START_UP_S = 30.0
+"""Seconds that a process needs to import, and to render or read before it trains."""
+
+
+@dataclass
+class Plan:
+    """Where things are and how long they may take."""
+
+    build: Path
+    world: Path
+    tokenizer: Path
+    seconds: float
+    devices: int
+    samples: int
+    prompts: Path | None
+    start: float = field(default_factory=time.time)
+
+    def share(self, stage: str) -> float:
+        """Seconds of a stage."""
+        return SHARES[stage] * self.seconds
+
+    @property
+    def scorers_end(self) -> float:
+        """Clock time at which the scorers are done."""
+        return self.start + self.seconds - self.share("evaluate")
+
+    @property
+    def denoiser_end(self) -> float:
+        """Clock time at which the transformer is done."""
+        return self.scorers_end - self.share("reward") - 10.0
+
+    def launch(
+        self, stage: str, device: int | None, *arguments: str, name: str | None = None
+    ) -> subprocess.Popen[bytes]:
+        """Start a stage as a process that sees one device (None: all)."""
+        environment = dict(os.environ, PYTHONUNBUFFERED="1", OMP_NUM_THREADS="8")
+        if device is not None:
+            environment["CUDA_VISIBLE_DEVICES"] = str(min(device, self.devices - 1))
+        runner = [sys.executable, "-m", f"training.{stage}"]
+        if device is None:
+            launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(self.devices)]
+            runner = [sys.executable, *launcher, "-m", f"training.{stage}"]
+        log = (self.build / "logs" / f"{name or stage}.log").open("ab")
+        print(f"[{time.time() - self.start:6.1f}] start {name or stage} {' '.join(arguments)}", flush=True)
+        return subprocess.Popen([*runner, *arguments], stdout=log, stderr=subprocess.STDOUT, env=environment)
+
+    def finish(self, process: subprocess.Popen[bytes], name: str) -> None:
+        """Wait for a stage; a failure is said at once and ends the run only where others need the stage.
+
+        Raises:
+            click.ClickException: If a stage in `NEEDED` failed.
+        """
+        has_failed = process.wait() != 0
+        print(f"[{time.time() - self.start:6.1f}] {'FAILED' if has_failed else 'done'} {name}", flush=True)
+        if has_failed and name in NEEDED:
+            raise click.ClickException(f"stage {name} failed; see {self.build / 'logs' / name}.log")
+
+
+def make_data(plan: Plan) -> None:
+    """Sample the world: data for the first device with its truth, then for the others."""
+    common = ["--world", str(plan.world), "--tokenizer", str(plan.tokenizer), "--count", str(plan.samples)]
+    for rank in range(plan.devices):
+        folder = plan.build / "data" / f"train{rank}"
+        if not (folder / "captions.json").exists():
+            extra = ["--with-truth"] if rank == 0 else []
+            arguments = [*common, "--seed", str(rank + 1), "--output", str(folder), *extra]
+            plan.finish(plan.launch("dataset", 0, *arguments, name=f"dataset{rank}"), f"dataset{rank}")
+
+
+def run_stages(plan: Plan) -> None:
+    """Run everything that trains, then the checks."""
+    world, tokenizer, build = (
+        ["--world", str(plan.world)],
+        ["--tokenizer", str(plan.tokenizer)],
+        ["--build", str(plan.build)],
+    )
+    data = ["--data", str(plan.build / "data" / "train0")]
+    start = _once(plan)
+    words = plan.build / "scorer_tokenizer.json"
+    tokens = None if words.exists() else plan.launch("scorer_tokenizer", 0, *world, "--output", str(words))
+    first = Plan(**{**vars(plan), "devices": 1})
+    make_data(first)
+    language_model = start("language_model", 0, [*data, *tokenizer, *_output(plan, "language_model")], "language_model")
+    vae = start("vae", 1, [*world, *data, *_output(plan, "vae")], "vae")
+    make_data(plan)
+    _wait(plan, language_model, "language_model")
+    judge = start("judge", 0, [*world, *data, *build], "judge")
+    until = ["--until", str(plan.denoiser_end)]
+    shards = ["--data", str(plan.build / "data" / "train"), "--seconds", str(plan.seconds)]
+    denoiser = start("denoiser", None, [*world, *shards, *tokenizer, *build, *until], "transformer")
+    _wait(plan, tokens, "scorer_tokenizer")
+    _wait(plan, vae, "vae")
+    _wait(plan, judge, "judge")
+    time.sleep(max(0.0, plan.denoiser_end - START_UP_S - time.time()))
+    scorers_until = ["--until", str(plan.scorers_end)]
+    reward = start("reward", 0, [*world, *data, *tokenizer, *build, *scorers_until], "reward")
+    siglip = start("siglip", 1, [*world, *data, *build, *scorers_until], "siglip")
+    _wait(plan, denoiser, "denoiser")
+    output = ["--output", str(plan.build / "evaluation")]
+    prompts = ["--prompts", str(plan.prompts)] if plan.prompts else []
+    evaluation = plan.launch("evaluate", 1, *world, *tokenizer, *build, *output, *prompts)
+    scorers = plan.launch("check_scorers", 0, *world, *tokenizer, *build, *output)
+    _wait(plan, siglip, "siglip")
+    _wait(plan, reward, "reward")
+    plan.finish(evaluation, "evaluate")
+    plan.finish(scorers, "check_scorers")
+
+
+def _once(plan: Plan) -> Callable[..., subprocess.Popen[bytes] | None]:
+    """Return a function that starts a stage with its share of the time, unless its weights are there."""
+
+    def start(stage: str, device: int | None, arguments: list[str], product: str) -> subprocess.Popen[bytes] | None:
+        if (plan.build / f"{product}.safetensors").exists():
+            return None
+        seconds = ["--seconds", str(plan.share(stage))] if stage in SHARES else []
+        return plan.launch(stage, device, *arguments, *seconds)
+
+    return start
+
+
+def _wait(plan: Plan, process: subprocess.Popen[bytes] | None, name: str) -> None:
+    if process is not None:
+        plan.finish(process, name)
+
+
+def _output(plan: Plan, stage: str) -> list[str]:
+    return ["--output", str(plan.build / f"{stage}.safetensors")]
+
+
+@click.command()
+@click.option("--build", type=click.Path(path_type=Path), required=True, help="Folder of everything that is made.")
+@click.option("--world", type=click.Path(path_type=Path), required=True)
+@click.option("--tokenizer", type=click.Path(path_type=Path), required=True)
+@click.option("--seconds", type=float, default=1200.0, help="Time for all stages together.")
+@click.option("--samples", type=int, default=600_000, help="Samples of the world for each device.")
+@click.option(
+    "--prompts", type=click.Path(path_type=Path), default=None, help="YAML of standard prompts to judge as well."
+)
+def main(build: Path, world: Path, tokenizer: Path, seconds: float, samples: int, prompts: Path | None) -> None:
+    """Train the miniature and its scorers."""
+    (build / "logs").mkdir(parents=True, exist_ok=True)
+    run_stages(Plan(build, world, tokenizer, seconds, max(1, torch.cuda.device_count()), samples, prompts))
+
+
+if __name__ == "__main__":
+    main()
