@@ -14,7 +14,7 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import optimize, special, stats
+from scipy import special
 
 Floats = NDArray[np.float64]
 
@@ -29,6 +29,7 @@ RANDOM_SIGN_PATTERNS: Final = 9999
 FINE_ENOUGH_P_VALUES: Final = 20
 """Possible p-values up to alpha from which the exact test has nearly the t-test's power."""
 SIMULATED_EXPERIMENTS: Final = 4000
+EFFECT_TOLERANCE: Final = 1e-4
 MOST_PROMPTS_PLANNED: Final = 100_000
 _CHUNK_ELEMENTS: Final = 2**22
 _RELATIVE_TOLERANCE: Final = 1e-9
@@ -55,7 +56,7 @@ def interval_of_mean(values: Floats, *, confidence: float = CONFIDENCE, seed: in
     assert prompts >= 2, f"an interval needs at least 2 prompts, got {prompts}"
     mean = values.mean(axis=-1)
     standard_error = values.std(axis=-1, ddof=1) / np.sqrt(prompts)
-    student = float(stats.t.ppf(0.5 + confidence / 2, prompts - 1))
+    student = float(special.stdtrit(prompts - 1, 0.5 + confidence / 2))
     critical = np.full(mean.shape, student)
     if prompts >= LEAST_PROMPTS_FOR_BOOTSTRAP:
         bootstrap = _bootstrap_critical_values(values - mean[..., None], confidence, seed)
@@ -214,7 +215,7 @@ def power_of_paired_test(effect: float, prompts: int, *, alpha: float = ALPHA) -
         differences = generator.normal(size=(SIMULATED_EXPERIMENTS, prompts)) + effect
         return float((sign_flip_p_value(differences) <= alpha * (1 + _RELATIVE_TOLERANCE)).mean())
     freedom = prompts - 1
-    critical = float(stats.t.ppf(1 - alpha / 2, freedom))
+    critical = float(special.stdtrit(freedom, 1 - alpha / 2))
     tails = special.nctdtr(freedom, effect * np.sqrt(prompts), np.array([critical, -critical]))
     below_upper, below_lower = np.nan_to_num(tails, nan=0.0)  # scipy gives NaN where the probability is next to nothing
     return float(1 - below_upper + below_lower)
@@ -228,10 +229,14 @@ def detectable_effect(prompts: int, *, alpha: float = ALPHA, power: float = POWE
     """
     if prompts < 2 or smallest_p_value(prompts) > alpha:
         return float("inf")
-    highest = 1.0
-    while power_of_paired_test(highest, prompts, alpha=alpha) < power:
-        highest *= 2
-    return float(optimize.brentq(lambda x: power_of_paired_test(x, prompts, alpha=alpha) - power, 0.0, highest))
+    too_small, enough = 0.0, 1.0
+    while power_of_paired_test(enough, prompts, alpha=alpha) < power:
+        too_small, enough = enough, enough * 2
+    while enough - too_small > EFFECT_TOLERANCE * enough:
+        middle = (too_small + enough) / 2
+        is_enough = power_of_paired_test(middle, prompts, alpha=alpha) >= power
+        too_small, enough = (too_small, middle) if is_enough else (middle, enough)
+    return enough
 
 
 @cache
