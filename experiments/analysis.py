@@ -122,11 +122,11 @@ def _analyse_measure(
         main_effects=main_effects(manifest, scored, measure.column),
         interactions=interactions(manifest, scored, measure.column),
         prompts=scored[PROMPT].nunique(),
-        notes=(*_missing_notes(frame, scored, comparisons, measure), *_score_notes(records, measure)),
+        notes=(*_pair_notes(frame, scored, comparisons, measure), *_score_notes(records, measure)),
     )
 
 
-def _missing_notes(
+def _pair_notes(
     frame: pd.DataFrame, scored: pd.DataFrame, comparisons: Sequence[Comparison], measure: Measure
 ) -> list[str]:
     notes = []
@@ -138,6 +138,9 @@ def _missing_notes(
         listed = ", ".join(f"{comparison.level} ({comparison.pairs} of {most})" for comparison in short[:5])
         more = f" and {len(short) - 5} more" if len(short) > 5 else ""
         notes.append(f"Compared on fewer pairs, those that both levels have: {listed}{more}.")
+    same = [comparison.level for comparison in comparisons if comparison.is_identical]
+    if same and len(same) < len(comparisons):
+        notes.append(f"Exactly the same number as {comparisons[0].baseline} in every pair: {', '.join(same[:5])}.")
     return notes
 
 

@@ -83,7 +83,7 @@ class MeasurePlot:
 
 @dataclass(frozen=True)
 class FrontierPoint:
-    """A level as seconds against quality; `whisker` is the vertical interval of the quality difference."""
+    """A level as seconds (`x`) against its quality difference with interval (`y`, 0 % at the top)."""
 
     number: int
     level: str

@@ -11,7 +11,7 @@ import math
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from experiments.analysis import Analysis, pairing_seed
+from experiments.analysis import Analysis, MeasureAnalysis, pairing_seed
 from experiments.verdict import decimals_of
 
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ def _prompts(manifest: Manifest, records: Sequence[RunRecord]) -> list[dict[str,
     ]
 
 
-def _measure(result: Any) -> dict[str, Any]:
+def _measure(result: MeasureAnalysis) -> dict[str, Any]:
     measure = result.measure
     return {
         "title": measure.title,

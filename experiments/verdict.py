@@ -193,6 +193,12 @@ def _interaction_sentence(interaction: Interaction) -> str:
     cells = [cell for row in interaction.deviations for cell in row]
     if interaction.prompts < 2:
         return f"Whether {axes} depend on each other can't be said: fewer than two prompts have every combination."
+    least = least_prompts(len(cells))
+    if interaction.prompts < least:
+        return (
+            f"Whether {axes} depend on each other can't be shown with {interaction.prompts} prompts: "
+            f"{len(cells)} combinations need at least {least}."
+        )
     found = sorted((cell for cell in cells if cell.is_found), key=lambda cell: cell.p_holm or 0.0)
     if not found:
         return (

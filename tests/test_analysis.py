@@ -182,6 +182,23 @@ def test_equal_arms_are_called_equal():
     assert sentences(analysis, measure(analysis)) == ["Every level gave exactly the same numbers as shift 3.0."]
 
 
+def test_one_equal_arm_among_others_is_named():
+    noise = noisy_scores({}, spread=0.1)
+
+    def scores(run):
+        return {"image_reward": 1.0} if run.cell.levels["shift"] in ("2.0", "3.0") else noise(run)
+
+    assert "Exactly the same number as 3.0 in every pair: 2.0." in measure(analysed(sample_plan(), scores)).notes
+
+
+def test_interaction_says_when_prompts_are_too_few():
+    analysis = analysed(sample_plan(axes=[SHIFT, STEPS], prompts=4), grid_scores(0.8))
+    assert sentences(analysis, measure(analysis))[-1] == (
+        "Whether shift and num_inference_steps depend on each other can't be shown with 4 prompts: "
+        "8 combinations need at least 9."
+    )
+
+
 def test_missing_baseline_compares_nothing():
     def scores(run):
         return "failed" if run.cell.levels["shift"] == "3.0" else {"image_reward": 1.0}
