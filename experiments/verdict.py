@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 
-from experiments import statistics
+from experiments import paired_statistics as statistics
 from experiments.analysis import Analysis, MeasureAnalysis
 from experiments.comparison import Comparison, Estimate
 from experiments.grid_analysis import AxisEffect, Interaction

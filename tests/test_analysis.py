@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -21,7 +22,8 @@ from sample_results import (
 )
 from scipy import stats
 
-from experiments import analyze, statistics
+from experiments import analyze
+from experiments import paired_statistics as statistics
 from experiments.analysis import Analysis, MeasureAnalysis, analyse
 from experiments.comparison import Estimate
 from experiments.metrics import METRICS
@@ -362,6 +364,12 @@ def test_commands_import_no_pandas_before_they_run():
         "assert not heavy, heavy"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_no_module_hides_one_of_the_standard_library():
+    # `python experiments/run_ablation.py` puts this folder first on the path, and torch imports `statistics`
+    names = {path.stem for path in Path(analyze.__file__).parent.glob("*.py")} - {"encodings"}  # loaded before any path
+    assert not names & sys.stdlib_module_names
 
 
 def test_interval_of_scipy_agrees_for_a_level_with_few_prompts():

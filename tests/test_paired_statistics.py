@@ -8,7 +8,7 @@ from scipy import stats
 from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.power import TTestPower
 
-from experiments import statistics
+from experiments import paired_statistics as statistics
 
 EXPERIMENTS = 2000
 PROMPTS = 12
