@@ -2,7 +2,7 @@
 
 A table has one row per picture with the columns `prompt_id`, `seed`, `cell` (name of the combination of levels), one
 column `axis 0`, `axis 1`, ... with level names, and one per measure. Prompts are the unit: each prompt's pairs are
-averaged first, since seeds of one prompt are not independent. The arithmetic itself is in `experiments.paired_statistics`.
+averaged first, since seeds of one prompt are not independent. The arithmetic is in `experiments.paired_statistics`.
 """
 
 from __future__ import annotations
