@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 
 IMAGE_KIND = "generate"
 PREVIEW_PIXELS = 512
+PREVIEW_SHARE = 0.2
+"""Most of the time that previews may take."""
 TITLE_CHARACTERS = 200
 
 
@@ -85,15 +88,37 @@ class ImageStudio:
         """Make the image and store it; return the PNG if someone waits for it."""
         from llm_dit.image_io import png_bytes
 
+        previews = PreviewPace()
+
         def report(info: Any) -> None:
-            preview = encode_preview(info.preview()) if self._is_watched(handle.job) else None
-            handle.step(info.step, info.total, preview)
+            handle.check()
+            is_due = info.step < info.total and self._is_watched(handle.job) and previews.is_due()
+            handle.step(info.step, info.total, previews.make(info.preview) if is_due else None)
 
         result = self._engine.get().generate(params, on_step=report)
         handle.check()
         png = png_bytes(result.image, result.metadata)
         self._history.store_image(handle.job.id, png, result.image, result.params.model_dump(), result.metadata)
         return png if is_awaited else None
+
+
+class PreviewPace:
+    """Makes previews only as often as they take a small share of the time."""
+
+    def __init__(self) -> None:
+        self._next_at = 0.0
+
+    def is_due(self) -> bool:
+        """Say whether enough time has passed since the last preview."""
+        return time.monotonic() >= self._next_at
+
+    def make(self, draw: Callable[[], Image]) -> bytes:
+        """Return a preview as JPEG, and rest for a multiple of the time it took."""
+        began = time.monotonic()
+        preview = encode_preview(draw())
+        ended = time.monotonic()
+        self._next_at = ended + (ended - began) * (1 / PREVIEW_SHARE - 1)
+        return preview
 
 
 def encode_preview(image: Image) -> bytes:
