@@ -38,7 +38,7 @@ def another_count(scene: Scene, world: World, random: Random) -> Scene | None:  
     """Take one of several identical objects away, or both of two."""
     if scene.count < 2:
         return None
-    kept = random.choice([number for number in range(1, scene.count)])
+    kept = random.randrange(1, scene.count)
     return replace(scene, objects=scene.objects[:kept], count=kept)
 
 

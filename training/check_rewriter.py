@@ -67,6 +67,7 @@ def check(
     generator = torch.Generator().manual_seed(4)
     usual = [concept.label for concept in world.concepts if concept.weight >= 0.9]
     end = tokenizer.token_to_id("<|im_end|>")
+    assert end is not None
     results = []
     for label in choice.choices(usual, k=tries):
         prompt = choice.choice((f"a {label}", label, f"A {label}.", f"a picture of a {label}"))

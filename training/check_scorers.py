@@ -1,7 +1,7 @@
 """Stage 5d: do both scorers rank what they should?
 
-Prints mean scores over pictures drawn with few and many steps and from several hidden layers, SigLIP's hit rate among 64
-captions on pictures of the transformer, and the reward's preferences on held-out pairs (measured by its own stage).
+Prints mean scores over pictures drawn with few and many steps and from several hidden layers, SigLIP's hit rate among
+64 captions on pictures of the transformer, and the reward's preferences on held-out pairs (measured by its own stage).
 
 Usage: `python -m training.check_scorers --world ... --tokenizer training/build/tokenizer --build training/build
 --output training/build/evaluation`

@@ -126,7 +126,8 @@ class Samples:
             for name in ("prompts", "dialogues")
         ]
         tables = {name: np.load(folder / f"{name}.npy") for name in ("rows", "altered", "facts")}
-        return cls(*ragged, captions=json.loads((folder / "captions.json").read_text()), **tables)
+        captions = json.loads((folder / "captions.json").read_text())
+        return cls(ragged[0], ragged[1], tables["rows"], captions, tables["altered"], tables["facts"])
 
 
 def tokenise(batch: Batch, tokenizer: Tokenizer, seed: int, world: World | None = None) -> Samples:
@@ -164,7 +165,7 @@ class Job(NamedTuple):
 
     world: Path
     tokenizer: Path
-    count: int
+    samples: int
     seed: int
     with_truth: bool
 
@@ -200,7 +201,7 @@ def _open(world: Path, tokenizer: Path) -> tuple[World, Tokenizer]:
 
 def _make_chunk(job: Job) -> Samples:
     world, tokenizer = _open(job.world, job.tokenizer)
-    return tokenise(world.sample(job.count, job.seed), tokenizer, job.seed, world if job.with_truth else None)
+    return tokenise(world.sample(job.samples, job.seed), tokenizer, job.seed, world if job.with_truth else None)
 
 
 @click.command()

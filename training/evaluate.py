@@ -11,6 +11,7 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import click
 import numpy as np
@@ -118,7 +119,7 @@ def draw_sheets(generator: Generator, folder: Path) -> None:
     save_sheet(cells, labels, folder / "sheet_settings.png")
 
 
-def _companions(entry: dict[str, str]) -> dict[str, str]:
+def _companions(entry: dict[str, str]) -> dict[str, Any]:
     return {name: entry[name] for name in ("system_prompt", "thinking_content") if name in entry}
 
 

@@ -11,7 +11,7 @@ Shapes: B batch, S tokens, D width, C channels of a latent, H and W sides of a l
 import math
 from collections.abc import Callable
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -43,7 +43,7 @@ class BlockWeights(NamedTuple):
 
 
 def build_transformer(**sizes: int) -> ZImageTransformer2DModel:
-    """Make the transformer with `FULL_SIZE` or other sizes, initialised so that every block starts near the identity."""
+    """Make the transformer with `FULL_SIZE` or other sizes, every block near the identity at first."""
     chosen = FULL_SIZE | sizes
     model = ZImageTransformer2DModel(
         in_channels=16, n_kv_heads=chosen["n_heads"], axes_dims=list(AXES_DIMS), axes_lens=list(AXES_LENS), **chosen
@@ -130,7 +130,10 @@ def block_forward(hidden: Tensor, rotary: Rotary, time: Tensor | None, weights: 
         [B, S, D].
     """
     kind = hidden.dtype
-    scale_attention = scale_feed = gate_attention = gate_feed = 1.0
+    scale_attention: Tensor | float = 1.0
+    scale_feed: Tensor | float = 1.0
+    gate_attention: Tensor | float = 1.0
+    gate_feed: Tensor | float = 1.0
     if time is not None and weights.modulation is not None and weights.modulation_bias is not None:
         parts = F.linear(time, weights.modulation, weights.modulation_bias)[:, None].chunk(4, -1)
         scale_attention, gate_attention = 1.0 + parts[0], parts[1].tanh()
@@ -153,7 +156,7 @@ def block_forward(hidden: Tensor, rotary: Rotary, time: Tensor | None, weights: 
     return (hidden + gate_feed * _rms_norm(wide, weights.norms[3])).to(kind)
 
 
-def block_weights(block: nn.Module) -> BlockWeights:
+def block_weights(block: Any) -> BlockWeights:
     """Collect the parameters of one of diffusers' blocks."""
     attention, feed = block.attention, block.feed_forward
     modulation = block.adaLN_modulation[0] if block.modulation else None

@@ -13,7 +13,7 @@ from training.weights import load_weights, wait_for
 
 
 def load_generator(tokenizer: Path, build: Path, device: torch.device) -> Generator:
-    """Read the weights of language model, transformer and VAE from the build folder, waiting for those not yet there."""
+    """Read the weights of language model, transformer and VAE from the build folder, waiting for what is missing."""
     vocabulary = Tokenizer.from_file(str(tokenizer / "tokenizer.json"))
     transformer = load_weights(build_transformer(), wait_for(build / "transformer.safetensors"))
     kind = torch.bfloat16 if device.type == "cuda" else torch.float32

@@ -1,8 +1,9 @@
 """Stage 5a: an independent judge that names and finds the objects of a picture.
 
 A residual network marks the centre of each object on a grid, and names concept, style and colour there, and place, mood
-and medium of the whole picture. It is trained on renders only, slightly spoilt so that small flaws do not confuse it; it
-never sees the generator, and the generator never sees it. How well it does on true renders is printed with every table.
+and medium of the whole picture. It is trained on renders only, slightly spoilt so that small flaws do not confuse it;
+it never sees the generator, and the generator never sees it. How well it does on true renders is printed with every
+table.
 
 Source of the centre map: Zhou et al. 2019 (Objects as Points).
 
@@ -131,7 +132,7 @@ def judge_loss(judge: Judge, pictures: Tensor, facts: Tensor) -> Tensor:
     probability = views.presence.sigmoid()
     positive = target * (1.0 - probability).square() * F.logsigmoid(views.presence)
     negative = (1.0 - near) * probability.square() * F.logsigmoid(-views.presence)
-    loss = -(positive.sum() + negative.sum()) / max(1, len(owners))
+    loss: Tensor = -(positive.sum() + negative.sum()) / max(1, len(owners))
     found = views.features[owners, :, row, column].float()
     is_plain = facts[owners, -1] == 0  # a medium hides style and colour
     loss = loss + F.cross_entropy(judge.concept(found), objects[:, 0].long(), label_smoothing=0.05)
@@ -252,7 +253,7 @@ def main(world: Path, data: Path, build: Path, seconds: float, count: int, batch
     samples = Samples.load(data)
     facts = torch.from_numpy(samples.facts[:count]).to(device)
     pool = render_pool(Renderer(art, device), torch.from_numpy(samples.rows[:count]).to(device), ((128, 128),))
-    judge = Judge(len(art.concepts)).to(device, memory_format=torch.channels_last)
+    judge = Judge(len(art.concepts)).to(device).to(memory_format=torch.channels_last)
     held_out = min(HELD_OUT, len(pool) // 4)
     train_judge(judge, pool[held_out:], facts[held_out:], TimeBudget(seconds), batch)
     save_weights(judge.state_dict(), build / "judge.safetensors")

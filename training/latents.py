@@ -1,7 +1,7 @@
 """Stage 3a: the denoiser's data, resident on one device: latents by size, hidden states by caption length.
 
-A batch shares one picture size and one padded caption length. Pictures are rendered while the VAE still trains, captions
-are read once the language model is frozen, and encoding waits for the VAE.
+A batch shares one picture size and one padded caption length. Pictures are rendered while the VAE still trains,
+captions are read once the language model is frozen, and encoding waits for the VAE.
 
 Shapes: N samples, H and W sides of a latent, L padded caption tokens.
 """

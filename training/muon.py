@@ -30,7 +30,7 @@ def orthogonalise(matrices: Tensor) -> Tensor:
     Returns:
         Same shape; bfloat16 on an accelerator.
     """
-    value = matrices.bfloat16() if matrices.is_cuda else matrices.float()
+    value: Tensor = matrices.bfloat16() if matrices.is_cuda else matrices.float()
     value = value / (value.float().norm(dim=(-2, -1), keepdim=True) + 1e-7).to(value.dtype)
     is_tall = value.shape[-2] > value.shape[-1]
     if is_tall:

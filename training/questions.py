@@ -43,6 +43,21 @@ def sees_among(concept: int) -> Test:
     return lambda verdict: bool(verdict.finds(concept))
 
 
+def sees_any(concepts: Sequence[int]) -> Test:
+    """One of the concepts is among the objects."""
+    return lambda verdict: any(verdict.finds(concept) for concept in concepts)
+
+
+def sees_all(concepts: Sequence[int]) -> Test:
+    """All concepts are among the objects."""
+    return lambda verdict: all(verdict.finds(concept) for concept in concepts)
+
+
+def says(fact: str, value: str) -> Test:
+    """The judge names this place, mood or medium."""
+    return lambda verdict: bool(getattr(verdict, fact) == value)
+
+
 def sees_style(style: str) -> Test:
     """The most certain object is drawn in a style."""
     return lambda verdict: bool(verdict.objects) and verdict.objects[0].style == style
@@ -164,21 +179,16 @@ def prose_questions(world: World, prompts: Sequence[str]) -> list[Question]:
     for prompt in prompts:
         named = named_concepts(world, prompt)
         if named:
-            test: Test = lambda verdict, named=tuple(named): any(verdict.finds(number) for number in named)  # type: ignore[misc]
-            questions.append(Question("standard prompts", prompt, None, None, None, test))
+            questions.append(Question("standard prompts", prompt, None, None, None, sees_any(named)))
     return questions
 
 
 def own_prose_questions(world: World, path: Path) -> list[Question]:
-    """Questions on the world's evaluation prompts (`prompts.yaml`): every concept must be seen, and place, mood, medium."""
+    """Questions on the world's `prompts.yaml`: every concept must be seen, and place, mood and medium where said."""
     questions = []
     for entry in yaml.safe_load(path.read_text())["prompts"]:
-        tests: dict[str, Test] = {}
-        named = tuple(world.numbers[name] for name in entry["concepts"] if name in world.numbers)
-        if named:
-            tests["prose, object"] = lambda verdict, named=named: all(verdict.finds(number) for number in named)  # type: ignore[misc]
-        for fact in ("place", "mood", "medium"):
-            if fact in entry:
-                tests[f"prose, {fact}"] = lambda verdict, fact=fact, entry=entry: getattr(verdict, fact) == entry[fact]  # type: ignore[misc]
+        named = [world.numbers[name] for name in entry["concepts"] if name in world.numbers]
+        tests = {"prose, object": sees_all(named)} if named else {}
+        tests |= {f"prose, {fact}": says(fact, entry[fact]) for fact in ("place", "mood", "medium") if fact in entry}
         questions += [Question(kind, entry["prompt"], None, None, None, test) for kind, test in tests.items()]
     return questions

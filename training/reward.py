@@ -1,9 +1,8 @@
 """Stage 4c: image-reward-mini, which of two pictures is better for a text.
 
-The better one is the true render of the caption; the worse one says something else, looks worse, or was drawn in too few
-steps. Every eighth pair passes through the VAE, so that
-its traces decide nothing. Afterwards the reward is scaled to
-mean 0 and deviation 1 on true renders that were not trained on.
+The better one is the true render of the caption; the worse one says something else, looks worse, or was drawn in too
+few steps. Every eighth pair passes through the VAE, so that its traces decide nothing. Afterwards the reward is scaled
+to mean 0 and deviation 1 on true renders that were not trained on.
 
 Source: Xu et al. 2023 (ImageReward), the pairwise loss.
 

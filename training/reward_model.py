@@ -1,9 +1,10 @@
 """The network of ImageReward in small, under the names of its published weights.
 
-A vision transformer reads the picture, a BERT reads the text and attends to the picture's tokens, and a linear head turns
-the text's first token into a number. Only the names and the arithmetic are ImageReward's; the sizes are ours.
+A vision transformer reads the picture, a BERT reads the text and attends to the picture's tokens, and a linear head
+turns the text's first token into a number. Only the names and the arithmetic are ImageReward's; the sizes are ours.
 
-Source: Xu et al. 2023 (ImageReward), `ImageReward/ImageReward.py`; Li et al. 2022 (BLIP), `models/vit.py`, `models/med.py`.
+Source: Xu et al. 2023 (ImageReward), `ImageReward/ImageReward.py`; Li et al. 2022 (BLIP), `models/vit.py` and
+`models/med.py`.
 
 Shapes: B batch, N picture tokens with the class token, L text tokens, D width.
 """
@@ -100,7 +101,8 @@ class VisionBlock(nn.Module):
     def forward(self, tokens: Tensor) -> Tensor:
         """[B, N, D] -> [B, N, D]."""
         tokens = tokens + self.attn(self.norm1(tokens))
-        return tokens + self.mlp["fc2"](F.gelu(self.mlp["fc1"](self.norm2(tokens))))
+        wide: Tensor = self.mlp["fc2"](F.gelu(self.mlp["fc1"](self.norm2(tokens))))
+        return tokens + wide
 
 
 class VisionTower(nn.Module):
@@ -118,7 +120,7 @@ class VisionTower(nn.Module):
 
     def forward(self, pictures: Tensor) -> Tensor:
         """Normalised pictures [B, 3, S, S] -> tokens [B, N, D]."""
-        patches = self.patch_embed["proj"](pictures).flatten(2).transpose(1, 2)
+        patches: Tensor = self.patch_embed["proj"](pictures).flatten(2).transpose(1, 2)
         tokens = torch.cat([self.cls_token.expand(len(patches), -1, -1), patches], 1) + self.pos_embed
         for block in self.blocks:
             tokens = block(tokens)
@@ -185,9 +187,11 @@ class TextEncoder(nn.Module):
 
     def forward(self, ids: Tensor, mask: Tensor, picture: Tensor) -> Tensor:
         """Ids and mask [B, L], picture tokens [B, N, D] -> [B, L, D]."""
-        positions = self.embeddings["position_embeddings"].weight[: ids.shape[1]]
-        hidden = self.embeddings["LayerNorm"](self.embeddings["word_embeddings"](ids) + positions)
-        for layer in self.encoder["layer"]:
+        positions = self.embeddings["position_embeddings"](torch.arange(ids.shape[1], device=ids.device))
+        hidden: Tensor = self.embeddings["LayerNorm"](self.embeddings["word_embeddings"](ids) + positions)
+        layers = self.encoder["layer"]
+        assert isinstance(layers, nn.ModuleList)
+        for layer in layers:
             hidden = layer(hidden, mask[:, None, None].bool(), picture)
         return hidden
 

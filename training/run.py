@@ -1,7 +1,7 @@
 """All stages in order, side by side where they do not need one another, on one or two devices within a time.
 
-Each stage is a process with a log in `BUILD/logs`; one that has written its weights already is skipped, so an interrupted
-run goes on where it was.
+Each stage is a process with a log in `BUILD/logs`; one that has written its weights already is skipped, so an
+interrupted run goes on where it was.
 
 Usage: `python -m training.run --build training/build --world training/build/sprites.npz
 --tokenizer training/build/tokenizer --seconds 1200`

@@ -25,7 +25,7 @@ def train_scorer_tokenizer(captions: Iterable[str], size: int = VOCABULARY) -> T
     tokenizer.decoder = decoders.WordPiece()
     trainer = trainers.WordPieceTrainer(vocab_size=size, special_tokens=list(SPECIAL_TOKENS), show_progress=False)
     tokenizer.train_from_iterator(captions, trainer)
-    places = {name: tokenizer.token_to_id(name) for name in ("[CLS]", "[SEP]")}
+    places = tokenizer.get_vocab()
     tokenizer.post_processor = processors.BertProcessing(("[SEP]", places["[SEP]"]), ("[CLS]", places["[CLS]"]))
     return tokenizer
 

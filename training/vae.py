@@ -1,7 +1,7 @@
 """Stage 2: the VAE, Flux's architecture in small, on rendered pictures of all sizes.
 
-The loss is L1, gradients at three scales, squared error and a little Kullback-Leibler; a quarter of each batch also asks
-that a halved latent decodes to the halved picture, which makes latents easier to model.
+The loss is L1, gradients at three scales, squared error and a little Kullback-Leibler; a quarter of each batch also
+asks that a halved latent decodes to the halved picture, which makes latents easier to model.
 
 Source of the last term: Kouzelis et al. 2025 (EQ-VAE).
 
@@ -51,7 +51,8 @@ class NormInPlaceType(nn.GroupNorm):
         """[B, C, H, W] -> same shape and type; statistics are float32 inside."""
         with torch.autocast(value.device.type, enabled=False):
             weight, bias = self.weight.to(value.dtype), self.bias.to(value.dtype)
-            return F.group_norm(value, self.num_groups, weight, bias, self.eps)
+            normed: Tensor = F.group_norm(value, self.num_groups, weight, bias, self.eps)
+            return normed
 
 
 def build_vae(channels: tuple[int, ...] = FULL_SIZE, scaling: float = 1.0, shift: float = 0.0) -> AutoencoderKL:
@@ -184,7 +185,7 @@ def decode(vae: AutoencoderKL, latents: Tensor) -> Tensor:
     """Return uint8 pictures of scaled latents, as the pipeline decodes them."""
     unscaled = latents / vae.config.scaling_factor + vae.config.shift_factor
     with torch.autocast(latents.device.type, dtype=torch.bfloat16, enabled=latents.is_cuda):
-        signed = vae.decoder(unscaled)
+        signed: Tensor = vae.decoder(unscaled)
     return ((signed.float().clamp(-1.0, 1.0) + 1.0) * 127.5).round().to(torch.uint8)
 
 
@@ -208,7 +209,8 @@ def latent_scale(vae: AutoencoderKL, render: Render, rows: Tensor) -> dict[str, 
 @torch.no_grad()
 def decode_unscaled(vae: AutoencoderKL, latents: Tensor) -> Tensor:
     """Decode raw latent means in float32 to [-1, 1]."""
-    return vae.decoder(latents).clamp(-1.0, 1.0)
+    signed: Tensor = vae.decoder(latents)
+    return signed.clamp(-1.0, 1.0)
 
 
 @click.command()
