@@ -101,7 +101,8 @@ def installed_attention_backends(device: torch.device, dtype: torch.dtype) -> li
     if device.type != "cuda" or dtype not in (torch.float16, torch.bfloat16):
         return ["sdpa"]
     packages = [name for name, package in ATTENTION_PACKAGES.items() if find_spec(package) is not None]
-    has_cudnn = bool(torch.backends.cudnn.is_available())  # type: ignore[no-untyped-call]
+    cudnn: Any = torch.backends.cudnn
+    has_cudnn = bool(cudnn.is_available())
     return ["sdpa", *(["cudnn"] if has_cudnn else []), *packages]
 
 
