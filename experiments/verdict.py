@@ -135,7 +135,8 @@ def _clause(measure: Measure, comparison: Comparison, baseline: str) -> str:
     ends = sorted((sign * difference.low, sign * difference.high))
     amount, low, high = format_estimate(Estimate(abs(difference.mean), *ends), measure.unit)
     verb = _verbs(measure)[0 if _gain(measure, comparison) > 0 else 1]
-    return f"{quoted(comparison.level)} {verb} {baseline} by {amount}, 95 % interval {low} to {high}"
+    caution = " (it holds 0, so a few prompts decide)" if ends[0] <= 0 else ""
+    return f"{quoted(comparison.level)} {verb} {baseline} by {amount}, 95 % interval {low} to {high}{caution}"
 
 
 def _rest_clause(rest: Sequence[Comparison], prompts: int) -> list[str]:

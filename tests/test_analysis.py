@@ -161,6 +161,16 @@ def test_worse_level_loses_by_a_positive_amount():
     assert "-" not in sentence
 
 
+def test_finding_whose_interval_holds_zero_is_marked():
+    differences = [0.1, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1, 3.0]
+    levels = {"3.0": [0.0] * 8, "4.0": differences}
+    analysis = analysed(sample_plan(axes=[axis("shift", 3.0, 4.0)], prompts=8), by_prompt(levels))
+    comparison = measure(analysis).comparisons[0]
+    assert comparison.p_holm == 2 / 2**8
+    assert comparison.difference.low < 0
+    assert sentences(analysis, measure(analysis))[0].endswith("(it holds 0, so a few prompts decide).")
+
+
 def test_shorter_time_is_the_better_one():
     plan = sample_plan(axes=[axis("num_inference_steps", 9, 4)])
     analysis = analysed(plan, lambda run: {"generation_time_seconds": 0.05 * run.params.num_inference_steps})
