@@ -6,7 +6,6 @@ import re
 import signal
 import subprocess
 import sys
-import threading
 import time
 from pathlib import Path
 
@@ -222,29 +221,28 @@ def test_failed_runs_give_exit_code_1_and_a_last_line_that_says_how_to_retry(run
     assert "1 runs to do, 2 finished before" in retried.stderr
 
 
-def test_ctrl_c_finishes_the_image_writes_the_summary_and_says_how_to_go_on(run, tmp_path):
+def test_ctrl_c_finishes_the_image_writes_the_summary_and_says_how_to_go_on(run, tmp_path, monkeypatch):
+    from llm_dit.pipeline import ZImagePipeline
+
+    denoise = ZImagePipeline.denoise
+
+    def interrupted(self, params, conditioning, **options):
+        if params.shift == 3.0:
+            os.kill(os.getpid(), signal.SIGINT)
+        return denoise(self, params, conditioning, **options)
+
     arguments = ["--sweep", "shift=1..8", "--max-prompts", "1", "--steps", "1", "--name", "stopped"]
     store = ResultStore(tmp_path / "experiments/results/stopped")
-
-    def interrupt():
-        while not list(store.metadata.glob("*.json")):
-            time.sleep(0.001)
-        os.kill(os.getpid(), signal.SIGINT)
-
-    thread = threading.Thread(target=interrupt)
-    thread.start()
+    monkeypatch.setattr(ZImagePipeline, "denoise", interrupted)
     result = run(*arguments)
-    thread.join()
+    monkeypatch.setattr(ZImagePipeline, "denoise", denoise)
     assert result.exit_code == 130, result.output
-    made = len(store.runs())
-    assert 0 < made < 8
-    assert result.stderr.strip().splitlines()[-1] == (
-        f"Stopped with {8 - made} runs to do; run the same command again to go on."
-    )
-    assert len((store.folder / "stopped_summary.csv").read_text().splitlines()) == made + 1
+    assert [record.level for record in store.runs()] == ["1.0", "2.0", "3.0"]
+    assert result.stderr.strip().splitlines()[-1] == ("Stopped with 5 runs to do; run the same command again to go on.")
+    assert len((store.folder / "stopped_summary.csv").read_text().splitlines()) == 4
     resumed = run(*arguments)
     assert resumed.exit_code == 0
-    assert f"{8 - made} runs to do, {made} finished before" in resumed.stderr
+    assert "5 runs to do, 3 finished before" in resumed.stderr
 
 
 def test_a_long_prompt_that_is_cut_is_said_once_not_once_per_image(run, caplog):
