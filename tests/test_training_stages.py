@@ -11,7 +11,7 @@ from tiny_world import write_tiny_world
 from tokenizers import Tokenizer
 
 from llm_dit.chat_template import format_prompt
-from training import alterations, check_rewriter, evaluate, judge, language_model, reward, run, siglip, vae
+from training import alterations, check_rewriter, evaluate, judge, language_model, retrieval, reward, run, siglip, vae
 from training.contact_sheet import save_sheet
 from training.dataset import Ragged, Samples, make_samples
 from training.denoiser import Devices, flow_loss, train_denoiser
@@ -22,6 +22,7 @@ from training.questions import make_questions, named_concepts
 from training.render import Renderer
 from training.reward_model import RewardModel, RewardSizes
 from training.sampler import Generator, SampleSettings
+from training.scene import Scene, SceneObject, Setting
 from training.scorer_tokenizer import train_scorer_tokenizer
 from training.time_budget import TimeBudget, cosine_fall, late_fall, warm_up
 from training.tokenizer import train_tokenizer, write_tokenizer
@@ -366,3 +367,17 @@ def test_the_scale_beside_the_vae_is_read_back(tmp_path):
     (tmp_path / "vae.json").write_text(json.dumps({"scaling_factor": 1.5, "shift_factor": 0.25, "psnr_db": 30.0}))
     loaded = vae.load_vae(tmp_path / "vae.safetensors", CPU, TINY_VAE)
     assert (loaded.config.scaling_factor, loaded.config.shift_factor) == (1.5, 0.25)
+
+
+def test_a_clean_render_is_retrieved_wherever_it_stands_and_on_any_background(world, renderer):
+    known, pairs = retrieval.templates(world, renderer)
+    asked = [(0, "flat"), (3, "3d"), (7, "cartoon")]
+    scenes = [
+        Scene((SceneObject(concept, style, 0.45, 0.55, 0.6),), Setting("plain", ("cream",)), count=1)
+        for concept, style in asked
+    ]
+    pictures = renderer.render(torch.from_numpy(np.stack([world.row(scene) for scene in scenes])), 128, 128)
+    found = retrieval.nearest(list(pictures), known, pairs)
+    assert retrieval.shares(found, asked)["concept"] == 1.0
+    assert [style in ("flat", "sticker") for _, style in found] == [True, False, False]
+    assert not retrieval.signature(torch.full((3, 32, 32), 9, dtype=torch.uint8)).any()

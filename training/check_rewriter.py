@@ -1,13 +1,14 @@
 """Stage 5c: does the language model rewrite a short prompt as a fuller caption that names its object?
 
-200 tries at temperature 0.7. A try is good if the reply ends by itself, names the object, is longer than the prompt and
-does not loop.
+200 tries of each kind at temperature 0.7. A try is good if the reply ends by itself, names the object, is longer than
+the prompt and does not loop.
 
 Usage: `python -m training.check_rewriter --world ... --tokenizer training/build/tokenizer --build training/build`
 """
 
 import json
 import random
+from dataclasses import dataclass
 from pathlib import Path
 
 import click
@@ -18,6 +19,7 @@ from transformers import Qwen3ForCausalLM
 
 from llm_dit.chat_template import format_prompt
 from training.language_model import load_language_model
+from training.nouns import with_article
 from training.world import World
 
 INSTRUCTION = "Rewrite the user's prompt as a detailed picture description."
@@ -59,10 +61,25 @@ def has_loop(words: list[str]) -> bool:
     return any(runs.count(run) >= 3 for run in set(runs))
 
 
-def check(
-    world: World, model: Qwen3ForCausalLM, tokenizer: Tokenizer, tries: int
-) -> tuple[float, list[tuple[str, str, bool]]]:
-    """Rewrite `tries` short prompts; return the share of good replies and all of them."""
+FORMS = {
+    "with an article": ("{thing}", "{Thing}", "{Thing}.", "a picture of {thing}"),
+    "bare noun": ("{label}",),
+}
+"""Kinds of short prompts, and how each is written."""
+
+
+@dataclass(frozen=True)
+class Try:
+    """One rewrite: what was asked, what came, and whether it is good."""
+
+    kind: str
+    prompt: str
+    reply: str
+    is_good: bool
+
+
+def check(world: World, model: Qwen3ForCausalLM, tokenizer: Tokenizer, kind: str, tries: int) -> list[Try]:
+    """Rewrite `tries` short prompts of one kind of `FORMS`."""
     choice = random.Random(4)
     generator = torch.Generator().manual_seed(4)
     usual = [concept.label for concept in world.concepts if concept.weight >= 0.9]
@@ -70,20 +87,15 @@ def check(
     assert end is not None
     results = []
     for label in choice.choices(usual, k=tries):
-        prompt = choice.choice((f"a {label}", label, f"A {label}.", f"a picture of a {label}"))
+        thing = with_article(label)
+        prompt = choice.choice(FORMS[kind]).format(label=label, thing=thing, Thing=thing[0].upper() + thing[1:])
         ids = tokenizer.encode(format_prompt(prompt, system_prompt=INSTRUCTION)).ids
         reply_ids = complete(model, ids, end, 0.7, generator)
         reply = tokenizer.decode(reply_ids).split("</think>")[-1].strip()
-        words = reply.lower().split()
+        is_fuller = len(reply_ids) < MAX_NEW_TOKENS and len(reply.split()) > len(prompt.split()) + 2
         names_it = all(word.rstrip("s") in reply.lower() for word in label.lower().split())
-        good = (
-            len(reply_ids) < MAX_NEW_TOKENS
-            and names_it
-            and len(words) > len(prompt.split()) + 2
-            and not has_loop(words)
-        )
-        results.append((prompt, reply, good))
-    return sum(good for _, _, good in results) / tries, results
+        results.append(Try(kind, prompt, reply, is_fuller and names_it and not has_loop(reply.lower().split())))
+    return results
 
 
 @click.command()
@@ -95,11 +107,14 @@ def main(world: Path, tokenizer: Path, build: Path, tries: int) -> None:
     """Print how often rewriting works, with some replies."""
     vocabulary = Tokenizer.from_file(str(tokenizer / "tokenizer.json"))
     model = load_language_model(vocabulary, build / "language_model.safetensors", torch.device("cpu"))
-    share, results = check(World.load(world), model, vocabulary, tries)
-    for prompt, reply, good in [*results[:8], *(entry for entry in results if not entry[2])][:24]:
-        print(f"{'ok ' if good else 'BAD'} {prompt!r} -> {reply!r}")
-    (build / "rewriter.json").write_text(json.dumps({"good": share, "tries": tries}))
-    print(f"rewriter: {share:.1%} of {tries} good")
+    record = {}
+    for kind in FORMS:
+        results = check(World.load(world), model, vocabulary, kind, tries)
+        for result in [*results[:6], *(result for result in results[6:] if not result.is_good)][:20]:
+            print(f"{'ok ' if result.is_good else 'BAD'} {result.prompt!r} -> {result.reply!r}", flush=True)
+        record[kind] = sum(result.is_good for result in results) / tries
+        print(f"rewriter, {kind}: {record[kind]:.1%} of {tries} good", flush=True)
+    (build / "rewriter.json").write_text(json.dumps({"good": record, "tries": tries}))
 
 
 if __name__ == "__main__":
