@@ -146,10 +146,10 @@ def _take_rewriter(page: Any, output: Path) -> None:
 
 def _take_experiments(page: Any, output: Path) -> None:
     page.goto("/experiments")
-    page.fill("#lab-max", "2")
+    page.fill("#lab-max", "1")
     page.uncheck("[name=compute_metrics]")
     page.locator("#start-button").click()
-    page.locator("[data-name=shift_sweep] .report-link").wait_for()
+    page.locator("[data-name=shift_sweep] .report-link").wait_for(timeout=3 * WAIT_MS)
     page.locator("#plan button").click()
     page.locator("#start-button").wait_for()
     _shoot(page, output / "experiments.png")

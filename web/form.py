@@ -149,7 +149,7 @@ def allowed_in_schema(schema: Mapping[str, Any]) -> str:
     if "enum" in schema:
         parts = ["one of " + ", ".join(str(choice) for choice in schema["enum"])]
     words = {"minimum": "from", "exclusiveMinimum": "above", "maximum": "to", "multipleOf": "in steps of"}
-    parts += [f"{word} {schema[key]:g}" for key, word in words.items() if key in schema]
+    parts += [f"{word} {schema[key]}" for key, word in words.items() if key in schema]
     if "default" in schema:
         parts.append(f"default {schema['default']!r}")
     return ", ".join(parts)

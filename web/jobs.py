@@ -25,6 +25,7 @@ logger = logging.getLogger(__name__)
 
 FINISHED_KEPT = 4096
 """Finished jobs whose outcome stays in memory; older images are in the history."""
+PREVIEWS_KEPT = 16
 LONGEST_RETRY_S = 600
 
 
@@ -162,6 +163,7 @@ class JobQueue:
         self._versions = itertools.count(1)
         self._listeners: list[Callable[[], None]] = []
         self._recent_durations_s: deque[float] = deque([1.0], maxlen=20)
+        self._latest_finished: deque[Job] = deque()
         self._is_closing = False
         self._thread = threading.Thread(target=self._work, name="device-worker", daemon=True)
 
@@ -271,12 +273,18 @@ class JobQueue:
     def _set_final(self, job: Job, state: JobState) -> None:
         job.state = state
         job.finished_at = time.time()
-        job.preview = None
         self._touch(job)
+        self._keep_preview(job)
         while len(self._jobs) > FINISHED_KEPT + self.queue_size:
             oldest = next((key for key, old in self._jobs.items() if old.state.is_final), None)
             assert oldest is not None
             del self._jobs[oldest]
+
+    def _keep_preview(self, job: Job) -> None:
+        """Let go of the oldest preview; a page may still be fetching the latest ones of jobs that just ended."""
+        if len(self._latest_finished) == PREVIEWS_KEPT:
+            self._latest_finished.popleft().preview = None
+        self._latest_finished.append(job)
 
     def _tell_listeners(self) -> None:
         for listener in list(self._listeners):
