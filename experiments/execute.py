@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from experiments.design import Plan
-from experiments.encodings import RUN_ERRORS, EncodingCache
+from experiments.prompt_encodings import RUN_ERRORS, EncodingCache
 from experiments.records import Conditions, manifest_values
 from experiments.result_writer import ResultWriter
 from experiments.store import ResultStore

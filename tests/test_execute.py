@@ -224,7 +224,7 @@ def test_each_distinct_formatted_prompt_is_encoded_once_with_all_its_layers(tmp_
 
 
 def test_prompts_are_encoded_once_even_where_sizes_bring_them_back_later(tmp_path, monkeypatch):
-    monkeypatch.setattr("experiments.encodings.GROUP_PROMPTS", 2)
+    monkeypatch.setattr("experiments.prompt_encodings.GROUP_PROMPTS", 2)
     prompts = [Prompt(f"p{number}", "c", "", f"Cat {number}") for number in range(7)]
     pipeline = FakePipeline()
     _, outcome = make(tmp_path, plan_of("width=64,128", prompts=prompts), pipeline)
@@ -232,7 +232,7 @@ def test_prompts_are_encoded_once_even_where_sizes_bring_them_back_later(tmp_pat
 
 
 def test_encodings_are_held_in_groups_and_dropped_after_their_last_use(tmp_path, monkeypatch):
-    monkeypatch.setattr("experiments.encodings.GROUP_PROMPTS", 3)
+    monkeypatch.setattr("experiments.prompt_encodings.GROUP_PROMPTS", 3)
     prompts = [Prompt(f"p{number}", "c", "", f"Cat {number}") for number in range(10)]
     pipeline, ahead = FakePipeline(), []
     make(
