@@ -179,7 +179,15 @@ def test_results_need_their_token_and_stay_in_their_folder(tmp_path: Path) -> No
         assert "sandbox" in answer.headers["content-security-policy"]
         assert "allow-same-origin" not in answer.headers["content-security-policy"]
         assert client.get("/results/open/shift_sweep/report.html").status_code == 401
-        for path in ("secret.sqlite3", "link.png", "..%2f..%2foutside.png", "%2e%2e/outside.png", "nothing.png", ""):
+        for path in (
+            "secret.sqlite3",
+            "link.png",
+            "..%2f..%2foutside.png",
+            "%2e%2e/outside.png",
+            "%00.png",
+            "x" * 300,
+            "",
+        ):
             assert client.get(f"/results/{token}/shift_sweep/{path}").status_code == 404, path
 
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from llm_dit.config import Config
 from llm_dit.errors import LlmDitError, OutputError
+from llm_dit.parameters import GenerationParams
 from web.engine import EngineHandle
 from web.jobs import Job, JobHandle, JobQueue
 
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 
 EXPERIMENT_KIND = "experiment"
 REPORT_FILE = "report.html"
+LONGEST_PATH = 250
+"""Of a file inside of a results folder; a file name that the system can't hold is an error there, not an answer."""
 TEXT_OPTIONS = {
     "experiment": "--experiment",
     "name": "--name",
@@ -199,16 +202,20 @@ class Lab:
         """Return the generation parameters of one run.
 
         Raises:
-            OutputError: If there is none of that name.
+            LlmDitError: If there is none of that name.
         """
+        from experiments.atomic_file import read_json
+
         path = self.file(name, f"metadata/{run_id}.json")
-        if path is None:
+        record = None if path is None else read_json(path)
+        if record is None or not isinstance(record.get("parameters"), dict):
             raise OutputError(f"{name} has no run {run_id}.")
-        params: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))["parameters"]
-        return params
+        return GenerationParams.parse(record["parameters"]).model_dump()
 
     def file(self, name: str, path: str) -> Path | None:
         """Return a file of a results folder; None if it is not there, or not inside of it."""
+        if not path.isprintable() or len(path) > LONGEST_PATH:
+            return None
         folder = (self.results / name).resolve()
         wanted = (folder / path).resolve()
         is_inside = folder.parent == self.results.resolve() and wanted.is_relative_to(folder)

@@ -5,6 +5,7 @@ const form = byId("generate-form");
 const STORED = "generate-form";
 const MAX_DRAWN_SEED = 2 ** 32;
 const FORMAT_DELAY_MS = 120;
+const RECENT_SHOWN = 8;
 const defaults = readForm();
 const sizeControl = byId("size-control");
 let isModelReady = byId("model-pill").dataset.state === "ready";
@@ -301,6 +302,10 @@ function showImage(job) {
   byId("result-text").textContent = `seed ${job.request.seed}, ${seconds(job.finished_at - job.started_at)}`;
   byId("download-link").href = `${job.image}?download=true`;
   byId("details-link").href = `/history/${job.id}`;
+  addRecent(job);
+}
+
+function addRecent(job) {
   const recent = byId("recent");
   if (recent.querySelector(`[href="/history/${job.id}"]`)) return;
   const link = document.createElement("a");
@@ -310,7 +315,7 @@ function showImage(job) {
   image.alt = job.title;
   link.append(image);
   recent.prepend(link);
-  while (recent.children.length > 8) recent.lastElementChild.remove();
+  while (recent.children.length > RECENT_SHOWN) recent.lastElementChild.remove();
 }
 
 function showError(text) {
@@ -342,7 +347,10 @@ document.addEventListener("news", ({ detail: news }) => {
   if (news.model.state === "failed") showError(news.model.error);
   const own = news.jobs.filter((job) => job.client === clientId && job.kind === "generate");
   for (const job of own) if (job.id === shownJob?.id) show(job);
-  for (const job of own) if (job.image && job.id !== shownJob?.id) showImageInStrip(job);
+  for (const job of own.filter((other) => other.image && other.id !== shownJob?.id)) {
+    if (!shownJob || shownJob.isOver) show(job);
+    else addRecent(job);
+  }
   const byNumber = new Map(news.jobs.map((job) => [job.id, job]));
   const active = news.active.map((id) => byNumber.get(id)).filter(Boolean);
   if (!shownJob || shownJob.isOver) {
@@ -351,25 +359,6 @@ document.addEventListener("news", ({ detail: news }) => {
   }
   showQueue(active.filter((job) => job.id !== shownJob?.id));
 });
-
-function showImageInStrip(job) {
-  const shown = { src: byId("result").src, alt: byId("result").alt };
-  if (shownJob && !shownJob.isOver) return addRecentOnly(job);
-  shownJob = { id: job.id, isOver: true };
-  show(job);
-  return shown;
-}
-
-function addRecentOnly(job) {
-  if (byId("recent").querySelector(`[href="/history/${job.id}"]`)) return;
-  const link = document.createElement("a");
-  link.href = `/history/${job.id}`;
-  const image = new Image(64, 64);
-  image.src = `${job.image}/thumbnail`;
-  image.alt = job.title;
-  link.append(image);
-  byId("recent").prepend(link);
-}
 
 function showQueue(jobs) {
   const list = byId("queue");
