@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import Any
 
@@ -31,6 +32,9 @@ def main(**flags: Any) -> None:
     from web.app import create_app
 
     sys.setswitchinterval(SWITCH_INTERVAL_S)
+    os.environ.setdefault(
+        "OMP_WAIT_POLICY", "PASSIVE"
+    )  # torch's threads sleep where they would spin: cores for answers
     app = create_app(config)
     shown_host = f"[{server.host}]" if ":" in server.host else server.host
     click.echo(f"llm-dit: http://{shown_host}:{server.port}  (Ctrl+C stops it)")
