@@ -58,7 +58,7 @@ def make_results(folder, seeds: tuple[int, ...] = (1, 2)) -> ResultStore:
             "levels": dict(run.cell.levels),
         }
         sized = replace(run, params=run.params.model_copy(update={"width": 32, "height": 32}))
-        store.write_result(sized, {"run": described, "parameters": {}}, png(index))
+        store.write_result(sized, {"run": described, "parameters": sized.params.model_dump()}, png(index))
     return store
 
 

@@ -33,25 +33,10 @@ from experiments.report import write_report
 from experiments.report_data import grid_data, json_for_script
 from llm_dit.errors import OutputError
 
-CHROMIUM = shutil.which("chromium") or "/usr/bin/chromium"
 HOSTILE = (
     "<img src=x onerror=\"window.wasRun=1\"></script><script>window.wasRun=1</script><!-- <b>bold</b> & 'quotes'"
     "\u2028{{ 7 * 7 }}"
 )
-
-
-@pytest.fixture(scope="session")
-def browser():
-    if not Path(CHROMIUM).exists():
-        if os.environ.get("CI"):
-            pytest.fail("chromium is missing; apt-get install chromium")
-        pytest.skip("chromium is not installed")
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield browser
-        browser.close()
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,11 +11,7 @@ import httpx
 import pytest
 from web_server import live_server, make_app, wait_until
 
-CHROMIUM = Path("/usr/bin/chromium")
 WAIT_MS = 60_000
-
-if not CHROMIUM.exists() and not os.environ.get("CI"):
-    pytest.skip(f"{CHROMIUM} is not installed", allow_module_level=True)
 
 
 @pytest.fixture(scope="module")
@@ -26,16 +21,6 @@ def address(tmp_path_factory: pytest.TempPathFactory, tiny_checkpoint: Path) -> 
     with live_server(app) as address:
         wait_until(lambda: httpx.get(f"{address}/healthz").json()["model"] == "ready", 120)
         yield address
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=["--no-sandbox"])
-        yield browser
-        browser.close()
 
 
 @pytest.fixture
