@@ -73,6 +73,7 @@ def test_the_profile_of_a_file_is_used_and_flags_win(run, tmp_path):
         ([""], "The prompt is empty; say what the image shows."),
         (["word " * 100_000], "The prompt has 500,000 characters, and at most 100,000 are read; shorten it."),
         (["A cat", "--dit-device", "tpu"], "--dit-device 'tpu' is not a device; use auto, cpu, cuda, cuda:N or mps."),
+        (["A cat", "--text-encoder-device", "cuda:77"], "--text-encoder-device cuda:77 is not on this machine"),
         (["A cat", "--hidden-layer", "-9"], "--hidden-layer -9 is not in this model; use -7 to -1."),
         (["A cat", "--output", "/dev/null/cat.png"], "--output /dev/null/cat.png can't be written"),
         (["A cat", "--output", "cat.jpg"], "--output cat.jpg is not a .png file; images are written as PNG."),

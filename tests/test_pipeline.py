@@ -9,7 +9,7 @@ import torch
 from llm_dit import ZImagePipeline
 from llm_dit.chat_template import format_prompt
 from llm_dit.devices import resolve_device
-from llm_dit.errors import DeviceError, InvalidParameter, NonFiniteLatents
+from llm_dit.errors import InvalidParameter, NonFiniteLatents
 from llm_dit.parameters import GenerationParams
 from llm_dit.pipeline import evaluation_count
 
@@ -212,7 +212,7 @@ def test_float16_overflow_is_an_error_and_never_a_black_image(tiny_checkpoint):
 
 def test_a_cuda_device_that_is_not_there_is_named(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    with pytest.raises(DeviceError, match="dit_device cuda is not on this machine, which has 0 CUDA devices"):
+    with pytest.raises(InvalidParameter, match="dit_device cuda is not on this machine, which has 0 CUDA devices"):
         resolve_device("cuda", "dit_device")
 
 

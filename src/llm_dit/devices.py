@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from llm_dit.errors import DeviceError
+from llm_dit.errors import InvalidParameter
 
 if TYPE_CHECKING:
     import torch
@@ -17,7 +17,7 @@ def resolve_device(name: str, field: str) -> torch.device:
     """Return the device called `name`; `auto` prefers cuda, then mps, then cpu.
 
     Raises:
-        DeviceError: If this machine does not have it.
+        InvalidParameter: If this machine does not have it.
     """
     import torch
 
@@ -29,11 +29,11 @@ def resolve_device(name: str, field: str) -> torch.device:
     if device.type == "cuda":
         count = torch.cuda.device_count() if torch.cuda.is_available() else 0
         if (device.index or 0) >= count:
-            raise DeviceError(
-                f"{field} {name} is not on this machine, which has {count} CUDA devices; use auto or cpu.", field=field
+            raise InvalidParameter(
+                field, f"{name} is not on this machine, which has {count} CUDA devices; use auto or cpu."
             )
     if device.type == "mps" and not torch.backends.mps.is_available():
-        raise DeviceError(f"{field} mps is not on this machine; use auto or cpu.", field=field)
+        raise InvalidParameter(field, "mps is not on this machine; use auto or cpu.")
     return device
 
 

@@ -53,7 +53,7 @@ class CheckpointError(LlmDitError):
 
 
 class DeviceError(LlmDitError):
-    """A device or kernel was asked for that this machine does not have."""
+    """A kernel or number format was asked for that this machine does not have."""
 
 
 class NonFiniteLatents(LlmDitError):

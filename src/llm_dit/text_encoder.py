@@ -94,7 +94,8 @@ class ZImageTextEncoder:
 
         Raises:
             CheckpointError: If the checkpoint is incomplete or damaged.
-            DeviceError: If the device or the quantization is not there.
+            InvalidParameter: If the device is not there.
+            DeviceError: If the quantization is not there.
         """
         where = resolve_device(device, "text_encoder_device")
         folder = find_checkpoint(model_path)
