@@ -70,7 +70,7 @@ def _chosen(analysis: Analysis, columns: tuple[str, ...]) -> list[MeasureAnalysi
     by_column = {result.measure.column: result for result in analysis.measures}
     for column in columns:
         if column not in by_column:
-            raise LlmDitError(f"--measure {column} is not in these results{nearest(column, by_column)}.")
+            raise LlmDitError(f"--measure {column} is not in these results{nearest(column, by_column)}")
     return [by_column[column] for column in columns] if columns else list(by_column.values())
 
 

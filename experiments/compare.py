@@ -121,7 +121,7 @@ def _levels_shown(manifest: Manifest, mode: str, asked: Sequence[str]) -> list[s
     asked = [name for text in asked for name in ([text] if text in known else _listed(text))]  # names may hold commas
     for name in asked:
         if name not in known:
-            raise LlmDitError(f"--levels {name} is not a level of {manifest.name}{nearest(name, known)}.")
+            raise LlmDitError(f"--levels {name} is not a level of {manifest.name}{nearest(name, known)}")
     if mode == "side-by-side":
         others = [name for name in known if name != manifest.baseline_name]
         chosen = list(asked) or [manifest.baseline_name, *others[:1]]
@@ -143,7 +143,7 @@ def _rows(
     known = list(dict.fromkeys(record.prompt_id for record in finished))
     for name in prompt_ids:
         if name not in known:
-            raise LlmDitError(f"--prompt-ids {name} has no pictures here{nearest(name, known)}.")
+            raise LlmDitError(f"--prompt-ids {name} has no pictures here{nearest(name, known)}")
     rows: dict[tuple[str, int], dict[str, RunRecord]] = {}
     for record in finished:
         if (not prompt_ids or record.prompt_id in prompt_ids) and (not seeds or str(record.seed) in seeds):

@@ -354,7 +354,7 @@ def _check_names(plan: Plan) -> None:
 def _check_known(option: str, names: Iterable[str], known: Sequence[str]) -> None:
     for name in names:
         if name not in known:
-            raise LlmDitError(f"{option} {name!r} does not exist{nearest(name, dict.fromkeys(known))}.")
+            raise LlmDitError(f"{option} {name!r} does not exist{nearest(name, dict.fromkeys(known))}")
 
 
 def _in_turn(prompts: Sequence[Prompt]) -> Iterator[Prompt]:

@@ -55,7 +55,7 @@ def find_experiment(name: str, experiments: Mapping[str, Experiment]) -> Experim
         LlmDitError: If there is none of that name; the message names the nearest.
     """
     if name not in experiments:
-        raise LlmDitError(f"There is no experiment {name!r}{nearest(name, experiments)}.", field="experiment")
+        raise LlmDitError(f"There is no experiment {name!r}{nearest(name, experiments)}", field="experiment")
     return experiments[name]
 
 
@@ -121,7 +121,7 @@ def _axis_from_sweep(sweep: str) -> Axis:
     if not equals or not text.strip():
         raise LlmDitError(f"{option}: write parameter=values, for example shift=1..6 or num_inference_steps=6,9,12.")
     if name not in AXIS_PARAMETERS:
-        raise LlmDitError(f"{option}: there is no parameter {name!r}{nearest(name, AXIS_PARAMETERS)}.")
+        raise LlmDitError(f"{option}: there is no parameter {name!r}{nearest(name, AXIS_PARAMETERS)}")
     if name == "hidden_layer" and text.strip() == EVERY:
         return Axis(name, (), is_every_layer=True)
     levels: dict[str, Level] = {}
@@ -185,7 +185,7 @@ def _experiment(file: YamlFile, name: str, node: yaml.Node) -> Experiment:
     prompt_set = file.text(entries["prompts"].node, "prompts") if "prompts" in entries else "standard"
     if prompt_set not in PROMPT_SETS:
         raise file.error(
-            entries["prompts"].node, f"there are no prompts {prompt_set!r}{nearest(prompt_set, PROMPT_SETS)}."
+            entries["prompts"].node, f"there are no prompts {prompt_set!r}{nearest(prompt_set, PROMPT_SETS)}"
         )
     description = file.text(entries["description"].node, "description").strip() if "description" in entries else ""
     baseline = _baseline(file, entries["baseline"].node, axes, what) if "baseline" in entries else {}
@@ -199,9 +199,7 @@ def _axis(file: YamlFile, name: str, key_node: yaml.Node, node: yaml.Node, what:
         return Axis(name, _named_levels(file, name, node))
     if name not in AXIS_PARAMETERS:
         hint = nearest(name, AXIS_PARAMETERS)
-        raise file.error(
-            key_node, f"{what}: there is no parameter {name!r}{hint}; named levels may have any axis name."
-        )
+        raise file.error(key_node, f"{what}: there is no parameter {name!r}{hint} Named levels may have any axis name.")
     if name == "hidden_layer" and isinstance(node, yaml.ScalarNode) and node.value == EVERY:
         return Axis(name, (), is_every_layer=True)
     levels: dict[str, Level] = {}
@@ -238,7 +236,7 @@ def _parameters(file: YamlFile, node: yaml.Node, what: str) -> dict[str, Any]:
     for entry in file.mapping(node, what).values():
         if entry.key not in AXIS_PARAMETERS:
             hint = nearest(entry.key, AXIS_PARAMETERS)
-            raise file.error(entry.key_node, f"{what}: there is no parameter {entry.key!r}{hint}.")
+            raise file.error(entry.key_node, f"{what}: there is no parameter {entry.key!r}{hint}")
         try:
             values[entry.key] = _checked_value(entry.key, file.scalar(entry.node, entry.key))
         except InvalidParameter as error:
@@ -283,4 +281,4 @@ def _baseline_level(file: YamlFile, node: yaml.Node, axis: Axis, what: str) -> s
             raise file.error(node, f"baseline of {what}: {error}") from None
         if name in names:
             return name
-    raise file.error(node, f"baseline of {what}: {axis.name!r} has no level {written!r}{nearest(written, names)}.")
+    raise file.error(node, f"baseline of {what}: {axis.name!r} has no level {written!r}{nearest(written, names)}")

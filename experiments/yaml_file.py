@@ -84,7 +84,7 @@ class YamlFile:
                 first = entries[key].key_node.start_mark.line + 1
                 raise self.error(key_node, f"{what} has {key!r} twice; the first stands in line {first}.")
             if allowed and key not in allowed:
-                raise self.error(key_node, f"{what} has no key {key!r}{nearest(key, allowed)}.")
+                raise self.error(key_node, f"{what} has no key {key!r}{nearest(key, allowed)}")
             entries[key] = Entry(key, key_node, value_node)
         for key in required:
             if key not in entries:

@@ -120,4 +120,4 @@ def _entry(name: str) -> Entry:
     for entry in REGISTRY:
         if entry.metric.name == name:
             return entry
-    raise LlmDitError(f"There is no metric {name!r}{nearest(name, [metric.name for metric in METRICS])}.")
+    raise LlmDitError(f"There is no metric {name!r}{nearest(name, [metric.name for metric in METRICS])}")

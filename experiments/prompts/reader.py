@@ -141,7 +141,7 @@ def get_categories() -> list[str]:
 def _check_known(what: str, name: str, known: Iterable[str]) -> None:
     names = list(known)
     if name not in names:
-        raise LlmDitError(f"There is no {what} {name!r}{nearest(name, names)}.", field=what.replace(" ", "_"))
+        raise LlmDitError(f"There is no {what} {name!r}{nearest(name, names)}", field=what.replace(" ", "_"))
 
 
 @lru_cache(maxsize=1)

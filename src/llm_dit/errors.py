@@ -72,8 +72,8 @@ def nearest(word: str, candidates: Iterable[str]) -> str:
         candidates: Every valid name.
 
     Returns:
-        `; did you mean 'x'?` for a near miss, else `; valid: a, b, c`.
+        `; did you mean 'x'?` for a near miss, else `; valid: a, b, c.`
     """
     names = sorted(candidates)
     close = difflib.get_close_matches(word, names, n=1, cutoff=0.6)
-    return f"; did you mean {close[0]!r}?" if close else f"; valid: {', '.join(names)}"
+    return f"; did you mean {close[0]!r}?" if close else f"; valid: {', '.join(names)}."
