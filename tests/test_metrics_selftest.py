@@ -2,13 +2,11 @@
 
 import json
 
-import pytest
 import torch
 from click.testing import CliRunner
 from metric_models import image_reward_weights, write_image_reward, write_siglip
 
 from experiments.metrics import METRICS, load_scorers, selftest
-from llm_dit.checkpoint import EMBEDDED_MODELS
 
 
 def scorers(tmp_path, **changed: torch.Tensor):
@@ -51,7 +49,6 @@ def test_the_known_files_cover_flags_both_ways(tmp_path):
         assert {row[flag] for row in reward} == {True, False}
 
 
-@pytest.mark.skipif(not (EMBEDDED_MODELS / "siglip-mini").is_dir(), reason="the embedded scorers are not there")
 def test_the_embedded_scorers_give_their_recorded_values():
     done = CliRunner().invoke(selftest.main)
     assert done.exit_code == 0, done.output
