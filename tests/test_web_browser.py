@@ -92,7 +92,7 @@ def test_cancel_stops_the_running_image_and_waiting_ones_queue_visibly(page: Any
     page.locator("#status-text", has_text="Step").wait_for()
     page.keyboard.press("Control+Enter")
     page.locator("#queue li", has_text="a slow fox").wait_for()
-    page.click("#queue li button")
+    page.locator("#queue li button").dispatch_event("click")  # the list is drawn anew with each step
     page.locator("#queue").wait_for(state="hidden")
     page.click("#cancel-button")
     page.locator("#placeholder-text, #canvas[data-state=cancelled]").first.wait_for()

@@ -3,7 +3,7 @@ import { byId } from "./common.js";
 
 const form = byId("compare-form");
 if (form) {
-  let picked = [];
+  let picked = [...document.querySelectorAll(".compare-pick:checked")].slice(-2); // picked before this ran
   const show = () => {
     form.hidden = picked.length === 0;
     byId("compare-text").textContent = picked.length === 1 ? "1 image picked; pick another" : "2 images picked";
@@ -23,7 +23,9 @@ if (form) {
   });
   byId("compare-clear").addEventListener("click", () => { picked = []; show(); });
   document.addEventListener("htmx:afterSwap", () => {
-    picked = picked.filter((box) => box.isConnected);
+    picked = picked
+      .map((box) => document.querySelector(`.compare-pick[value="${CSS.escape(box.value)}"]`))
+      .filter((box) => box);
     show();
   });
   show();
