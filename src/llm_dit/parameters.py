@@ -287,7 +287,7 @@ class EngineSettings(Parameters):
     )
     vae_tiling: bool = _parameter(
         False,
-        "Decode large images tile by tile, which needs less memory.",
+        "Decode in bands of rows, which needs less memory for large images.",
         _runtime("pipeline", "vae_tiling", changes_image=True),
     )
     compile: CompileMode = _parameter(

@@ -27,11 +27,13 @@ class LatentDecoder:
     Attributes:
         vae: Diffusers' `AutoencoderKL`.
         device: Where it computes.
+        tiling: Whether it works on bands of rows, which needs less memory.
     """
 
-    def __init__(self, vae: Any, device: torch.device, *, offload: bool = False) -> None:
+    def __init__(self, vae: Any, device: torch.device, *, tiling: bool = False, offload: bool = False) -> None:
         self.vae = vae
         self.device = device
+        self.tiling = tiling
         self.offload = offload
 
     @classmethod
@@ -61,9 +63,7 @@ class LatentDecoder:
         load_weights(vae, component, dtype=dtype, device=start)
         # channels_last saves a sixth of the decoder's time, with pixels within one level of the plain layout
         vae.to(memory_format=torch.channels_last).eval().requires_grad_(False)
-        if tiling:
-            vae.enable_tiling()
-        return cls(vae, device, offload=offload)
+        return cls(vae, device, tiling=tiling, offload=offload)
 
     @property
     def native_size(self) -> int:
@@ -96,9 +96,19 @@ class LatentDecoder:
         from PIL import Image
 
         with torch.inference_mode():
-            pixels = self.vae.decode(self._unscaled(latents), return_dict=False)[0]
+            pixels = self._pixels(self._unscaled(latents))
         levels = pixels_to_uint8(pixels)
         return [Image.fromarray(image) for image in levels.cpu().numpy()]
+
+    def _pixels(self, unscaled: Tensor) -> Tensor:
+        if not self.tiling:
+            pixels: Tensor = self.vae.decode(unscaled, return_dict=False)[0]
+            return pixels
+        from llm_dit.banded_decoder import decode_in_bands
+
+        if self.vae.post_quant_conv is not None:
+            unscaled = self.vae.post_quant_conv(unscaled)
+        return decode_in_bands(self.vae.decoder, unscaled)
 
     def _unscaled(self, latents: Tensor) -> Tensor:
         moved = latents.to(self.vae.device, self.vae.dtype)
