@@ -11,6 +11,7 @@ image's wall time is the share outside it. `--full-size` writes a random model o
 The last line of stdout is JSON.
 """
 
+import gc
 import json
 import tempfile
 import time
@@ -77,13 +78,14 @@ def timed_calls(owner: Any, names: tuple[str, ...], device: torch.device) -> Ite
 
         return call
 
-    for name in names:
-        setattr(owner, name, timed(getattr(owner, name)))
+    methods = {name: getattr(owner, name) for name in names}
+    for name, method in methods.items():
+        setattr(owner, name, timed(method))
     try:
         yield seconds
     finally:
-        for name in names:
-            delattr(owner, name)
+        for name, method in methods.items():
+            setattr(owner, name, method)
 
 
 def ours(plan: Plan, settings: EngineSettings, folder: Path) -> Side:
@@ -159,7 +161,9 @@ def largest_difference(plan: Plan, ours_folder: Path, plain_folder: Path) -> int
 @click.option("--prompts", "prompt_count", default=3, show_default=True, help="Standard prompts.")
 @click.option("--size", type=int, default=None, help="Height and width in pixels; the model's own by default.")
 @click.option("--device", default="auto", show_default=True)
-@click.option("--quantization", default="none", show_default=True, help="Of our side.")
+@click.option(
+    "--quantization", "quantizations", multiple=True, default=["none"], show_default=True, help="Ours; repeatable."
+)
 @click.option("--compile", "compile_mode", default="auto", show_default=True, help="Of our side.")
 @click.option("--full-size", is_flag=True, help="Write a random model of the real one's size and use it.")
 def main(
@@ -168,7 +172,7 @@ def main(
     prompt_count: int,
     size: int | None,
     device: str,
-    quantization: str,
+    quantizations: tuple[str, ...],
     compile_mode: str,
     full_size: bool,
 ) -> None:
@@ -182,16 +186,24 @@ def main(
                 "model_path": model_path,
                 "text_encoder_device": device,
                 "dit_device": device,
-                "quantization": quantization,
                 "compile": compile_mode,
             }
         )
         plan = make_plan(name, prompt_count, size or native_size(model_path))
-        lab = ours(plan, settings, work / "lab")
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
+        labs = {}
+        for quantization in quantizations:
+            labs[quantization] = ours(plan, settings.replaced(quantization=quantization), work / quantization)
+            free_memory()
         plain = plain_loop(plan, settings, work / "plain")
-        report(plan, settings, lab, plain, largest_difference(plan, work / "lab", work / "plain"))
+        differences = {name: largest_difference(plan, work / name, work / "plain") for name in quantizations}
+        report(plan, settings, labs, plain, differences)
+
+
+def free_memory() -> None:
+    """Give back what a finished side held."""
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
 
 
 def make_plan(name: str, prompt_count: int, pixels: int) -> Plan:
@@ -219,28 +231,34 @@ def write_full_size(folder: Path, device: str) -> Path:
     return folder
 
 
-def report(plan: Plan, settings: EngineSettings, lab: Side, plain: Side, difference: int) -> None:
-    """Print both sides, then JSON."""
+def report(
+    plan: Plan, settings: EngineSettings, labs: dict[str, Side], plain: Side, differences: dict[str, int]
+) -> None:
+    """Print both sides, ours for each quantization, then JSON."""
     device = torch.device("cuda" if torch.cuda.is_available() and settings.dit_device != "cpu" else "cpu")
     click.echo(f"{plan.experiment.name}: {plan.run_count} images of {settings.model_path} on {machine(device)}")
-    click.echo(f"{'':14}{'load s':>9}{'wall s':>9}{'s/image':>9}{'bare s/image':>14}{'outside':>9}")
-    for label, figures in (("this lab", lab), ("plain diffusers", plain)):
+    click.echo(
+        f"{'':18}{'load s':>9}{'wall s':>9}{'s/image':>9}{'bare s/image':>14}{'over bare':>11}{'plain takes':>13}"
+    )
+    sides = {f"this lab, {name}": lab for name, lab in labs.items()} | {"plain diffusers": plain}
+    for label, figures in sides.items():
+        over = figures.wall_s_per_image / figures.bare_s_per_image
         click.echo(
-            f"{label:16}{figures.load_s:7.1f}{figures.wall_s:9.2f}{figures.wall_s_per_image:9.3f}"
-            f"{figures.bare_s_per_image:14.3f}{figures.share_outside:9.1%}"
+            f"{label:18}{figures.load_s:9.1f}{figures.wall_s:9.2f}{figures.wall_s_per_image:9.3f}"
+            f"{figures.bare_s_per_image:14.3f}{over:11.3f}{plain.wall_s / figures.wall_s:11.2f} x"
         )
-    ratio = plain.wall_s / lab.wall_s
-    click.echo(f"the plain loop takes {ratio:.2f} times as long; pixels differ by at most {difference} of 255")
+    click.echo(f"largest difference of a pixel from the plain loop's, of 255: {differences}")
     record = {
+        "benchmark": "experiment",
         "experiment": plan.experiment.name,
         "images": plan.run_count,
         "model": settings.model_path,
         "machine": machine(device),
-        "lab": asdict(lab),
+        "labs": {name: asdict(lab) for name, lab in labs.items()},
         "plain": asdict(plain),
-        "ratio": ratio,
-        "overhead_over_bare": lab.wall_s_per_image / lab.bare_s_per_image - 1,
-        "largest_pixel_difference": difference,
+        "plain_over_lab": {name: plain.wall_s / lab.wall_s for name, lab in labs.items()},
+        "wall_over_bare": {name: lab.wall_s_per_image / lab.bare_s_per_image for name, lab in labs.items()},
+        "largest_pixel_difference": differences,
     }
     click.echo(json.dumps(record))
 

@@ -27,7 +27,7 @@ from llm_dit.acceleration import Acceleration, accelerate
 from llm_dit.transformer import SEQUENCE_MULTIPLE, ZImageTransformer
 
 MODEL_TIME = 0.4
-VARIANTS = {
+VARIANTS: dict[str, dict[str, Any]] = {
     "eager": {"compile": "off", "quantization": "none"},
     "compiled": {"compile": "on", "quantization": "none"},
     "float8": {"compile": "on", "quantization": "float8"},

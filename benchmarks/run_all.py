@@ -37,11 +37,17 @@ def benchmarks(device: str, config: str, checkpoint: Path) -> dict[str, list[str
     height, width = sizes[0].split("x")
     large = ("1024x1024", "2048x2048") if config == "full" else TINY_SIZES
     of_checkpoint = [str(checkpoint), "--device", device]
+    experiment = ["benchmarks.bench_experiment", "--model-path", str(checkpoint), "--compile", "on"]
+    experiment += ["--device", device, "--prompts", "2", "--size", height]
+    quantizations = repeated("--quantization", ("none", *(("float8",) if on_gpu else ())))
     exact = ["--reference", "bfloat16" if on_gpu else "float32"]
     return {
         "transformer": [*shared, *variants, *step],
         "transformer_sizes": [*shared, *variants, *repeated("--size", sizes), *repeated("--text-tokens", TEXT_TOKENS)],
+        "decoder": ["benchmarks.bench_decoder", "--config", config, "--device", device, *repeated("--size", large)],
         "checkpoint": ["benchmarks.full_size", *of_checkpoint, "--config", config],
+        "experiment": [*experiment, *quantizations],
+        "cold_start": ["benchmarks.bench_cold_start", *of_checkpoint, *repeated("--compile", ("off", "on"))],
         "memory": ["benchmarks.bench_memory", *of_checkpoint, *repeated("--size", large)],
         "numerics": ["benchmarks.bench_numerics", *of_checkpoint, "--height", height, "--width", width, *exact],
     }

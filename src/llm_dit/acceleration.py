@@ -60,8 +60,11 @@ def accelerate(
     attention_backend: str,
     quantization: str,
     planned_evaluations: int,
+    stays: bool = True,
 ) -> Acceleration:
     """Apply kernels, compilation and quantization to `transformer`, in place. To be called once, after loading.
+
+    On CUDA, evaluations that are bound by their launches are replayed as graphs, which changes no number.
 
     Args:
         transformer: With its weights, on `device` or waiting on the CPU to be moved there.
@@ -71,6 +74,7 @@ def accelerate(
             else PyTorch's own choice. Batches of captions of unequal length always take PyTorch's own.
         quantization: `float8` (weights and activations, row-wise), `int8` (weights only) or `none`.
         planned_evaluations: Transformer evaluations ahead; 0 for unknown.
+        stays: The weights stay on `device`; False where they wait on the CPU between images.
 
     Raises:
         DeviceError: If something is asked for that this machine does not have.
@@ -91,6 +95,10 @@ def accelerate(
         block.attention.attend = attend
         if is_compiled:
             _compile_block(block, is_whole=backend not in ATTENTION_PACKAGES)
+    if device.type == "cuda" and stays:
+        from llm_dit.evaluation_graphs import EvaluationGraphs
+
+        transformer.forward = EvaluationGraphs(transformer)  # type: ignore[method-assign]
     return Acceleration(backend, "on" if is_compiled else "off", quantization)
 
 
@@ -205,6 +213,23 @@ def _compile_block(block: TransformerBlock, *, is_whole: bool) -> None:
         return run(x, rope, mask, time_embedding)
 
     block.forward = forward  # type: ignore[method-assign]
+
+
+def compile_decoder(vae: Any) -> None:
+    """Compile the decoder of diffusers' `AutoencoderKL` for any size, in place.
+
+    It fuses the normalisations and activations between the convolutions. Square and oblong images are two graphs.
+    """
+    import torch
+
+    _keep_compile_cache()
+    run: Callable[[Tensor], Tensor] = torch.compile(vae.decoder.forward)
+
+    def forward(sample: Tensor) -> Tensor:
+        _mark_dynamic(sample, 2, 3)
+        return run(sample)
+
+    vae.decoder.forward = forward
 
 
 def _mark_dynamic(tensor: Tensor, *dimensions: int) -> None:

@@ -10,12 +10,13 @@ import platform
 import secrets
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from llm_dit.acceleration import accelerate
+from llm_dit.acceleration import accelerate, compile_decoder
 from llm_dit.chat_template import formatted_negative_prompt, formatted_prompt_from_params, user_texts
 from llm_dit.checkpoint import find_checkpoint, fingerprint, load_weights, read_json
 from llm_dit.devices import resident, resolve_device, resolve_dtype
@@ -154,18 +155,20 @@ class ZImagePipeline:
         vae_device = device if wanted.vae_device is None else resolve_device(wanted.vae_device, "vae_device")
         encoder_dtype = resolve_dtype(wanted.text_encoder_dtype, encoder_device)
         dtype, vae_dtype = resolve_dtype(wanted.dtype, device), resolve_dtype(wanted.dtype, vae_device)
-        transformer = _load_transformer(folder, device, dtype, offload=wanted.offload)
-        _check_widths(folder, transformer)
-        text_encoder = ZImageTextEncoder.from_folder(
-            folder,
-            encoder_device,
-            encoder_dtype,
-            quantization=wanted.text_encoder_quantization,
-            offload=wanted.offload,
-        )
-        decoder = LatentDecoder.from_folder(
-            folder, vae_device, vae_dtype, tiling=wanted.vae_tiling, offload=wanted.offload
-        )
+        _check_widths(folder)
+        with ThreadPoolExecutor(1) as beside:  # the largest part is copied while the others' code is imported
+            loading = beside.submit(_load_transformer, folder, device, dtype, offload=wanted.offload)
+            text_encoder = ZImageTextEncoder.from_folder(
+                folder,
+                encoder_device,
+                encoder_dtype,
+                quantization=wanted.text_encoder_quantization,
+                offload=wanted.offload,
+            )
+            decoder = LatentDecoder.from_folder(
+                folder, vae_device, vae_dtype, tiling=wanted.vae_tiling, offload=wanted.offload
+            )
+            transformer = loading.result()
         applied = accelerate(
             transformer,
             device=device,
@@ -173,7 +176,11 @@ class ZImagePipeline:
             attention_backend=wanted.attention_backend,
             quantization=wanted.quantization,
             planned_evaluations=planned_evaluations,
+            stays=not wanted.offload,
         )
+        # offloaded, it also draws previews on the CPU
+        if applied.compile == "on" and vae_device.type == device.type and not (wanted.vae_tiling or wanted.offload):
+            compile_decoder(decoder.vae)
         numerics = {
             "text_encoder_device": encoder_device.type,
             "text_encoder_dtype": str(encoder_dtype).removeprefix("torch."),
@@ -436,9 +443,9 @@ def _load_transformer(folder: Path, device: torch.device, dtype: torch.dtype, *,
     return transformer.eval().requires_grad_(False)
 
 
-def _check_widths(folder: Path, transformer: ZImageTransformer) -> None:
+def _check_widths(folder: Path) -> None:
     width = read_json(folder / "text_encoder" / "config.json").get("hidden_size")
-    expected = transformer.config.cap_feat_dim
+    expected = read_json(folder / "transformer" / "config.json").get("cap_feat_dim")
     if width != expected:
         raise CheckpointError(
             f"{folder}: the text encoder is {width} wide, but the transformer reads embeddings of {expected}; use "
