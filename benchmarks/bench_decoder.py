@@ -42,8 +42,9 @@ def decoders(vae: Any) -> dict[str, Callable[[Tensor], Tensor]]:
     plain = copy.deepcopy(vae)
     tiled = copy.deepcopy(vae)
     tiled.enable_tiling()
-    eager = copy.deepcopy(vae).to(memory_format=torch.channels_last)
-    compiled = copy.deepcopy(eager)
+    banded = copy.deepcopy(vae).to(memory_format=torch.channels_last)
+    eager = banded if next(vae.parameters()).device.type == "cpu" else plain  # as `LatentDecoder` has them
+    compiled = copy.deepcopy(vae)
     compile_decoder(compiled)
 
     def diffusers_tiled(latents: Tensor) -> Tensor:
@@ -55,7 +56,7 @@ def decoders(vae: Any) -> dict[str, Callable[[Tensor], Tensor]]:
         "eager": lambda latents: _decoded(eager, latents),
         "diffusers": lambda latents: _decoded(plain, latents),
         "compiled": lambda latents: _decoded(compiled, latents),
-        "bands": lambda latents: decode_in_bands(eager.decoder, latents),
+        "bands": lambda latents: decode_in_bands(banded.decoder, latents),
         "diffusers tiled": diffusers_tiled,
     }
 

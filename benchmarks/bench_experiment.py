@@ -13,6 +13,7 @@ The last line of stdout is JSON.
 
 import gc
 import json
+import statistics
 import tempfile
 import time
 import warnings
@@ -47,6 +48,7 @@ class Side:
         wall_s: Seconds of the whole experiment.
         wall_s_per_image: The same for one image.
         bare_s_per_image: Seconds of the transformer alone.
+        median_call_s: Median of its calls.
         share_outside: Share of the wall time not spent in the transformer.
     """
 
@@ -54,12 +56,14 @@ class Side:
     wall_s: float
     wall_s_per_image: float
     bare_s_per_image: float
+    median_call_s: float
     share_outside: float
 
 
-def side(load_s: float, wall_s: float, images: int, bare_s: float) -> Side:
-    """Put one side's figures together; `wall_s` and `bare_s` are of all images."""
-    return Side(load_s, wall_s, wall_s / images, bare_s / images, 1 - bare_s / wall_s)
+def side(load_s: float, wall_s: float, images: int, calls_s: list[float]) -> Side:
+    """Put one side's figures together; `wall_s` is of all images, `calls_s` are the transformer's calls."""
+    bare_s = sum(calls_s)
+    return Side(load_s, wall_s, wall_s / images, bare_s / images, statistics.median(calls_s), 1 - bare_s / wall_s)
 
 
 @contextmanager
@@ -97,7 +101,7 @@ def ours(plan: Plan, settings: EngineSettings, folder: Path) -> Side:
     with timed_calls(pipeline.transformer, ("forward", "prepare"), pipeline.device) as seconds:
         outcome = run_plan(plan, pipeline, ResultStore(folder))
     assert outcome.made == plan.run_count, outcome
-    return side(load_s, outcome.seconds, plan.run_count, sum(seconds))
+    return side(load_s, outcome.seconds, plan.run_count, seconds)
 
 
 def plain_loop(plan: Plan, settings: EngineSettings, folder: Path) -> Side:
@@ -123,7 +127,7 @@ def plain_loop(plan: Plan, settings: EngineSettings, folder: Path) -> Side:
     with timed_calls(pipeline.transformer, ("forward",), device) as seconds:
         for run in plan.runs():
             draw(pipeline, run).save(folder / f"{run.run_id}.png")
-    return side(load_s, time.perf_counter() - started, plan.run_count, sum(seconds))
+    return side(load_s, time.perf_counter() - started, plan.run_count, seconds)
 
 
 def draw(pipeline: Any, run: Run) -> Image.Image:

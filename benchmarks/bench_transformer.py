@@ -177,7 +177,14 @@ def parse_size(text: str) -> tuple[int, int]:
 @click.option(
     "--size", "sizes", multiple=True, default=["256x256"], show_default=True, help="HEIGHTxWIDTH; may be repeated."
 )
-@click.option("--text-tokens", multiple=True, type=int, default=[128], show_default=True, help="May be repeated.")
+@click.option(
+    "--text-tokens",
+    multiple=True,
+    type=int,
+    default=[128],
+    show_default=True,
+    help="The first for all sizes, all for the first size.",
+)
 @click.option(
     "--variant", "variants", multiple=True, type=click.Choice(list(VARIANTS)), default=["eager"], show_default=True
 )
@@ -204,7 +211,10 @@ def main(**options: Any) -> None:
         iterations=options["iterations"],
         clock=CLOCKS[options["clock"]],
     )
-    cases = [(*parse_size(size), tokens) for size in options["sizes"] for tokens in options["text_tokens"]]
+    first_size, *other_sizes = map(parse_size, options["sizes"])
+    first_tokens = options["text_tokens"][0]
+    cases = [(*first_size, tokens) for tokens in options["text_tokens"]]
+    cases += [(*size, first_tokens) for size in other_sizes]
     print(f"{machine(setting.device)}, torch {torch.__version__}, {options['dtype_name']}, batch {setting.batch}")
     print("variant         size  text    ours ms  diffus ms  ratio  ceiling   prep ms  first s  comp  rel diff")
     rows = []

@@ -33,7 +33,6 @@ def benchmarks(device: str, config: str, checkpoint: Path) -> dict[str, list[str
     shared = ["benchmarks.bench_transformer", "--config", config, "--device", device]
     shared += ["--dtype", "bfloat16" if on_gpu else "float32"]
     variants = repeated("--variant", ("eager", "compiled", *(("float8",) if on_gpu else ())))
-    step = [*repeated("--size", sizes[:1]), *repeated("--text-tokens", TEXT_TOKENS[:1])]
     height, width = sizes[0].split("x")
     large = ("1024x1024", "2048x2048") if config == "full" else TINY_SIZES
     of_checkpoint = [str(checkpoint), "--device", device]
@@ -42,8 +41,7 @@ def benchmarks(device: str, config: str, checkpoint: Path) -> dict[str, list[str
     quantizations = repeated("--quantization", ("none", *(("float8",) if on_gpu else ())))
     exact = ["--reference", "bfloat16" if on_gpu else "float32"]
     return {
-        "transformer": [*shared, *variants, *step],
-        "transformer_sizes": [*shared, *variants, *repeated("--size", sizes), *repeated("--text-tokens", TEXT_TOKENS)],
+        "transformer": [*shared, *variants, *repeated("--size", sizes), *repeated("--text-tokens", TEXT_TOKENS)],
         "decoder": ["benchmarks.bench_decoder", "--config", config, "--device", device, *repeated("--size", large)],
         "checkpoint": ["benchmarks.full_size", *of_checkpoint, "--config", config],
         "experiment": [*experiment, *quantizations],
@@ -53,18 +51,21 @@ def benchmarks(device: str, config: str, checkpoint: Path) -> dict[str, list[str
     }
 
 
-def run(name: str, arguments: list[str], folder: Path) -> str:
-    """Run one benchmark and keep what it says; returns a line for the summary."""
+def run(name: str, arguments: list[str], folder: Path, limit_s: float | None) -> str:
+    """Run one benchmark for at most `limit_s` and keep what it says; returns a line for the summary."""
     started = time.perf_counter()
     with (folder / f"{name}.txt").open("w", encoding="utf-8") as output:
-        process = subprocess.run(
-            [sys.executable, "-m", *arguments], stdout=output, stderr=subprocess.STDOUT, check=False
-        )
+        process = subprocess.Popen([sys.executable, "-m", *arguments], stdout=output, stderr=subprocess.STDOUT)
+        try:
+            status = "ok" if process.wait(limit_s) == 0 else f"failed ({process.returncode}), see {name}.txt"
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+            status = "cut off"
     lines = (folder / f"{name}.txt").read_text(encoding="utf-8").splitlines()
     records = [line for line in lines if line.startswith('{"benchmark"')]
     if records:
         (folder / f"{name}.json").write_text(json.dumps(json.loads(records[-1]), indent=2), encoding="utf-8")
-    status = "ok" if process.returncode == 0 else f"failed ({process.returncode}), see {name}.txt"
     return f"{name:20} {time.perf_counter() - started:8.1f} s  {status}"
 
 
@@ -73,8 +74,11 @@ def run(name: str, arguments: list[str], folder: Path) -> str:
 @click.option("--device", default="cuda", show_default=True)
 @click.option("--config", type=click.Choice(["full", "tiny"]), default="full", show_default=True)
 @click.option("--checkpoint", type=click.Path(path_type=Path), default=None, help="Default: FOLDER/checkpoint.")
+@click.option("--limit-s", type=float, default=None, help="Longest time of one benchmark, seconds.")
 @click.option("--only", multiple=True, help="Names of benchmarks; default: all.")
-def main(folder: Path, device: str, config: str, checkpoint: Path | None, only: tuple[str, ...]) -> None:
+def main(
+    folder: Path, device: str, config: str, checkpoint: Path | None, limit_s: float | None, only: tuple[str, ...]
+) -> None:
     """Run the benchmarks one after the other."""
     folder.mkdir(parents=True, exist_ok=True)
     chosen = benchmarks(device, config, checkpoint or folder / "checkpoint")
@@ -83,7 +87,7 @@ def main(folder: Path, device: str, config: str, checkpoint: Path | None, only: 
         raise click.BadParameter(f"{', '.join(unknown)}; there are {', '.join(chosen)}", param_hint="--only")
     for name, arguments in chosen.items():
         if not only or name in only:
-            print(run(name, arguments, folder), flush=True)
+            print(run(name, arguments, folder, limit_s), flush=True)
 
 
 if __name__ == "__main__":

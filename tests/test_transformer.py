@@ -173,6 +173,8 @@ def test_steps_reuse_what_was_prepared_once(model, monkeypatch):
         return axis_angles(*arguments)
 
     monkeypatch.setattr(rope, "axis_angles", counted)
+    rope.text_rope.cache_clear()
+    rope.image_rope.cache_clear()
     with torch.no_grad():
         conditioning = model.prepare(embeds, 8, 8)
         for step in range(3):

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import warnings
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from importlib.util import find_spec
@@ -223,6 +224,8 @@ def compile_decoder(vae: Any) -> None:
     import torch
 
     _keep_compile_cache()
+    vae.to(memory_format=torch.channels_last)
+    warnings.filterwarnings("ignore", message="Dynamo detected a call to a `functools.lru_cache`")  # by diffusers
     run: Callable[[Tensor], Tensor] = torch.compile(vae.decoder.forward)
 
     def forward(sample: Tensor) -> Tensor:

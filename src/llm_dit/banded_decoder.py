@@ -22,8 +22,8 @@ from einops import rearrange, repeat
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-BAND_PIXELS = 262_144
-"""Positions of a feature map that are worked on at once: 128 rows of a map 2048 wide."""
+BAND_PIXELS = 65_536
+"""Positions of a feature map that are worked on at once: 32 rows of a map 2048 wide."""
 
 
 def decode_in_bands(decoder: Any, latents: Tensor, *, band_pixels: int = BAND_PIXELS) -> Tensor:
@@ -108,7 +108,9 @@ def _norm_as_affine(norm: nn.GroupNorm, x: Tensor, band_pixels: int) -> tuple[Te
 
 def _activated(rows: Tensor, affine: tuple[Tensor, Tensor]) -> Tensor:
     factor, offset = affine
-    return F.silu(rows * factor + offset).to(rows.dtype)
+    value = rows * factor  # float32
+    value += offset
+    return F.silu(value, inplace=True).to(rows.dtype)
 
 
 def _empty_map(x: Tensor, channels: int, factor: int) -> Tensor:

@@ -11,10 +11,14 @@ Shapes: B images, L tokens, H heads, K head width.
 """
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 import torch
 from einops import rearrange
 from torch import Tensor
+
+CACHED_TABLES = 8
+"""Tables kept, of up to 17 MB each at 2048 x 2048: computing one takes longer than a step of a small model."""
 
 
 def text_positions(length: int) -> Tensor:
@@ -30,6 +34,22 @@ def image_positions(index: int, grid: tuple[int, int], length: int) -> Tensor:
     positions = torch.zeros(length, 3, dtype=torch.long)
     positions[: rows * columns] = torch.cartesian_prod(torch.tensor([index]), torch.arange(rows), torch.arange(columns))
     return positions
+
+
+@lru_cache(maxsize=CACHED_TABLES)
+def text_rope(length: int, axes_dims: tuple[int, ...], theta: float, device: torch.device) -> Tensor:
+    """Table of a padded caption on `device`, see `rope_table`; the same tensor for the same arguments."""
+    with torch.inference_mode(False):  # compiled code takes tensors made in inference mode for others
+        return rope_table(text_positions(length), axes_dims, theta).to(device)
+
+
+@lru_cache(maxsize=CACHED_TABLES)
+def image_rope(
+    index: int, grid: tuple[int, int], length: int, axes_dims: tuple[int, ...], theta: float, device: torch.device
+) -> Tensor:
+    """Table of a grid's patches on `device`, see `image_positions` and `rope_table`; cached like `text_rope`."""
+    with torch.inference_mode(False):
+        return rope_table(image_positions(index, grid, length), axes_dims, theta).to(device)
 
 
 def rope_table(positions: Tensor, axes_dims: Sequence[int], theta: float) -> Tensor:

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
 from llm_dit.errors import LlmDitError
-from llm_dit.rope import image_positions, rope_table, rotate, text_positions
+from llm_dit.rope import image_rope, rotate, text_rope
 
 PATCH_SIZE = 2
 SEQUENCE_MULTIPLE = 32  # every sequence is filled up to this with learned pad tokens, which are attended to
@@ -294,13 +294,14 @@ class ZImageTransformer(nn.Module):
         is_ragged = min(padded_lengths) != max(padded_lengths)
         image_length, text_length = _round_up(grid[0] * grid[1]), max(padded_lengths)
         indices = [length + 1 for length in (padded_lengths if is_ragged else padded_lengths[:1])]
-        image_rope = torch.cat([self._rope(image_positions(i, grid, image_length)) for i in indices], dim=1).to(device)
-        text_rope = self._rope(text_positions(text_length)).to(device)
+        how = (self.config.axes_dims, self.config.rope_theta, device)
+        images = torch.cat([image_rope(index, grid, image_length, *how) for index in indices], dim=1)
+        text = text_rope(text_length, *how)
         text_mask = _key_mask(padded_lengths, text_length).to(device) if is_ragged else None
         return Conditioning(
-            text=self._refine_text(prompt_embeds, text_length, text_rope, text_mask),
-            image_rope=image_rope,
-            joint_rope=torch.cat([image_rope, text_rope.expand(-1, len(indices), -1, -1, -1)], dim=2),
+            text=self._refine_text(prompt_embeds, text_length, text, text_mask),
+            image_rope=images,
+            joint_rope=torch.cat([images, text.expand(-1, len(indices), -1, -1, -1)], dim=2),
             joint_mask=None if text_mask is None else F.pad(text_mask, (image_length, 0), value=True),
         )
 
@@ -347,9 +348,6 @@ class ZImageTransformer(nn.Module):
         for block in self.context_refiner:
             text = block(text, rope, mask)
         return text
-
-    def _rope(self, positions: Tensor) -> Tensor:
-        return rope_table(positions, self.config.axes_dims, self.config.rope_theta)
 
     def _check_inputs(self, prompt_embeds: Sequence[Tensor], latent_height: int, latent_width: int) -> list[int]:
         width = self.config.cap_feat_dim
