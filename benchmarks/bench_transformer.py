@@ -23,7 +23,10 @@ from torch._dynamo.utils import counters
 
 from benchmarks.full_size import TRANSFORMER_CONFIGS, build_diffusers, build_ours
 from benchmarks.timing import CLOCKS, Clock, elapsed_s, float8_ceiling, machine, matrix_ceiling, median_times_s
+from experiments.prompts import STANDARD_PROMPTS, read_prompts
 from llm_dit.acceleration import Acceleration, accelerate
+from llm_dit.chat_template import format_prompt
+from llm_dit.checkpoint import find_checkpoint
 from llm_dit.transformer import SEQUENCE_MULTIPLE, ZImageTransformer
 
 MODEL_TIME = 0.4
@@ -115,6 +118,24 @@ def measure(
     }
 
 
+def standard_prompt_compilations(ours: ZImageTransformer, setting: Setting, sizes: list[tuple[int, int]]) -> int:
+    """Evaluate once for each standard prompt's length (by the embedded tokenizer) at each size: graphs compiled."""
+    from tokenizers import Tokenizer
+
+    tokenizer = Tokenizer.from_file(str(find_checkpoint("mini") / "tokenizer" / "tokenizer.json"))
+    prompts = [format_prompt(prompt.text) for prompt in read_prompts(STANDARD_PROMPTS)]
+    lengths = [len(encoded.ids) for encoded in tokenizer.encode_batch(prompts)]
+    before = counters["stats"]["unique_graphs"]
+    with torch.inference_mode():
+        for height, width in sizes:
+            latents = torch.randn(1, setting.config["in_channels"], height // 8, width // 8, device=setting.device)
+            for length in lengths:
+                embeds = torch.randn(length, setting.config["cap_feat_dim"], device=setting.device, dtype=setting.dtype)
+                conditioning = ours.prepare([embeds], *latents.shape[-2:])
+                ours(latents, torch.full((1,), MODEL_TIME, device=setting.device), conditioning)
+    return int(counters["stats"]["unique_graphs"] - before)
+
+
 def build_pair(
     config_name: str, variant: str, setting: Setting, backend: str
 ) -> tuple[ZImageTransformer, Any, Acceleration]:
@@ -139,6 +160,10 @@ def bench_variant(
     ceiling = (
         float8_ceiling(setting.device) if is_float8 else matrix_ceiling(setting.device, setting.dtype, setting.clock)
     )
+    if applied.compile == "on":
+        sizes = list(dict.fromkeys(case[:2] for case in cases))[:2]
+        graphs = standard_prompt_compilations(ours, setting, sizes)
+        print(f"{variant}: {graphs} compilations over the standard prompts at {len(sizes)} sizes", flush=True)
     for height, width, text_tokens in cases:
         with torch.inference_mode():
             row = measure(ours, theirs, setting, height, width, text_tokens)
