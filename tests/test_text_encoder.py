@@ -40,7 +40,7 @@ def test_all_layers_come_from_one_pass_and_equal_those_taken_alone(encoder):
 
 
 def test_the_deepest_layer_is_the_token_embedding(encoder):
-    ids = encoder.tokenizer(format_prompt("A cat"), add_special_tokens=False)["input_ids"]
+    ids = encoder.tokenizer.encode(format_prompt("A cat"), add_special_tokens=False).ids
     expected = encoder.model.embed_tokens.weight[ids]
     assert torch.equal(encoder.encode("A cat", hidden_layer=-7).embeddings[0], expected)
 

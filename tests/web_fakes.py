@@ -20,16 +20,12 @@ from llm_dit.parameters import GenerationParams
 NATIVE_SIZE = 64
 
 
-class FakeTokenizer:
+def fake_tokenizer() -> Tokenizer:
     """One token a word, special tokens whole."""
-
-    def __init__(self) -> None:
-        self.backend_tokenizer = Tokenizer(models.WordLevel({"[UNK]": 0}, unk_token="[UNK]"))
-        self.backend_tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-        self.backend_tokenizer.add_special_tokens(["<|im_start|>", "<|im_end|>", "<think>", "</think>"])
-
-    def get_added_vocab(self) -> dict[str, int]:
-        return {"<|im_start|>": 1, "<|im_end|>": 2}
+    tokenizer = Tokenizer(models.WordLevel({"[UNK]": 0}, unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    tokenizer.add_special_tokens(["<|im_start|>", "<|im_end|>", "<think>", "</think>"])
+    return tokenizer
 
 
 def colour_of(prompt: str, seed: int) -> tuple[int, int, int]:
@@ -60,7 +56,7 @@ class FakeEngine:
 
     def __post_init__(self) -> None:
         self.gate.set()
-        self.text_encoder = SimpleNamespace(tokenizer=FakeTokenizer())
+        self.text_encoder = SimpleNamespace(tokenizer=fake_tokenizer())
 
     def resolve(self, params: GenerationParams) -> GenerationParams:
         if params.hidden_layer < -self.hidden_layer_count:

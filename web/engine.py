@@ -156,10 +156,9 @@ class EngineHandle:
         """Copy the tokenizer, so that counting never meets the worker's use of it."""
         from tokenizers import Tokenizer
 
-        self._tokenizer = Tokenizer.from_str(tokenizer.backend_tokenizer.to_str())
-        self._tokenizer.no_truncation()
-        self._tokenizer.no_padding()
-        self._special_pattern = _pattern_of((*CHAT_TOKENS, *tokenizer.get_added_vocab()))
+        self._tokenizer = Tokenizer.from_str(tokenizer.to_str())
+        added = (token.content for token in tokenizer.get_added_tokens_decoder().values())
+        self._special_pattern = _pattern_of((*CHAT_TOKENS, *added))
 
     def _fail(self, error: LlmDitError) -> None:
         self._failure = error

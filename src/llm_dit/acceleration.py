@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import warnings
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from importlib.util import find_spec
@@ -23,6 +22,8 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor, nn
 
+    from llm_dit.decoder import Autoencoder
+    from llm_dit.qwen3 import Qwen3Encoder
     from llm_dit.transformer import Attend, TransformerBlock, ZImageTransformer
 
 EVALUATIONS_WORTH_COMPILING = 1000
@@ -216,23 +217,16 @@ def _compile_block(block: TransformerBlock, *, is_whole: bool) -> None:
     block.forward = forward  # type: ignore[method-assign]
 
 
-def compile_decoder(vae: Any) -> None:
-    """Compile the decoder of diffusers' `AutoencoderKL` for any size, in place.
+def compile_decoder(vae: Autoencoder) -> None:
+    """Compile the decoder in place: for the first size, and at the second one for any.
 
-    It fuses the normalisations and activations between the convolutions. Square and oblong images are two graphs.
+    It fuses the normalisations and activations between the convolutions.
     """
     import torch
 
     _keep_compile_cache()
     vae.to(memory_format=torch.channels_last)
-    warnings.filterwarnings("ignore", message="Dynamo detected a call to a `functools.lru_cache`")  # by diffusers
-    run: Callable[[Tensor], Tensor] = torch.compile(vae.decoder.forward)
-
-    def forward(sample: Tensor) -> Tensor:
-        _mark_dynamic(sample, 2, 3)
-        return run(sample)
-
-    vae.decoder.forward = forward
+    vae.decoder.compile(fullgraph=True)
 
 
 def _mark_dynamic(tensor: Tensor, *dimensions: int) -> None:
@@ -268,8 +262,8 @@ def _check_quantization(quantization: str, device: torch.device) -> None:
         )
 
 
-def quantize_text_encoder(model: Any, quantization: str, device: torch.device) -> None:
-    """Quantize the projections of transformers' `Qwen3Model`, in place; its embeddings and norms stay as they are.
+def quantize_text_encoder(model: Qwen3Encoder, quantization: str, device: torch.device) -> None:
+    """Quantize the projections of the text encoder, in place; its embeddings and norms stay as they are.
 
     Raises:
         DeviceError: If `quantization` is not available on `device`.

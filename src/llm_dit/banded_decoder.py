@@ -5,32 +5,29 @@ differ in colour. Here all bands of a layer are done before the next layer start
 whole map, convolutions get the rows they need from the neighbouring bands, and nothing is blended. Only what a layer
 makes on the way (normalised and activated maps) is kept to one band. Coarse levels are small and done in one piece.
 
-Knows the modules of diffusers' `Decoder`, whose computation it follows.
+Works on the modules of `decoder.Decoder`.
 
 Legend: B images, C channels, H and W rows and columns of a feature map.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.nn.functional as F
 from einops import rearrange, repeat
+from torch import Tensor, nn
 
-if TYPE_CHECKING:
-    from torch import Tensor, nn
+from llm_dit.decoder import Decoder, ResnetBlock, Upsampler
 
 BAND_PIXELS = 65_536
 """Positions of a feature map that are worked on at once: 32 rows of a map 2048 wide."""
 
 
-def decode_in_bands(decoder: Any, latents: Tensor, *, band_pixels: int = BAND_PIXELS) -> Tensor:
-    """Do what diffusers' `Decoder.forward` does.
+def decode_in_bands(decoder: Decoder, latents: Tensor, *, band_pixels: int = BAND_PIXELS) -> Tensor:
+    """Do what `decoder(latents)` does.
 
     Args:
-        decoder: `AutoencoderKL.decoder`.
+        decoder: Gives modules and weights.
         latents: [B, C, h, w], unscaled.
         band_pixels: Positions of a feature map in one band, at least one row.
 
@@ -38,15 +35,15 @@ def decode_in_bands(decoder: Any, latents: Tensor, *, band_pixels: int = BAND_PI
         Pixels, [B, 3, 8 h, 8 w].
     """
     x = decoder.mid_block(decoder.conv_in(latents))
-    for block in decoder.up_blocks:
-        for resnet in block.resnets:
-            x = _resnet(resnet, x, band_pixels)
-        for upsampler in block.upsamplers or ():
-            x = _upsample(upsampler.conv, x, band_pixels)
+    for module in (module for block in decoder.up_blocks for module in block.modules()):
+        if isinstance(module, ResnetBlock):
+            x = _resnet(module, x, band_pixels)
+        elif isinstance(module, Upsampler):
+            x = _upsample(module.conv, x, band_pixels)
     return _normed_convolution(decoder.conv_norm_out, decoder.conv_out, x, band_pixels)
 
 
-def _resnet(resnet: Any, x: Tensor, band_pixels: int) -> Tensor:
+def _resnet(resnet: ResnetBlock, x: Tensor, band_pixels: int) -> Tensor:
     hidden = _normed_convolution(resnet.norm1, resnet.conv1, x, band_pixels)
     affine = _norm_as_affine(resnet.norm2, hidden, band_pixels)
     above = hidden[:, :, :0]  # the row above the band, saved before the band before it was overwritten
@@ -57,7 +54,7 @@ def _resnet(resnet: Any, x: Tensor, band_pixels: int) -> Tensor:
         shortcut = x[:, :, start:end]
         if resnet.conv_shortcut is not None:
             shortcut = resnet.conv_shortcut(shortcut)
-        hidden[:, :, start:end] = (shortcut + band) / resnet.output_scale_factor
+        hidden[:, :, start:end] = shortcut + band
     return hidden
 
 

@@ -10,8 +10,9 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -211,6 +212,26 @@ def check_tensors(
 def keep_name(name: str) -> str:
     """Return `name`: the file calls its tensors as the module does."""
     return name
+
+
+@contextmanager
+def without_weights() -> Iterator[None]:
+    """Make modules on the meta device inside the block, without drawing initial values.
+
+    Drawing them there, to no effect, would import torch's compiler, which takes longer than importing torch.
+    """
+    import torch
+    from torch.overrides import TorchFunctionMode
+
+    class InitialValuesSkipped(TorchFunctionMode):
+        def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            given = kwargs or {}
+            if getattr(func, "__module__", None) == "torch.nn.init":
+                return given.get("tensor", args[0] if args else None)
+            return func(*args, **given)
+
+    with torch.device("meta"), InitialValuesSkipped():
+        yield
 
 
 def load_weights(

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from llm_dit.acceleration import accelerate, compile_decoder
 from llm_dit.chat_template import formatted_negative_prompt, formatted_prompt_from_params, user_texts
-from llm_dit.checkpoint import find_checkpoint, fingerprint, load_weights, read_json
+from llm_dit.checkpoint import find_checkpoint, fingerprint, load_weights, read_json, without_weights
 from llm_dit.devices import resident, resolve_device, resolve_dtype
 from llm_dit.errors import CheckpointError, InvalidParameter
 from llm_dit.long_prompt import shorten
@@ -436,7 +436,7 @@ def _load_transformer(folder: Path, device: torch.device, dtype: torch.dtype, *,
 
     component = folder / "transformer"
     config = ZImageTransformerConfig.from_dict(read_json(component / "config.json"))
-    with torch.device("meta"):
+    with without_weights():
         transformer = ZImageTransformer(config)
     start = torch.device("cpu") if offload else device
     load_weights(transformer, component, dtype=dtype, device=start)

@@ -20,6 +20,7 @@ from llm_dit.templates import Template
 
 if TYPE_CHECKING:
     import torch
+    from tokenizers import Tokenizer
 
     from llm_dit.pipeline import ZImagePipeline
     from llm_dit.text_encoder import ZImageTextEncoder
@@ -68,8 +69,8 @@ def rewrite(
     encoder: Any = getattr(pipeline_or_encoder, "text_encoder", pipeline_or_encoder)
     instruction = template.body if isinstance(template, Template) else template
     formatted = format_prompt(prompt, system_prompt=instruction)
-    input_ids = encoder.tokenizer(formatted, add_special_tokens=False, return_tensors="pt")["input_ids"]  # [1, L]
-    room = int(encoder.model.config.max_position_embeddings) - input_ids.shape[1]
+    input_ids = torch.tensor([encoder.tokenizer.encode(formatted, add_special_tokens=False).ids])  # [1, L]
+    room = encoder.model.config.max_position_embeddings - input_ids.shape[1]
     if room < 1:
         raise InvalidParameter("prompt", "is too long to be rewritten; shorten it or the instruction.")
     written: list[str] = []
@@ -110,21 +111,25 @@ def language_model(encoder: ZImageTextEncoder) -> Any:
         CheckpointError: If the model's output layer is not its token embeddings.
     """
     import torch
-    from transformers.models.qwen3 import Qwen3ForCausalLM
+    from transformers.models.qwen3 import Qwen3Config, Qwen3ForCausalLM
 
-    config = encoder.model.config
-    if not config.tie_word_embeddings:
+    if not encoder.model.config.tie_word_embeddings:
         raise CheckpointError(
             "This text encoder's output layer is not its token embeddings, so it can't write prompts.", field="rewriter"
         )
+    config = Qwen3Config.from_dict(dict(encoder.raw_config))
     with torch.device("meta"):
         model = Qwen3ForCausalLM(config)
-    model.model = encoder.model
+    model.model.rotary_emb = type(model.model.rotary_emb)(config)  # computed, not stored: it must not stay on meta
+    weights = dict(encoder.model.named_parameters())
+    for name in [name for name, _ in model.model.named_parameters()]:
+        module, _, leaf = name.rpartition(".")
+        setattr(model.model.get_submodule(module), leaf, weights[name])
     model.lm_head.weight = encoder.model.embed_tokens.weight
     return model.eval()
 
 
-def _generation_config(tokenizer: Any, settings: RewriterSettings, most_tokens: int) -> Any:
+def _generation_config(tokenizer: Tokenizer, settings: RewriterSettings, most_tokens: int) -> Any:
     from transformers import GenerationConfig
 
     vocabulary = tokenizer.get_vocab()
@@ -145,15 +150,15 @@ def _generation_config(tokenizer: Any, settings: RewriterSettings, most_tokens: 
     )
 
 
-def _streamer(tokenizer: Any, take: Callable[[str], None]) -> Any:
-    from transformers import TextStreamer
+def _streamer(tokenizer: Tokenizer, take: Callable[[str], None]) -> Any:
+    from transformers import PreTrainedTokenizerFast, TextStreamer
 
     class Streamer(TextStreamer):  # type: ignore[misc] # transformers is read without its types
         def on_finalized_text(self, text: str, stream_end: bool = False) -> None:  # noqa: ARG002 - its signature
             if text:
                 take(text)
 
-    return Streamer(tokenizer, skip_prompt=True, skip_special_tokens=True)
+    return Streamer(PreTrainedTokenizerFast(tokenizer_object=tokenizer), skip_prompt=True, skip_special_tokens=True)
 
 
 @contextmanager

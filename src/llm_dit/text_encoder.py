@@ -16,13 +16,16 @@ from typing import TYPE_CHECKING, Any, Self
 
 from llm_dit.acceleration import quantize_text_encoder
 from llm_dit.chat_template import format_prompt, special_tokens_in
-from llm_dit.checkpoint import find_checkpoint, load_weights, read_json
+from llm_dit.checkpoint import find_checkpoint, load_weights, read_json, without_weights
 from llm_dit.devices import resident, resolve_device, resolve_dtype
 from llm_dit.errors import CheckpointError, InvalidParameter
 
 if TYPE_CHECKING:
     import torch
+    from tokenizers import Tokenizer
     from torch import Tensor
+
+    from llm_dit.qwen3 import Qwen3Encoder
 
 logger = logging.getLogger(__name__)
 
@@ -67,18 +70,28 @@ class ZImageTextEncoder:
     """Tokenizer and Qwen3 model of a checkpoint.
 
     Attributes:
-        tokenizer: Transformers' tokenizer.
-        model: Transformers' `Qwen3Model`.
+        model: The network.
+        raw_config: Content of its config.json.
+        tokenizer: From tokenizer.json.
         device: Where it computes.
         dtype: Its number format.
     """
 
-    def __init__(self, model: Any, tokenizer: Any, device: torch.device, *, offload: bool = False) -> None:
+    def __init__(
+        self,
+        model: Qwen3Encoder,
+        raw_config: Mapping[str, Any],
+        tokenizer: Tokenizer,
+        device: torch.device,
+        *,
+        offload: bool = False,
+    ) -> None:
         self.model = model
+        self.raw_config = raw_config
         self.tokenizer = tokenizer
         self.device = device
         self.offload = offload
-        self.special_tokens = tuple(sorted(tokenizer.get_added_vocab()))
+        self.special_tokens = tuple(sorted(token.content for token in tokenizer.get_added_tokens_decoder().values()))
 
     @classmethod
     def from_pretrained(
@@ -113,7 +126,8 @@ class ZImageTextEncoder:
     ) -> Self:
         """Load the text encoder of a checkpoint whose folder is known; with `offload` it waits on the CPU."""
         import torch
-        from transformers.models.qwen3 import Qwen3Config, Qwen3Model
+
+        from llm_dit.qwen3 import Qwen3Config, Qwen3Encoder
 
         component = folder / "text_encoder"
         raw = read_json(component / "config.json")
@@ -122,32 +136,28 @@ class ZImageTextEncoder:
                 f"{component} holds a model of type {raw.get('model_type')!r}; Z-Image's text encoder is 'qwen3'.",
                 field="model_path",
             )
-        config = Qwen3Config.from_dict(raw)
-        config._attn_implementation = "sdpa"
-        with torch.device("meta"):
-            model = Qwen3Model(config)
-        model.rotary_emb = type(model.rotary_emb)(config)  # computed, not stored: it must not stay on meta
+        with without_weights():
+            model = Qwen3Encoder(Qwen3Config.from_dict(raw))
         start = torch.device("cpu") if offload else device
         load_weights(model, component, dtype=dtype, device=start, rename=_parameter_name)
-        model.to(start).eval().requires_grad_(False)
+        model.eval().requires_grad_(False)
         quantize_text_encoder(model, quantization, device)
-        return cls(model, _load_tokenizer(folder / "tokenizer"), device, offload=offload)
+        return cls(model, raw, _load_tokenizer(folder / "tokenizer"), device, offload=offload)
 
     @property
     def dtype(self) -> torch.dtype:
         """Number format of the weights."""
-        dtype: torch.dtype = self.model.dtype
-        return dtype
+        return self.model.embed_tokens.weight.dtype
 
     @property
     def width(self) -> int:
         """Width D of the embeddings."""
-        return int(self.model.config.hidden_size)
+        return self.model.config.hidden_size
 
     @property
     def hidden_layer_count(self) -> int:
         """Number of hidden states: valid layers are -1 down to minus this number, which is the token embeddings."""
-        return int(self.model.config.num_hidden_layers) + 1
+        return self.model.config.num_hidden_layers + 1
 
     def check_hidden_layer(self, hidden_layer: int) -> None:
         """Raise `InvalidParameter` with the range if the model has no such hidden state."""
@@ -222,13 +232,13 @@ class ZImageTextEncoder:
 
         ids = torch.tensor([self._input_ids(formatted_prompt)], device=self.device)  # [1, L]
         with torch.inference_mode():
-            states = self.model(input_ids=ids, output_hidden_states=True, use_cache=False).hidden_states
-        chosen = {layer: states[layer][0].to("cpu", copy=True) for layer in hidden_layers}
+            states = self.model(ids, hidden_layers)
+        chosen = {layer: state.to("cpu", copy=True) for layer, state in states.items()}
         return EncodedPrompt(formatted_prompt, chosen)
 
     def _input_ids(self, formatted_prompt: str) -> list[int]:
-        limit = int(self.model.config.max_position_embeddings)
-        ids: list[int] = self.tokenizer(formatted_prompt, add_special_tokens=False)["input_ids"]
+        limit = self.model.config.max_position_embeddings
+        ids: list[int] = self.tokenizer.encode(formatted_prompt, add_special_tokens=False).ids
         if len(ids) > limit:
             raise InvalidParameter(
                 "prompt", f"has {len(ids):,} tokens; the text encoder reads {limit:,}, so shorten it."
@@ -236,14 +246,17 @@ class ZImageTextEncoder:
         return ids
 
 
-def _load_tokenizer(folder: Path) -> Any:
-    from transformers import AutoTokenizer
+def _load_tokenizer(folder: Path) -> Tokenizer:
+    from tokenizers import Tokenizer
 
-    if not (folder / "tokenizer.json").is_file() and not (folder / "vocab.json").is_file():
+    if not (folder / "tokenizer.json").is_file():
         raise CheckpointError(f"{folder} has no tokenizer.json; fetch it again.", field="model_path")
-    return AutoTokenizer.from_pretrained(str(folder), local_files_only=True)
+    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    return tokenizer
 
 
 def _parameter_name(name: str) -> str:
-    """Map the names of a `Qwen3ForCausalLM` file to `Qwen3Model`; its output layer repeats the token embeddings."""
+    """Map the names of a `Qwen3ForCausalLM` file to `Qwen3Encoder`; its output layer repeats the token embeddings."""
     return "" if name == "lm_head.weight" else name.removeprefix("model.")

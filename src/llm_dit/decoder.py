@@ -1,0 +1,187 @@
+"""The decoder of Flux's autoencoder, on one page: from latents to pixels.
+
+Diffusers' `AutoencoderKL` computes the same, but importing it takes as long as importing torch, and drawing needs no
+encoder. Parameter names are those of the published checkpoint.
+
+Source: Esser et al. 2024; diffusers 0.42 `models/autoencoders/vae.py`.
+
+Legend: B images, C channels, H and W rows and columns of a feature map.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import torch.nn.functional as F
+from einops import rearrange
+from torch import Tensor, nn
+
+from llm_dit.errors import LlmDitError
+
+NORM_EPS = 1e-6
+UP_BLOCK = "UpDecoderBlock2D"
+
+
+@dataclass(frozen=True)
+class DecoderConfig:
+    """Sizes and scaling, under the names of the published `vae/config.json`."""
+
+    latent_channels: int
+    out_channels: int
+    block_out_channels: tuple[int, ...]
+    layers_per_block: int
+    norm_num_groups: int
+    mid_block_add_attention: bool
+    use_post_quant_conv: bool
+    sample_size: int
+    scaling_factor: float
+    shift_factor: float
+
+    @classmethod
+    def from_dict(cls, config: Mapping[str, Any]) -> "DecoderConfig":
+        """Read the content of a published `vae/config.json`.
+
+        Raises:
+            LlmDitError: If an entry is missing or not supported.
+        """
+        needed = ("latent_channels", "block_out_channels", "layers_per_block", "scaling_factor", "sample_size")
+        missing = [name for name in needed if config.get(name) is None]
+        if missing:
+            raise LlmDitError(f"The VAE's config.json lacks {', '.join(missing)}.")
+        blocks, activation = set(config.get("up_block_types", [UP_BLOCK])), config.get("act_fn", "silu")
+        if blocks != {UP_BLOCK} or activation != "silu":
+            raise LlmDitError(
+                f"The VAE's config.json asks for {', '.join(blocks)} with {activation}, not Flux's decoder."
+            )
+        return cls(
+            latent_channels=config["latent_channels"],
+            out_channels=config.get("out_channels", 3),
+            block_out_channels=tuple(config["block_out_channels"]),
+            layers_per_block=config["layers_per_block"],
+            norm_num_groups=config.get("norm_num_groups", 32),
+            mid_block_add_attention=config.get("mid_block_add_attention", True),
+            use_post_quant_conv=config.get("use_post_quant_conv", True),
+            sample_size=config["sample_size"],
+            scaling_factor=float(config["scaling_factor"]),
+            shift_factor=float(config.get("shift_factor") or 0.0),
+        )
+
+
+class ResnetBlock(nn.Module):
+    """Two normed convolutions around a shortcut."""
+
+    def __init__(self, inputs: int, outputs: int, groups: int) -> None:
+        super().__init__()
+        self.norm1 = nn.GroupNorm(groups, inputs, NORM_EPS)
+        self.conv1 = nn.Conv2d(inputs, outputs, 3, padding=1)
+        self.norm2 = nn.GroupNorm(groups, outputs, NORM_EPS)
+        self.conv2 = nn.Conv2d(outputs, outputs, 3, padding=1)
+        self.conv_shortcut = nn.Conv2d(inputs, outputs, 1) if inputs != outputs else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, C, H, W] to [B, C', H, W]."""
+        hidden = self.conv1(F.silu(self.norm1(x)))
+        hidden = self.conv2(F.silu(self.norm2(hidden)))
+        out: Tensor = hidden + (x if self.conv_shortcut is None else self.conv_shortcut(x))
+        return out
+
+
+class SpatialAttention(nn.Module):
+    """Every position attends to every other, with one head."""
+
+    def __init__(self, channels: int, groups: int) -> None:
+        super().__init__()
+        self.group_norm = nn.GroupNorm(groups, channels, NORM_EPS)
+        self.to_q = nn.Linear(channels, channels)
+        self.to_k = nn.Linear(channels, channels)
+        self.to_v = nn.Linear(channels, channels)
+        self.to_out = nn.ModuleList([nn.Linear(channels, channels)])
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, C, H, W] to [B, C, H, W]."""
+        tokens = rearrange(self.group_norm(x), "B C H W -> B 1 (H W) C")
+        attended = F.scaled_dot_product_attention(self.to_q(tokens), self.to_k(tokens), self.to_v(tokens))
+        mixed: Tensor = self.to_out[0](attended)
+        return x + rearrange(mixed, "B 1 (H W) C -> B C H W", H=x.shape[2])
+
+
+class MidBlock(nn.Module):
+    """Two residual blocks at the coarsest level, with attention between them."""
+
+    def __init__(self, channels: int, groups: int, has_attention: bool) -> None:
+        super().__init__()
+        self.resnets = nn.ModuleList(ResnetBlock(channels, channels, groups) for _ in range(2))
+        self.attentions = nn.ModuleList([SpatialAttention(channels, groups)] if has_attention else [])
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, C, H, W] to [B, C, H, W]."""
+        x = self.resnets[0](x)
+        for attention in self.attentions:
+            x = attention(x)
+        mixed: Tensor = self.resnets[1](x)
+        return mixed
+
+
+class Upsampler(nn.Module):
+    """Doubles rows and columns."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(channels, channels, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, C, H, W] to [B, C, 2 H, 2 W]."""
+        doubled: Tensor = self.conv(F.interpolate(x, scale_factor=2.0, mode="nearest"))
+        return doubled
+
+
+class UpBlock(nn.Module):
+    """Residual blocks of one level, then the way up to the next."""
+
+    def __init__(self, inputs: int, outputs: int, layers: int, groups: int, has_upsampler: bool) -> None:
+        super().__init__()
+        widths = [inputs] + [outputs] * layers
+        self.resnets = nn.ModuleList(ResnetBlock(*pair, groups) for pair in pairwise(widths))
+        self.upsamplers = nn.ModuleList([Upsampler(outputs)] if has_upsampler else [])
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, C, H, W] to [B, C', 2 H, 2 W], or [B, C', H, W] at the last level."""
+        for module in (*self.resnets, *self.upsamplers):
+            x = module(x)
+        return x
+
+
+class Decoder(nn.Module):
+    """Unscaled latents to pixels."""
+
+    def __init__(self, config: DecoderConfig) -> None:
+        super().__init__()
+        widths, groups = config.block_out_channels[::-1], config.norm_num_groups
+        self.conv_in = nn.Conv2d(config.latent_channels, widths[0], 3, padding=1)
+        self.mid_block = MidBlock(widths[0], groups, config.mid_block_add_attention)
+        self.up_blocks = nn.ModuleList(
+            UpBlock(inputs, outputs, config.layers_per_block + 1, groups, level < len(widths) - 1)
+            for level, (inputs, outputs) in enumerate(pairwise((widths[0], *widths)))
+        )
+        self.conv_norm_out = nn.GroupNorm(groups, widths[-1], NORM_EPS)
+        self.conv_out = nn.Conv2d(widths[-1], config.out_channels, 3, padding=1)
+
+    def forward(self, latents: Tensor) -> Tensor:
+        """[B, C, h, w] to pixels, [B, 3, 8 h, 8 w], nominally in [-1, 1]."""
+        x = self.mid_block(self.conv_in(latents))
+        for block in self.up_blocks:
+            x = block(x)
+        pixels: Tensor = self.conv_out(F.silu(self.conv_norm_out(x)))
+        return pixels
+
+
+class Autoencoder(nn.Module):
+    """The half of an `AutoencoderKL` that draws; `post_quant_conv` is absent in Flux's."""
+
+    def __init__(self, config: DecoderConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.decoder = Decoder(config)
+        channels = config.latent_channels
+        self.post_quant_conv = nn.Conv2d(channels, channels, 1) if config.use_post_quant_conv else None

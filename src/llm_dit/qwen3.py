@@ -1,0 +1,176 @@
+"""Qwen3's layers as a text encoder, on one page: hidden states of one prompt, and nothing for writing text.
+
+Transformers' `Qwen3Model` computes the same, but importing it takes several times as long as importing torch, which a
+user waits for with every command. Parameter names are those of the published checkpoint. Layers behind the deepest
+hidden state that is asked for are not computed.
+
+Source: Qwen3, 2025; transformers 5 `models/qwen3/modeling_qwen3.py`.
+
+Legend: L tokens, D width, H query heads, G key-value heads, K head width.
+"""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from einops import rearrange
+from torch import Tensor, nn
+
+from llm_dit.errors import LlmDitError
+
+REQUIRED = ("vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads")
+
+
+@dataclass(frozen=True)
+class Qwen3Config:
+    """Sizes of the network, under the names of the published `text_encoder/config.json`."""
+
+    vocab_size: int
+    hidden_size: int
+    intermediate_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    num_key_value_heads: int
+    head_dim: int
+    rms_norm_eps: float
+    rope_theta: float
+    max_position_embeddings: int
+    tie_word_embeddings: bool
+
+    @classmethod
+    def from_dict(cls, config: Mapping[str, Any]) -> "Qwen3Config":
+        """Read the content of a published `text_encoder/config.json`.
+
+        Raises:
+            LlmDitError: If a size is missing, or the file asks for something that Qwen3-4B does not have.
+        """
+        missing = [name for name in REQUIRED if not isinstance(config.get(name), int)]
+        if missing:
+            raise LlmDitError(f"The text encoder's config.json lacks {', '.join(missing)}, whole numbers.")
+        rope = config.get("rope_parameters") or config.get("rope_scaling") or {}
+        unsupported = {
+            "attention_bias": bool(config.get("attention_bias")),
+            "hidden_act": config.get("hidden_act", "silu") != "silu",
+            "use_sliding_window": bool(config.get("use_sliding_window")),
+            "rope_type": rope.get("rope_type", rope.get("type", "default")) != "default",
+        }
+        if any(unsupported.values()):
+            names = ", ".join(name for name, is_set in unsupported.items() if is_set)
+            raise LlmDitError(f"The text encoder's config.json sets {names} to what Z-Image's Qwen3 does not have.")
+        heads = config["num_attention_heads"]
+        return cls(
+            **{name: config[name] for name in REQUIRED},
+            num_key_value_heads=config.get("num_key_value_heads", heads),
+            head_dim=config.get("head_dim") or config["hidden_size"] // heads,
+            rms_norm_eps=config.get("rms_norm_eps", 1e-6),
+            rope_theta=float(rope.get("rope_theta") or config.get("rope_theta", 10_000.0)),
+            max_position_embeddings=config.get("max_position_embeddings", 32_768),
+            tie_word_embeddings=config.get("tie_word_embeddings", False),
+        )
+
+
+class Qwen3Attention(nn.Module):
+    """Causal self-attention with grouped key-value heads, normalised and rotated queries and keys."""
+
+    def __init__(self, config: Qwen3Config) -> None:
+        super().__init__()
+        width, self.head_dim = config.hidden_size, config.head_dim
+        self.q_proj = nn.Linear(width, config.num_attention_heads * self.head_dim, bias=False)
+        self.k_proj = nn.Linear(width, config.num_key_value_heads * self.head_dim, bias=False)
+        self.v_proj = nn.Linear(width, config.num_key_value_heads * self.head_dim, bias=False)
+        self.o_proj = nn.Linear(config.num_attention_heads * self.head_dim, width, bias=False)
+        self.q_norm = nn.RMSNorm(self.head_dim, config.rms_norm_eps)
+        self.k_norm = nn.RMSNorm(self.head_dim, config.rms_norm_eps)
+
+    def forward(self, hidden_states: Tensor, rotary: Tensor) -> Tensor:
+        """[1, L, D] to [1, L, D]; `rotary` holds cosines and sines, [2, L, K]."""
+        query, key, value = (
+            rearrange(project(hidden_states), "1 L (H K) -> 1 H L K", K=self.head_dim)
+            for project in (self.q_proj, self.k_proj, self.v_proj)
+        )
+        query, key = rotate_halves(self.q_norm(query), rotary), rotate_halves(self.k_norm(key), rotary)
+        repeats = query.shape[1] // key.shape[1]
+        key, value = (states.repeat_interleave(repeats, dim=1) for states in (key, value))
+        attended = F.scaled_dot_product_attention(query, key, value, is_causal=True)
+        mixed: Tensor = self.o_proj(rearrange(attended, "1 H L K -> 1 L (H K)"))
+        return mixed
+
+
+class Qwen3FeedForward(nn.Module):
+    """SwiGLU: down(silu(gate x) * up x)."""
+
+    def __init__(self, config: Qwen3Config) -> None:
+        super().__init__()
+        self.gate_proj = nn.Linear(config.hidden_size, config.intermediate_size, bias=False)
+        self.up_proj = nn.Linear(config.hidden_size, config.intermediate_size, bias=False)
+        self.down_proj = nn.Linear(config.intermediate_size, config.hidden_size, bias=False)
+
+    def forward(self, hidden_states: Tensor) -> Tensor:
+        """Transform every token by itself; [1, L, D] to [1, L, D]."""
+        transformed: Tensor = self.down_proj(F.silu(self.gate_proj(hidden_states)) * self.up_proj(hidden_states))
+        return transformed
+
+
+class Qwen3Layer(nn.Module):
+    """Attention and feed-forward, each normalised before."""
+
+    def __init__(self, config: Qwen3Config) -> None:
+        super().__init__()
+        self.self_attn = Qwen3Attention(config)
+        self.mlp = Qwen3FeedForward(config)
+        self.input_layernorm = nn.RMSNorm(config.hidden_size, config.rms_norm_eps)
+        self.post_attention_layernorm = nn.RMSNorm(config.hidden_size, config.rms_norm_eps)
+
+    def forward(self, hidden_states: Tensor, rotary: Tensor) -> Tensor:
+        """Advance the residual stream; [1, L, D] to [1, L, D]."""
+        attended: Tensor = hidden_states + self.self_attn(self.input_layernorm(hidden_states), rotary)
+        advanced: Tensor = attended + self.mlp(self.post_attention_layernorm(attended))
+        return advanced
+
+
+class Qwen3Encoder(nn.Module):
+    """Token ids to hidden states; hidden state 0 is the token embeddings, the last one is normalised."""
+
+    def __init__(self, config: Qwen3Config) -> None:
+        super().__init__()
+        self.config = config
+        self.embed_tokens = nn.Embedding(config.vocab_size, config.hidden_size)
+        self.layers = nn.ModuleList(Qwen3Layer(config) for _ in range(config.num_hidden_layers))
+        self.norm = nn.RMSNorm(config.hidden_size, config.rms_norm_eps)
+
+    def forward(self, ids: Tensor, hidden_layers: Collection[int]) -> dict[int, Tensor]:
+        """Encode one prompt.
+
+        Args:
+            ids: Token ids, [1, L].
+            hidden_layers: Which hidden states, each -1 (after the last layer and the norm) to -(layers + 1).
+
+        Returns:
+            Hidden layer to hidden state, [L, D].
+        """
+        count = len(self.layers) + 1
+        wanted = {layer % count for layer in hidden_layers}
+        states = {}
+        x = self.embed_tokens(ids)
+        rotary = rotary_table(ids.shape[1], self.config.head_dim, self.config.rope_theta).to(x.device, x.dtype)
+        for index in range(max(wanted) + 1):
+            if index > 0:
+                x = self.layers[index - 1](x, rotary)
+            if index in wanted:
+                states[index] = self.norm(x) if index == count - 1 else x
+        return {layer: states[layer % count][0] for layer in hidden_layers}
+
+
+def rotary_table(length: int, head_dim: int, theta: float) -> Tensor:
+    """Cosines and sines of positions 0 to `length` - 1, float32, [2, L, K]; both halves of K are alike."""
+    frequencies = 1.0 / (theta ** (torch.arange(0, head_dim, 2, dtype=torch.float32) / head_dim))
+    angles = torch.outer(torch.arange(length, dtype=torch.float32), frequencies).repeat(1, 2)
+    return torch.stack([angles.cos(), angles.sin()])
+
+
+def rotate_halves(x: Tensor, rotary: Tensor) -> Tensor:
+    """Turn feature i and feature i + K / 2 of each head by their position's angle; `x` is [1, H, L, K]."""
+    first, second = x.chunk(2, dim=-1)
+    return x * rotary[0] + torch.cat([-second, first], dim=-1) * rotary[1]
