@@ -25,6 +25,7 @@ from benchmarks.full_size import VAE_CONFIGS
 from benchmarks.timing import elapsed_s, machine, median_times_s
 from llm_dit.acceleration import compile_decoder
 from llm_dit.banded_decoder import decode_in_bands
+from llm_dit.decoder import Autoencoder, DecoderConfig
 from llm_dit.vae import pixels_to_uint8
 
 
@@ -37,15 +38,22 @@ def load_vae(folder: Path | None, config: str, device: torch.device, dtype: torc
     return vae.to(device, dtype).eval().requires_grad_(False)
 
 
+def our_decoder(vae: Any) -> Autoencoder:
+    """Our decoder with the weights of diffusers' `AutoencoderKL`."""
+    ours = Autoencoder(DecoderConfig.from_dict(vae.config))
+    weights = {name: value for name, value in vae.state_dict().items() if name in ours.state_dict()}
+    ours.load_state_dict(weights, strict=True)
+    return ours.to(vae.device, vae.dtype).eval().requires_grad_(False)
+
+
 def decoders(vae: Any) -> dict[str, Callable[[Tensor], Tensor]]:
     """Ways of decoding with the same weights; the first is the one that others are compared with."""
-    plain = copy.deepcopy(vae)
+    banded = our_decoder(vae).to(memory_format=torch.channels_last)
+    eager = banded if vae.device.type == "cpu" else our_decoder(vae)  # as `LatentDecoder` has them
+    compiled = our_decoder(vae)
+    compile_decoder(compiled)
     tiled = copy.deepcopy(vae)
     tiled.enable_tiling()
-    banded = copy.deepcopy(vae).to(memory_format=torch.channels_last)
-    eager = banded if next(vae.parameters()).device.type == "cpu" else plain  # as `LatentDecoder` has them
-    compiled = copy.deepcopy(vae)
-    compile_decoder(compiled)
 
     def diffusers_tiled(latents: Tensor) -> Tensor:
         tiled.tile_latent_min_size = max(latents.shape[-2:]) // 2
@@ -53,9 +61,9 @@ def decoders(vae: Any) -> dict[str, Callable[[Tensor], Tensor]]:
         return _decoded(tiled, latents)
 
     return {
-        "eager": lambda latents: _decoded(eager, latents),
-        "diffusers": lambda latents: _decoded(plain, latents),
-        "compiled": lambda latents: _decoded(compiled, latents),
+        "eager": eager.decoder,
+        "diffusers": lambda latents: _decoded(vae, latents),
+        "compiled": compiled.decoder,
         "bands": lambda latents: decode_in_bands(banded.decoder, latents),
         "diffusers tiled": diffusers_tiled,
     }
@@ -111,16 +119,24 @@ def measure(
 @click.option("--vae", "folder", type=click.Path(path_type=Path, exists=True), default=None, help="Folder of a VAE.")
 @click.option("--config", type=click.Choice(list(VAE_CONFIGS)), default="full", show_default=True)
 @click.option("--size", "sizes", multiple=True, default=["1024x1024"], show_default=True, help="HEIGHTxWIDTH.")
+@click.option("--without", multiple=True, help="Decoder to leave out; repeatable.")
 @click.option("--device", "device_name", default="cuda", show_default=True)
 @click.option("--iterations", default=5, show_default=True)
-def main(folder: Path | None, config: str, sizes: tuple[str, ...], device_name: str, iterations: int) -> None:
+def main(
+    folder: Path | None,
+    config: str,
+    sizes: tuple[str, ...],
+    without: tuple[str, ...],
+    device_name: str,
+    iterations: int,
+) -> None:
     """Run the benchmark."""
     device = torch.device(device_name)
     dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
     vae = load_vae(folder, config, device, dtype)
     print(f"{machine(device)}, torch {torch.__version__}, {dtype}, {folder or config}")
     print("size         decoder                ms  ratio  first s  added GiB    PSNR")
-    ways, rows = decoders(vae), []
+    ways, rows = {name: decode for name, decode in decoders(vae).items() if name not in without}, []
     generator = torch.Generator().manual_seed(0)
     for height, width in map(parse_size, sizes):
         shape = (1, vae.config.latent_channels, height // 8, width // 8)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -32,6 +33,7 @@ ATTENTION_PACKAGES = {"flash": "flash_attn", "sage": "sageattention"}
 CUDNN_CAPABILITY = (9, 0)
 """Hopper and later, where cuDNN's attention is the fastest in PyTorch."""
 FLOAT8_CAPABILITY = (8, 9)
+KEPT_FEATURES = 4096
 CPP_COMPILERS = ("c++", "g++", "clang++", "cl")
 
 
@@ -204,6 +206,7 @@ def _compile_block(block: TransformerBlock, *, is_whole: bool) -> None:
 
     _keep_compile_cache()
     run = torch.compile(block.forward, fullgraph=is_whole)
+    keeps_rows = _kernel_choices()
 
     def forward(x: Tensor, rope: Tensor, mask: Tensor | None, time_embedding: Tensor | None = None) -> Tensor:
         _mark_dynamic(x, 0, 1)
@@ -212,9 +215,31 @@ def _compile_block(block: TransformerBlock, *, is_whole: bool) -> None:
             _mark_dynamic(mask, 0, 3)
         if time_embedding is not None:
             _mark_dynamic(time_embedding, 0)
-        return run(x, rope, mask, time_embedding)
+        with keeps_rows():
+            return run(x, rope, mask, time_embedding)
 
     block.forward = forward  # type: ignore[method-assign]
+
+
+def _kernel_choices() -> Callable[[], AbstractContextManager[None]]:
+    """Let compiled norms and row-wise quantizations keep a token's features in registers, up to `KEPT_FEATURES`.
+
+    Inductor reads rows longer than 1024 once for each reduction over them.
+    """
+    from torch._inductor.choices import InductorChoices
+    from torch._inductor.runtime.hints import ReductionHint
+    from torch._inductor.virtualized import V
+
+    class Choices(InductorChoices):
+        @staticmethod
+        def should_use_persistent_reduction(features: Any, cooperative_reduction: bool) -> bool:
+            is_row = features.get_reduction_hint() == ReductionHint.INNER
+            if is_row and V.graph.sizevars.statically_known_leq(features.reduction_numel, KEPT_FEATURES):
+                return True
+            return InductorChoices.should_use_persistent_reduction(features, cooperative_reduction)
+
+    choices = Choices()
+    return lambda: V.set_choices_handler(choices)
 
 
 def compile_decoder(vae: Autoencoder) -> None:
@@ -283,10 +308,10 @@ def _quantize(blocks: Iterable[nn.Module], names: tuple[str, ...], quantization:
     )
 
     config: Any = (
-        Float8DynamicActivationFloat8WeightConfig(granularity=PerRow())
+        Float8DynamicActivationFloat8WeightConfig(granularity=PerRow(), set_inductor_config=False)
         if quantization == "float8"
-        else Int8WeightOnlyConfig()
-    )
+        else Int8WeightOnlyConfig(set_inductor_config=False)
+    )  # the inductor settings would search tiles by measuring them, for 75 s
     for block in blocks:
         home = next(block.parameters()).device
         # One block at a time on the device, so that a small card never holds the whole model in full precision.
