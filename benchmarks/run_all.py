@@ -31,7 +31,7 @@ def benchmarks(device: str, config: str, checkpoint: Path) -> dict[str, list[str
     on_gpu = device != "cpu"
     sizes = FULL_SIZES if config == "full" else TINY_SIZES
     shared = ["benchmarks.bench_transformer", "--config", config, "--device", device]
-    shared += ["--dtype", "bfloat16" if on_gpu else "float32"]
+    shared += ["--dtype", "bfloat16" if on_gpu else "float32", "--warmup", "2", "--iterations", "7"]
     variants = repeated("--variant", ("eager", "compiled", *(("float8",) if on_gpu else ())))
     height, width = sizes[0].split("x")
     large = ("1024x1024", "2048x2048") if config == "full" else TINY_SIZES
