@@ -22,6 +22,7 @@ import torch
 from benchmarks.bench_transformer import parse_size
 from benchmarks.timing import machine
 from llm_dit import ZImagePipeline
+from llm_dit.devices import resolve_device
 from llm_dit.parameters import GenerationParams
 
 PROMPT = "A red apple on a wooden table"
@@ -137,7 +138,7 @@ def gigabytes(count: int | None) -> str:
 )
 def main(model_path: str, sizes: tuple[str, ...], device_name: str, names: tuple[str, ...]) -> None:
     """Run the benchmark."""
-    device = torch.device(device_name)
+    device = resolve_device(device_name, "device")
     parsed = [parse_size(size) for size in sizes]
     rows: list[dict[str, Any]] = []
     print(f"{machine(device)}, torch {torch.__version__}")
