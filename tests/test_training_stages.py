@@ -14,9 +14,9 @@ from llm_dit.chat_template import format_prompt
 from training import alterations, check_rewriter, evaluate, judge, language_model, retrieval, reward, run, siglip, vae
 from training.contact_sheet import save_sheet
 from training.dataset import Ragged, Samples, make_samples
-from training.denoiser import Devices, flow_loss, train_denoiser
+from training.denoiser import GUIDANCE, Course, Devices, EmptyCaption, flow_loss, train_denoiser
 from training.flow_model import FlowModel, build_transformer, padded_length
-from training.latents import PICTURE_SIZES, LatentBatches, assign_sizes, encode_all, encode_captions, render_all
+from training.latents import PICTURE_SIZES, LatentBatches, assign_sizes, encode_captions, encode_renders
 from training.muon import orthogonalise
 from training.questions import make_questions, named_concepts
 from training.render import Renderer
@@ -24,9 +24,10 @@ from training.reward_model import RewardModel, RewardSizes
 from training.sampler import Generator, SampleSettings
 from training.scene import Scene, SceneObject, Setting
 from training.scorer_tokenizer import train_scorer_tokenizer
+from training.step_graphs import StepGraphs
 from training.time_budget import TimeBudget, cosine_fall, late_fall, warm_up
 from training.tokenizer import train_tokenizer, write_tokenizer
-from training.weights import Average, load_weights, save_weights
+from training.weights import Average, load_start, load_weights, save_weights
 from training.world import World
 
 CPU = torch.device("cpu")
@@ -215,20 +216,55 @@ def test_a_mosaic_is_four_halved_pictures():
 def test_the_transformer_trains_on_batches_of_one_shape(samples, renderer, generator, tmp_path):
     count = 24
     sizes = assign_sizes(count, 1) % 2
-    pictures = render_all(renderer.render, samples.rows[:count], sizes, CPU)
-    assert sorted(tuple(table.shape[2:]) for table in pictures.values()) == sorted(list(PICTURE_SIZES)[:2])
+    latents = encode_renders(renderer.render, generator.vae, samples.rows[:count], sizes, CPU)
+    shapes = sorted(tuple(8 * side for side in table.shape[2:]) for table in latents.tables.values())
+    assert shapes == sorted(list(PICTURE_SIZES)[:2])
     captions, lengths = encode_captions(
         generator.language_model, Ragged(samples.prompts.values, samples.prompts.ends[:count]), CPU
     )
-    batches = LatentBatches(encode_all(generator.vae, pictures, sizes), captions, lengths, 512, 1)
-    latents, states, real = batches.draw()
+    batches = LatentBatches(latents, captions, lengths, 512, 1)
+    drawn, states, real = batches.draw()
     assert states.shape[1] == padded_length(int(real.max()))
     flow = FlowModel(build_transformer(**TINY_TRANSFORMER), torch.float32, is_compiled=False)
-    before = flow_loss(flow, latents, states, real, torch.full((len(latents),), 0.5)).item()
-    train_denoiser(flow, batches, TimeBudget(60, max_steps=6), Devices(), tmp_path / "so_far.safetensors")
-    after = flow_loss(flow, latents, states, real, torch.full((len(latents),), 0.5)).item()
+    empty = EmptyCaption(states[:1, :32], torch.tensor([5]))
+    before = flow_loss(flow, drawn, states, real, torch.full((len(drawn),), 0.5)).item()
+    course = Course(guided_from=0.5)
+    train_denoiser(
+        flow, batches, empty, TimeBudget(60, max_steps=6), Devices(), course, tmp_path / "so_far.safetensors"
+    )
+    after = flow_loss(flow, drawn, states, real, torch.full((len(drawn),), 0.5)).item()
     assert np.isfinite(after)
     assert after < 1.2 * before
+
+
+def test_the_guided_target_leads_away_from_the_estimate_without_a_caption():
+    latents, captions = torch.randn(2, 16, 4, 4), torch.zeros(2, 32, 8)
+    empty = EmptyCaption(torch.ones(1, 32, 8), torch.tensor([3]))
+
+    def model(noisy, _time, states, _lengths):
+        return torch.zeros_like(noisy) + states.mean()  # 0 with the caption, 1 without
+
+    torch.manual_seed(0)
+    guided = flow_loss(model, latents, captions, torch.tensor([3, 3]), torch.tensor([0.5, 0.5]), empty)
+    torch.manual_seed(0)
+    target = latents - torch.randn_like(latents)
+    assert guided == pytest.approx((target - GUIDANCE).square().mean().item(), rel=1e-5)
+
+
+def test_steps_that_share_a_shape_are_run_plainly_on_the_cpu():
+    graphs = StepGraphs(lambda value: 2 * value, CPU)
+    assert [graphs(torch.tensor([float(step)])).item() for step in range(40)] == [2.0 * step for step in range(40)]
+    assert not graphs.recorded
+
+
+def test_training_goes_on_from_an_exported_folder(tmp_path):
+    first, second = build_transformer(**TINY_TRANSFORMER), build_transformer(**TINY_TRANSFORMER)
+    first.half().save_pretrained(tmp_path, max_shard_size="40KB")
+    assert len(list(tmp_path.glob("*.safetensors"))) > 1
+    load_start(second, tmp_path)
+    assert all(torch.equal(value, second.state_dict()[name].half()) for name, value in first.state_dict().items())
+    with pytest.raises(FileNotFoundError, match="no"):
+        load_start(second, tmp_path / "..")
 
 
 def test_a_drawn_picture_depends_on_its_own_seed_alone(generator):
