@@ -7,19 +7,23 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors import safe_open
 from tiny_world import write_tiny_world
 from tokenizers import Tokenizer
 
 from llm_dit.chat_template import format_prompt
+from llm_dit.checkpoint import EMBEDDED_MODELS
 from training import alterations, check_rewriter, evaluate, judge, language_model, retrieval, reward, run, siglip, vae
 from training.contact_sheet import save_sheet
 from training.dataset import Ragged, Samples, make_samples
 from training.denoiser import GUIDANCE, Course, Devices, EmptyCaption, flow_loss, train_denoiser
 from training.flow_model import FlowModel, build_transformer, padded_length
+from training.generator import load_generator
 from training.latents import PICTURE_SIZES, LatentBatches, assign_sizes, encode_captions, encode_renders
 from training.muon import orthogonalise
 from training.questions import make_questions, named_concepts
 from training.render import Renderer
+from training.restore import read_component, restore_pipeline
 from training.reward_model import RewardModel, RewardSizes
 from training.sampler import Generator, SampleSettings
 from training.scene import Scene, SceneObject, Setting
@@ -27,7 +31,7 @@ from training.scorer_tokenizer import train_scorer_tokenizer
 from training.step_graphs import StepGraphs
 from training.time_budget import TimeBudget, cosine_fall, late_fall, warm_up
 from training.tokenizer import train_tokenizer, write_tokenizer
-from training.weights import Average, load_start, load_weights, save_weights
+from training.weights import Average, load_weights, save_weights
 from training.world import World
 
 CPU = torch.device("cpu")
@@ -257,14 +261,18 @@ def test_steps_that_share_a_shape_are_run_plainly_on_the_cpu():
     assert not graphs.recorded
 
 
-def test_training_goes_on_from_an_exported_folder(tmp_path):
-    first, second = build_transformer(**TINY_TRANSFORMER), build_transformer(**TINY_TRANSFORMER)
-    first.half().save_pretrained(tmp_path, max_shard_size="40KB")
-    assert len(list(tmp_path.glob("*.safetensors"))) > 1
-    load_start(second, tmp_path)
-    assert all(torch.equal(value, second.state_dict()[name].half()) for name, value in first.state_dict().items())
-    with pytest.raises(FileNotFoundError, match="no"):
-        load_start(second, tmp_path / "..")
+def test_the_shipped_miniature_comes_back_as_the_weights_of_its_stages(tmp_path):
+    restore_pipeline(EMBEDDED_MODELS / "mini", tmp_path)
+    restored = load_generator(EMBEDDED_MODELS / "mini" / "tokenizer", tmp_path, CPU)
+    with safe_open(EMBEDDED_MODELS / "mini" / "text_encoder" / "model.safetensors", "pt") as shipped:
+        expected = shipped.get_tensor("model.layers.3.mlp.up_proj.weight")
+    assert torch.equal(restored.language_model.model.layers[3].mlp.up_proj.weight, expected.float())
+    shipped_transformer = read_component(EMBEDDED_MODELS / "mini" / "transformer")
+    state = restored.flow.transformer.state_dict()
+    assert shipped_transformer.keys() == state.keys()
+    assert all(torch.equal(state[name], value.float()) for name, value in shipped_transformer.items())
+    scale = json.loads((EMBEDDED_MODELS / "mini" / "vae" / "config.json").read_text())["scaling_factor"]
+    assert restored.vae.config.scaling_factor == scale
 
 
 def test_a_drawn_picture_depends_on_its_own_seed_alone(generator):

@@ -33,7 +33,7 @@ from training.render import Renderer
 from training.step_graphs import StepGraphs
 from training.time_budget import TimeBudget, late_fall, warm_up
 from training.vae import load_vae
-from training.weights import Average, load_start, save_weights, wait_for
+from training.weights import Average, load_weights, save_weights, wait_for
 from training.world import World
 
 PEAK_LEARNING_RATE = 3e-3
@@ -292,7 +292,7 @@ def main(
     on_cuda = devices.device.type == "cuda"
     transformer = build_transformer().to(devices.device)
     if start is not None:
-        load_start(transformer, start)
+        load_weights(transformer, start)
     model = FlowModel(transformer, torch.bfloat16 if on_cuda else torch.float32, is_compiled=on_cuda)
     stream = torch.cuda.Stream() if on_cuda else None  # steps can't be recorded on the default one
     with torch.cuda.stream(stream):

@@ -34,20 +34,6 @@ def load_weights(model: Model, path: Path) -> Model:
     return model
 
 
-def load_start(model: Model, start: Path) -> Model:
-    """Fill `model` with weights to train on from: a file, or the folder of an exported component with all its shards.
-
-    Raises:
-        FileNotFoundError: If there are none.
-    """
-    files = sorted(start.glob("*.safetensors")) if start.is_dir() else [start]
-    if not files:
-        raise FileNotFoundError(f"{start} holds no *.safetensors to start from")
-    state = {name: value.float() for file in files for name, value in load_file(file).items()}
-    model.load_state_dict(state, strict=True)
-    return model
-
-
 def wait_for(path: Path, timeout_s: float = 900.0) -> Path:
     """Wait until another stage has written `path`, looking twice a second.
 
