@@ -49,6 +49,7 @@ def benchmarks(device: str, config: str, checkpoint: Path) -> dict[str, list[str
     references = repeated("--reference", ("float32", *(("bfloat16",) if on_gpu else ())))
     return {
         "transformer": [*shared, *variants, *repeated("--size", sizes), *repeated("--text-tokens", TEXT_TOKENS)],
+        "products": ["benchmarks.bench_products", "--config", config, "--device", device],
         "decoder": ["benchmarks.bench_decoder", "--config", config, "--device", device, *repeated("--size", large)],
         "checkpoint": ["benchmarks.full_size", *of_checkpoint, "--config", config],
         "experiment": [*experiment, *quantizations],
