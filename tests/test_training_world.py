@@ -3,6 +3,7 @@
 import io
 import random
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -255,6 +256,34 @@ def test_enlarged_sprites_are_even(world: World, renderer: Renderer) -> None:
 def test_a_painted_thing_takes_the_colour(world: World, renderer: Renderer) -> None:
     thing = SceneObject(3, "3d", 0.5, 0.5, 0.6, color="blue")
     assert _is_near(_draw(renderer, world, _plain(thing))[48, 48], COLORS["blue"])
+
+
+def test_painting_takes_gray_parts_along_and_keeps_the_hue(world: World) -> None:
+    picture = Image.new("RGBA", (64, 64), (0, 0, 0, 0))
+    for row, shade in enumerate((240, 128, 70, 4)):
+        ImageDraw.Draw(picture).rectangle((4, 4 + 14 * row, 60, 17 + 14 * row), fill=(shade, shade, shade, 255))
+    encoded = render_sprite(picture)
+    assert encoded is not None
+    panda = replace(world, images=[encoded, *world.images[1:]])
+    [(concept, style)] = [pair for pair, sprite in world.index.sprites.items() if sprite == 0]
+    drawn = _draw(
+        Renderer(panda, torch.device("cpu")), panda, _plain(SceneObject(concept, style, 0.5, 0.5, 0.9, color="orange"))
+    )
+    light, middle, dark, outline = drawn[[18, 38, 58, 78], 48]
+    for pixel in (light, middle, dark):
+        assert pixel[0] > 170
+        assert 0.35 < pixel[1] / pixel[0] < 0.85
+        assert pixel[2] < 0.7 * pixel[0]
+    assert light.sum() > middle.sum() > dark.sum()
+    assert outline.max() < 60
+
+
+def test_no_thing_is_painted_in_its_own_colour(world: World) -> None:
+    concepts = [replace(concept, color="red") for concept in world.concepts]
+    scenes = replace(world, concepts=concepts).sample(600, seed=4).scenes
+    colors = {thing.color for scene in scenes for thing in scene.objects}
+    assert "blue" in colors
+    assert "red" not in colors
 
 
 def test_a_silhouette_is_black(world: World, renderer: Renderer) -> None:
