@@ -101,6 +101,13 @@ def test_held_out_pairs_are_never_trained_and_always_tested(world: World, batch:
     assert {(scene.objects[0].concept, scene.objects[0].style) for scene in tested.scenes} == world.held_out
 
 
+def test_the_judge_alone_may_be_shown_held_out_pairs(world: World) -> None:
+    scenes = world.sample(400, seed=3, held_out_share=0.25).scenes
+    shown = [bool({(thing.concept, thing.style) for thing in scene.objects} & world.held_out) for scene in scenes]
+    assert 0.15 < np.mean(shown) < 0.35
+    assert {scene.count for scene, is_shown in zip(scenes, shown, strict=True) if is_shown} >= {0, 1, 3, 4}
+
+
 def test_all_other_pairs_occur_in_training(world: World, batch: Batch) -> None:
     trained = {(thing.concept, thing.style) for scene in batch.scenes for thing in scene.objects}
     assert trained == {(number, style) for number in range(len(NAMES)) for style in STYLES} - world.held_out

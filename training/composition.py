@@ -84,6 +84,17 @@ class Composer:
         setting = Setting("plain", (self.rng.choice(PALE),))
         return Scene((thing,), setting, count=1, noise=self.rng.randrange(VARIANTS)), "plain"
 
+    def scene_of_held_out(self) -> tuple[Scene, str]:
+        """Draw a scene of the training kind with a held-out pair for its subject: for the judge alone."""
+        scene = self._draw[self.rng.choice(("bare", "single", "single", "count", "pair"))]()
+        concept, style = self.rng.choice(self._held_out)
+        subject = scene.objects[0].concept
+        things = tuple(
+            replace(thing, concept=concept, style=style, color=None) if thing.concept == subject else thing
+            for thing in scene.objects
+        )
+        return self._with_look(replace(scene, objects=things, noise=self.rng.randrange(VARIANTS))), "short"
+
     def _weighted(self, choices: Mapping[str, float]) -> str:
         return self.rng.choices(list(choices), list(choices.values()))[0]
 
