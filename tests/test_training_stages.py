@@ -26,11 +26,12 @@ from training.render import Renderer
 from training.restore import read_component, restore_pipeline
 from training.reward_model import RewardModel, RewardSizes
 from training.sampler import Generator, SampleSettings
-from training.scene import Scene, SceneObject, Setting
+from training.scene import MAX_OBJECTS, Scene, SceneObject, Setting
 from training.scorer_tokenizer import train_scorer_tokenizer
 from training.step_graphs import StepGraphs
 from training.time_budget import TimeBudget, cosine_fall, late_fall, warm_up
 from training.tokenizer import train_tokenizer, write_tokenizer
+from training.truth import OBJECT_FACTS
 from training.weights import Average, load_weights, save_weights
 from training.world import World
 
@@ -329,6 +330,30 @@ def test_the_judge_finds_what_it_has_learnt(samples, renderer, world, tmp_path):
     assert all(verdict.objects for verdict in verdicts)
     save_weights(network.state_dict(), tmp_path / "judge.safetensors")
     load_weights(judge.Judge(len(world.concepts), (8, 16, 16, 16)), tmp_path / "judge.safetensors")
+
+
+def test_the_heat_of_a_picture_is_highest_at_its_objects():
+    facts = torch.full((1, len(OBJECT_FACTS) * MAX_OBJECTS + 3), -1.0)
+    facts[0, :6] = torch.tensor([3.0, 0.0, 0.25, 0.75, 0.2, 0.0])
+    heat = judge.heat_of(facts, 8, 8)[0]
+    assert heat[5:7, 1:3].min() == heat.max() == pytest.approx(np.exp(-0.5 / (2 * judge.HEAT_WIDTH**2)))
+    assert heat[0].max() < 1e-6
+    assert not judge.heat_of(torch.full_like(facts, -1.0), 8, 8).any()
+
+
+def test_neighbouring_cells_are_one_object_and_the_threshold_is_calibrated(monkeypatch):
+    presence = torch.zeros(2, 8, 8)
+    presence[0, 2, 2], presence[0, 2, 4], presence[0, 6, 6] = 0.9, 0.6, 0.45
+    presence[1, 2, 2], presence[1, 5, 5] = 0.8, 0.15
+    assert (judge.peaks_of(presence) > 0.1).sum((1, 2)).tolist() == [2, 2]
+    facts = torch.full((2, len(OBJECT_FACTS) * MAX_OBJECTS + 3), -1.0)
+    for picture, place, x in ((0, 0, 0.3), (0, 1, 0.8), (1, 0, 0.3)):
+        facts[picture, 6 * place : 6 * place + 6] = torch.tensor([3.0, 0.0, x, x, 0.2, 0.0])
+    network = judge.Judge(4, (8, 16, 16, 16)).eval()
+    views = judge.Views(torch.zeros(2, 256, 8, 8), presence.logit(), torch.zeros(2, 16))
+    monkeypatch.setattr(judge, "_views", lambda _judge, _pictures: views)
+    assert judge.calibrate(network, torch.zeros(2, 3, 64, 64, dtype=torch.uint8), facts) == 1.0
+    assert 0.15 < network.threshold < 0.45
 
 
 def test_a_true_verdict_passes_its_question_and_a_wrong_one_fails(world):

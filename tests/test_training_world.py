@@ -3,6 +3,7 @@
 import io
 import random
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -98,6 +99,13 @@ def test_held_out_pairs_are_never_trained_and_always_tested(world: World, batch:
     assert not trained & world.held_out
     tested = world.sample(200, seed=1, split="held_out")
     assert {(scene.objects[0].concept, scene.objects[0].style) for scene in tested.scenes} == world.held_out
+
+
+def test_the_judge_alone_may_be_shown_held_out_pairs(world: World) -> None:
+    scenes = world.sample(400, seed=3, held_out_share=0.25).scenes
+    shown = [bool({(thing.concept, thing.style) for thing in scene.objects} & world.held_out) for scene in scenes]
+    assert 0.15 < np.mean(shown) < 0.35
+    assert {scene.count for scene, is_shown in zip(scenes, shown, strict=True) if is_shown} >= {0, 1, 3, 4}
 
 
 def test_all_other_pairs_occur_in_training(world: World, batch: Batch) -> None:
@@ -255,6 +263,34 @@ def test_enlarged_sprites_are_even(world: World, renderer: Renderer) -> None:
 def test_a_painted_thing_takes_the_colour(world: World, renderer: Renderer) -> None:
     thing = SceneObject(3, "3d", 0.5, 0.5, 0.6, color="blue")
     assert _is_near(_draw(renderer, world, _plain(thing))[48, 48], COLORS["blue"])
+
+
+def test_painting_takes_gray_parts_along_and_keeps_the_hue(world: World) -> None:
+    picture = Image.new("RGBA", (64, 64), (0, 0, 0, 0))
+    for row, shade in enumerate((240, 128, 70, 4)):
+        ImageDraw.Draw(picture).rectangle((4, 4 + 14 * row, 60, 17 + 14 * row), fill=(shade, shade, shade, 255))
+    encoded = render_sprite(picture)
+    assert encoded is not None
+    panda = replace(world, images=[encoded, *world.images[1:]])
+    [(concept, style)] = [pair for pair, sprite in world.index.sprites.items() if sprite == 0]
+    drawn = _draw(
+        Renderer(panda, torch.device("cpu")), panda, _plain(SceneObject(concept, style, 0.5, 0.5, 0.9, color="orange"))
+    )
+    light, middle, dark, outline = drawn[[18, 38, 58, 78], 48]
+    for pixel in (light, middle, dark):
+        assert pixel[0] > 170
+        assert 0.35 < pixel[1] / pixel[0] < 0.85
+        assert pixel[2] < 0.7 * pixel[0]
+    assert light.sum() > middle.sum() > dark.sum()
+    assert outline.max() < 60
+
+
+def test_no_thing_is_painted_in_its_own_colour(world: World) -> None:
+    concepts = [replace(concept, color="red") for concept in world.concepts]
+    scenes = replace(world, concepts=concepts).sample(600, seed=4).scenes
+    colors = {thing.color for scene in scenes for thing in scene.objects}
+    assert "blue" in colors
+    assert "red" not in colors
 
 
 def test_a_silhouette_is_black(world: World, renderer: Renderer) -> None:

@@ -5,7 +5,7 @@ that a bare noun may mean. Held-out concept-style pairs never occur. Words are n
 """
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -20,11 +20,18 @@ if TYPE_CHECKING:
 
 STYLE_WEIGHTS = {"3d": 0.46, "flat": 0.18, "cartoon": 0.18, "sticker": 0.18}
 KINDS = {
-    "empty": 0.02, "bare": 0.11, "single": 0.37, "count": 0.13, "pair": 0.17, "group": 0.06, "sign": 0.06,
-    "pattern": 0.045,
-    "landscape": 0.035,
+    "empty": 0.02, "bare": 0.1, "single": 0.355, "count": 0.16, "pair": 0.19, "group": 0.06, "sign": 0.05,
+    "pattern": 0.035, "landscape": 0.03,
 }  # fmt: skip
-RELATIONS = ("left of", "right of", "above", "below", "next to", "in front of", "behind", "between")
+COUNTS = {2: 0.26, 3: 0.35, 4: 0.34, 5: 0.05}
+STANDING_RELATIONS = {
+    "left of": 2, "right of": 2, "next to": 1, "in front of": 1, "behind": 1, "and": 1, "between": 1,
+}  # fmt: skip
+FLOATING_RELATIONS = {"left of": 2, "right of": 2, "above": 3, "below": 3, "next to": 1, "and": 1, "between": 1}
+COLORED_SHARE = 0.25
+"""Of single things that may be painted."""
+TELLINGS = {"short": 0.55, "full": 0.45}
+"""How scenes other than bare nouns are told, see `captions.tell`."""
 POSITIONS = {
     "top left": (0.27, 0.27), "top": (0.5, 0.27), "top right": (0.73, 0.27), "left": (0.27, 0.5), "right": (0.73, 0.5),
     "bottom left": (0.27, 0.73), "bottom": (0.5, 0.73), "bottom right": (0.73, 0.73),
@@ -68,7 +75,7 @@ class Composer:
         scene = replace(self._draw[kind](), noise=self.rng.randrange(VARIANTS))
         if kind == "bare":
             return scene, "bare"
-        return self._with_look(scene), "full" if self.rng.random() < 0.45 else "short"
+        return self._with_look(scene), self._weighted(TELLINGS)
 
     def held_out_scene(self) -> tuple[Scene, str]:
         """Draw a plain picture of one held-out pair, told shortly."""
@@ -77,19 +84,34 @@ class Composer:
         setting = Setting("plain", (self.rng.choice(PALE),))
         return Scene((thing,), setting, count=1, noise=self.rng.randrange(VARIANTS)), "plain"
 
-    def _weighted(self, choices: dict[str, float]) -> str:
+    def scene_of_held_out(self) -> tuple[Scene, str]:
+        """Draw a scene of the training kind with a held-out pair for its subject: for the judge alone."""
+        scene = self._draw[self.rng.choice(("bare", "single", "single", "count", "pair"))]()
+        concept, style = self.rng.choice(self._held_out)
+        subject = scene.objects[0].concept
+        things = tuple(
+            replace(thing, concept=concept, style=style, color=None) if thing.concept == subject else thing
+            for thing in scene.objects
+        )
+        return self._with_look(replace(scene, objects=things, noise=self.rng.randrange(VARIANTS))), "short"
+
+    def _weighted(self, choices: Mapping[str, float]) -> str:
         return self.rng.choices(list(choices), list(choices.values()))[0]
 
     def _jitter(self, reach: float) -> float:
         return self.rng.uniform(-reach, reach)
 
     def _tint(self, concept: int, share: float) -> str | None:
-        """A colour to paint a thing in, for a share of the things; people and what is named by a colour keep theirs."""
+        """A colour to paint a thing in, for a share of the things, never the one that it has anyway.
+
+        People and what is named by a colour keep theirs.
+        """
         thing = self.world.concepts[concept]
         keeps = thing.group.startswith(("person", "face", "hand", "body")) or any(
             word in COLORS for word in thing.label.split()
         )
-        return self.rng.choice(TINTS) if self.rng.random() < share and not keeps else None
+        others = [color for color in TINTS if color != thing.color]
+        return self.rng.choice(others) if self.rng.random() < share and not keeps else None
 
     def _style(self) -> str:
         return self._weighted(STYLE_WEIGHTS)
@@ -170,7 +192,7 @@ class Composer:
     def _single(self) -> Scene:
         style = self._style()
         concept = self._concept(style)
-        color = self._tint(concept, 0.18)
+        color = self._tint(concept, COLORED_SHARE)
         setting = self._place_for(self.world.concepts[concept].home) if self.rng.random() < 0.52 else None
         if setting is not None:
             thing = replace(self._in_place(concept, style, setting), color=color)
@@ -205,7 +227,7 @@ class Composer:
         concept = self._concept(style)
         while not is_countable(self.world.concepts[concept].label):
             concept = self._concept(style)
-        number = self.rng.choices((2, 3, 4, 5), (0.3, 0.34, 0.28, 0.08))[0]
+        number = self.rng.choices(list(COUNTS), list(COUNTS.values()))[0]
         color = self._tint(concept, 0.12)
         is_flipped = self._flips(concept)
         setting = self._place_for(self.world.concepts[concept].home) if self.rng.random() < 0.45 else None
@@ -238,10 +260,10 @@ class Composer:
                 [h for h in PLACES[str(setting.place)].homes if h in self._by_home and h != "sky"]
             )
             second = self._concept(style, partner_home, (first,))
-            relation = self.rng.choice(("left of", "right of", "next to", "in front of", "behind", "and", "between"))
+            relation = self._weighted(STANDING_RELATIONS)
             return self._standing_pair(style, first, second, setting, relation)
         second = self._concept(style, None, (first,))
-        relation = self.rng.choice(("left of", "right of", "above", "below", "next to", "and", "between"))
+        relation = self._weighted(FLOATING_RELATIONS)
         return self._floating_pair(style, first, second, relation)
 
     def _colors_of_pair(self, first: int, second: int) -> tuple[str | None, str | None]:
@@ -381,9 +403,7 @@ class Composer:
                 scene.setting if scene.setting.kind == "place" and medium == "pencil sketch" else self._sheet(medium)
             )
             if setting is not scene.setting:
-                things = tuple(
-                    replace(thing, stands=False, y=min(thing.y, 0.5) if thing.stands else thing.y) for thing in things
-                )
+                things = _lifted(things)
             return replace(scene, objects=things, setting=setting, medium=medium)
         mood = "none"
         if self.rng.random() < (0.3 if scene.setting.kind == "place" else 0.16):
@@ -404,3 +424,12 @@ class Composer:
                 (self.rng.choice(("white", "orange", "peach", "yellow", "sky blue", "pale pink", "lavender", "red")),),
             )
         return Setting("plain", ("white",))
+
+
+def _lifted(things: tuple[SceneObject, ...]) -> tuple[SceneObject, ...]:
+    """Take standing things off their ground to the middle of the picture, rows still apart."""
+    if not any(thing.stands for thing in things):
+        return things
+    centers = [thing.y - 0.42 * thing.size if thing.stands else thing.y for thing in things]
+    drop = 0.5 - (min(centers) + max(centers)) / 2
+    return tuple(replace(thing, stands=False, y=y + drop) for thing, y in zip(things, centers, strict=True))

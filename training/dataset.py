@@ -4,7 +4,8 @@ Sampling and tokenising run on all processor cores before the accelerator is nee
 processes. A share of the prompts is emptied here, so that guidance has a negative prompt it knows.
 
 Usage: `python -m training.dataset --world training/build/sprites.npz --tokenizer training/build/tokenizer
---count 600000 --seed 1 --output training/build/data/train0`
+--count 600000 --seed 1 --output training/build/data/train0`; the judge's own samples, with held-out pairs among them:
+`--seed 101 --with-truth --held-out-share 0.12 --output training/build/data/judge0`
 """
 
 import json
@@ -168,10 +169,18 @@ class Job(NamedTuple):
     samples: int
     seed: int
     with_truth: bool
+    held_out_share: float
 
 
 def make_samples(
-    world: Path, tokenizer: Path, count: int, seed: int, processes: int, *, with_truth: bool = False
+    world: Path,
+    tokenizer: Path,
+    count: int,
+    seed: int,
+    processes: int,
+    *,
+    with_truth: bool = False,
+    held_out_share: float = 0.0,
 ) -> Samples:
     """Draw `count` samples with `processes` workers; the result depends on the seed alone.
 
@@ -182,9 +191,10 @@ def make_samples(
         seed: Each chunk of `CHUNK` samples is drawn with a seed of its own, derived from this one.
         processes: Worker processes; 1 works in this one.
         with_truth: Add altered scenes and facts, which the reward and the judge need.
+        held_out_share: Share of scenes about held-out pairs; 0 but for the judge.
     """
     jobs = [
-        Job(world, tokenizer, min(CHUNK, count - start), seed * 1_000_003 + start // CHUNK, with_truth)
+        Job(world, tokenizer, min(CHUNK, count - start), seed * 1_000_003 + start // CHUNK, with_truth, held_out_share)
         for start in range(0, count, CHUNK)
     ]
     if processes == 1:
@@ -201,7 +211,8 @@ def _open(world: Path, tokenizer: Path) -> tuple[World, Tokenizer]:
 
 def _make_chunk(job: Job) -> Samples:
     world, tokenizer = _open(job.world, job.tokenizer)
-    return tokenise(world.sample(job.samples, job.seed), tokenizer, job.seed, world if job.with_truth else None)
+    batch = world.sample(job.samples, job.seed, held_out_share=job.held_out_share)
+    return tokenise(batch, tokenizer, job.seed, world if job.with_truth else None)
 
 
 @click.command()
@@ -211,12 +222,24 @@ def _make_chunk(job: Job) -> Samples:
 @click.option("--seed", type=int, default=1)
 @click.option("--processes", type=int, default=os.cpu_count() or 1)
 @click.option("--with-truth", is_flag=True, help="Add altered scenes and facts.")
+@click.option("--held-out-share", type=float, default=0.0, help="Scenes of held-out pairs: for the judge only.")
 @click.option("--output", type=click.Path(path_type=Path), required=True)
 def main(
-    world: Path, tokenizer: Path, count: int, seed: int, processes: int, *, with_truth: bool, output: Path
+    world: Path,
+    tokenizer: Path,
+    count: int,
+    seed: int,
+    processes: int,
+    *,
+    with_truth: bool,
+    held_out_share: float,
+    output: Path,
 ) -> None:
     """Sample the world into a folder of arrays."""
-    make_samples(world, tokenizer, count, seed, processes, with_truth=with_truth).save(output)
+    samples = make_samples(
+        world, tokenizer, count, seed, processes, with_truth=with_truth, held_out_share=held_out_share
+    )
+    samples.save(output)
     print(f"data {output.name}: {count} samples", flush=True)
 
 

@@ -2,12 +2,14 @@
 
 A residual network marks the centre of each object on a grid, and names concept, style and colour there, and place, mood
 and medium of the whole picture. It is trained on renders only, slightly spoilt so that small flaws do not confuse it;
-it never sees the generator, and the generator never sees it. How well it does on true renders is printed with every
+it never sees the generator, and the generator never sees it. A judge must know the truth, so a share of its renders
+shows the concept-style pairs that are kept from the generator. How well it does on true renders is printed with every
 table.
 
-Source of the centre map: Zhou et al. 2019 (Objects as Points).
+Source of the centre map: Zhou et al. 2019 (Objects as Points); our Gaussians have one width for all sizes, and peaks
+must be the highest of 5 x 5 cells.
 
-Usage: `python -m training.judge --world ... --data training/build/data/train0 --build training/build --seconds 90`
+Usage: `python -m training.judge --world ... --data training/build/data/judge0 --build training/build --seconds 160`
 Shapes: B pictures, G grid side, C channels.
 """
 
@@ -34,8 +36,13 @@ from training.world import World
 PEAK_LEARNING_RATE = 2e-3
 STRIDE = 8
 """Pixels of a cell of the grid."""
-PRESENCE_THRESHOLD = 0.35
-HELD_OUT = 2048
+HEAT_WIDTH = 0.8
+"""Standard deviation of an object's centre on the map, in cells."""
+NEIGHBOURS = 5
+"""Side of the square of cells that holds one object only; things of the world are three cells apart or more."""
+THRESHOLDS = [0.05 * step for step in range(2, 17)]
+"""Presence above which a peak may be taken for an object; `calibrate` chooses among them."""
+HELD_OUT = 4096
 WIDTHS = (64, 128, 256, 512)
 
 
@@ -89,12 +96,14 @@ class Judge(nn.Module):
         self.merges = nn.ModuleList(nn.Conv2d(width, 256, 1) for width in widths[1:])
         self.blend = ResidualBlock(256, 256, 1)
         self.presence = nn.Conv2d(256, 1, 1)
-        self.concept = nn.Linear(256, concepts)
+        self.concept = nn.Sequential(nn.Linear(256, 512), nn.ReLU(), nn.Linear(512, concepts))
         self.style = nn.Linear(256, len(STYLES))
         self.color = nn.Linear(256, len(COLOR_NAMES))
         self.place = nn.Linear(widths[3], len(PLACE_NAMES))
         self.mood = nn.Linear(widths[3], len(MOODS))
         self.medium = nn.Linear(widths[3], len(MEDIA))
+        self.threshold: Tensor
+        self.register_buffer("threshold", torch.tensor(0.35))
 
     def forward(self, pictures: Tensor) -> Views:
         """uint8 pictures [B, 3, H, W] -> views on a grid of cells of `STRIDE` pixels."""
@@ -108,7 +117,10 @@ class Judge(nn.Module):
         for merge, level in zip(self.merges[1:], levels[1:], strict=True):
             merged = merged + F.interpolate(merge(level), merged.shape[-2:], mode="bilinear")
         merged = self.blend(merged)
-        return Views(merged, self.presence(merged)[:, 0].float(), value.mean((2, 3)))
+        # In bfloat16 neighbouring cells often tie, and a tie would count twice.
+        with torch.autocast(pictures.device.type, enabled=False):
+            presence = self.presence(merged.float())[:, 0]
+        return Views(merged, presence, value.mean((2, 3)))
 
 
 def cells_of(facts: Tensor, rows: int, columns: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -120,6 +132,22 @@ def cells_of(facts: Tensor, rows: int, columns: int) -> tuple[Tensor, Tensor, Te
     return pictures, (chosen[:, 3] * rows).long(), (chosen[:, 2] * columns).long(), chosen
 
 
+def heat_of(facts: Tensor, rows: int, columns: int) -> Tensor:
+    """How near each cell is to the nearest centre of an object, 1 at the centre itself, [B, rows, columns]."""
+    objects = facts[:, : MAX_OBJECTS * len(OBJECT_FACTS)].view(-1, MAX_OBJECTS, len(OBJECT_FACTS))
+    down = torch.arange(rows, device=facts.device) + 0.5 - objects[..., 3, None] * rows
+    right = torch.arange(columns, device=facts.device) + 0.5 - objects[..., 2, None] * columns
+    square = down[..., :, None] ** 2 + right[..., None, :] ** 2
+    heat = torch.exp(-square / (2.0 * HEAT_WIDTH**2)) * (objects[..., 0] >= 0)[..., None, None]
+    return heat.amax(1)
+
+
+def peaks_of(presence: Tensor) -> Tensor:
+    """Keep the probabilities [B, G, G] that are the highest among their neighbours; 0 elsewhere."""
+    highest = F.max_pool2d(presence[:, None], NEIGHBOURS, 1, NEIGHBOURS // 2)[:, 0]
+    return presence * (presence == highest)
+
+
 def judge_loss(judge: Judge, pictures: Tensor, facts: Tensor) -> Tensor:
     """Cross-entropy of all answers, with a focal loss on the centre map."""
     with torch.autocast(pictures.device.type, dtype=torch.bfloat16, enabled=pictures.is_cuda):
@@ -128,19 +156,27 @@ def judge_loss(judge: Judge, pictures: Tensor, facts: Tensor) -> Tensor:
     owners, row, column, objects = cells_of(facts, rows, columns)
     target = torch.zeros_like(views.presence)
     target[owners, row, column] = 1.0
-    near = F.max_pool2d(target[:, None], 3, 1, 1)[:, 0]
+    far = (1.0 - heat_of(facts, rows, columns)).pow(4) * (1.0 - target)
     probability = views.presence.sigmoid()
     positive = target * (1.0 - probability).square() * F.logsigmoid(views.presence)
-    negative = (1.0 - near) * probability.square() * F.logsigmoid(-views.presence)
+    negative = far * probability.square() * F.logsigmoid(-views.presence)
     loss: Tensor = -(positive.sum() + negative.sum()) / max(1, len(owners))
+    # Peaks may lie in the next cell, which must name the object as well.
+    row, column = (_nudged(place, size) for place, size in ((row, rows), (column, columns)))
     found = views.features[owners, :, row, column].float()
     is_plain = facts[owners, -1] == 0  # a medium hides style and colour
-    loss = loss + F.cross_entropy(judge.concept(found), objects[:, 0].long(), label_smoothing=0.05)
+    loss = loss + F.cross_entropy(judge.concept(found), objects[:, 0].long())
     loss = loss + 0.5 * F.cross_entropy(judge.style(found[is_plain]), objects[is_plain, 1].long())
     loss = loss + 0.5 * F.cross_entropy(judge.color(found[is_plain]), objects[is_plain, 5].long())
     for place, head in enumerate((judge.place, judge.mood, judge.medium)):
         loss = loss + 0.2 * F.cross_entropy(head(views.whole.float()), facts[:, place - 3].long())
     return loss
+
+
+def _nudged(cells: Tensor, size: int) -> Tensor:
+    """Move a quarter of the indices by one, within 0..size - 1."""
+    step = torch.randint(0, 8, cells.shape, device=cells.device)
+    return (cells + (step == 0).long() - (step == 1).long()).clamp(0, size - 1)
 
 
 def spoil(pictures: Tensor) -> Tensor:
@@ -204,13 +240,11 @@ def look(judge: Judge, pictures: Tensor) -> list[Verdict]:
 
 
 def _look(judge: Judge, pictures: Tensor) -> list[Verdict]:
-    with torch.autocast(pictures.device.type, dtype=torch.bfloat16, enabled=pictures.is_cuda):
-        views = judge(pictures)
-    presence = views.presence.sigmoid()
+    views = _views(judge, pictures)
+    presence = peaks_of(views.presence.sigmoid())
     rows, columns = presence.shape[1:]
-    is_peak = presence == F.max_pool2d(presence[:, None], 3, 1, 1)[:, 0]
     strongest = presence.flatten(1).amax(1)[:, None, None]
-    chosen = is_peak & ((presence > PRESENCE_THRESHOLD) | (presence == strongest))
+    chosen = (presence > judge.threshold) | (presence == strongest)
     owners, row, column = chosen.nonzero(as_tuple=True)
     found = views.features[owners, :, row, column].float()
     answers = [head(found).argmax(1).tolist() for head in (judge.concept, judge.style, judge.color)]
@@ -232,6 +266,32 @@ def _look(judge: Judge, pictures: Tensor) -> list[Verdict]:
     ]
 
 
+def _views(judge: Judge, pictures: Tensor) -> Views:
+    with torch.autocast(pictures.device.type, dtype=torch.bfloat16, enabled=pictures.is_cuda):
+        views: Views = judge(pictures)
+    return views
+
+
+@torch.no_grad()
+def calibrate(judge: Judge, pictures: Tensor, facts: Tensor) -> float:
+    """Set the threshold under which most true renders get the right number of objects.
+
+    Args:
+        judge: Trained, in evaluation mode.
+        pictures: Renders that it was not trained on, uint8 [B, 3, H, W].
+        facts: What they show, [B, FACTS].
+
+    Returns:
+        Share of the pictures in which the number is right.
+    """
+    peaks = torch.cat([peaks_of(_views(judge, part).presence.sigmoid()) for part in pictures.split(256)])
+    wanted = torch.bincount(cells_of(facts, *peaks.shape[1:])[0], minlength=len(peaks))
+    shares = [float(((peaks > value).sum((1, 2)) == wanted).float().mean()) for value in THRESHOLDS]
+    best = [value for value, share in zip(THRESHOLDS, shares, strict=True) if share == max(shares)]
+    judge.threshold.fill_(best[len(best) // 2])
+    return max(shares)
+
+
 def load_judge(path: Path, concepts: int, device: torch.device) -> Judge:
     """Read a trained judge; it is frozen."""
     return load_weights(Judge(concepts), path).eval().requires_grad_(False).to(device)
@@ -239,10 +299,10 @@ def load_judge(path: Path, concepts: int, device: torch.device) -> Judge:
 
 @click.command()
 @click.option("--world", type=click.Path(path_type=Path), required=True)
-@click.option("--data", type=click.Path(path_type=Path), required=True, help="Folder of training.dataset --with-truth.")
+@click.option("--data", type=click.Path(path_type=Path), required=True, help="Of training.dataset --with-truth.")
 @click.option("--build", type=click.Path(path_type=Path), required=True)
-@click.option("--seconds", type=float, default=90.0)
-@click.option("--count", type=int, default=400_000, help="Pictures in the pool.")
+@click.option("--seconds", type=float, default=160.0)
+@click.option("--count", type=int, default=600_000, help="Pictures in the pool.")
 @click.option("--batch", type=int, default=768)
 @click.option("--device", type=torch.device, default=torch.device("cuda"))
 def main(world: Path, data: Path, build: Path, seconds: float, count: int, batch: int, device: torch.device) -> None:
@@ -256,10 +316,12 @@ def main(world: Path, data: Path, build: Path, seconds: float, count: int, batch
     judge = Judge(len(art.concepts)).to(device).to(memory_format=torch.channels_last)
     held_out = min(HELD_OUT, len(pool) // 4)
     train_judge(judge, pool[held_out:], facts[held_out:], TimeBudget(seconds), batch)
+    counted = calibrate(judge.eval(), pool[:held_out], facts[:held_out])
     save_weights(judge.state_dict(), build / "judge.safetensors")
-    hits = first_object_accuracy(judge.eval(), pool[:held_out], facts[:held_out])
-    (build / "judge.json").write_text(json.dumps({"first_object": hits}))
-    print(f"judge done: finds the first object of {hits:.1%} of true renders", flush=True)
+    hits = first_object_accuracy(judge, pool[:held_out], facts[:held_out])
+    record = {"first_object": hits, "number_of_objects": counted, "threshold": judge.threshold.item()}
+    (build / "judge.json").write_text(json.dumps(record))
+    print(f"judge done, on true renders: first object {hits:.1%}, number of objects {counted:.1%}", flush=True)
 
 
 def first_object_accuracy(judge: Judge, pictures: Tensor, facts: Tensor) -> float:

@@ -120,9 +120,14 @@ def _tests(scene: Scene, caption: str) -> list[tuple[str, Test]]:
         tests.append((f"count {scene.count}", sees_count(subject.concept, scene.count)))
     if scene.relation in ("left of", "right of", "above", "below") and is_plain:
         tests.append(("relation", sees_relation(subject.concept, scene.objects[1].concept, scene.relation)))
-    if subject.color and len(scene.objects) == 1 and is_plain and scene.mood == "none":
+    if subject.color and len(scene.objects) == 1 and is_plain and scene.mood == "none" and _is_daylight(scene):
         tests.append(("color", sees_color(subject)))
     return tests
+
+
+def _is_daylight(scene: Scene) -> bool:
+    """Whether the sky leaves colours as they are; a sunset turns brown into orange, the night white into blue."""
+    return scene.setting.sky in (None, "clear", "cloudy", "snowfall")
 
 
 def _held_out(world: World, count: int) -> list[Question]:

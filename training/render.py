@@ -24,6 +24,8 @@ from training.world import World
 
 MARGIN = 10
 """Texels beyond a sprite's ends that the widest resampling filter can reach."""
+SHADES = (0.72, 0.42)
+"""A painted thing's darkest part as a multiple of its colour, and the share of white in its lightest."""
 _FIELD = {name: column for column, name in enumerate(OBJECT_FIELDS)}
 
 
@@ -192,7 +194,11 @@ def _placement(start: Tensor, extent: Tensor, source: int, target: int, is_rever
 
 
 def _paint(sprites: Tensor, things: Tensor) -> Tensor:
-    """Recolour premultiplied sprites [B, 4, S, S]: the coloured parts keep their shading, grays stay."""
+    """Recolour premultiplied sprites [B, 4, S, S] wholly: shading stays, and so do outlines that are nearly black.
+
+    The average brightness of a thing becomes the colour; darker parts are multiples of it and lighter ones mix with
+    white, both within `SHADES`, so that a hue stays the one that is named: a dark orange would be brown.
+    """
     paints = things[:, _FIELD["paint"]].long()
     chosen = (paints > 0).nonzero()[:, 0]
     if not len(chosen):
@@ -200,19 +206,19 @@ def _paint(sprites: Tensor, things: Tensor) -> Tensor:
     alpha = sprites[chosen, 3:]
     color = (sprites[chosen, :3] / alpha.clamp(min=1e-3)).clamp(0, 1)
     target = things[chosen, _FIELD["red"] : _FIELD["blue"] + 1][:, :, None, None]
-    chroma = color.amax(1, keepdim=True) - color.amin(1, keepdim=True)
-    visible = alpha.sum((1, 2, 3), keepdim=True).clamp(min=1)
-    is_gray = (chroma * alpha).sum((1, 2, 3), keepdim=True) / visible < 0.16
-    colorful = ((chroma - 0.08) / 0.14).clamp(0, 1)
     light = luminance(color)
-    weight = torch.where(is_gray, (light / 0.25).clamp(0, 1), colorful) * alpha
-    mean = (light * weight).sum((1, 2, 3), keepdim=True) / weight.sum((1, 2, 3), keepdim=True).clamp(min=1)
-    tinted = (target + 0.75 * (light - mean)).clamp(0, 1)
+    mean = (light * alpha).sum((1, 2, 3), keepdim=True) / alpha.sum((1, 2, 3), keepdim=True).clamp(min=1)
+    darkest, lightest = SHADES
+    shade = (light / mean.clamp(min=0.05)).clamp(darkest, 1)
+    shine = lightest * ((light - mean) / (1 - mean).clamp(min=0.25)).clamp(0, 1)
+    # A dark colour takes less white: shining black would be gray.
+    tinted = target * shade + (1 - target) * shine * target.amax(1, keepdim=True).clamp(0.35, 1)
+    ink = 0.3 * mean.clamp(max=0.5)
+    is_painted = ((light - ink) / (0.5 * ink).clamp(min=1e-3)).clamp(0, 1)
     is_shape = (paints[chosen] == PAINTS.index("silhouette"))[:, None, None, None]
-    share = torch.where(is_shape, 1.0, torch.where(is_gray, (light / 0.25).clamp(0, 1), colorful))
-    painted = torch.lerp(color, torch.where(is_shape, target.expand_as(color), tinted), share)
+    painted = torch.lerp(0.2 * target, tinted, is_painted)
     sprites = sprites.clone()
-    sprites[chosen, :3] = painted * alpha
+    sprites[chosen, :3] = torch.where(is_shape, target.expand_as(color), painted) * alpha
     return sprites
 
 

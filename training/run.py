@@ -18,7 +18,7 @@ from pathlib import Path
 import click
 import torch
 
-SHARES = {"language_model": 0.088, "vae": 0.185, "judge": 0.058, "siglip": 0.08, "reward": 0.085, "evaluate": 0.035}
+SHARES = {"language_model": 0.088, "vae": 0.185, "judge": 0.1, "siglip": 0.08, "reward": 0.085, "evaluate": 0.035}
 """Shares of the whole time; the transformer gets what is left."""
 NEEDED = ("dataset0", "dataset1", "language_model", "vae", "denoiser")
 """Stages without which the later ones make no sense."""
@@ -91,6 +91,16 @@ def make_data(plan: Plan) -> None:
             plan.finish(plan.launch("dataset", 0, *arguments, name=f"dataset{rank}"), f"dataset{rank}")
 
 
+def make_judge_data(plan: Plan) -> subprocess.Popen[bytes] | None:
+    """Start sampling the judge's own data, which alone shows the held-out pairs."""
+    folder = plan.build / "data" / "judge0"
+    if (folder / "captions.json").exists():
+        return None
+    places = ["--world", str(plan.world), "--tokenizer", str(plan.tokenizer), "--output", str(folder)]
+    facts = ["--count", str(plan.samples), "--seed", "101", "--with-truth", "--held-out-share", "0.12"]
+    return plan.launch("dataset", 0, *places, *facts, name="judge_data")
+
+
 def run_stages(plan: Plan) -> None:
     """Run everything that trains, then the checks."""
     world, tokenizer, build = (
@@ -107,8 +117,11 @@ def run_stages(plan: Plan) -> None:
     language_model = start("language_model", 0, [*data, *tokenizer, *_output(plan, "language_model")], "language_model")
     vae = start("vae", 1, [*world, *data, *_output(plan, "vae")], "vae")
     make_data(plan)
+    judge_data = make_judge_data(plan)
     _wait(plan, language_model, "language_model")
-    judge = start("judge", 0, [*world, *data, *build], "judge")
+    _wait(plan, judge_data, "judge_data")
+    shown = ["--data", str(plan.build / "data" / "judge0")]
+    judge = start("judge", 0, [*world, *shown, *build], "judge")
     until = ["--until", str(plan.denoiser_end)]
     shards = ["--data", str(plan.build / "data" / "train"), "--seconds", str(plan.seconds)]
     denoiser = start("denoiser", None, [*world, *shards, *tokenizer, *build, *until], "transformer")

@@ -159,26 +159,31 @@ class World:
         """Every name of every concept -> its number."""
         return {name: number for number, concept in enumerate(self.concepts) for name in concept.names}
 
-    def sample(self, count: int, seed: int, *, split: Split = "train", processes: int = 1) -> Batch:
+    def sample(
+        self, count: int, seed: int, *, split: Split = "train", held_out_share: float = 0.0, processes: int = 1
+    ) -> Batch:
         """Draw scenes and tell them.
 
         Args:
             count: Number of samples.
             seed: The same seed gives the same samples; a larger count only appends.
             split: "held_out" gives simple prompts on the pairs in `held_out`, "train" anything without them.
+            held_out_share: Share of scenes about held-out pairs in the "train" split; anything but 0 is for the judge,
+                never for the generator.
             processes: Forked workers.
 
         Returns:
             The samples.
         """
         chunks = [(seed, number, min(CHUNK, count - start)) for number, start in enumerate(range(0, count, CHUNK))]
-        jobs = [(self, split, *chunk) for chunk in chunks]
         if processes == 1:
-            return Batch.concatenate([_sample_chunk(*job) for job in jobs])
+            return Batch.concatenate([_sample_chunk(self, split, held_out_share, *chunk) for chunk in chunks])
         # The world reaches the workers by fork, not through the pipe.
         _INHERITED[:] = [self]
         with multiprocessing.get_context("fork").Pool(processes) as pool:
-            batches = pool.starmap(_sample_inherited, [(split, *chunk) for chunk in chunks], chunksize=4)
+            batches = pool.starmap(
+                _sample_inherited, [(split, held_out_share, *chunk) for chunk in chunks], chunksize=4
+            )
         return Batch.concatenate(batches)
 
     def row(self, scene: Scene) -> np.ndarray:
@@ -200,16 +205,21 @@ def _concept(number: int, entry: dict[str, object], pairs: dict[tuple[int, str],
     return Concept(color=color, names=tuple(names), scale=scale, weight=weight, styles=styles, **texts)
 
 
-def _sample_inherited(split: Split, seed: int, chunk: int, count: int) -> Batch:
-    return _sample_chunk(_INHERITED[0], split, seed, chunk, count)
+def _sample_inherited(split: Split, held_out_share: float, seed: int, chunk: int, count: int) -> Batch:
+    return _sample_chunk(_INHERITED[0], split, held_out_share, seed, chunk, count)
 
 
-def _sample_chunk(world: World, split: Split, seed: int, chunk: int, count: int) -> Batch:
+def _sample_chunk(world: World, split: Split, held_out_share: float, seed: int, chunk: int, count: int) -> Batch:
     rng = random.Random(f"{split} {seed} {chunk}")
     composer = Composer(world, rng)
     scenes, told = [], []
     for _ in range(count):
-        scene, manner = composer.held_out_scene() if split == "held_out" else composer.scene()
+        if split == "held_out":
+            scene, manner = composer.held_out_scene()
+        elif rng.random() < held_out_share:
+            scene, manner = composer.scene_of_held_out()
+        else:
+            scene, manner = composer.scene()
         scenes.append(scene)
         told.append(tell(scene, manner, world, rng))
     return Batch(
