@@ -26,7 +26,7 @@ from training.scene import Scene, SceneObject, Setting
 from training.scorer_tokenizer import train_scorer_tokenizer
 from training.time_budget import TimeBudget, cosine_fall, late_fall, warm_up
 from training.tokenizer import train_tokenizer, write_tokenizer
-from training.weights import Average, load_weights, save_weights
+from training.weights import Average, load_weights, save_weights, start_from
 from training.world import World
 
 CPU = torch.device("cpu")
@@ -191,6 +191,38 @@ def test_the_language_model_learns_and_ignores_pads_on_the_right(samples, tokeni
     assert loss < 0.97 * np.log(tokenizer.get_vocab_size())
 
 
+def test_training_the_last_layer_alone_keeps_the_conditioning(samples, tokenizer):
+    model = language_model.build_language_model(tokenizer, **TINY_LANGUAGE_MODEL)
+    ids = torch.tensor([tokenizer.encode("a red apple").ids])
+    before = {layer: language_model.hidden_states(model, ids, layer) for layer in (-2, -1)}
+    language_model.freeze_conditioning(model)
+    language_model.train_language_model(model, samples, TimeBudget(60, max_steps=5), 512, CPU)
+    assert torch.equal(language_model.hidden_states(model, ids, -2), before[-2])
+    assert not torch.equal(language_model.hidden_states(model, ids, -1), before[-1])
+
+
+def test_training_starts_from_the_weights_that_ship(tokenizer, words, tmp_path):
+    chat = language_model.build_language_model(tokenizer, **TINY_LANGUAGE_MODEL).half()
+    pairs = siglip.build_siglip(words.get_vocab_size(), 32, 1, 1).half()
+    chat.save_pretrained(tmp_path / "chat")
+    pairs.save_pretrained(tmp_path / "pairs")
+    sizes = RewardSizes(words.get_vocab_size(), 32, 2, 1, 1)
+    preferring = RewardModel(sizes)
+    save_weights(preferring.state_dict(), tmp_path / "reward" / "model.safetensors")
+    again = language_model.build_language_model(tokenizer, **TINY_LANGUAGE_MODEL)
+    start_from(again.model, tmp_path / "chat", prefix="model.")
+    assert _are_equal(again.state_dict(), chat.state_dict())
+    other = start_from(siglip.build_siglip(words.get_vocab_size(), 32, 1, 1), tmp_path / "pairs")
+    assert _are_equal(other.state_dict(), pairs.state_dict())
+    assert _are_equal(start_from(RewardModel(sizes), tmp_path / "reward").state_dict(), preferring.half().state_dict())
+    with pytest.raises(RuntimeError, match="Missing key"):
+        start_from(siglip.build_siglip(words.get_vocab_size(), 32, 2, 1), tmp_path / "pairs")
+
+
+def _are_equal(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> bool:
+    return first.keys() == second.keys() and all(torch.equal(first[name], second[name].float()) for name in first)
+
+
 def test_the_vae_learns_and_its_scale_makes_latents_standard(renderer, samples):
     torch.manual_seed(0)
     model = vae.build_vae(TINY_VAE)
@@ -346,6 +378,12 @@ def test_a_reply_ends_at_the_end_token_and_loops_are_seen(generator):
     assert end not in reply
     assert check_rewriter.has_loop(["a", "b", "c", "d", "a", "b", "c", "d", "a", "b", "c", "d"])
     assert not check_rewriter.has_loop(["a", "red", "apple", "on", "a", "table", "and", "a", "red", "pear"])
+
+
+def test_rewrites_are_counted_for_each_kind_and_together():
+    good = [check_rewriter.Try("bare noun", "cat", "", is_good) for is_good in (True, False)]
+    articled = [check_rewriter.Try("with an article", "a cat", "", is_good=True)] * 2
+    assert check_rewriter.shares(good + articled) == {"with an article": 1.0, "bare noun": 0.5, "all": 0.75}
 
 
 def test_the_run_leaves_each_stage_its_share_and_skips_what_is_there(tmp_path, monkeypatch):
