@@ -1,7 +1,7 @@
 """Stage 5c: does the language model rewrite a short prompt as a fuller caption that names its object?
 
-200 tries at temperature 0.7, half with an article and half bare nouns. A try is good if the reply ends by itself, names the object, is longer than
-the prompt and does not loop.
+200 tries at temperature 0.7, half with an article and half bare nouns. A try is good if the reply ends by itself, names
+the object, is longer than the prompt and does not loop.
 
 Usage: `python -m training.check_rewriter --world ... --tokenizer training/build/tokenizer --build training/build`
 """
