@@ -2,6 +2,7 @@
 
 import json
 import random
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from tokenizers import Tokenizer
 from llm_dit.chat_template import format_prompt
 from training import alterations, check_rewriter, evaluate, judge, language_model, retrieval, reward, run, siglip, vae
 from training.contact_sheet import save_sheet
+from training.contrasts import KINDS, Contrasts, make_contrasts, visible
 from training.dataset import Ragged, Samples, make_samples
 from training.denoiser import Devices, flow_loss, train_denoiser
 from training.flow_model import FlowModel, build_transformer, padded_length
@@ -74,6 +76,11 @@ def words(world) -> Tokenizer:
 @pytest.fixture(scope="module")
 def samples(world_path, tokenizer_path) -> Samples:
     return make_samples(world_path, tokenizer_path, 120, 3, 1, with_truth=True)
+
+
+@pytest.fixture(scope="module")
+def contrasts(world, words) -> Contrasts:
+    return make_contrasts(world, words, 60, 4, 1)
 
 
 @pytest.fixture(scope="module")
@@ -272,20 +279,63 @@ def test_a_drawn_picture_depends_on_its_own_seed_alone(generator):
     assert (both[1].int() - alone[0].int()).abs().max() <= 1
 
 
-def test_siglip_trains_on_pictures_and_captions(samples, renderer, words, generator):
+def test_both_captions_of_a_contrast_tell_what_differs(world, contrasts, words):
+    assert len(contrasts.captions) == len(contrasts.kinds) == 60
+    assert set(contrasts.kinds.tolist()) == set(range(len(KINDS)))
+    for kind, (first, second) in zip(contrasts.kinds, contrasts.captions, strict=True):
+        assert first != second, KINDS[kind]
+        if KINDS[kind] == "another object":
+            names = {concept.label for concept in world.concepts}
+            told = [{name for name in names if name in visible(text, words).lower()} for text in (first, second)]
+            assert told[0] != told[1], (first, second)
+
+
+def test_only_what_a_caption_says_is_told(world):
+    cat = SceneObject(0, "3d", 0.5, 0.5, 0.6)
+    scene = Scene((cat, cat), Setting("plain", ("mint",)), count=2)
+    one = Scene((cat,), Setting("plain", ("mint",)), count=1)
+    assert alterations.tells("another count", scene, one, "Two cats on mint", world)
+    assert not alterations.tells("another count", scene, one, "Cats on mint", world)
+    flat = Scene((replace(cat, style="flat"),), one.setting, count=1)
+    assert not alterations.tells("another style", one, flat, "a cat", world)
+    assert alterations.tells("another style", flat, one, "A flat illustration of a cat", world)
+    red = replace(one, objects=(replace(cat, color="gray"),))
+    assert alterations.tells("another color", red, one, "a grey cat", world)
+    assert not alterations.tells("another color", red, one, "a cat on a mint background", world)
+
+
+def test_the_visible_part_of_a_caption_ends_with_the_last_token_read(words):
+    text = "a cat and a dog and a car"
+    assert visible(text, words, 100) == text
+    assert visible(text, words, 4) == "a cat"
+    assert visible("", words) == ""
+
+
+def test_siglip_trains_on_pictures_and_captions(samples, contrasts, renderer, words, generator):
     torch.manual_seed(0)
-    ids = siglip.token_ids(words, samples.captions[:48])
-    pool = siglip.render_pool(renderer, torch.from_numpy(samples.rows[:48]), ((64, 64),))
+    pool = siglip.fill_pool(renderer, samples, 40, contrasts, words, CPU)
+    before = pool.pictures.clone()
+    siglip.pass_some_through_vae(generator.vae, pool.pictures, 16)
+    changed = (pool.pictures != before).flatten(1).any(1).nonzero()[:, 0]
+    assert changed.tolist() == list(range(0, len(before), 16))
     model = siglip.build_siglip(words.get_vocab_size(), 32, 1, 1)
-    first = siglip.sigmoid_loss(model, pool, ids).item()
-    siglip.train_siglip(model, pool, ids, generator.vae, TimeBudget(60, max_steps=6), 24)
-    assert siglip.sigmoid_loss(model, pool, ids).item() < first
-    assert 0.0 <= siglip.accuracy_of_64(model.eval(), pool, ids) <= 1.0
+    first = siglip.sigmoid_loss(model, *siglip.embed(model, pool.pictures, pool.ids)).item()
+    siglip.train_siglip(model, pool, TimeBudget(60, max_steps=6), 24)
+    assert siglip.sigmoid_loss(model, *siglip.embed(model, pool.pictures, pool.ids)).item() < first
+    assert 0.0 <= siglip.accuracy_of_64(model.eval(), pool.pictures, pool.ids) <= 1.0
+    assert 0.0 <= siglip.contrast_accuracy(model, pool.part(None, 8)) <= 1.0
 
 
-def test_the_reward_trains_and_more_steps_win(samples, renderer, words, generator, monkeypatch):
-    monkeypatch.setattr(reward, "HELD_OUT", 8)
-    data = reward.prepare(renderer, samples, words, 48, CPU)
+def test_a_spoilt_picture_that_fits_as_well_costs_more_than_one_that_fits_less():
+    model = siglip.build_siglip(10, 32, 1, 1)
+    text = torch.eye(2, 4)
+    equal = siglip.clarity_loss(model, text, text, text)
+    assert equal.item() == pytest.approx(np.log(2.0))
+    assert siglip.clarity_loss(model, text, text.flip(0), text) < equal
+
+
+def test_the_reward_trains_and_more_steps_win(samples, contrasts, renderer, words, generator):
+    data = reward.prepare(renderer, samples, contrasts, words, 48, CPU)
     data = reward.draw_in_few_steps(data, samples.captions[:16], generator)
     better, worse, ids = reward._draw_steps(data, torch.zeros(64, dtype=torch.long), torch.Generator().manual_seed(1))
     ranks = torch.cat([data.drawn[:, 0], data.true[:1]])
@@ -294,14 +344,23 @@ def test_the_reward_trains_and_more_steps_win(samples, renderer, words, generato
     assert all(one <= other for one, other in zip(place, lead, strict=True))
     assert ids.shape == (64, 35)
     model = RewardModel(RewardSizes(words.get_vocab_size(), 32, 2, 1, 1))
-    reward.train_reward(model, data, generator.vae, TimeBudget(60, max_steps=2), 16)
+    reward.train_reward(model, data.part(8, None), TimeBudget(60, max_steps=2), 16)
     model.eval()
     mean, deviation = reward.truth_scale(model, data)
     with torch.no_grad():
         rewards = (reward.reward_of(model, data.true, data.ids) - mean) / deviation
     assert rewards.mean() == pytest.approx(0.0, abs=1e-3)
     assert rewards.std() == pytest.approx(1.0, abs=1e-3)
-    assert reward.preference_accuracy(model, data).keys() == reward.SHARES.keys()
+    assert reward.preference_accuracy(model, data, 32).keys() == reward.SHARES.keys()
+
+
+def test_each_side_of_a_contrast_wins_with_its_own_caption(samples, contrasts, renderer, words):
+    data = reward.prepare(renderer, samples, contrasts, words, 8, CPU)
+    better, worse, ids = reward.draw_pair(data, "another object", 40, torch.Generator().manual_seed(1))
+    for picture, other, text in zip(better, worse, ids, strict=True):
+        pair, side = (data.pair_ids == text).all(-1).nonzero()[0].tolist()
+        assert torch.equal(data.pairs[pair, side], picture)
+        assert torch.equal(data.pairs[pair, 1 - side], other)
 
 
 def test_the_judge_finds_what_it_has_learnt(samples, renderer, world, tmp_path):
