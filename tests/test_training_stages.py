@@ -12,7 +12,19 @@ from tiny_world import write_tiny_world
 from tokenizers import Tokenizer
 
 from llm_dit.chat_template import format_prompt
-from training import alterations, check_rewriter, evaluate, judge, language_model, retrieval, reward, run, siglip, vae
+from training import (
+    alterations,
+    check_rewriter,
+    check_scorers,
+    evaluate,
+    judge,
+    language_model,
+    retrieval,
+    reward,
+    run,
+    siglip,
+    vae,
+)
 from training.contact_sheet import save_sheet
 from training.contrasts import KINDS, Contrasts, make_contrasts, visible
 from training.dataset import Ragged, Samples, make_samples
@@ -203,9 +215,20 @@ def test_training_the_last_layer_alone_keeps_the_conditioning(samples, tokenizer
     ids = torch.tensor([tokenizer.encode("a red apple").ids])
     before = {layer: language_model.hidden_states(model, ids, layer) for layer in (-2, -1)}
     language_model.freeze_conditioning(model)
-    language_model.train_language_model(model, samples, TimeBudget(60, max_steps=5), 512, CPU)
+    opening = tokenizer.token_to_id("<|im_start|>")
+    language_model.train_language_model(model, samples, TimeBudget(60, max_steps=5), 512, CPU, reply_after=opening)
     assert torch.equal(language_model.hidden_states(model, ids, -2), before[-2])
     assert not torch.equal(language_model.hidden_states(model, ids, -1), before[-1])
+
+
+def test_only_the_last_turn_counts_if_replies_are_learnt(tokenizer):
+    model = language_model.build_language_model(tokenizer, **TINY_LANGUAGE_MODEL)
+    opening = tokenizer.token_to_id("<|im_start|>")
+    ids, lengths = torch.tensor([[opening, 20, 21, opening, 22, 23, 0]]), torch.tensor([6])
+    with torch.no_grad():
+        loss = language_model.next_token_loss(model, ids, lengths, opening)
+        shares = model(input_ids=ids).logits.log_softmax(-1)
+    assert loss.item() == pytest.approx(-(shares[0, 3, 22] + shares[0, 4, 23]).item() / 2, rel=1e-5)
 
 
 def test_training_starts_from_the_weights_that_ship(tokenizer, words, tmp_path):
@@ -354,6 +377,26 @@ def test_the_reward_trains_and_more_steps_win(samples, contrasts, renderer, word
     assert reward.preference_accuracy(model, data, 32).keys() == reward.SHARES.keys()
 
 
+def test_the_second_loss_of_the_reward_teaches_pictures_and_words_alone(words):
+    torch.manual_seed(0)
+    model = RewardModel(RewardSizes(words.get_vocab_size(), 32, 2, 1, 1))
+    match = reward.WordMatch(32)
+    pictures = torch.randint(0, 256, (4, 3, 128, 128), dtype=torch.uint8)
+    ids = torch.tensor([[2, 9, 3, 0], [2, 10, 3, 0], [2, 11, 3, 0], [2, 12, 3, 0]])
+    table = model.blip["text_encoder"].embeddings
+    optimizer = torch.optim.Adam([*model.parameters(), *match.parameters()], 1e-2)
+    losses = []
+    for _ in range(12):
+        tokens = model.look(reward.normalise_pictures(pictures))
+        loss = match(tokens, table["word_embeddings"](ids), ids != 0)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert losses[-1] < 0.5 * losses[0], losses
+    assert all(parameter.grad is None for parameter in model.mlp.parameters())
+
+
 def test_each_side_of_a_contrast_wins_with_its_own_caption(samples, contrasts, renderer, words):
     data = reward.prepare(renderer, samples, contrasts, words, 8, CPU)
     better, worse, ids = reward.draw_pair(data, "another object", 40, torch.Generator().manual_seed(1))
@@ -361,6 +404,23 @@ def test_each_side_of_a_contrast_wins_with_its_own_caption(samples, contrasts, r
         pair, side = (data.pair_ids == text).all(-1).nonzero()[0].tolist()
         assert torch.equal(data.pairs[pair, side], picture)
         assert torch.equal(data.pairs[pair, 1 - side], other)
+
+
+def test_a_ranking_is_true_only_if_every_step_is():
+    layers = {
+        name: {"siglip": rate, "reward": -rate, "judge": rate}
+        for name, rate in zip(check_scorers.LAYERS, (4, 9, 8, 7, 6, 5), strict=True)
+    }
+    steps = {f"{count} steps": {"siglip": count, "reward": min(count, 4), "judge": 1.0} for count in (2, 4, 9)}
+    found = {line.name: line.is_met for line in check_scorers.rankings(layers | steps)}
+    assert found == {
+        "siglip ranks 2 < 4 < 9 steps": True,
+        "siglip ranks layers as the judge does": True,
+        "reward ranks 2 < 4 < 9 steps": False,
+        "reward ranks layers as the judge does": False,
+    }
+    met = [line.is_met for line in check_scorers.aims({"right of 64": 0.9}, {"blurred": 0.89})]
+    assert met == [True, False]
 
 
 def test_the_judge_finds_what_it_has_learnt(samples, renderer, world, tmp_path):

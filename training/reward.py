@@ -2,16 +2,19 @@
 
 The better one is the true render of the caption; the worse one says something else, looks worse, or was drawn in too
 few steps. What says something else comes from `contrasts`: either picture is the truth for its own caption, so that no
-picture is bad in itself. Every eighth render has passed through the VAE, so that its traces decide nothing. Afterwards
-the reward is scaled to mean 0 and deviation 1 on true renders that were not trained on.
+picture is bad in itself. A second loss, of matching pictures with the words of their captions among a whole batch,
+teaches the vision tower a thousand things faster than pairs do; its head is thrown away. Every eighth render has passed
+through the VAE, so that its traces decide nothing. Afterwards the reward is scaled to mean 0 and deviation 1 on true
+renders that were not trained on.
 
-Source: Xu et al. 2023 (ImageReward), the pairwise loss.
+Source: Xu et al. 2023 (ImageReward), the pairwise loss; Zhai et al. 2023 (SigLIP), the loss of matching.
 
 Usage: `python -m training.reward --world ... --data training/build/data/train0 --contrasts
 training/build/data/contrasts --tokenizer training/build/tokenizer --build training/build --seconds 120`
 """
 
 import json
+import math
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -20,7 +23,7 @@ import click
 import torch
 import torch.nn.functional as F
 from tokenizers import Tokenizer
-from torch import Tensor
+from torch import Tensor, nn
 
 from llm_dit.chat_template import format_prompt
 from training.alterations import add_noise, blur, coarsen
@@ -36,6 +39,7 @@ from training.weights import load_weights, save_weights, start_from, wait_for
 from training.world import World
 
 PEAK_LEARNING_RATE = 1e-3
+MATCH_WEIGHT = 0.2
 HELD_OUT = 2048
 LEAST_DIFFERENCE = 0.5
 """Mean difference of two pictures, in steps of 255, below which nobody could tell them apart."""
@@ -129,12 +133,48 @@ def reward_of(model: RewardModel, pictures: Tensor, ids: Tensor) -> Tensor:
     return rewards.float()
 
 
+class WordMatch(nn.Module):
+    """Whether the mean of a picture's tokens belongs to the mean of a caption's word embeddings.
+
+    Args:
+        width: Of both.
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.picture, self.text = nn.Linear(width, width), nn.Linear(width, width)
+        self.scale, self.bias = nn.Parameter(torch.tensor(math.log(10.0))), nn.Parameter(torch.tensor(-10.0))
+
+    def forward(self, picture: Tensor, words: Tensor, mask: Tensor) -> Tensor:
+        """Picture tokens [B, N, D], word embeddings [B, L, D] and mask [B, L] -> loss; pairs are in order."""
+        bag = (words * mask[..., None]).sum(1) / mask.sum(1, keepdim=True).clamp(min=1)
+        one, other = (
+            F.normalize(value.float(), dim=-1) for value in (self.picture(picture.float().mean(1)), self.text(bag))
+        )
+        logits = one @ other.mT * self.scale.exp() + self.bias
+        signs = 2.0 * torch.eye(len(logits), device=logits.device) - 1.0
+        return -F.logsigmoid(signs * logits).sum() / len(logits)
+
+
+def training_loss(model: RewardModel, match: WordMatch, better: Tensor, worse: Tensor, ids: Tensor) -> Tensor:
+    """Pairwise loss and, weighed with `MATCH_WEIGHT`, the loss of matching the better pictures with their words."""
+    ids, mask = ids.long(), ids != 0
+    with torch.autocast(better.device.type, dtype=torch.bfloat16, enabled=better.is_cuda):
+        picture = model.look(normalise_pictures(torch.cat([better, worse])))
+        rewards = model.read(picture, ids.repeat(2, 1), mask.repeat(2, 1)).float().view(2, -1)
+    words = model.blip["text_encoder"].embeddings["word_embeddings"](ids)
+    preferring = -F.logsigmoid(rewards[0] - rewards[1]).mean() + 1e-3 * rewards.square().mean()
+    return preferring + MATCH_WEIGHT * match(picture[: len(better)], words, mask)
+
+
 def train_reward(
     model: RewardModel, data: RewardData, budget: TimeBudget, batch: int, peak_learning_rate: float = PEAK_LEARNING_RATE
 ) -> None:
     """Train in place on all of `data`."""
     generator = torch.Generator(data.true.device).manual_seed(8)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, betas=(0.9, 0.98), weight_decay=0.05, fused=True)
+    match = WordMatch(model.sizes.hidden_size).to(data.true.device)
+    trained = [*model.parameters(), *match.parameters()]
+    optimizer = torch.optim.AdamW(trained, lr=1e-3, betas=(0.9, 0.98), weight_decay=0.05, fused=True)
     shares = {kind: share for kind, share in SHARES.items() if _is_there(data, kind)}
     step = 0
     while (fraction := budget.fraction(step)) < 1.0:
@@ -142,11 +182,10 @@ def train_reward(
             group["lr"] = peak_learning_rate * warm_up(step, 200) * cosine_fall(fraction)
         parts = [draw_pair(data, kind, max(2, round(share * batch)), generator) for kind, share in shares.items()]
         better, worse, ids = (torch.cat(column) for column in zip(*parts, strict=True))
-        rewards = reward_of(model, torch.cat([better, worse]), ids.repeat(2, 1)).view(2, -1)
-        loss = -F.logsigmoid(rewards[0] - rewards[1]).mean() + 1e-3 * rewards.square().mean()
+        loss = training_loss(model, match, better, worse, ids)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        torch.nn.utils.clip_grad_norm_(trained, 1.0)
         optimizer.step()
         step += 1
         if step % 100 == 0:
