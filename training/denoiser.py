@@ -287,6 +287,7 @@ def main(
 ) -> None:
     """Train the transformer and write its averaged weights."""
     torch.set_float32_matmul_precision("high")
+    torch._dynamo.config.recompile_limit = 64
     devices = Devices()
     torch.manual_seed(2)
     on_cuda = devices.device.type == "cuda"
