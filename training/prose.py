@@ -33,8 +33,12 @@ class Prose:
             told: Facts ("style", "medium", "mood") that the frame tells already.
         """
         rng = self.rng
-        core, rest = self._opening(told)
+        # Two things may get a sentence each; the second says where it is.
+        is_split = self.scene.relation in phrases.RELATION_SENTENCES and not self.scene.sign and rng.random() < 0.35
+        core, rest = self._opening(told, is_split=is_split)
         sentences = [capitalized(core) + "."]
+        if is_split:
+            sentences.append(self.words.sentence("second"))
         if rng.random() < 0.22:
             sentences.insert(0, rng.choice(prose.OPENERS) if rng.random() < 0.5 else self._stirring())
         rest += [self._aside() for _ in range(rng.choice((0, 1, 1, 1, 2, 2, 3, 4)))]
@@ -43,7 +47,7 @@ class Prose:
             sentences.insert(0, rest.pop())
         return " ".join(dict.fromkeys([*sentences, *rest]))
 
-    def _opening(self, told: frozenset[str]) -> tuple[str, list[str]]:
+    def _opening(self, told: frozenset[str], *, is_split: bool) -> tuple[str, list[str]]:
         """The sentence that names the things, without its stop, and sentences for what it leaves out."""
         rng, words, scene = self.rng, self.words, self.scene
         rest: list[str] = []
@@ -61,7 +65,7 @@ class Prose:
         if light and rng.random() < 0.5:
             light = ""
             rest.append(words.sentence("mood"))
-        core = self._core(look)
+        core = self._core(look, is_split=is_split)
         front = [part for part in (where, light) if part]
         if front and rng.random() < 0.35:
             core = f"{front.pop(0)}, {core}"
@@ -70,22 +74,24 @@ class Prose:
             core = f"{core}, {self._tail()}"
         return core, [sentence for sentence in rest if sentence]
 
-    def _core(self, look: frozenset[str]) -> str:
-        """The clause that names all things, and the medium or style unless `look` holds it."""
+    def _core(self, look: frozenset[str], *, is_split: bool) -> str:
+        """The clause that names all things (the first if `is_split`), and medium or style unless `look` holds it."""
         rng, words, scene = self.rng, self.words, self.scene
         if not scene.objects or scene.sign is not None:
             content = words.in_medium(words.content(), look)
             is_land = not scene.objects and scene.sign is None and scene.setting.kind == "place"
             return rng.choice(prose.STRETCHES).format(content) if is_land and rng.random() < 0.6 else content
         names = self._noun_phrases()
-        joined = self._joined(names)
+        joined = names[0] if is_split else self._joined(names)
         pictured = words.in_medium(joined, look)
         if pictured != joined:
             return pictured
-        verb = rng.choice(self._fitting(prose.VERBS))[self._is_many_subject()]
-        if scene.relation in prose.RELATIONS:
+        verb = self._verb(0)
+        if scene.relation in prose.RELATIONS and not is_split:
             return rng.choice(prose.RELATIONS[str(scene.relation)]).format(*names, v=verb)
         if scene.relation == "and":
+            if rng.random() < 0.4:
+                return ", ".join(f"{name} {self._verb(place)}" for place, name in enumerate(names))
             return rng.choice(prose.GATHERINGS).format(listing(names))
         if rng.random() < 0.36:
             return rng.choice(prose.SEEN).format(names[0])
@@ -119,8 +125,10 @@ class Prose:
         number = self.rng.choice((0, 0, 1, 1, 1, 2))
         return self.rng.sample(self._fitting(prose.ADJECTIVES, group), number)
 
-    def _is_many_subject(self) -> bool:
-        return self.scene.count > 1 or is_plural(self.words.names[0])
+    def _verb(self, place: int) -> str:
+        is_many = self.scene.count > 1 or is_plural(self.words.names[place])
+        group = self.words.world.concepts[self.scene.objects[place].concept].group
+        return self.rng.choice(self._fitting(prose.VERBS, group))[is_many]
 
     def _fitting(self, table: Mapping[str, tuple[Words, ...]], group: str | None = None) -> tuple[Words, ...]:
         group = self.group if group is None else group

@@ -24,7 +24,7 @@ ADJECTIVES = {
     "": (
         "old", "weathered", "antique", "battered", "hand-made", "enamelled", "well-worn", "forgotten", "polished",
         "brass", "ceramic", "wooden", "plain", "sturdy", "dusty", "borrowed", "finely wrought", "humble", "inherited",
-        "much-loved", "scratched", "gleaming", "chipped", "familiar", "handsome", "curious", "heavy", "light",
+        "much-loved", "scratched", "gleaming", "chipped", "familiar", "handsome", "curious", "heavy",
     ),
 }  # fmt: skip
 MANNERS = (
