@@ -1,8 +1,8 @@
 """Stage 5b: ask the judge what the miniature draws, and lay pictures out to be looked at.
 
 Prints the table of what is right in how many pictures, beside the project's aims (`questions.AIMS`) and how often the
-judge is right on true renders of the same scenes, and writes it as Markdown and JSON. All prompts are new; several seeds
-each, no guidance, 9 steps.
+judge is right on true renders of the same scenes, and writes it as Markdown and JSON. All prompts are new, several
+seeds each, no guidance, 9 steps.
 
 Usage: `python -m training.evaluate --world ... --tokenizer training/build/tokenizer --build training/build
 --output training/build/evaluation`
