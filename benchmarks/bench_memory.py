@@ -100,7 +100,11 @@ def measure(
     gc.collect()
     peak_bytes(device)
     with capped(device, layout.cap_gb):
-        pipeline = load(model_path, device, layout.settings)
+        try:
+            pipeline = load(model_path, device, layout.settings)
+        except torch.cuda.OutOfMemoryError:
+            yield {"layout": layout.name, "cap_gb": layout.cap_gb, "problem": "out of memory in loading"}
+            return
         loading_peak = peak_bytes(device)
         for height, width in sizes:
             params = GenerationParams(prompt=PROMPT, height=height, width=width, num_inference_steps=STEPS, seed=0)
@@ -148,6 +152,9 @@ def main(model_path: str, sizes: tuple[str, ...], device_name: str, names: tuple
             continue
         for row in measure(model_path, layout, device, parsed):
             rows.append(row)
+            if "height" not in row:
+                print(f"{row['layout']:22} {row['problem']}", flush=True)
+                continue
             print(
                 f"{row['layout']:22} {row['height']:>5}x{row['width']:<5} {row['cap_gb'] or '-':>7} "
                 f"{gigabytes(row['loading_peak_bytes']):>8} {gigabytes(row['image_peak_bytes']):>15} "

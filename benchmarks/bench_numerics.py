@@ -1,14 +1,15 @@
-"""How far number formats, kernels and quantization move the result, against one reference setting.
+"""How far number formats, kernels and quantization move the result, against one or more reference settings.
 
     python -m benchmarks.bench_numerics mini --device cpu
-    python -m benchmarks.bench_numerics z-image-random --device cuda --reference bfloat16
+    python -m benchmarks.bench_numerics z-image-random --device cuda --reference float32 --reference bfloat16
 
 The same noise and prompt are sampled with every variant: with one step, whose error is that of one evaluation, and with
-the given number of steps, whose error is that of the final latents. The text embeddings are those of the reference, so
-that only the transformer differs. Errors are relative: norm of the difference over norm of the reference. The last line
-of stdout is JSON.
+the given number of steps, whose error is that of the final latents. The text embeddings are those of the first
+reference, so that only the transformer differs. Errors are relative: norm of the difference over norm of the reference.
+The last line of stdout is JSON.
 """
 
+import gc
 import json
 from typing import Any
 
@@ -55,7 +56,15 @@ def relative_error(value: Tensor, reference: Tensor) -> float:
 @click.command(help=__doc__)
 @click.argument("model_path", default="mini")
 @click.option("--device", default="cpu", show_default=True)
-@click.option("--reference", type=click.Choice(list(VARIANTS)), default="float32", show_default=True)
+@click.option(
+    "--reference",
+    "references",
+    multiple=True,
+    type=click.Choice(list(VARIANTS)),
+    default=["float32"],
+    show_default=True,
+    help="Repeatable.",
+)
 @click.option("--variant", "variants", multiple=True, type=click.Choice(list(VARIANTS)), help="Default: all.")
 @click.option("--steps", default=9, show_default=True)
 @click.option("--height", default=None, type=int, help="Pixels; the model's own by default.")
@@ -63,7 +72,7 @@ def relative_error(value: Tensor, reference: Tensor) -> float:
 def main(
     model_path: str,
     device: str,
-    reference: str,
+    references: tuple[str, ...],
     variants: tuple[str, ...],
     steps: int,
     height: int | None,
@@ -71,28 +80,31 @@ def main(
 ) -> None:
     """Run the comparison."""
     params = GenerationParams(prompt=PROMPT, height=height, width=width, seed=0)
-    pipeline = load(model_path, device, reference)
-    conditioning = pipeline.encode(pipeline.resolve(params))
-    expected = {count: sample(pipeline, conditioning, params, count) for count in (1, steps)}
-    del pipeline
-    rows = []
-    print(f"{machine(torch.device(device))}, torch {torch.__version__}, against {reference}")
-    print(f"variant              one step   {steps} steps")
-    for variant in variants or VARIANTS:
-        if variant == reference:
-            continue
+    conditioning, rows = None, []
+    expected: dict[str, dict[int, Tensor]] = {}
+    print(f"{machine(torch.device(device))}, torch {torch.__version__}")
+    print(f"variant              against              one step   {steps} steps")
+    for variant in dict.fromkeys((*references, *(variants or VARIANTS))):
         try:
             pipeline = load(model_path, device, variant)
         except DeviceError as error:
-            print(f"{variant:18} not here: {error}")
+            print(f"{variant:20} not here: {error}")
             continue
-        errors = {
-            count: relative_error(sample(pipeline, conditioning, params, count), expected[count])
-            for count in (1, steps)
-        }
-        rows.append({"variant": variant, "one_step": errors[1], "final": errors[steps], **pipeline.numerics})
-        print(f"{variant:18} {errors[1]:10.2e} {errors[steps]:9.2e}", flush=True)
-    print(json.dumps({"benchmark": "numerics", "reference": reference, "steps": steps, "rows": rows}))
+        if conditioning is None:
+            conditioning = pipeline.encode(pipeline.resolve(params))
+        latents = {count: sample(pipeline, conditioning, params, count) for count in (1, steps)}
+        for reference, values in expected.items():
+            errors = {count: relative_error(latents[count], values[count]) for count in values}
+            row = {"variant": variant, "against": reference, "one_step": errors[1], "final": errors[steps]}
+            rows.append(row | pipeline.numerics)
+            print(f"{variant:20} {reference:18} {errors[1]:10.2e} {errors[steps]:9.2e}", flush=True)
+        if variant in references:
+            expected[variant] = latents
+        del pipeline
+        gc.collect()  # graphs and model refer to each other
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+    print(json.dumps({"benchmark": "numerics", "references": references, "steps": steps, "rows": rows}))
 
 
 if __name__ == "__main__":

@@ -5,10 +5,11 @@
         --variant eager --variant compiled --variant float8 --size 1024x1024 --text-tokens 32 --text-tokens 128
 
 Both sides have the same random weights and inputs and run in turns; their outputs are compared. Times are medians. The
-peer of a variant is diffusers' transformer, eager or with `compile_repeated_blocks`; it is never quantized. The last
-line of stdout is JSON.
+peer of a variant is diffusers' transformer, eager or with `compile_repeated_blocks`; it is never quantized, and is
+built and compiled once for all variants, of which the eager ones come first. The last line of stdout is JSON.
 """
 
+import gc
 import importlib.metadata
 import json
 import math
@@ -24,7 +25,7 @@ from torch._dynamo.utils import counters
 from benchmarks.full_size import TRANSFORMER_CONFIGS, build_diffusers, build_ours
 from benchmarks.timing import CLOCKS, Clock, elapsed_s, float8_ceiling, machine, matrix_ceiling, median_times_s
 from experiments.prompts import STANDARD_PROMPTS, read_prompts
-from llm_dit.acceleration import Acceleration, accelerate
+from llm_dit.acceleration import accelerate
 from llm_dit.chat_template import format_prompt
 from llm_dit.checkpoint import find_checkpoint
 from llm_dit.transformer import SEQUENCE_MULTIPLE, ZImageTransformer
@@ -48,6 +49,7 @@ class Setting:
     batch: int
     warmup: int
     iterations: int
+    other_iterations: int
     clock: Clock
 
 
@@ -72,7 +74,14 @@ def evaluation_flops(config: dict[str, Any], image_tokens: int, text_tokens: int
 
 
 def measure(
-    ours: ZImageTransformer, theirs: Any, setting: Setting, height: int, width: int, text_tokens: int
+    ours: ZImageTransformer,
+    theirs: Any,
+    setting: Setting,
+    height: int,
+    width: int,
+    text_tokens: int,
+    *,
+    iterations: int,
 ) -> dict[str, Any]:
     """Time one size and caption length, both sides in turns.
 
@@ -100,9 +109,7 @@ def measure(
     compilations = counters["stats"]["unique_graphs"] - compiled_before
     expected = runs["diffusers"]().float()
     difference = float((runs["ours"]() - expected).norm() / expected.norm())
-    times = median_times_s(
-        runs, setting.device, warmup=setting.warmup, iterations=setting.iterations, clock=setting.clock
-    )
+    times = median_times_s(runs, setting.device, warmup=setting.warmup, iterations=iterations, clock=setting.clock)
     return {
         "height": height,
         "width": width,
@@ -136,39 +143,31 @@ def standard_prompt_compilations(ours: ZImageTransformer, setting: Setting, size
     return int(counters["stats"]["unique_graphs"] - before)
 
 
-def build_pair(
-    config_name: str, variant: str, setting: Setting, backend: str
-) -> tuple[ZImageTransformer, Any, Acceleration]:
-    """Make both sides with equal weights, ours accelerated as the variant says, theirs compiled if it is."""
+def bench_variant(
+    config_name: str, variant: str, theirs: Any, setting: Setting, backend: str, cases: list[tuple[int, int, int]]
+) -> Iterator[dict[str, Any]]:
+    """Measure one variant over all sizes and caption lengths, the first one longest; yields one row each."""
     ours = build_ours(config_name, setting.device, setting.dtype)
-    theirs: Any = build_diffusers(config_name, setting.device, setting.dtype)
     applied = accelerate(
         ours, device=setting.device, attention_backend=backend, planned_evaluations=0, **VARIANTS[variant]
     )
-    if applied.compile == "on":
-        theirs.compile_repeated_blocks(fullgraph=True)
-    return ours, theirs, applied
-
-
-def bench_variant(
-    config_name: str, variant: str, setting: Setting, backend: str, cases: list[tuple[int, int, int]]
-) -> Iterator[dict[str, Any]]:
-    """Measure one variant over all sizes and caption lengths; yields one row each."""
-    torch.compiler.reset()
-    ours, theirs, applied = build_pair(config_name, variant, setting, backend)
     is_float8 = applied.quantization == "float8"
     ceiling = (
         float8_ceiling(setting.device) if is_float8 else matrix_ceiling(setting.device, setting.dtype, setting.clock)
     )
+    graphs = None
     if applied.compile == "on":
         sizes = list(dict.fromkeys(case[:2] for case in cases))[:2]
         graphs = standard_prompt_compilations(ours, setting, sizes)
         print(f"{variant}: {graphs} compilations over the standard prompts at {len(sizes)} sizes", flush=True)
-    for height, width, text_tokens in cases:
+    for index, case in enumerate(cases):
+        iterations = setting.other_iterations if index else setting.iterations
         with torch.inference_mode():
-            row = measure(ours, theirs, setting, height, width, text_tokens)
+            row = measure(ours, theirs, setting, *case, iterations=iterations)
         share = row["flops"] / (row["ours_ms"] / 1e3) / ceiling
-        yield {"variant": variant, **row, **applied.as_numerics(), "ceiling_flops": ceiling, "ceiling_share": share}
+        yield {"variant": variant, **row, **applied.as_numerics(), "ceiling_flops": ceiling, "ceiling_share": share} | {
+            "standard_prompt_compilations": graphs
+        }
 
 
 def print_row(row: dict[str, Any]) -> None:
@@ -221,6 +220,9 @@ def parse_size(text: str) -> tuple[int, int]:
 @click.option("--attention-backend", default="auto", show_default=True, help="Ours only.")
 @click.option("--warmup", default=3, show_default=True)
 @click.option("--iterations", default=20, show_default=True)
+@click.option(
+    "--other-iterations", default=None, type=int, help="For all but the first size and length; the same by default."
+)
 @click.option("--clock", type=click.Choice(list(CLOCKS)), default="wall", show_default=True)
 @click.option("--threads", default=None, type=int, help="CPU threads of torch.")
 def main(**options: Any) -> None:
@@ -234,6 +236,7 @@ def main(**options: Any) -> None:
         batch=options["batch"],
         warmup=options["warmup"],
         iterations=options["iterations"],
+        other_iterations=options["other_iterations"] or options["iterations"],
         clock=CLOCKS[options["clock"]],
     )
     first_size, *other_sizes = map(parse_size, options["sizes"])
@@ -243,10 +246,17 @@ def main(**options: Any) -> None:
     print(f"{machine(setting.device)}, torch {torch.__version__}, {options['dtype_name']}, batch {setting.batch}")
     print("variant         size  text    ours ms  diffus ms  ratio  ceiling   prep ms  first s  comp  rel diff")
     rows = []
-    for variant in options["variants"]:
-        for row in bench_variant(options["config_name"], variant, setting, options["attention_backend"], cases):
+    theirs: Any = build_diffusers(options["config_name"], setting.device, setting.dtype)
+    is_peer_compiled = False
+    for variant in sorted(options["variants"], key=lambda name: VARIANTS[name]["compile"] == "on"):
+        if VARIANTS[variant]["compile"] == "on" and not is_peer_compiled:
+            theirs.compile_repeated_blocks(fullgraph=True)
+            is_peer_compiled = True
+        how = (setting, options["attention_backend"], cases)
+        for row in bench_variant(options["config_name"], variant, theirs, *how):
             print_row(row)
             rows.append(row)
+        gc.collect()  # the finished variant
     record = {
         "benchmark": "transformer",
         "machine": machine(setting.device),

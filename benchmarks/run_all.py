@@ -5,19 +5,24 @@
     python -m benchmarks.run_all results --device cuda --only memory
 
 Each benchmark is a process of its own; its last line goes to `results/<name>.json` and all it prints to
-`results/<name>.txt`. One that fails does not stop the next.
+`results/<name>.txt`. One that fails does not stop the next. Those that measure no time (memory, numerics) run side by
+side at the end. The last thing printed is the table of aims.
 """
 
 import json
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import click
 
+from benchmarks.aims import aims, read_records, table
+
 FULL_SIZES = ("1024x1024", "512x512", "1536x1536", "2048x2048", "832x1216")
 TINY_SIZES = ("64x64", "64x96")
+UNTIMED = ("memory", "numerics")
 TEXT_TOKENS = ("128", "32", "512", "1504")
 
 
@@ -32,22 +37,25 @@ def benchmarks(device: str, config: str, checkpoint: Path) -> dict[str, list[str
     sizes = FULL_SIZES if config == "full" else TINY_SIZES
     shared = ["benchmarks.bench_transformer", "--config", config, "--device", device]
     shared += ["--dtype", "bfloat16" if on_gpu else "float32", "--warmup", "2", "--iterations", "7"]
+    shared += ["--other-iterations", "3"]
     variants = repeated("--variant", ("eager", "compiled", *(("float8",) if on_gpu else ())))
     height, width = sizes[0].split("x")
     large = ("1024x1024", "2048x2048") if config == "full" else TINY_SIZES
     of_checkpoint = [str(checkpoint), "--device", device]
     experiment = ["benchmarks.bench_experiment", "--model-path", str(checkpoint), "--compile", "on"]
     experiment += ["--device", device, "--prompts", "2", "--size", height]
+    cold = ["--size", height, "--output", str(checkpoint.with_name("cold-start.png"))]
     quantizations = repeated("--quantization", ("none", *(("float8",) if on_gpu else ())))
-    exact = ["--reference", "bfloat16" if on_gpu else "float32"]
+    references = repeated("--reference", ("float32", *(("bfloat16",) if on_gpu else ())))
     return {
         "transformer": [*shared, *variants, *repeated("--size", sizes), *repeated("--text-tokens", TEXT_TOKENS)],
+        "products": ["benchmarks.bench_products", "--config", config, "--device", device],
         "decoder": ["benchmarks.bench_decoder", "--config", config, "--device", device, *repeated("--size", large)],
         "checkpoint": ["benchmarks.full_size", *of_checkpoint, "--config", config],
         "experiment": [*experiment, *quantizations],
-        "cold_start": ["benchmarks.bench_cold_start", *of_checkpoint, *repeated("--compile", ("off", "on"))],
+        "cold_start": ["benchmarks.bench_cold_start", *of_checkpoint, *repeated("--compile", ("off", "on")), *cold],
         "memory": ["benchmarks.bench_memory", *of_checkpoint, *repeated("--size", large)],
-        "numerics": ["benchmarks.bench_numerics", *of_checkpoint, "--height", height, "--width", width, *exact],
+        "numerics": ["benchmarks.bench_numerics", *of_checkpoint, "--height", height, "--width", width, *references],
     }
 
 
@@ -85,9 +93,17 @@ def main(
     unknown = sorted(set(only) - set(chosen))
     if unknown:
         raise click.BadParameter(f"{', '.join(unknown)}; there are {', '.join(chosen)}", param_hint="--only")
-    for name, arguments in chosen.items():
-        if not only or name in only:
-            print(run(name, arguments, folder, limit_s), flush=True)
+    wanted = [name for name in chosen if not only or name in only]
+
+    def run_and_print(name: str) -> None:
+        print(run(name, chosen[name], folder, limit_s), flush=True)
+
+    for name in wanted:
+        if name not in UNTIMED:
+            run_and_print(name)
+    with ThreadPoolExecutor(len(UNTIMED)) as side_by_side:
+        list(side_by_side.map(run_and_print, [name for name in wanted if name in UNTIMED]))
+    print(table(aims(read_records(folder))), flush=True)
 
 
 if __name__ == "__main__":

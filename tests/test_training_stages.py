@@ -8,27 +8,45 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors import safe_open
 from tiny_world import write_tiny_world
 from tokenizers import Tokenizer
 
 from llm_dit.chat_template import format_prompt
-from training import alterations, check_rewriter, evaluate, judge, language_model, retrieval, reward, run, siglip, vae
+from llm_dit.checkpoint import EMBEDDED_MODELS
+from training import (
+    alterations,
+    check_rewriter,
+    check_scorers,
+    evaluate,
+    judge,
+    language_model,
+    retrieval,
+    reward,
+    run,
+    siglip,
+    vae,
+)
 from training.contact_sheet import save_sheet
+from training.contrasts import KINDS, Contrasts, make_contrasts, visible
 from training.dataset import Ragged, Samples, make_samples
-from training.denoiser import Devices, flow_loss, train_denoiser
+from training.denoiser import GUIDANCE, Course, Devices, EmptyCaption, flow_loss, train_denoiser
 from training.flow_model import FlowModel, build_transformer, padded_length
-from training.latents import PICTURE_SIZES, LatentBatches, assign_sizes, encode_all, encode_captions, render_all
+from training.generator import load_generator
+from training.latents import PICTURE_SIZES, LatentBatches, assign_sizes, encode_captions, encode_renders
 from training.muon import orthogonalise
 from training.questions import COUNTED, make_questions, named_concepts, prose_questions
 from training.render import Renderer
+from training.restore import read_component, restore_pipeline
 from training.reward_model import RewardModel, RewardSizes
 from training.sampler import Generator, SampleSettings
 from training.scene import MAX_OBJECTS, Scene, SceneObject, Setting
 from training.scorer_tokenizer import train_scorer_tokenizer
+from training.step_graphs import StepGraphs
 from training.time_budget import TimeBudget, cosine_fall, late_fall, warm_up
 from training.tokenizer import train_tokenizer, write_tokenizer
 from training.truth import OBJECT_FACTS
-from training.weights import Average, load_weights, save_weights
+from training.weights import Average, load_weights, save_weights, start_from
 from training.world import World
 
 CPU = torch.device("cpu")
@@ -76,6 +94,11 @@ def words(world) -> Tokenizer:
 @pytest.fixture(scope="module")
 def samples(world_path, tokenizer_path) -> Samples:
     return make_samples(world_path, tokenizer_path, 120, 3, 1, with_truth=True)
+
+
+@pytest.fixture(scope="module")
+def contrasts(world, words) -> Contrasts:
+    return make_contrasts(world, words, 60, 4, 1)
 
 
 @pytest.fixture(scope="module")
@@ -193,6 +216,49 @@ def test_the_language_model_learns_and_ignores_pads_on_the_right(samples, tokeni
     assert loss < 0.97 * np.log(tokenizer.get_vocab_size())
 
 
+def test_training_the_last_layer_alone_keeps_the_conditioning(samples, tokenizer):
+    model = language_model.build_language_model(tokenizer, **TINY_LANGUAGE_MODEL)
+    ids = torch.tensor([tokenizer.encode("a red apple").ids])
+    before = {layer: language_model.hidden_states(model, ids, layer) for layer in (-2, -1)}
+    language_model.freeze_conditioning(model)
+    opening = tokenizer.token_to_id("<|im_start|>")
+    language_model.train_language_model(model, samples, TimeBudget(60, max_steps=5), 512, CPU, reply_after=opening)
+    assert torch.equal(language_model.hidden_states(model, ids, -2), before[-2])
+    assert not torch.equal(language_model.hidden_states(model, ids, -1), before[-1])
+
+
+def test_only_the_last_turn_counts_if_replies_are_learnt(tokenizer):
+    model = language_model.build_language_model(tokenizer, **TINY_LANGUAGE_MODEL)
+    opening = tokenizer.token_to_id("<|im_start|>")
+    ids, lengths = torch.tensor([[opening, 20, 21, opening, 22, 23, 0]]), torch.tensor([6])
+    with torch.no_grad():
+        loss = language_model.next_token_loss(model, ids, lengths, opening)
+        shares = model(input_ids=ids).logits.log_softmax(-1)
+    assert loss.item() == pytest.approx(-(shares[0, 3, 22] + shares[0, 4, 23]).item() / 2, rel=1e-5)
+
+
+def test_training_starts_from_the_weights_that_ship(tokenizer, words, tmp_path):
+    chat = language_model.build_language_model(tokenizer, **TINY_LANGUAGE_MODEL).half()
+    pairs = siglip.build_siglip(words.get_vocab_size(), 32, 1, 1).half()
+    chat.save_pretrained(tmp_path / "chat")
+    pairs.save_pretrained(tmp_path / "pairs")
+    sizes = RewardSizes(words.get_vocab_size(), 32, 2, 1, 1)
+    preferring = RewardModel(sizes)
+    save_weights(preferring.state_dict(), tmp_path / "reward" / "model.safetensors")
+    again = language_model.build_language_model(tokenizer, **TINY_LANGUAGE_MODEL)
+    start_from(again.model, tmp_path / "chat", prefix="model.")
+    assert _are_equal(again.state_dict(), chat.state_dict())
+    other = start_from(siglip.build_siglip(words.get_vocab_size(), 32, 1, 1), tmp_path / "pairs")
+    assert _are_equal(other.state_dict(), pairs.state_dict())
+    assert _are_equal(start_from(RewardModel(sizes), tmp_path / "reward").state_dict(), preferring.half().state_dict())
+    with pytest.raises(RuntimeError, match="Missing key"):
+        start_from(siglip.build_siglip(words.get_vocab_size(), 32, 2, 1), tmp_path / "pairs")
+
+
+def _are_equal(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> bool:
+    return first.keys() == second.keys() and all(torch.equal(first[name], second[name].float()) for name in first)
+
+
 def test_the_vae_learns_and_its_scale_makes_latents_standard(renderer, samples):
     torch.manual_seed(0)
     model = vae.build_vae(TINY_VAE)
@@ -217,20 +283,59 @@ def test_a_mosaic_is_four_halved_pictures():
 def test_the_transformer_trains_on_batches_of_one_shape(samples, renderer, generator, tmp_path):
     count = 24
     sizes = assign_sizes(count, 1) % 2
-    pictures = render_all(renderer.render, samples.rows[:count], sizes, CPU)
-    assert sorted(tuple(table.shape[2:]) for table in pictures.values()) == sorted(list(PICTURE_SIZES)[:2])
+    latents = encode_renders(renderer.render, generator.vae, samples.rows[:count], sizes, CPU)
+    shapes = sorted(tuple(8 * side for side in table.shape[2:]) for table in latents.tables.values())
+    assert shapes == sorted(list(PICTURE_SIZES)[:2])
     captions, lengths = encode_captions(
         generator.language_model, Ragged(samples.prompts.values, samples.prompts.ends[:count]), CPU
     )
-    batches = LatentBatches(encode_all(generator.vae, pictures, sizes), captions, lengths, 512, 1)
-    latents, states, real = batches.draw()
+    batches = LatentBatches(latents, captions, lengths, 512, 1)
+    drawn, states, real = batches.draw()
     assert states.shape[1] == padded_length(int(real.max()))
     flow = FlowModel(build_transformer(**TINY_TRANSFORMER), torch.float32, is_compiled=False)
-    before = flow_loss(flow, latents, states, real, torch.full((len(latents),), 0.5)).item()
-    train_denoiser(flow, batches, TimeBudget(60, max_steps=6), Devices(), tmp_path / "so_far.safetensors")
-    after = flow_loss(flow, latents, states, real, torch.full((len(latents),), 0.5)).item()
+    empty = EmptyCaption(states[:1, :32], torch.tensor([5]))
+    before = flow_loss(flow, drawn, states, real, torch.full((len(drawn),), 0.5)).item()
+    course = Course(guided_from=0.5)
+    train_denoiser(
+        flow, batches, empty, TimeBudget(60, max_steps=6), Devices(), course, tmp_path / "so_far.safetensors"
+    )
+    after = flow_loss(flow, drawn, states, real, torch.full((len(drawn),), 0.5)).item()
     assert np.isfinite(after)
     assert after < 1.2 * before
+
+
+def test_the_guided_target_leads_away_from_the_estimate_without_a_caption():
+    latents, captions = torch.randn(2, 16, 4, 4), torch.zeros(2, 32, 8)
+    empty = EmptyCaption(torch.ones(1, 32, 8), torch.tensor([3]))
+
+    def model(noisy, _time, states, _lengths):
+        return torch.zeros_like(noisy) + states.mean()  # 0 with the caption, 1 without
+
+    torch.manual_seed(0)
+    guided = flow_loss(model, latents, captions, torch.tensor([3, 3]), torch.tensor([0.5, 0.5]), empty)
+    torch.manual_seed(0)
+    target = latents - torch.randn_like(latents)
+    assert guided == pytest.approx((target - GUIDANCE).square().mean().item(), rel=1e-5)
+
+
+def test_steps_that_share_a_shape_are_run_plainly_on_the_cpu():
+    graphs = StepGraphs(lambda value: 2 * value, CPU)
+    assert [graphs(torch.tensor([float(step)])).item() for step in range(40)] == [2.0 * step for step in range(40)]
+    assert not graphs.recorded
+
+
+def test_the_shipped_miniature_comes_back_as_the_weights_of_its_stages(tmp_path):
+    restore_pipeline(EMBEDDED_MODELS / "mini", tmp_path)
+    restored = load_generator(EMBEDDED_MODELS / "mini" / "tokenizer", tmp_path, CPU)
+    with safe_open(EMBEDDED_MODELS / "mini" / "text_encoder" / "model.safetensors", "pt") as shipped:
+        expected = shipped.get_tensor("model.layers.3.mlp.up_proj.weight")
+    assert torch.equal(restored.language_model.model.layers[3].mlp.up_proj.weight, expected.float())
+    shipped_transformer = read_component(EMBEDDED_MODELS / "mini" / "transformer")
+    state = restored.flow.transformer.state_dict()
+    assert shipped_transformer.keys() == state.keys()
+    assert all(torch.equal(state[name], value.float()) for name, value in shipped_transformer.items())
+    scale = json.loads((EMBEDDED_MODELS / "mini" / "vae" / "config.json").read_text())["scaling_factor"]
+    assert restored.vae.config.scaling_factor == scale
 
 
 def test_a_drawn_picture_depends_on_its_own_seed_alone(generator):
@@ -242,20 +347,63 @@ def test_a_drawn_picture_depends_on_its_own_seed_alone(generator):
     assert (both[1].int() - alone[0].int()).abs().max() <= 1
 
 
-def test_siglip_trains_on_pictures_and_captions(samples, renderer, words, generator):
+def test_both_captions_of_a_contrast_tell_what_differs(world, contrasts, words):
+    assert len(contrasts.captions) == len(contrasts.kinds) == 60
+    assert set(contrasts.kinds.tolist()) == set(range(len(KINDS)))
+    for kind, (first, second) in zip(contrasts.kinds, contrasts.captions, strict=True):
+        assert first != second, KINDS[kind]
+        if KINDS[kind] == "another object":
+            names = {concept.label for concept in world.concepts}
+            told = [{name for name in names if name in visible(text, words).lower()} for text in (first, second)]
+            assert told[0] != told[1], (first, second)
+
+
+def test_only_what_a_caption_says_is_told(world):
+    cat = SceneObject(0, "3d", 0.5, 0.5, 0.6)
+    scene = Scene((cat, cat), Setting("plain", ("mint",)), count=2)
+    one = Scene((cat,), Setting("plain", ("mint",)), count=1)
+    assert alterations.tells("another count", scene, one, "Two cats on mint", world)
+    assert not alterations.tells("another count", scene, one, "Cats on mint", world)
+    flat = Scene((replace(cat, style="flat"),), one.setting, count=1)
+    assert not alterations.tells("another style", one, flat, "a cat", world)
+    assert alterations.tells("another style", flat, one, "A flat illustration of a cat", world)
+    red = replace(one, objects=(replace(cat, color="gray"),))
+    assert alterations.tells("another color", red, one, "a grey cat", world)
+    assert not alterations.tells("another color", red, one, "a cat on a mint background", world)
+
+
+def test_the_visible_part_of_a_caption_ends_with_the_last_token_read(words):
+    text = "a cat and a dog and a car"
+    assert visible(text, words, 100) == text
+    assert visible(text, words, 4) == "a cat"
+    assert visible("", words) == ""
+
+
+def test_siglip_trains_on_pictures_and_captions(samples, contrasts, renderer, words, generator):
     torch.manual_seed(0)
-    ids = siglip.token_ids(words, samples.captions[:48])
-    pool = siglip.render_pool(renderer, torch.from_numpy(samples.rows[:48]), ((64, 64),))
+    pool = siglip.fill_pool(renderer, samples, 40, contrasts, words, CPU)
+    before = pool.pictures.clone()
+    siglip.pass_some_through_vae(generator.vae, pool.pictures, 16)
+    changed = (pool.pictures != before).flatten(1).any(1).nonzero()[:, 0]
+    assert changed.tolist() == list(range(0, len(before), 16))
     model = siglip.build_siglip(words.get_vocab_size(), 32, 1, 1)
-    first = siglip.sigmoid_loss(model, pool, ids).item()
-    siglip.train_siglip(model, pool, ids, generator.vae, TimeBudget(60, max_steps=6), 24)
-    assert siglip.sigmoid_loss(model, pool, ids).item() < first
-    assert 0.0 <= siglip.accuracy_of_64(model.eval(), pool, ids) <= 1.0
+    first = siglip.sigmoid_loss(model, *siglip.embed(model, pool.pictures, pool.ids)).item()
+    siglip.train_siglip(model, pool, TimeBudget(60, max_steps=6), 24)
+    assert siglip.sigmoid_loss(model, *siglip.embed(model, pool.pictures, pool.ids)).item() < first
+    assert 0.0 <= siglip.accuracy_of_64(model.eval(), pool.pictures, pool.ids) <= 1.0
+    assert 0.0 <= siglip.contrast_accuracy(model, pool.part(None, 8)) <= 1.0
 
 
-def test_the_reward_trains_and_more_steps_win(samples, renderer, words, generator, monkeypatch):
-    monkeypatch.setattr(reward, "HELD_OUT", 8)
-    data = reward.prepare(renderer, samples, words, 48, CPU)
+def test_a_spoilt_picture_that_fits_as_well_costs_more_than_one_that_fits_less():
+    model = siglip.build_siglip(10, 32, 1, 1)
+    text = torch.eye(2, 4)
+    equal = siglip.clarity_loss(model, text, text, text)
+    assert equal.item() == pytest.approx(np.log(2.0))
+    assert siglip.clarity_loss(model, text, text.flip(0), text) < equal
+
+
+def test_the_reward_trains_and_more_steps_win(samples, contrasts, renderer, words, generator):
+    data = reward.prepare(renderer, samples, contrasts, words, 48, CPU)
     data = reward.draw_in_few_steps(data, samples.captions[:16], generator)
     better, worse, ids = reward._draw_steps(data, torch.zeros(64, dtype=torch.long), torch.Generator().manual_seed(1))
     ranks = torch.cat([data.drawn[:, 0], data.true[:1]])
@@ -264,14 +412,60 @@ def test_the_reward_trains_and_more_steps_win(samples, renderer, words, generato
     assert all(one <= other for one, other in zip(place, lead, strict=True))
     assert ids.shape == (64, 35)
     model = RewardModel(RewardSizes(words.get_vocab_size(), 32, 2, 1, 1))
-    reward.train_reward(model, data, generator.vae, TimeBudget(60, max_steps=2), 16)
+    reward.train_reward(model, data.part(8, None), TimeBudget(60, max_steps=2), 16)
     model.eval()
     mean, deviation = reward.truth_scale(model, data)
     with torch.no_grad():
         rewards = (reward.reward_of(model, data.true, data.ids) - mean) / deviation
     assert rewards.mean() == pytest.approx(0.0, abs=1e-3)
     assert rewards.std() == pytest.approx(1.0, abs=1e-3)
-    assert reward.preference_accuracy(model, data).keys() == reward.SHARES.keys()
+    assert reward.preference_accuracy(model, data, 32).keys() == reward.SHARES.keys()
+
+
+def test_the_second_loss_of_the_reward_teaches_pictures_and_words_alone(words):
+    torch.manual_seed(0)
+    model = RewardModel(RewardSizes(words.get_vocab_size(), 32, 2, 1, 1))
+    match = reward.WordMatch(32)
+    pictures = torch.randint(0, 256, (4, 3, 128, 128), dtype=torch.uint8)
+    ids = torch.tensor([[2, 9, 3, 0], [2, 10, 3, 0], [2, 11, 3, 0], [2, 12, 3, 0]])
+    table = model.blip["text_encoder"].embeddings
+    optimizer = torch.optim.Adam([*model.parameters(), *match.parameters()], 1e-2)
+    losses = []
+    for _ in range(12):
+        tokens = model.look(reward.normalise_pictures(pictures))
+        loss = match(tokens, table["word_embeddings"](ids), ids != 0)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert losses[-1] < 0.5 * losses[0], losses
+    assert all(parameter.grad is None for parameter in model.mlp.parameters())
+
+
+def test_each_side_of_a_contrast_wins_with_its_own_caption(samples, contrasts, renderer, words):
+    data = reward.prepare(renderer, samples, contrasts, words, 8, CPU)
+    better, worse, ids = reward.draw_pair(data, "another object", 40, torch.Generator().manual_seed(1))
+    for picture, other, text in zip(better, worse, ids, strict=True):
+        pair, side = (data.pair_ids == text).all(-1).nonzero()[0].tolist()
+        assert torch.equal(data.pairs[pair, side], picture)
+        assert torch.equal(data.pairs[pair, 1 - side], other)
+
+
+def test_a_ranking_is_true_only_if_every_step_is():
+    layers = {
+        name: {"siglip": rate, "reward": -rate, "judge": rate}
+        for name, rate in zip(check_scorers.LAYERS, (4, 9, 8, 7, 6, 5), strict=True)
+    }
+    steps = {f"{count} steps": {"siglip": count, "reward": min(count, 4), "judge": 1.0} for count in (2, 4, 9)}
+    found = {line.name: line.is_met for line in check_scorers.rankings(layers | steps)}
+    assert found == {
+        "siglip ranks 2 < 4 < 9 steps": True,
+        "siglip ranks layers as the judge does": True,
+        "reward ranks 2 < 4 < 9 steps": False,
+        "reward ranks layers as the judge does": False,
+    }
+    met = [line.is_met for line in check_scorers.aims({"right of 64": 0.9}, {"blurred": 0.89})]
+    assert met == [True, False]
 
 
 def test_the_judge_finds_what_it_has_learnt(samples, renderer, world, tmp_path):
@@ -400,6 +594,12 @@ def test_a_reply_ends_at_the_end_token_and_loops_are_seen(generator):
     assert end not in reply
     assert check_rewriter.has_loop(["a", "b", "c", "d", "a", "b", "c", "d", "a", "b", "c", "d"])
     assert not check_rewriter.has_loop(["a", "red", "apple", "on", "a", "table", "and", "a", "red", "pear"])
+
+
+def test_rewrites_are_counted_for_each_kind_and_together():
+    good = [check_rewriter.Try("bare noun", "cat", "", is_good) for is_good in (True, False)]
+    articled = [check_rewriter.Try("with an article", "a cat", "", is_good=True)] * 2
+    assert check_rewriter.shares(good + articled) == {"with an article": 1.0, "bare noun": 0.5, "all": 0.75}
 
 
 def test_the_run_leaves_each_stage_its_share_and_skips_what_is_there(tmp_path, monkeypatch):

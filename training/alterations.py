@@ -1,9 +1,11 @@
 """Ways in which a picture can be worse than the true render of its caption.
 
 Two families: a scene that says something else (another object, count, colour, style, place, or one object less), and a
-picture that looks worse (blur, noise, coarse pixels). Used to train the reward and to check both scorers.
+picture that looks worse (blur, noise, coarse pixels). Used to train the reward and to check both scorers. Whether a
+caption speaks of what was altered at all is asked of `tells`: nobody can prefer a picture for what was left unsaid.
 """
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from random import Random
@@ -12,8 +14,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from training.looks import STYLES, TINTS
-from training.scene import Scene
+from training.looks import STYLE_WORDS, STYLES, TINTS
+from training.nouns import NUMBER_WORDS, plural
+from training.scene import Scene, SceneObject
 from training.world import World
 
 Alteration = Callable[[Scene, World, Random], Scene | None]
@@ -74,7 +77,9 @@ def missing_object(scene: Scene, world: World, random: Random) -> Scene | None: 
     if not scene.objects or scene.count > 1:
         return None
     gone = random.randrange(len(scene.objects))
-    return replace(scene, objects=tuple(thing for place, thing in enumerate(scene.objects) if place != gone))
+    left = tuple(thing for place, thing in enumerate(scene.objects) if place != gone)
+    relation = "and" if len(left) > 1 else None
+    return replace(scene, objects=left, relation=relation, count=len(left) % 2, size_word=None, position=None)
 
 
 SCENE_ALTERATIONS: dict[str, Alteration] = {
@@ -94,6 +99,42 @@ def alter(scene: Scene, world: World, random: Random) -> tuple[str, Scene] | Non
         if altered is not None:
             return name, altered
     return None
+
+
+def tells(kind: str, scene: Scene, other: Scene, text: str, world: World) -> bool:
+    """Whether a text says of `scene` what an alteration of that kind made different in `other`.
+
+    Args:
+        kind: Key of `SCENE_ALTERATIONS`.
+        scene: What the text was written for.
+        other: The same scene but for the alteration, either way round.
+        text: As much of the caption as a scorer reads.
+        world: Gives the names.
+    """
+    read = text.lower().replace("grey", "gray")
+    differing = [thing for thing in scene.objects if thing not in other.objects]
+    if kind == "missing object":
+        # What is there too much is never told; then it is enough that all the rest is.
+        return all(_names(thing, read, world) for thing in differing or scene.objects)
+    if kind == "another count":
+        named = _names(scene.objects[0], read, world)
+        return named and (scene.count == 1 or _says(read, NUMBER_WORDS[scene.count]))
+    if kind == "another color":
+        painted = [thing.color for thing in differing if thing.color]
+        return any(_says(read, color) for color in painted or scene.setting.colors)
+    if kind == "another style":
+        return any(_says(read, words.lower()) for words in STYLE_WORDS[scene.objects[0].style])
+    assert kind == "another object", kind
+    return all(_names(thing, read, world) for thing in differing)
+
+
+def _names(thing: SceneObject, text: str, world: World) -> bool:
+    names = [name.lower() for name in world.concepts[thing.concept].names]
+    return any(_says(text, form) for name in names for form in (name, plural(name)))
+
+
+def _says(text: str, words: str) -> bool:
+    return re.search(rf"\b{re.escape(words)}\b", text) is not None
 
 
 def blur(pictures: Tensor, sigma: float) -> Tensor:

@@ -1,7 +1,8 @@
 """Stage 5d: do both scorers rank what they should?
 
-Prints mean scores over pictures drawn with few and many steps and from several hidden layers, SigLIP's hit rate among
-64 captions on pictures of the transformer, and the reward's preferences on held-out pairs (measured by its own stage).
+Prints mean scores over pictures drawn with few and many steps and from several hidden layers. Then what is aimed at, each
+line with its aim: the reward's preference for each kind of pair and SigLIP's hit rate (measured on held-out samples by
+their own stages), and whether either scorer ranks steps and hidden layers rightly.
 
 Usage: `python -m training.check_scorers --world ... --tokenizer training/build/tokenizer --build training/build
 --output training/build/evaluation`
@@ -9,7 +10,9 @@ Usage: `python -m training.check_scorers --world ... --tokenizer training/build/
 
 import json
 from dataclasses import replace
+from itertools import pairwise, permutations
 from pathlib import Path
+from typing import NamedTuple
 
 import click
 import torch
@@ -32,6 +35,45 @@ SETTINGS = {
     **{f"layer {layer}": replace(DEFAULT_SETTINGS, hidden_layer=layer) for layer in (-1, -2, -3, -4, -5, -6)},
     "guidance 1": replace(DEFAULT_SETTINGS, guidance_scale=1.0),
 }
+
+
+STEPS = ("2 steps", "4 steps", "9 steps")
+LAYERS = tuple(name for name in SETTINGS if name.startswith("layer"))
+AIM = 0.9
+SAME = 0.01
+"""Share of right judgements by which two layers must differ to count as ranked by the judge."""
+
+
+class Line(NamedTuple):
+    """One aim and what came of it."""
+
+    name: str
+    value: str
+    aim: str
+    is_met: bool
+
+
+def aims(siglip: dict[str, float | None], preferred: dict[str, float]) -> list[Line]:
+    """A line for SigLIP's hit rate and for each kind of pair."""
+    rates = {f"siglip, {name}": rate for name, rate in siglip.items() if rate is not None}
+    rates |= {f"reward prefers the better one, {kind}": rate for kind, rate in preferred.items()}
+    return [Line(name, f"{rate:.1%}", f"{AIM:.0%}", rate >= AIM) for name, rate in rates.items()]
+
+
+def rankings(table: dict[str, dict[str, float]]) -> list[Line]:
+    """Whether either scorer gives more steps a higher score, and ranks two layers as the judge does."""
+    lines = []
+    for scorer in ("siglip", "reward"):
+        scores = [table[name][scorer] for name in STEPS]
+        rises = all(one < other for one, other in pairwise(scores))
+        lines.append(Line(f"{scorer} ranks 2 < 4 < 9 steps", str(rises).lower(), "true", rises))
+        told = [
+            (one, other) for one, other in permutations(LAYERS, 2) if table[one]["judge"] + SAME < table[other]["judge"]
+        ]
+        wrong = [f"{one} over {other}" for one, other in told if table[one][scorer] >= table[other][scorer]]
+        value = "true" if not wrong else f"false: {', '.join(wrong)}"
+        lines.append(Line(f"{scorer} ranks layers as the judge does", value, "true", not wrong))
+    return lines
 
 
 @click.command()
@@ -64,7 +106,13 @@ def main(world: Path, tokenizer: Path, build: Path, output: Path, count: int, de
             "of 64": accuracy_of_64(siglip, pictures, long_ids),
         }
         print(name, {column: round(value, 3) for column, value in table[name].items()}, flush=True)
-    (output / "scorers.json").write_text(json.dumps({"settings": table, "reward": scale}, indent=2) + "\n")
+    found = json.loads((build / "siglip.json").read_text()) if (build / "siglip.json").exists() else {}
+    lines = aims(found, scale["preferred"]) + rankings(table)
+    for line in lines:
+        print(f"{line.name}: {line.value} (aim: {line.aim})", flush=True)
+    record = {"settings": table, "siglip": found, "reward": scale, "aims": [line._asdict() for line in lines]}
+    output.mkdir(parents=True, exist_ok=True)
+    (output / "scorers.json").write_text(json.dumps(record, indent=2) + "\n")
 
 
 def _cosines(picture: Tensor, text: Tensor) -> float:

@@ -1,14 +1,20 @@
 """Stage 3: the transformer, by flow matching on latents, on one or several devices.
 
 `x = (1 - sigma) * data + sigma * noise`; the network sees `1 - sigma` and estimates `data - noise`. Conditioning is
-exactly what the engine feeds: hidden state -2 of the formatted prompt, pads replaced by the learned token.
+exactly what the engine feeds: hidden state -2 of the formatted prompt, pads replaced by the learned token. In the last
+part of the time the target leads away from the network's own estimate without a caption, so that pictures need no
+guidance, like those of the model that the miniature stands for.
+
+Source: Tang et al. 2025 (Model-guidance) for that target.
 
 Usage: `torchrun --nproc-per-node 2 -m training.denoiser --world ... --data training/build/data/train
---tokenizer training/build/tokenizer --build training/build --seconds 800` (rank 0 reads train0, rank 1 train1)
+--tokenizer training/build/tokenizer --build training/build --seconds 800` (rank 0 reads train0, rank 1 train1; without
+`torchrun`, one device trains alone)
 """
 
 import os
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import click
@@ -17,21 +23,28 @@ import torch.distributed as dist
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 
-from training.dataset import Samples
+from llm_dit.chat_template import format_prompt
+from training.dataset import Ragged, Samples
 from training.flow_model import FlowModel, build_transformer
 from training.language_model import load_language_model
-from training.latents import LatentBatches, assign_sizes, encode_all, encode_captions, render_all
+from training.latents import LatentBatches, assign_sizes, encode_captions, encode_renders
 from training.muon import MuonAndAdamW
 from training.render import Renderer
+from training.step_graphs import StepGraphs
 from training.time_budget import TimeBudget, late_fall, warm_up
 from training.vae import load_vae
-from training.weights import Average, save_weights, wait_for
+from training.weights import Average, load_weights, save_weights, wait_for
 from training.world import World
 
 PEAK_LEARNING_RATE = 3e-3
-TOKENS = 131_072
+TOKENS = 65_536
 """Tokens of a batch on one device, picture and caption together."""
 AVERAGE_DECAY = 0.9995
+GUIDANCE = 0.4
+"""Share of the difference between the estimates with and without caption in the target: sampled with guidance 0, such a
+network draws as one trained without would at 0.4 / (1 - 0.4) = 0.67."""
+GUIDED_FROM = 0.55
+"""Share of the time after which the target is guided."""
 REPORT_EVERY = 20
 """Steps between looks at the clock, which cost a wait for the device."""
 
@@ -44,12 +57,33 @@ def draw_sigmas(count: int, device: torch.device) -> Tensor:
     return torch.where(torch.rand(count, device=device) < 0.7, bell, shifted)
 
 
-def flow_loss(model: FlowModel, latents: Tensor, captions: Tensor, lengths: Tensor, sigmas: Tensor) -> Tensor:
-    """Mean squared error of the velocity at the given noise levels [B]."""
+@dataclass(frozen=True)
+class EmptyCaption:
+    """What the network sees of an empty prompt: hidden states [1, L, width] and its real tokens [1]."""
+
+    states: Tensor
+    length: Tensor
+
+
+def flow_loss(
+    model: FlowModel,
+    latents: Tensor,
+    captions: Tensor,
+    lengths: Tensor,
+    sigmas: Tensor,
+    empty: EmptyCaption | None = None,
+) -> Tensor:
+    """Mean squared error of the velocity at the given noise levels [B]; with `empty`, against the guided target."""
     noise = torch.randn_like(latents)
     level = sigmas[:, None, None, None]
-    estimate = model((1.0 - level) * latents + level * noise, 1.0 - sigmas, captions, lengths)
-    return (estimate - (latents - noise)).square().mean()
+    noisy, model_time = (1.0 - level) * latents + level * noise, 1.0 - sigmas
+    estimate = model(noisy, model_time, captions, lengths)
+    target = latents - noise
+    if empty is not None:
+        with torch.no_grad():
+            states, length = empty.states.expand(len(latents), -1, -1), empty.length.expand(len(latents))
+            target = target + GUIDANCE * (estimate.detach() - model(noisy, model_time, states, length))
+    return (estimate - target).square().mean()
 
 
 class Devices:
@@ -72,61 +106,120 @@ class Devices:
         """Replace gradients by their mean over the processes.
 
         Returns:
-            The mean of `fraction` (a scalar on the device), so that all agree on the learning rate and on the end.
+            The mean of `fraction` (a scalar tensor), so that all agree on the learning rate and on the end.
         """
         gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+        if self.count == 1:
+            return torch.tensor(fraction)
         flat = torch.cat([*(gradient.flatten() for gradient in gradients), gradients[0].new_tensor([fraction])])
-        if self.count > 1:
-            dist.all_reduce(flat)
-            flat /= self.count
-            parts = flat[:-1].split([gradient.numel() for gradient in gradients])
-            shaped = [part.view_as(gradient) for part, gradient in zip(parts, gradients, strict=True)]
-            torch._foreach_copy_(gradients, shaped)
+        dist.all_reduce(flat)
+        flat /= self.count
+        parts = flat[:-1].split([gradient.numel() for gradient in gradients])
+        shaped = [part.view_as(gradient) for part, gradient in zip(parts, gradients, strict=True)]
+        torch._foreach_copy_(gradients, shaped)
         return flat[-1]
 
 
+class DenoiserSteps:
+    """The two halves of a step: gradients of a batch, and their use; recorded on an accelerator.
+
+    Args:
+        model: Is trained in place.
+        learning_rate: Peak.
+        empty: For the guided target.
+    """
+
+    def __init__(self, model: FlowModel, learning_rate: float, empty: EmptyCaption) -> None:
+        self.model = model
+        self.empty = empty
+        self.parameters = list(model.transformer.parameters())
+        for parameter in self.parameters:
+            parameter.grad = torch.zeros_like(parameter)
+        self.gradients = [parameter.grad for parameter in self.parameters]
+        self.optimizer = MuonAndAdamW(model.transformer, learning_rate)
+        device = self.parameters[0].device
+        self.plain = StepGraphs(lambda *batch: self._loss(*batch, empty=None), device)
+        self.guided = StepGraphs(lambda *batch: self._loss(*batch, empty=self.empty), device)
+        self.update = StepGraphs(self._update, device)
+
+    def _loss(self, latents: Tensor, captions: Tensor, lengths: Tensor, empty: EmptyCaption | None) -> Tensor:
+        """Leave the gradients of a batch in the parameters; what it does not use keeps a gradient of zero."""
+        torch._foreach_zero_(self.gradients)
+        loss = flow_loss(self.model, latents, captions, lengths, draw_sigmas(len(latents), latents.device), empty)
+        loss.backward()
+        return loss.detach()
+
+    def _update(self) -> Tensor:
+        norm = torch.nn.utils.clip_grad_norm_(self.parameters, 1.0)
+        self.optimizer.step()
+        return norm
+
+
+@dataclass(frozen=True)
+class Course:
+    """How a run goes through its time.
+
+    Attributes:
+        learning_rate: Peak.
+        falls_from: Share of the time after which the learning rate falls to zero; 1 keeps it, for a run that another
+            one goes on with.
+        guided_from: Share of the time after which the target is guided.
+    """
+
+    learning_rate: float = PEAK_LEARNING_RATE
+    falls_from: float = 0.5
+    guided_from: float = GUIDED_FROM
+
+
 def train_denoiser(
-    model: FlowModel, batches: LatentBatches, budget: TimeBudget, devices: Devices, checkpoint: Path | None = None
+    model: FlowModel,
+    batches: LatentBatches,
+    empty: EmptyCaption,
+    budget: TimeBudget,
+    devices: Devices,
+    course: Course,
+    checkpoint: Path | None = None,
 ) -> list[tuple[int, float]]:
     """Train in place; ends with the averaged weights.
 
     Args:
         model: Its parameters must be equal on all devices.
         batches: This device's data.
+        empty: The empty prompt.
         budget: Time to spend.
         devices: Who trains along.
+        course: Learning rate and target over the time.
         checkpoint: Where rank 0 writes averaged weights every minute.
 
     Returns:
         Steps and mean losses between them.
     """
-    parameters = list(model.transformer.parameters())
-    optimizer = MuonAndAdamW(model.transformer, PEAK_LEARNING_RATE)
-    average = Average(model.transformer, AVERAGE_DECAY)
     torch.manual_seed(100 + devices.rank)
-    total = torch.zeros((), device=parameters[0].device)
+    steps = DenoiserSteps(model, course.learning_rate, empty)
+    average = Average(model.transformer, AVERAGE_DECAY)
+    total = torch.zeros((), device=steps.parameters[0].device)
     history: list[tuple[int, float]] = []
     fraction, step, saved = 0.0, 0, time.time()
     while fraction < 1.0:
-        latents, captions, lengths = batches.draw()
-        loss = flow_loss(model, latents, captions, lengths, draw_sigmas(len(latents), latents.device))
-        for parameter in parameters:
-            parameter.grad = None
-        loss.backward()
-        _fill_missing(parameters)
-        agreed = devices.average_gradients(parameters, budget.fraction(step))
-        torch.nn.utils.clip_grad_norm_(parameters, 1.0)
-        optimizer.step(warm_up(step, 200) * late_fall(fraction))
+        work = steps.guided if fraction >= course.guided_from else steps.plain
+        total += work(*batches.draw())
+        agreed = devices.average_gradients(steps.parameters, budget.fraction(step))
+        steps.optimizer.set_rate(warm_up(step, 200) * late_fall(fraction, course.falls_from))
+        steps.update()
         average.update()
-        total += loss.detach()
         step += 1
         if step % REPORT_EVERY == 0 or budget.max_steps:
             fraction = float(agreed)
-        if step % 250 == 0:
-            history.append((step, total.item() / 250))
+        if step % 500 == 0:
+            history.append((step, total.item() / 500))
             total.zero_()
             if devices.rank == 0:
-                print(f"denoiser {step}: {history[-1][1]:.4f}, {budget.elapsed_s / step * 1e3:.1f} ms", flush=True)
+                kinds = "guided" if work is steps.guided else "plain"
+                print(
+                    f"denoiser {step} ({kinds}): {history[-1][1]:.4f}, {budget.elapsed_s / step * 1e3:.1f} ms, "
+                    f"{len(work.recorded)} graphs, {torch.cuda.max_memory_allocated() / 1e9:.0f} GB",
+                    flush=True,
+                )
         if checkpoint and devices.rank == 0 and time.time() > saved + 60:
             average.swap()
             save_weights(model.transformer.state_dict(), checkpoint)
@@ -136,40 +229,33 @@ def train_denoiser(
     return history
 
 
-def _fill_missing(parameters: list[nn.Parameter]) -> None:
-    """Give a zero gradient to what this batch did not use (the picture's pad token where nothing is padded)."""
-    for parameter in parameters:
-        if parameter.grad is None:
-            parameter.grad = torch.zeros_like(parameter)
-
-
 def warm_up_compiler(model: FlowModel, device: torch.device) -> None:
     """Compile forward and backward on random data of two shapes, while other stages still train."""
     for height, caption_tokens in ((16, 64), (24, 96)):
         latents = torch.randn(64, 16, height, 16, device=device)
         captions = torch.randn(64, caption_tokens, model.transformer.config.cap_feat_dim, device=device).half()
         lengths = torch.full((64,), 20, device=device)
-        flow_loss(model, latents, captions, lengths, draw_sigmas(64, device)).backward()
+        empty = EmptyCaption(captions[:1, :32], lengths[:1])
+        flow_loss(model, latents, captions, lengths, draw_sigmas(64, device), empty).backward()
     model.transformer.zero_grad(set_to_none=True)
 
 
 def load_batches(
-    world: Path, data: Path, tokenizer: Path, build: Path, device: torch.device, tokens: int
-) -> LatentBatches:
-    """Render, read captions and encode, each as soon as the stage before has written its weights."""
-    vocabulary = Tokenizer.from_file(str(tokenizer / "tokenizer.json"))
+    world: Path, data: Path, tokenizer: Tokenizer, build: Path, device: torch.device, tokens: int
+) -> tuple[LatentBatches, EmptyCaption]:
+    """Read captions, render and encode, each as soon as the stage before has written its weights."""
     wait_for(data / "captions.json")
     samples = Samples.load(data)
-    sizes = assign_sizes(len(samples.captions), 3)
-    pictures = render_all(Renderer(World.load(world), device).render, samples.rows, sizes, device)
-    print(f"denoiser: rendered {len(sizes)} pictures at {time.time():.0f}", flush=True)
-    language_model = load_language_model(vocabulary, wait_for(build / "language_model.safetensors"), device)
+    language_model = load_language_model(tokenizer, wait_for(build / "language_model.safetensors"), device)
     captions, lengths = encode_captions(language_model, samples.prompts, device)
+    empty, length = encode_captions(language_model, Ragged.from_rows([tokenizer.encode(format_prompt("")).ids]), device)
     print(f"denoiser: read captions at {time.time():.0f}", flush=True)
     vae = load_vae(wait_for(build / "vae.safetensors"), device)
-    latents = encode_all(vae, pictures, sizes)
-    print(f"denoiser: encoded pictures at {time.time():.0f}", flush=True)
-    return LatentBatches(latents, captions, lengths, tokens, 4)
+    sizes = assign_sizes(len(samples.captions), 3)
+    latents = encode_renders(Renderer(World.load(world), device).render, vae, samples.rows, sizes, device)
+    print(f"denoiser: encoded {len(sizes)} pictures at {time.time():.0f}", flush=True)
+    (states,) = empty.tables.values()
+    return LatentBatches(latents, captions, lengths, tokens, 4), EmptyCaption(states, length)
 
 
 @click.command()
@@ -181,6 +267,10 @@ def load_batches(
 @click.option("--until", type=float, default=None, help="Clock time at which training ends at the latest.")
 @click.option("--max-steps", type=int, default=None)
 @click.option("--tokens", type=int, default=TOKENS, help="Tokens of a batch on one device.")
+@click.option("--start", type=click.Path(path_type=Path, exists=True), default=None, help="Weights to train on from.")
+@click.option("--learning-rate", type=float, default=PEAK_LEARNING_RATE, show_default=True, help="Peak.")
+@click.option("--falls-from", type=float, default=0.5, help="Share of the time with a constant learning rate.")
+@click.option("--guided-from", type=float, default=GUIDED_FROM, help="Share of the time without a guided target.")
 def main(
     world: Path,
     data: str,
@@ -190,25 +280,33 @@ def main(
     until: float | None,
     max_steps: int | None,
     tokens: int,
+    start: Path | None,
+    learning_rate: float,
+    falls_from: float,
+    guided_from: float,
 ) -> None:
     """Train the transformer and write its averaged weights."""
     torch.set_float32_matmul_precision("high")
     devices = Devices()
     torch.manual_seed(2)
     on_cuda = devices.device.type == "cuda"
-    model = FlowModel(
-        build_transformer().to(devices.device), torch.bfloat16 if on_cuda else torch.float32, is_compiled=on_cuda
-    )
-    if on_cuda:
-        warm_up_compiler(model, devices.device)
-        print(f"denoiser: compiled at {time.time():.0f}", flush=True)
-    batches = load_batches(world, Path(f"{data}{devices.rank}"), tokenizer, build, devices.device, tokens)
-    devices.join()
-    budget = TimeBudget(seconds, until, max_steps)
-    target = build / "transformer.safetensors"
-    train_denoiser(model, batches, budget, devices, build / "transformer_so_far.safetensors")
+    transformer = build_transformer().to(devices.device)
+    if start is not None:
+        load_weights(transformer, start)
+    model = FlowModel(transformer, torch.bfloat16 if on_cuda else torch.float32, is_compiled=on_cuda)
+    stream = torch.cuda.Stream() if on_cuda else None  # steps can't be recorded on the default one
+    with torch.cuda.stream(stream):
+        if on_cuda:
+            warm_up_compiler(model, devices.device)
+            print(f"denoiser: compiled at {time.time():.0f}", flush=True)
+        words = Tokenizer.from_file(str(tokenizer / "tokenizer.json"))
+        batches, empty = load_batches(world, Path(f"{data}{devices.rank}"), words, build, devices.device, tokens)
+        devices.join()
+        budget = TimeBudget(seconds, until, max_steps)
+        course = Course(learning_rate, falls_from, guided_from)
+        train_denoiser(model, batches, empty, budget, devices, course, build / "transformer_so_far.safetensors")
     if devices.rank == 0:
-        save_weights(model.transformer.state_dict(), target)
+        save_weights(model.transformer.state_dict(), build / "transformer.safetensors")
         print("denoiser done", flush=True)
     if devices.count > 1:
         dist.destroy_process_group()

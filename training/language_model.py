@@ -1,7 +1,8 @@
 """Stage 1: the language model, whose hidden states condition the transformer and which rewrites prompts.
 
 A Qwen3 of 3.2 million parameters learns to predict formatted prompts and rewriter dialogues, token by token, and is
-frozen afterwards.
+frozen afterwards. Its last layer comes after the hidden state that conditions, so that rewriting can be trained on
+(`--last-layer-only`) without any change to what the transformer has learnt to read.
 
 Usage: `python -m training.language_model --data training/build/data/train0 --tokenizer training/build/tokenizer
 --output training/build/language_model.safetensors --seconds 100`
@@ -20,7 +21,7 @@ from transformers import Qwen3Config, Qwen3ForCausalLM
 
 from training.dataset import Ragged, Samples
 from training.time_budget import TimeBudget, late_fall, warm_up
-from training.weights import load_weights, save_weights
+from training.weights import load_weights, save_weights, start_from
 
 CONDITIONING_LAYER = -2
 BUCKETS = (32, 64, 96, 128, 192, 256, 384, 512)
@@ -53,6 +54,17 @@ def load_language_model(tokenizer: Tokenizer, path: Path, device: torch.device, 
     model = build_language_model(tokenizer, **sizes)
     load_weights(model.model, path)
     return model.eval().requires_grad_(False).to(device)
+
+
+def freeze_conditioning(model: Qwen3ForCausalLM) -> None:
+    """Leave only what comes after `CONDITIONING_LAYER` to be trained: the last layer and the last norm.
+
+    The embeddings are the output matrix as well and stay frozen, as the conditioning begins with them.
+    """
+    assert CONDITIONING_LAYER == -2, CONDITIONING_LAYER
+    model.requires_grad_(False)
+    model.model.layers[-1].requires_grad_(True)
+    model.model.norm.requires_grad_(True)
 
 
 def next_token_loss(model: Qwen3ForCausalLM, ids: Tensor, lengths: Tensor) -> Tensor:
@@ -114,16 +126,23 @@ class TokenBatches:
 
 
 def train_language_model(
-    model: Qwen3ForCausalLM, samples: Samples, budget: TimeBudget, tokens: int, device: torch.device
+    model: Qwen3ForCausalLM,
+    samples: Samples,
+    budget: TimeBudget,
+    tokens: int,
+    device: torch.device,
+    peak_learning_rate: float = PEAK_LEARNING_RATE,
 ) -> float:
-    """Train in place.
+    """Train in place what is not frozen.
 
     Args:
         model: On the device already.
-        samples: Prompts and dialogues, three batches of prompts to two of dialogues.
+        samples: Prompts and dialogues: three batches of prompts to two of dialogues, one to nine where the
+            embeddings are frozen (see `freeze_conditioning`).
         budget: Time to spend.
         tokens: Tokens of a batch.
         device: Where to train.
+        peak_learning_rate: Reached after 100 steps.
 
     Returns:
         Mean loss over held-out samples.
@@ -135,15 +154,18 @@ def train_language_model(
         TokenBatches(_without_first(rows, held_out), tokens, pad_id, device, seed)
         for seed, rows in enumerate((samples.prompts, samples.dialogues))
     ]
-    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, betas=(0.9, 0.98), weight_decay=0.05, fused=True)
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    is_rewriting = not model.get_input_embeddings().weight.requires_grad
+    order = (0, *[1] * 9) if is_rewriting else (0, 1, 0, 1, 0)
+    optimizer = torch.optim.AdamW(trained, lr=1e-3, betas=(0.9, 0.98), weight_decay=0.05, fused=True)
     step = 0
     while (fraction := budget.fraction(step)) < 1.0:
         for group in optimizer.param_groups:
-            group["lr"] = PEAK_LEARNING_RATE * warm_up(step, 100) * late_fall(fraction, 0.3)
-        loss = next_token_loss(model, *sources[step % 5 % 2].draw())
+            group["lr"] = peak_learning_rate * warm_up(step, 100) * late_fall(fraction, 0.3)
+        loss = next_token_loss(model, *sources[order[step % len(order)]].draw())
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        torch.nn.utils.clip_grad_norm_(trained, 1.0)
         optimizer.step()
         step += 1
         if step % 200 == 0:
@@ -173,13 +195,33 @@ def _without_first(rows: Ragged, count: int) -> Ragged:
 @click.option("--output", type=click.Path(path_type=Path), required=True)
 @click.option("--seconds", type=float, default=100.0)
 @click.option("--tokens", type=int, default=65_536, help="Tokens of a batch.")
+@click.option("--start", type=click.Path(path_type=Path, exists=True), default=None, help="Weights to train on from.")
+@click.option("--last-layer-only", is_flag=True, help="Leave the conditioning as it is; needs --start.")
+@click.option("--learning-rate", type=float, default=PEAK_LEARNING_RATE, help="Its peak.")
 @click.option("--device", type=torch.device, default=torch.device("cuda"))
-def main(data: Path, tokenizer: Path, output: Path, seconds: float, tokens: int, device: torch.device) -> None:
+def main(
+    data: Path,
+    tokenizer: Path,
+    output: Path,
+    seconds: float,
+    tokens: int,
+    start: Path | None,
+    *,
+    last_layer_only: bool,
+    learning_rate: float,
+    device: torch.device,
+) -> None:
     """Train the language model and write its weights."""
     torch.manual_seed(0)
     vocabulary = Tokenizer.from_file(str(tokenizer / "tokenizer.json"))
-    model = build_language_model(vocabulary).to(device)
-    train_language_model(model, Samples.load(data), TimeBudget(seconds), tokens, device)
+    model = build_language_model(vocabulary)
+    if last_layer_only and start is None:
+        raise click.UsageError("--last-layer-only keeps the conditioning of --start, which is missing.")
+    if start is not None:
+        start_from(model.model, start, prefix="model.")
+    if last_layer_only:
+        freeze_conditioning(model)
+    train_language_model(model.to(device), Samples.load(data), TimeBudget(seconds), tokens, device, learning_rate)
     save_weights(model.model.state_dict(), output)
 
 

@@ -1,7 +1,7 @@
 """Stage 3a: the denoiser's data, resident on one device: latents by size, hidden states by caption length.
 
-A batch shares one picture size and one padded caption length. Pictures are rendered while the VAE still trains,
-captions are read once the language model is frozen, and encoding waits for the VAE.
+A batch shares one picture size and one padded caption length. Pictures are rendered and encoded in parts, so that
+never more than latents are kept of them.
 
 Shapes: N samples, H and W sides of a latent, L padded caption tokens.
 """
@@ -19,7 +19,7 @@ from transformers import Qwen3ForCausalLM
 from training.dataset import Ragged
 from training.flow_model import SEQUENCE_MULTIPLE, padded_length
 from training.language_model import hidden_states
-from training.vae import RENDER_PIXELS, encode
+from training.vae import encode
 
 Size = tuple[int, int]
 PICTURE_SIZES: dict[Size, float] = {
@@ -38,6 +38,8 @@ PICTURE_SIZES: dict[Size, float] = {
 }
 """Height and width in pixels -> share of the samples."""
 MAX_TOKENS = 512
+ENCODED_PIXELS = 2048 * 128 * 128
+"""Pixels that are rendered and encoded at a time."""
 
 
 @dataclass
@@ -99,35 +101,23 @@ def assign_sizes(count: int, seed: int) -> NDArray[np.int64]:
     return np.random.default_rng(seed).choice(len(shares), size=count, p=shares / shares.sum())
 
 
-def render_all(
+def encode_renders(
     render: Callable[[Tensor, int, int], Tensor],
+    vae: AutoencoderKL,
     rows: NDArray[np.float32],
     sizes: NDArray[np.int64],
     device: torch.device,
-) -> dict[int, Tensor]:
-    """Render every sample at its size: index of the size -> uint8 [N, 3, height, width] on the device."""
-    pictures = {}
+) -> Slots:
+    """Render every sample at its size and encode it at once: normalised latents, float16, by index of the size."""
+    scaling, shift = vae.config.scaling_factor, vae.config.shift_factor
+    tables = {}
     for size, (height, width) in enumerate(PICTURE_SIZES):
         members = np.flatnonzero(sizes == size)
         if len(members):
-            part = torch.from_numpy(rows[members]).to(device)
-            table = torch.empty(len(members), 3, height, width, dtype=torch.uint8, device=device)
-            step = RENDER_PIXELS // (height * width)
-            for start in range(0, len(part), step):
-                table[start : start + step] = render(part[start : start + step], height, width)
-            pictures[size] = table
-    return pictures
-
-
-def encode_all(vae: AutoencoderKL, pictures: dict[int, Tensor], sizes: NDArray[np.int64]) -> Slots:
-    """Encode rendered pictures to normalised latents, float16; frees each table of pictures as it goes."""
-    scaling, shift = vae.config.scaling_factor, vae.config.shift_factor
-    tables = {}
-    for size in list(pictures):
-        table = pictures.pop(size)
-        step = max(8, 2048 * 128 * 128 // (table.shape[2] * table.shape[3]))
-        tables[size] = torch.cat([((encode(vae, part) - shift) * scaling).half() for part in table.split(step)])
-    return Slots(tables, sizes, _slots(sizes, next(iter(tables.values())).device))
+            parts = torch.from_numpy(rows[members]).to(device).split(ENCODED_PIXELS // (height * width))
+            pictures = (render(part, height, width) for part in parts)
+            tables[size] = torch.cat([((encode(vae, part) - shift) * scaling).half() for part in pictures])
+    return Slots(tables, sizes, _slots(sizes, device))
 
 
 def encode_captions(model: Qwen3ForCausalLM, prompts: Ragged, device: torch.device) -> tuple[Slots, Tensor]:

@@ -60,27 +60,35 @@ class MuonAndAdamW:
                 decayed.append(parameter)
             else:
                 plain.append(parameter)
-        self.momenta = {
-            shape: torch.zeros(len(group), *shape, device=group[0].device) for shape, group in self.groups.items()
-        }
+        device = plain[0].device
+        self.momenta = {shape: torch.zeros(len(group), *shape, device=device) for shape, group in self.groups.items()}
+        # Rates are tensors, so that a recorded step reads the present ones.
+        self.rate = torch.zeros((), device=device)
+        self.adamw_rate = torch.zeros((), device=device)
         self.adamw = torch.optim.AdamW(
             [{"params": decayed, "weight_decay": 0.01}, {"params": plain, "weight_decay": 0.0}],
-            lr=learning_rate,
+            lr=self.adamw_rate,
             betas=(0.9, 0.98),
-            fused=plain[0].is_cuda,
+            fused=device.type == "cuda",
+            capturable=device.type == "cuda",
         )
+        for group in self.adamw.param_groups:
+            group["lr"] = self.adamw_rate
+
+    def set_rate(self, factor: float) -> None:
+        """Let the next steps take `factor` times the peak learning rate."""
+        self.rate.fill_(self.learning_rate * factor)
+        self.adamw_rate.fill_(0.5 * self.learning_rate * factor)
 
     @torch.no_grad()
-    def step(self, factor: float) -> None:
-        """Apply the gradients with `factor` times the peak learning rate."""
-        for group in self.adamw.param_groups:
-            group["lr"] = 0.5 * self.learning_rate * factor
+    def step(self) -> None:
+        """Apply the gradients; nothing in it waits for the device."""
         self.adamw.step()
-        rate = self.learning_rate * factor
         for shape, parameters in self.groups.items():
             gradients = torch.stack([parameter.grad for parameter in parameters if parameter.grad is not None])
             momentum = self.momenta[shape].lerp_(gradients, 0.05)
             update = orthogonalise(gradients.lerp(momentum, 0.95)).float()
+            update = update * (-0.2 * math.sqrt(max(shape)) * self.rate)
             values: list[Tensor] = list(parameters)
-            torch._foreach_mul_(values, 1.0 - 0.02 * rate)
-            torch._foreach_add_(values, list(update.unbind(0)), alpha=-0.2 * rate * math.sqrt(max(shape)))
+            torch._foreach_mul_(values, 1.0 - 0.02 * self.rate)
+            torch._foreach_add_(values, list(update.unbind(0)))

@@ -215,7 +215,15 @@ class RewardModel(nn.Module):
 
     def forward(self, pictures: Tensor, ids: Tensor, mask: Tensor) -> Tensor:
         """Normalised pictures [B, 3, S, S], ids and mask [B, L] -> rewards [B], float32."""
-        picture = self.blip["visual_encoder"](pictures)
+        return self.read(self.look(pictures), ids, mask)
+
+    def look(self, pictures: Tensor) -> Tensor:
+        """Normalised pictures [B, 3, S, S] -> picture tokens [B, N, D]."""
+        picture: Tensor = self.blip["visual_encoder"](pictures)
+        return picture
+
+    def read(self, picture: Tensor, ids: Tensor, mask: Tensor) -> Tensor:
+        """Picture tokens [B, N, D], ids and mask [B, L] -> rewards [B], float32."""
         first = self.blip["text_encoder"](ids, mask, picture)[:, 0]
         reward: Tensor = self.mlp["layers"](first.float()).squeeze(-1)
         return reward

@@ -114,6 +114,11 @@ def run_stages(plan: Plan) -> None:
     tokens = None if words.exists() else plan.launch("scorer_tokenizer", 0, *world, "--output", str(words))
     first = Plan(**{**vars(plan), "devices": 1})
     make_data(first)
+    _wait(plan, tokens, "scorer_tokenizer")
+    contrasts = plan.build / "data" / "contrasts"
+    pairs = None
+    if not (contrasts / "captions.json").exists():
+        pairs = plan.launch("contrasts", 0, *world, "--words", str(words), "--output", str(contrasts))
     language_model = start("language_model", 0, [*data, *tokenizer, *_output(plan, "language_model")], "language_model")
     vae = start("vae", 1, [*world, *data, *_output(plan, "vae")], "vae")
     make_data(plan)
@@ -125,13 +130,14 @@ def run_stages(plan: Plan) -> None:
     until = ["--until", str(plan.denoiser_end)]
     shards = ["--data", str(plan.build / "data" / "train"), "--seconds", str(plan.seconds)]
     denoiser = start("denoiser", None, [*world, *shards, *tokenizer, *build, *until], "transformer")
-    _wait(plan, tokens, "scorer_tokenizer")
+    _wait(plan, pairs, "contrasts")
     _wait(plan, vae, "vae")
     _wait(plan, judge, "judge")
     time.sleep(max(0.0, plan.denoiser_end - START_UP_S - time.time()))
+    hard = ["--contrasts", str(contrasts)]
     scorers_until = ["--until", str(plan.scorers_end)]
-    reward = start("reward", 0, [*world, *data, *tokenizer, *build, *scorers_until], "reward")
-    siglip = start("siglip", 1, [*world, *data, *build, *scorers_until], "siglip")
+    reward = start("reward", 0, [*world, *data, *hard, *tokenizer, *build, *scorers_until], "reward")
+    siglip = start("siglip", 1, [*world, *data, *hard, *build, *scorers_until], "siglip")
     _wait(plan, denoiser, "denoiser")
     output = ["--output", str(plan.build / "evaluation")]
     prompts = ["--prompts", str(plan.prompts)] if plan.prompts else []

@@ -1,13 +1,18 @@
 """Stage 4b: siglip-mini, a small SigLIP that tells how well a picture and a text belong together.
 
-Trained with the pairwise sigmoid loss on renders and their captions; part of the pictures pass through the VAE, so that
-its traces do not count as a difference.
+Trained with the pairwise sigmoid loss on renders and their captions; some pictures have passed through the VAE, so that
+its traces do not count as a difference. Pairs that differ in one fact (`contrasts`) stand in the same batch, and a
+picture must fit its caption better than the same picture blurred or coarse, as one drawn in too few steps is.
 
 Source: Zhai et al. 2023 (SigLIP).
 
-Usage: `python -m training.siglip --world ... --data training/build/data/train0 --build training/build --seconds 100`
+Usage: `python -m training.siglip --world ... --data training/build/data/train0 --contrasts
+training/build/data/contrasts --build training/build --seconds 100`
 """
 
+import json
+import random
+from dataclasses import dataclass
 from pathlib import Path
 
 import click
@@ -19,11 +24,13 @@ from tokenizers import Tokenizer
 from torch import Tensor
 from transformers import SiglipConfig, SiglipModel
 
+from training.alterations import blur, coarsen
+from training.contrasts import Contrasts
 from training.dataset import Samples
 from training.render import Renderer
 from training.time_budget import TimeBudget, cosine_fall, warm_up
 from training.vae import decode, encode, load_vae
-from training.weights import load_weights, save_weights, wait_for
+from training.weights import load_weights, save_weights, start_from, wait_for
 from training.world import World
 
 PEAK_LEARNING_RATE = 1.5e-3
@@ -32,6 +39,7 @@ PICTURE_SIZE = 128
 SOURCE_SIZES = ((128, 128), (192, 192), (96, 144), (144, 96), (96, 96))
 """Height and width at which the pictures are rendered before they are squashed to `PICTURE_SIZE`."""
 HELD_OUT = 2048
+CLARITY_WEIGHT = 0.5
 POOL_STEP = 2048
 """Pictures rendered at a time."""
 
@@ -99,6 +107,13 @@ def through_vae(vae: AutoencoderKL, pictures: Tensor) -> Tensor:
     return decode(vae, latents)
 
 
+def pass_some_through_vae(vae: AutoencoderKL, pool: Tensor, every: int, at_once: int = 256) -> None:
+    """Replace each `every`th entry of a pool [N, ..., 3, S, S] by what the VAE makes of it, in place."""
+    for part in torch.arange(0, len(pool), every, device=pool.device).split(at_once):
+        pictures = pool[part]
+        pool[part] = through_vae(vae, pictures.flatten(0, -4)).view_as(pictures)
+
+
 def embed(model: SiglipModel, pictures: Tensor, ids: Tensor) -> tuple[Tensor, Tensor]:
     """Unit embeddings of uint8 pictures and of ids, each [B, D], float32."""
     pixels = pictures.float() / 127.5 - 1.0
@@ -108,28 +123,79 @@ def embed(model: SiglipModel, pictures: Tensor, ids: Tensor) -> tuple[Tensor, Te
     return F.normalize(picture.float(), dim=-1), F.normalize(text.float(), dim=-1)
 
 
-def sigmoid_loss(model: SiglipModel, pictures: Tensor, ids: Tensor) -> Tensor:
-    """Each of B x B pairs is judged on its own; only the diagonal belongs together. Mean over pictures."""
-    picture, text = embed(model, pictures, ids)
+def sigmoid_loss(model: SiglipModel, picture: Tensor, text: Tensor) -> Tensor:
+    """Each of B x B pairs of unit embeddings is judged on its own; only the diagonal belongs together."""
     logits = picture @ text.mT * model.logit_scale.exp() + model.logit_bias
     signs = 2.0 * torch.eye(len(logits), device=logits.device) - 1.0
     return -F.logsigmoid(signs * logits).sum() / len(logits)
 
 
+def clarity_loss(model: SiglipModel, clear: Tensor, spoilt: Tensor, text: Tensor) -> Tensor:
+    """A clear picture fits its text better than the same one spoilt; unit embeddings, [B, D] each."""
+    lead = ((clear - spoilt) * text).sum(-1) * model.logit_scale.exp()
+    return -F.logsigmoid(lead).mean()
+
+
+def contrast_accuracy(model: SiglipModel, pool: "Pool") -> float:
+    """Share of contrasts in which the right one of the two pictures fits a caption better."""
+    with torch.no_grad():
+        picture, text = embed(model, pool.pairs.flatten(0, 1), pool.pair_ids.flatten(0, 1))
+    cosines = picture.unflatten(0, (-1, 2)) @ text.unflatten(0, (-1, 2)).mT
+    return (cosines.diagonal(dim1=1, dim2=2) > cosines.flip(1).diagonal(dim1=1, dim2=2)).float().mean().item()
+
+
+@dataclass(frozen=True)
+class Pool:
+    """Pictures on the device with the ids of their captions.
+
+    Attributes:
+        pictures: uint8 [N, 3, S, S].
+        ids: int16 [N, TEXT_TOKENS].
+        pairs: Pictures that differ in one fact, uint8 [P, 2, 3, S, S]; P may be 0.
+        pair_ids: int16 [P, 2, TEXT_TOKENS].
+    """
+
+    pictures: Tensor
+    ids: Tensor
+    pairs: Tensor
+    pair_ids: Tensor
+
+    def part(self, start: int | None, end: int | None) -> "Pool":
+        """Entries from `start` to `end`; views, not copies."""
+        chosen = slice(start, end)
+        return Pool(self.pictures[chosen], self.ids[chosen], self.pairs[chosen], self.pair_ids[chosen])
+
+    def draw(self, batch: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Pictures and ids of a batch, a quarter of it both sides of contrasts."""
+        device = self.pictures.device
+        paired = batch // 8 if len(self.pairs) else 0
+        chosen = torch.randint(len(self.pictures), (batch - 2 * paired,), device=device, generator=generator)
+        if not paired:
+            return self.pictures[chosen], self.ids[chosen]
+        pairs = torch.randint(len(self.pairs), (paired,), device=device, generator=generator)
+        pictures = torch.cat([self.pictures[chosen], self.pairs[pairs].flatten(0, 1)])
+        return pictures, torch.cat([self.ids[chosen], self.pair_ids[pairs].flatten(0, 1)])
+
+
 def train_siglip(
-    model: SiglipModel, pool: Tensor, ids: Tensor, vae: AutoencoderKL, budget: TimeBudget, batch: int
+    model: SiglipModel, pool: Pool, budget: TimeBudget, batch: int, peak_learning_rate: float = PEAK_LEARNING_RATE
 ) -> None:
-    """Train in place on a pool of pictures and the ids of their captions."""
-    generator = torch.Generator(pool.device).manual_seed(7)
+    """Train in place."""
+    generator = torch.Generator(pool.pictures.device).manual_seed(7)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, betas=(0.9, 0.98), weight_decay=0.05, fused=True)
+    spoilt = batch // 8
+    strengths = random.Random(7)
     step = 0
     while (fraction := budget.fraction(step)) < 1.0:
         for group in optimizer.param_groups:
-            group["lr"] = PEAK_LEARNING_RATE * warm_up(step, 150) * cosine_fall(fraction)
-        chosen = torch.randint(len(pool), (batch,), device=pool.device, generator=generator)
-        pictures = pool[chosen]
-        pictures[: batch // 16] = through_vae(vae, pictures[: batch // 16])
-        loss = sigmoid_loss(model, pictures, ids[chosen])
+            group["lr"] = peak_learning_rate * warm_up(step, 150) * cosine_fall(fraction)
+        pictures, ids = pool.draw(batch, generator)
+        worse = pictures[:spoilt]
+        worse = coarsen(worse, strengths.choice((2, 4))) if step % 4 == 0 else blur(worse, strengths.uniform(0.6, 3.0))
+        embedded, text = embed(model, torch.cat([pictures, worse]), ids)
+        clear = embedded[:batch]
+        loss = sigmoid_loss(model, clear, text)
+        loss = loss + CLARITY_WEIGHT * clarity_loss(model, clear[:spoilt], embedded[batch:], text[:spoilt])
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -150,41 +216,71 @@ def accuracy_of_64(model: SiglipModel, pictures: Tensor, ids: Tensor) -> float:
     return torch.cat(hits).float().mean().item()
 
 
+def fill_pool(
+    renderer: Renderer,
+    samples: Samples,
+    count: int,
+    contrasts: Contrasts | None,
+    tokenizer: Tokenizer,
+    device: torch.device,
+) -> Pool:
+    """Render those of the first `count` samples that have a caption, and the contrasts."""
+    told = [place for place, caption in enumerate(samples.captions[:count]) if caption]
+    ids = token_ids(tokenizer, [samples.captions[place] for place in told]).to(device)
+    pictures = render_pool(renderer, torch.from_numpy(samples.rows[told]).to(device))
+    if contrasts is None:
+        return Pool(pictures, ids, pictures[:0, None].expand(-1, 2, -1, -1, -1), ids[:0, None].expand(-1, 2, -1))
+    rows = torch.from_numpy(contrasts.rows).to(device).flatten(0, 1)
+    pairs = render_pool(renderer, rows, ((PICTURE_SIZE, PICTURE_SIZE),)).unflatten(0, (-1, 2))
+    pair_ids = token_ids(tokenizer, [caption for pair in contrasts.captions for caption in pair]).to(device)
+    return Pool(pictures, ids, pairs, pair_ids.unflatten(0, (-1, 2)))
+
+
 @click.command()
 @click.option("--world", type=click.Path(path_type=Path), required=True)
 @click.option("--data", type=click.Path(path_type=Path), required=True, help="Folder of training.dataset.")
+@click.option("--contrasts", type=click.Path(path_type=Path), default=None, help="Folder of training.contrasts.")
 @click.option("--build", type=click.Path(path_type=Path), required=True, help="Folder of the other stages' weights.")
 @click.option("--seconds", type=float, default=100.0)
 @click.option("--until", type=float, default=None, help="Clock time at which training ends at the latest.")
-@click.option("--count", type=int, default=400_000, help="Pictures in the pool.")
+@click.option("--count", type=int, default=300_000, help="Pictures in the pool beside the contrasts.")
 @click.option("--batch", type=int, default=4096)
+@click.option("--start", type=click.Path(path_type=Path, exists=True), default=None, help="Weights to train on from.")
+@click.option("--learning-rate", type=float, default=PEAK_LEARNING_RATE, help="Its peak.")
 @click.option("--device", type=torch.device, default=torch.device("cuda"))
 def main(
     world: Path,
     data: Path,
+    contrasts: Path | None,
     build: Path,
     seconds: float,
     until: float | None,
     count: int,
     batch: int,
+    start: Path | None,
+    learning_rate: float,
     device: torch.device,
 ) -> None:
     """Train siglip-mini and write its weights."""
     torch.manual_seed(7)
     torch.set_float32_matmul_precision("high")
     tokenizer = Tokenizer.from_file(str(wait_for(build / "scorer_tokenizer.json")))
-    samples = Samples.load(data)
-    ids = token_ids(tokenizer, samples.captions[:count]).to(device)
-    pool = render_pool(Renderer(World.load(world), device), torch.from_numpy(samples.rows[:count]).to(device))
-    is_told = torch.tensor([bool(caption) for caption in samples.captions[:count]], device=device)
-    pool, ids = pool[is_told], ids[is_told]
+    model = build_siglip(tokenizer.get_vocab_size())
+    if start is not None:
+        start_from(model, start)
+    pairs = Contrasts.load(wait_for(contrasts / "captions.json").parent) if contrasts else None
+    pool = fill_pool(Renderer(World.load(world), device), Samples.load(data), count, pairs, tokenizer, device)
     vae = load_vae(wait_for(build / "vae.safetensors"), device)
-    model = build_siglip(tokenizer.get_vocab_size()).to(device)
-    held_out = min(HELD_OUT, len(pool) // 4)
-    train_siglip(model, pool[held_out:], ids[held_out:], vae, TimeBudget(seconds, until), batch)
+    for pictures in (pool.pictures, pool.pairs):
+        pass_some_through_vae(vae, pictures, 16)
+    held_out = min(HELD_OUT, len(pool.pictures) // 4)
+    train_siglip(model.to(device), pool.part(held_out, None), TimeBudget(seconds, until), batch, learning_rate)
     save_weights(model.state_dict(), build / "siglip.safetensors")
-    accuracy = accuracy_of_64(model.eval(), pool[:held_out], ids[:held_out])
-    print(f"siglip done: right caption of 64 in {accuracy:.1%}", flush=True)
+    test = pool.part(None, held_out)
+    accuracy = accuracy_of_64(model.eval(), test.pictures, test.ids)
+    record = {"right of 64": accuracy, "right of a contrast": contrast_accuracy(model, test) if pairs else None}
+    (build / "siglip.json").write_text(json.dumps(record))
+    print(f"siglip done: {record}", flush=True)
 
 
 if __name__ == "__main__":

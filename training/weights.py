@@ -34,6 +34,23 @@ def load_weights(model: Model, path: Path) -> Model:
     return model
 
 
+def start_from(model: Model, path: Path, prefix: str = "") -> Model:
+    """Fill `model` with weights that were trained before, so that a second run goes on from the shipped ones.
+
+    Args:
+        model: Its names and shapes must match exactly.
+        path: A stage's file, or a shipped folder with `model.safetensors`.
+        prefix: What the shipped names begin with and the stage's don't.
+
+    Returns:
+        The model, in float32.
+    """
+    file = path / "model.safetensors" if path.is_dir() else path
+    state = {name.removeprefix(prefix): value.float() for name, value in load_file(file).items()}
+    model.load_state_dict(state, strict=True)
+    return model
+
+
 def wait_for(path: Path, timeout_s: float = 900.0) -> Path:
     """Wait until another stage has written `path`, looking twice a second.
 
