@@ -35,7 +35,7 @@ from training.flow_model import FlowModel, build_transformer, padded_length
 from training.generator import load_generator
 from training.latents import PICTURE_SIZES, LatentBatches, assign_sizes, encode_captions, encode_renders
 from training.muon import orthogonalise
-from training.questions import make_questions, named_concepts
+from training.questions import COUNTED, make_questions, named_concepts, prose_questions
 from training.render import Renderer
 from training.restore import read_component, restore_pipeline
 from training.reward_model import RewardModel, RewardSizes
@@ -547,7 +547,35 @@ def test_the_table_shows_the_judge_beside_the_miniature(world, renderer, generat
     drawn = evaluate.ask(network, generator, questions, 1, settings)
     table = evaluate.as_markdown(drawn, {"bare noun": 1.0}, dict.fromkeys(drawn, 1), 1)
     assert "| bare noun | 1 | 1 |" in table
-    assert "100.0%" in table
+    assert "| 90% | 100.0% |" in table
+    counted = [question for question in questions if question.kind.startswith("count ")]
+    assert drawn[COUNTED] == pytest.approx(np.mean([drawn[question.kind] for question in counted]))
+    assert [line.split(" | ")[0] for line in table.splitlines()[2:4]] == [
+        "| object, trained pair",
+        "| object, held-out pair",
+    ]
+
+
+def test_one_picture_answers_all_questions_about_it(world, generator, monkeypatch):
+    jobs = []
+
+    def draw(prompts, seeds, settings):
+        jobs.extend(zip(prompts, seeds, strict=True))
+        return torch.zeros(len(prompts), 3, settings.height, settings.width, dtype=torch.uint8)
+
+    monkeypatch.setattr(Generator, "draw", lambda _self, *arguments: draw(*arguments))
+    network = judge.Judge(len(world.concepts), (8, 16, 16, 16)).eval()
+    held_out = [question for question in make_questions(world, 3) if "held-out" in question.kind]
+    drawn = evaluate.ask(network, generator, held_out, 2, SampleSettings(height=64, width=64))
+    assert drawn.keys() == {"object, held-out pair", "style, held-out pair"}
+    assert len(jobs) == len(set(jobs)) == 2 * len({question.prompt for question in held_out})
+
+
+def test_a_beach_in_prose_from_outside_may_be_the_setting(world):
+    concepts = [replace(world.concepts[0], label="beach", names=("beach",)), *world.concepts[1:]]
+    [question] = prose_questions(replace(world, concepts=concepts), ["Waves roll up a pale beach."])
+    assert question.test(judge.Verdict((), "beach", "none", "none"))
+    assert not question.test(judge.Verdict((), "desert", "none", "none"))
 
 
 def test_a_sheet_holds_every_picture(tmp_path):

@@ -3,7 +3,8 @@
 import io
 import random
 import re
-from dataclasses import replace
+from collections.abc import Iterator
+from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,12 +13,16 @@ import torch
 import yaml
 from PIL import Image, ImageDraw
 
+from training import details, looks, phrases, places, prose_words
 from training.composition import Composer
+from training.evaluate import PROSE, read_prompts
 from training.looks import COLORS, MEDIA, MOODS, PATTERNS, STYLES
 from training.nouns import NUMBER_WORDS, is_countable, plural, with_article
 from training.places import PLACES, SKIES
+from training.prose import Prose
 from training.render import Renderer
 from training.scene import COLUMNS, MAX_OBJECTS, OBJECT_FIELDS, ROW_SIZE, Scene, SceneObject, Setting, Sign
+from training.scene_words import SceneWords
 from training.sprites import SPRITE_SIZE, main_color, render_glyphs, render_sprite, write_sprites
 from training.tokenizer import train_tokenizer, write_tokenizer
 from training.world import Batch, World
@@ -188,14 +193,17 @@ def test_rewriter_dialogues_name_the_thing_of_the_short_prompt(world: World, bat
     )
     rewritten = [(form.fullmatch(d), s) for d, s in zip(batch.dialogues, batch.scenes, strict=True) if "system" in d]
     assert len(rewritten) > 500
+    bare = 0
     for match, scene in rewritten:
         assert match is not None
         prompt, reply = match.groups()
+        bare += prompt.lower() in NAMES
         for thing in scene.objects[: 1 if scene.count > 1 else None]:
             label = world.concepts[thing.concept].label
             name = plural(label) if scene.count > 1 else label
             assert name in prompt.lower()
             assert name in reply.lower()
+    assert bare > 0.2 * len(rewritten)
 
 
 def test_standing_things_stay_inside_the_picture(batch: Batch) -> None:
@@ -204,6 +212,50 @@ def test_standing_things_stay_inside_the_picture(batch: Batch) -> None:
             if thing.stands:
                 assert scene.setting.horizon < thing.y <= 1.02
                 assert thing.y - thing.size > -0.05
+
+
+def _five_words(text: str) -> set[str]:
+    words = re.findall(r"[a-z0-9']+", text.lower().replace("grey", "gray").replace("olour", "olor"))
+    return {" ".join(words[start : start + 5]) for start in range(len(words) - 4)}
+
+
+def _texts(value: object) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        yield from _texts(list(value.values()))
+    elif isinstance(value, list | tuple):
+        for part in value:
+            yield from _texts(part)
+    elif is_dataclass(value):
+        for part in fields(value):
+            yield from _texts(getattr(value, part.name))
+
+
+def test_no_words_of_the_captions_are_taken_from_evaluation_prompts() -> None:
+    root = Path(__file__).parents[1]
+    prompts = read_prompts(root / "experiments" / "prompts" / "standard_prompts.yaml") + read_prompts(PROSE)
+    unseen = {five for prompt in prompts for five in _five_words(prompt)}
+    assert len(unseen) > 2000
+    modules = (details, looks, phrases, places, prose_words)
+    tables = [table for module in modules for name, table in vars(module).items() if name.isupper()]
+    shared = {text for table in tables for text in _texts(table) if _five_words(text) & unseen}
+    assert not shared
+
+
+def test_long_prose_names_the_thing_among_words_of_its_own(world: World) -> None:
+    composer, rng = Composer(world, random.Random(2)), random.Random(3)
+    told = []
+    for _ in range(900):
+        scene, manner = composer.scene()
+        if manner == "prose" and len(scene.objects) == 1 and scene.sign is None:
+            told.append((Prose(SceneWords(scene, world, rng), rng).text().lower(), scene.objects[0]))
+    assert len(told) > 100
+    assert all(world.concepts[thing.concept].label in text for text, thing in told)
+    assert all(thing.color is None or thing.color in text for text, thing in told)
+    places = [text.index(world.concepts[thing.concept].label) / len(text) for text, thing in told]
+    assert np.mean([place > 0.3 for place in places]) > 0.25
+    assert np.mean([len(text.split()) for text, _ in told]) > 20
 
 
 @pytest.mark.parametrize(

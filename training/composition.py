@@ -1,7 +1,7 @@
 """Choose scenes at random: which things, where, how many, in what light.
 
-A scene comes with the manner in which it will be told ("empty", "bare", "short" or "full"): a bare noun needs a picture
-that a bare noun may mean. Held-out concept-style pairs never occur. Words are not known here.
+A scene comes with the manner in which it will be told ("empty", "bare", "short", "full" or "prose"): a bare noun
+needs a picture that a bare noun may mean. Held-out concept-style pairs never occur. Words are not known here.
 """
 
 import random
@@ -30,7 +30,7 @@ STANDING_RELATIONS = {
 FLOATING_RELATIONS = {"left of": 2, "right of": 2, "above": 3, "below": 3, "next to": 1, "and": 1, "between": 1}
 COLORED_SHARE = 0.25
 """Of single things that may be painted."""
-TELLINGS = {"short": 0.55, "full": 0.45}
+TELLINGS = {"short": 0.36, "full": 0.2, "prose": 0.44}
 """How scenes other than bare nouns are told, see `captions.tell`."""
 POSITIONS = {
     "top left": (0.27, 0.27), "top": (0.5, 0.27), "top right": (0.73, 0.27), "left": (0.27, 0.5), "right": (0.73, 0.5),

@@ -34,9 +34,9 @@ DOINGS = (
     "seem to breathe", "reflect a faint glow", "are drawn with care",
 )  # fmt: skip
 SURROUNDINGS = (
-    "A soft shadow falls to one side.", "The light comes from the left.", "A light wind moves the air.",
+    "One side lies in soft shadow.", "The light comes from the left.", "A light wind moves the air.",
     "Dust drifts slowly by.",
-    "Everything beyond is quiet.", "The air looks warm and hazy.", "Somewhere far away it is loud, but not here.",
+    "Everything beyond is quiet.", "The air is hazy with warmth.", "Somewhere far away it is loud, but not here.",
     "It is early in the day.",
     "The afternoon passes slowly.", "No one else is near.", "The view is from the side.",
     "Seen close up, every detail counts.",
@@ -56,7 +56,7 @@ ADJECTIVES = (
 )  # fmt: skip
 """Adjectives that change nothing in the picture."""
 TAILS = (
-    "seen from the side", "in the middle of the picture", "in full view", "close up", "all alone", "at rest",
+    "seen from the side", "in the centre of the picture", "in full view", "close up", "all alone", "at rest",
     "in quiet beauty",
     "with every detail visible", "turned slightly to one side", "just as one imagines it", "caught in a still moment",
 )  # fmt: skip

@@ -1,14 +1,16 @@
 """Stage 5b: ask the judge what the miniature draws, and lay pictures out to be looked at.
 
-Prints the table of what is right in how many pictures, beside how often the judge is right on true renders of the same
-scenes, and writes it as Markdown and JSON. All prompts are new; several seeds each, no guidance, 9 steps.
+Prints the table of what is right in how many pictures, beside the project's aims (`questions.AIMS`) and how often the
+judge is right on true renders of the same scenes, and writes it as Markdown and JSON. All prompts are new, several
+seeds each, no guidance, 9 steps.
 
 Usage: `python -m training.evaluate --world ... --tokenizer training/build/tokenizer --build training/build
 --output training/build/evaluation`
 """
 
 import json
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,13 +19,12 @@ import click
 import numpy as np
 import torch
 import yaml
-from torch import Tensor
 
 from llm_dit.chat_template import format_prompt
 from training.contact_sheet import save_sheet
 from training.generator import load_generator
-from training.judge import Judge, load_judge, look
-from training.questions import Question, make_questions, own_prose_questions, prose_questions
+from training.judge import Judge, Verdict, load_judge, look
+from training.questions import AIMS, Question, kinds_of, make_questions, own_prose_questions, prose_questions
 from training.render import Renderer
 from training.sampler import DEFAULT_SETTINGS, Generator, SampleSettings
 from training.world import World
@@ -66,9 +67,11 @@ def ask(
     settings: SampleSettings = DEFAULT_SETTINGS,
 ) -> dict[str, float]:
     """Share of right pictures by kind of question, over `seeds` pictures a prompt."""
-    prompts = [formatted(question) for question in questions for _ in range(seeds)]
-    pictures = generator.draw(prompts, [seed for _ in questions for seed in range(seeds)], settings)
-    return _shares(judge, [question for question in questions for _ in range(seeds)], pictures)
+    asked = [(question, (formatted(question), seed)) for question in questions for seed in range(seeds)]
+    drawn = list(dict.fromkeys(job for _, job in asked))  # several questions may ask about one picture
+    pictures = generator.draw([prompt for prompt, _ in drawn], [seed for _, seed in drawn], settings)
+    verdicts = dict(zip(drawn, look(judge, pictures), strict=True))
+    return _shares((question, verdicts[job]) for question, job in asked)
 
 
 def ask_truth(judge: Judge, renderer: Renderer, world: World, questions: Sequence[Question]) -> dict[str, float]:
@@ -76,22 +79,25 @@ def ask_truth(judge: Judge, renderer: Renderer, world: World, questions: Sequenc
     known = [question for question in questions if question.scene is not None]
     rows = np.stack([world.row(question.scene) for question in known if question.scene is not None])
     pictures = torch.cat([renderer.render(part, 128, 128) for part in torch.from_numpy(rows).split(512)])
-    return _shares(judge, known, pictures)
+    return _shares(zip(known, look(judge, pictures), strict=True))
 
 
-def _shares(judge: Judge, questions: Sequence[Question], pictures: Tensor) -> dict[str, float]:
+def _shares(judged: Iterable[tuple[Question, Verdict]]) -> dict[str, float]:
     answers: dict[str, list[bool]] = {}
-    for question, verdict in zip(questions, look(judge, pictures), strict=True):
-        answers.setdefault(question.kind, []).append(question.test(verdict))
+    for question, verdict in judged:
+        for kind in kinds_of(question):
+            answers.setdefault(kind, []).append(question.test(verdict))
     return {kind: sum(given) / len(given) for kind, given in answers.items()}
 
 
 def as_markdown(drawn: dict[str, float], truth: dict[str, float], counts: dict[str, int], seeds: int) -> str:
-    """The table of point 2: kind, prompts, right pictures, right true renders."""
-    lines = ["| question | prompts | seeds | miniature | true renders |", "|---|---|---|---|---|"]
-    for kind, share in sorted(drawn.items()):
+    """The table: kind, prompts, right pictures beside the aim, right true renders; kinds with an aim come first."""
+    lines = ["| question | prompts | seeds | miniature | aim | true renders |", "|---|---|---|---|---|---|"]
+    kinds = [kind for kind in AIMS if kind in drawn] + sorted(drawn.keys() - AIMS.keys())
+    for kind in kinds:
+        aim = f"{AIMS[kind]:.0%}" if kind in AIMS else "-"
         known = f"{truth[kind]:.1%}" if kind in truth else "-"
-        lines.append(f"| {kind} | {counts[kind]} | {seeds} | {share:.1%} | {known} |")
+        lines.append(f"| {kind} | {counts[kind]} | {seeds} | {drawn[kind]:.1%} | {aim} | {known} |")
     return "\n".join(lines) + "\n"
 
 
@@ -157,16 +163,21 @@ def main(
     generator = load_generator(tokenizer, build, device)
     draw_sheets(generator, output)
     judge = load_judge(build / "judge.safetensors", len(art.concepts), device)
+    start = time.perf_counter()
     drawn = ask(judge, generator, questions, seeds)
+    elapsed_s = time.perf_counter() - start
     truth = ask_truth(judge, Renderer(art, device), art, questions)
-    counts = {kind: sum(question.kind == kind for question in questions) for kind in drawn}
+    counts = {kind: sum(kind in kinds_of(question) for question in questions) for kind in drawn}
     table = as_markdown(drawn, truth, counts, seeds)
     simple = [question for question in questions if question.kind == "object, trained pair"][: count // 2]
     variants = variants_table(judge, generator, simple, 1)
     (output / "table.md").write_text(table)
-    record = {"miniature": drawn, "truth": truth, "prompts": counts, "seeds": seeds, "settings": variants}
+    record = {
+        "miniature": drawn, "aims": AIMS, "truth": truth, "prompts": counts, "seeds": seeds, "settings": variants,
+        "drawing_and_judging_s": round(elapsed_s, 1),
+    }  # fmt: skip
     (output / "table.json").write_text(json.dumps(record, indent=2) + "\n")
-    print(table, json.dumps(variants, indent=1), flush=True)
+    print(table, json.dumps(variants, indent=1), f"{elapsed_s:.0f} s for the first table", flush=True)
 
 
 def read_prompts(path: Path) -> list[str]:

@@ -167,7 +167,7 @@ def judge_loss(judge: Judge, pictures: Tensor, facts: Tensor) -> Tensor:
     is_plain = facts[owners, -1] == 0  # a medium hides style and colour
     loss = loss + F.cross_entropy(judge.concept(found), objects[:, 0].long())
     loss = loss + 0.5 * F.cross_entropy(judge.style(found[is_plain]), objects[is_plain, 1].long())
-    loss = loss + 0.5 * F.cross_entropy(judge.color(found[is_plain]), objects[is_plain, 5].long())
+    loss = loss + F.cross_entropy(judge.color(found[is_plain]), objects[is_plain, 5].long())
     for place, head in enumerate((judge.place, judge.mood, judge.medium)):
         loss = loss + 0.2 * F.cross_entropy(head(views.whole.float()), facts[:, place - 3].long())
     return loss

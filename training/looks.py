@@ -121,7 +121,7 @@ MOODS: dict[str, Mood] = {
         saturation=0.6, contrast=0.85, fog=0.62,
     ),
     "neon": Mood(
-        ("in neon light", "in cyberpunk neon light", "with neon lighting", "lit by pink and blue neon",
+        ("in neon light", "in cyberpunk neon light", "with neon lighting", "lit by neon in pink and blue",
             "in glowing neon colors"),
         ("Neon light in pink and cyan glows from both sides.", "Bright neon colors light the dark.",
             "Neon signs cast pink and blue light."),
@@ -130,7 +130,7 @@ MOODS: dict[str, Mood] = {
     "noir": Mood(
         ("in black and white", "in film noir style", "in high contrast black and white",
             "as a black and white photograph"),
-        ("The picture is black and white.", "Deep black shadows give it a film noir mood.",
+        ("All of it is black and white.", "Deep black shadows give it a film noir mood.",
             "High contrast black and white makes it dramatic."),
         saturation=0.0, contrast=1.45, lift=-0.04, vignette=0.65,
     ),
@@ -144,7 +144,7 @@ MOODS: dict[str, Mood] = {
         ("with dramatic lighting", "lit by a single spotlight", "with chiaroscuro lighting", "in candlelight",
             "in dramatic light", "with strong contrast and dark corners", "in a dark dramatic mood"),
         ("Dramatic lighting leaves the corners dark.", "Strong light and deep shadows create drama.",
-            "The dark corners draw the eye to the middle."),
+            "The dark corners lead the eye inward."),
         (1.0, 0.97, 0.92), 1.05, 1.35, -0.05, 0.95,
     ),
     "vintage": Mood(

@@ -91,7 +91,7 @@ LANDSCAPES = {
         "majestic mountains with snowy peaks",
     ),
     "sea": ("the open sea", "a calm blue ocean", "the sea", "waves on the open ocean"),
-    "lake": ("a mountain lake", "a quiet lake in front of mountains", "a still lake below tall mountains"),
+    "lake": ("a mountain lake", "a quiet lake before the mountains", "a still lake below tall mountains"),
     "street": ("a city street", "an empty street in front of tall buildings", "a city skyline behind a street"),
     "road": ("a country road through green hills", "an empty road", "a road that leads through the countryside"),
     "sky": ("the sky", "a wide open sky", "nothing but sky"),
@@ -133,7 +133,7 @@ VERBS = {
 FILLERS = {
     "any": (
         "The details are fine and crisp.", "The composition is simple and balanced.", "The shapes are clear and clean.",
-        "Nothing else disturbs the scene.", "It draws the eye at once.", "The mood is quiet.",
+        "Nothing competes with it.", "It draws the eye at once.", "The mood is quiet.",
         "The whole picture feels calm.",
         "Every detail is in its place.", "There is a sense of stillness.", "The textures seem close enough to touch.",
         "One could look at it for a long time.", "The edges are sharp.", "The air feels still.",

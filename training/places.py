@@ -55,15 +55,15 @@ WOOD = Ground("planks", (176, 118, 70), (150, 94, 52), 0.5)
 PLACES: dict[str, Place] = {
     "meadow": Place(
         ("in a green meadow", "in tall green grass", "on a green hill", "on a lawn of fresh grass", "on the grass",
-            "on a grassy field", "in a field of green grass"),
+            "on a grassy field", "in a field of fresh grass"),
         ("A green meadow stretches to the hills.", "Soft green grass covers the ground.",
             "Rolling green hills rise behind."),
         ("meadow", "sky", "floor"), Ground("rough", (132, 184, 84), (84, 152, 56), 0.5), (0.5, 0.6), True, "hills",
         (116, 166, 96),
     ),
     "forest": Place(
-        ("in a forest", "in a clearing of the forest", "among tall pines", "in front of a pine forest",
-            "in front of a dark green forest", "in the woods", "at the edge of a forest"),
+        ("in a forest", "in a forest clearing", "among tall pines", "in front of a pine forest",
+            "in front of a deep green forest", "in the woods", "where the forest begins"),
         ("Tall pine trees fill the background.", "A dense forest stands behind.", "Dark green trees close the view."),
         ("meadow", "sky"), Ground("rough", (92, 130, 62), (70, 106, 44), 0.6), (0.52, 0.6), True, "forest", (44, 88,
             58),
@@ -94,7 +94,7 @@ PLACES: dict[str, Place] = {
         skies=("clear", "cloudy", "snowfall", "night", "sunset"),
     ),
     "mountains": Place(
-        ("in the mountains", "in front of tall mountains", "with mountains in the background",
+        ("in the mountains", "before a range of tall mountains", "with mountains in the background",
             "on a rocky mountain path"),
         ("Tall mountains rise in the background.", "Gray peaks stand against the sky.",
             "A mountain range closes the horizon."),
@@ -102,7 +102,7 @@ PLACES: dict[str, Place] = {
         "mountains", (112, 124, 146),
     ),
     "sea": Place(
-        ("on the sea", "on a calm bay", "on the waves of the ocean", "on calm blue water", "floating on the ocean",
+        ("on the sea", "on a sheltered bay", "on the waves of the ocean", "on calm blue water", "floating on the ocean",
             "on the open water"),
         ("Small waves ripple across the water.", "The calm sea reaches to the horizon.", "Blue water surrounds it."),
         ("water",), Ground("water", (96, 170, 216), (34, 104, 176), 0.6), (0.46, 0.54), True,
@@ -136,21 +136,21 @@ PLACES: dict[str, Place] = {
         ("road",), Ground("road", (140, 140, 140), (98, 98, 100), 0.3), (0.52, 0.6), True, "hills", (112, 158, 90),
     ),
     "table": Place(
-        ("on a wooden table", "on a worn wooden table", "on a weathered table", "on dark wooden boards", "on a table",
-            "on a rustic wooden table", "on a brown wooden tabletop"),
+        ("on a wooden table", "on a worn wooden tabletop", "on a weathered table", "on dark wooden boards",
+            "on a table", "on a rustic wooden tabletop", "on a brown wooden tabletop"),
         ("The wood of the table has a warm grain.", "A wooden table fills the foreground.",
             "The tabletop is made of brown planks."),
         SMALL, WOOD, (0.56, 0.64), False, walls=("cream", "beige", "pale blue", "pale green", "light gray", "peach",
             "dark gray"),
     ),
     "white table": Place(
-        ("on a white table", "on a white tablecloth", "on a white tabletop", "on a clean white table"),
+        ("on a white table", "on a white tablecloth", "on a white tabletop", "on a clean tabletop in white"),
         ("The table is plain white.", "A clean white table fills the foreground.", "The white tabletop is empty."),
         SMALL, Ground("smooth", (240, 240, 242), (250, 250, 250), 0.05), (0.58, 0.66), False,
         walls=("sky blue", "pale pink", "mint", "lavender", "beige", "gray", "teal"),
     ),
     "room": Place(
-        ("in a room", "on the floorboards of a quiet room", "in a corner of a room with a wooden floor",
+        ("in a room", "on the floorboards of a quiet room", "on the floorboards in one corner of a room",
             "on a wooden floor", "on the floor of a room", "indoors on a wooden floor"),
         ("The room has a wooden floor.", "A plain wall stands behind.", "The floor is made of warm wooden boards."),
         ("floor", "meadow", "table"), Ground("planks", (206, 158, 106), (184, 134, 84), 0.35), (0.62, 0.7), False,
@@ -176,7 +176,7 @@ PLACES: dict[str, Place] = {
     ),
     "space": Place(
         ("in outer space", "in black space", "under countless stars in space", "in space", "among the stars",
-            "in the dark of space"),
+            "in the dark between the stars"),
         ("Countless stars shine in the dark.", "The black of space is full of stars.", "Distant stars glitter."),
         ("sky",), None, (1.0, 1.0), True, skies=("space",),
     ),
@@ -212,23 +212,23 @@ DISCS = ("none", "sun", "moon")
 FALLS = ("none", "rain", "snow", "bubbles")
 SKIES: dict[str, Sky] = {
     "clear": Sky(
-        ("under a clear blue sky", "on a sunny day", "under a blue sky", "in bright sunshine"),
-        ("The sky is clear and blue.", "The sun shines in a blue sky.", "It is a bright sunny day."),
+        ("under a cloudless blue sky", "on a sunny day", "under a blue sky", "in bright sunshine"),
+        ("The sky is blue and cloudless.", "The sun shines in a blue sky.", "It is a bright sunny day."),
         (74, 154, 238), (196, 228, 252), disc="sun",
     ),
     "cloudy": Sky(
         ("under a cloudy sky", "on a cloudy day", "under white clouds", "beneath drifting clouds"),
-        ("White clouds drift across the sky.", "The sky is full of clouds.", "Soft clouds hang in the sky."),
+        ("White clouds drift along.", "Clouds fill the sky.", "Soft clouds hang in the sky."),
         (108, 166, 226), (206, 224, 240), (0.95, 0.96, 0.98), clouds=0.75,
     ),
     "sunset": Sky(
-        ("at sunset", "during a glowing sunset", "in the light of the setting sun", "under an orange evening sky"),
-        ("The setting sun paints the sky orange.", "The evening sky glows orange and pink.",
+        ("at sunset", "during a glowing sunset", "by the light of a low red sun", "under an orange evening sky"),
+        ("The setting sun paints the sky orange.", "Orange and pink spread over the evening sky.",
             "The sun sets at the horizon."),
         (112, 76, 150), (255, 158, 76), (1.0, 0.8, 0.68), clouds=0.25, disc="sun",
     ),
     "night": Sky(
-        ("at night", "under a starry night sky", "at night under the moon", "under the stars"),
+        ("at night", "under a starry sky at night", "at night under the moon", "under the stars"),
         ("Stars glitter in the dark night sky.", "The moon hangs in the night sky.",
             "The night is dark and full of stars."),
         (10, 14, 44), (36, 48, 100), (0.46, 0.52, 0.78), stars=1.0, disc="moon",

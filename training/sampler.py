@@ -65,7 +65,8 @@ class Generator:
         """
         rows = [row.ids for row in self.tokenizer.encode_batch(list(formatted_prompts))]
         shape = (16, settings.height // 8, settings.width // 8)
-        noise = torch.stack([torch.randn(shape, generator=torch.Generator().manual_seed(seed)) for seed in seeds])
+        of_seed = {seed: torch.randn(shape, generator=torch.Generator().manual_seed(seed)) for seed in set(seeds)}
+        noise = torch.stack([of_seed[seed] for seed in seeds])
         pictures = torch.empty(len(rows), 3, settings.height, settings.width, dtype=torch.uint8, device=self.device)
         lengths = np.array([padded_length(len(row)) for row in rows])
         for length in np.unique(lengths).tolist():

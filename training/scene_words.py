@@ -5,6 +5,7 @@ facts are told, in which order and by whom.
 """
 
 import random
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from training import phrases
@@ -16,6 +17,9 @@ from training.scene import Scene, SceneObject
 
 if TYPE_CHECKING:
     from training.world import World
+
+OWN_COLOR_SHARE = 0.2
+"""How often a thing that has one colour is said to have it."""
 
 
 class SceneWords:
@@ -30,21 +34,28 @@ class SceneWords:
 
     def _name(self, thing: SceneObject) -> str:
         names = self.world.concepts[thing.concept].names
-        name = names[0] if len(names) == 1 or self.rng.random() < 0.7 else self.rng.choice(names[1:])
+        name = names[0] if len(names) == 1 or self.rng.random() < 0.6 else self.rng.choice(names[1:])
         # "a blue red apple" and "a green green apple" say nothing clear.
         return names[0] if thing.color is not None else name
 
-    def noun(self, place: int, with_size: bool = True) -> str:
-        """Article, size, colour and name of one thing."""
+    def noun(self, place: int, with_size: bool = True, adjectives: Sequence[str] | None = None) -> str:
+        """Article, size, colour and name of one thing.
+
+        Args:
+            place: Of the thing in the scene.
+            with_size: Say the scene's size word if it is the subject.
+            adjectives: Words that change nothing, put before the colour; None leaves the choice to chance.
+        """
         thing, name = self.scene.objects[place], self.names[place]
         words = [name]
         own_color = self.world.concepts[thing.concept].color
         if thing.color is not None:
             words.insert(0, thing.color)
-        elif self._may_be_described() and own_color and self.rng.random() < 0.14 and not _names_color(name):
+        elif self._may_be_described() and own_color and self.rng.random() < OWN_COLOR_SHARE and not _names_color(name):
             words.insert(0, own_color)
-        elif self._may_be_described() and self.rng.random() < 0.1:
+        elif adjectives is None and self._may_be_described() and self.rng.random() < 0.1:
             words.insert(0, self.rng.choice(ADJECTIVES))
+        words[:0] = adjectives or ()
         if thing.is_upside_down:
             words.insert(0, "upside down")
         if with_size and place == 0 and self.scene.size_word is not None:
