@@ -1,8 +1,8 @@
 """Stage 5d: do both scorers rank what they should?
 
-Prints mean scores over pictures drawn with few and many steps and from several hidden layers. Then what is aimed at, each
-line with its aim: the reward's preference for each kind of pair and SigLIP's hit rate (measured on held-out samples by
-their own stages), and whether either scorer ranks steps and hidden layers rightly.
+Prints mean scores over pictures drawn with few and many steps and from several hidden layers. Then what is aimed at,
+each line with its aim: the reward's preference for each kind of pair and SigLIP's hit rate (measured on held-out samples
+by their own stages), and whether either scorer ranks steps and hidden layers rightly.
 
 Usage: `python -m training.check_scorers --world ... --tokenizer training/build/tokenizer --build training/build
 --output training/build/evaluation`
