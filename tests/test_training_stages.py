@@ -428,12 +428,11 @@ def test_the_second_loss_of_the_reward_teaches_pictures_and_words_alone(words):
     match = reward.WordMatch(32)
     pictures = torch.randint(0, 256, (4, 3, 128, 128), dtype=torch.uint8)
     ids = torch.tensor([[2, 9, 3, 0], [2, 10, 3, 0], [2, 11, 3, 0], [2, 12, 3, 0]])
-    table = model.blip["text_encoder"].embeddings
     optimizer = torch.optim.Adam([*model.parameters(), *match.parameters()], 1e-2)
     losses = []
     for _ in range(12):
         tokens = model.look(reward.normalise_pictures(pictures))
-        loss = match(tokens, table["word_embeddings"](ids), ids != 0)
+        loss = match(tokens, model.embed_words(ids), ids != 0)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

@@ -1,8 +1,8 @@
 """Stage 5d: do both scorers rank what they should?
 
-Prints mean scores over pictures drawn with few and many steps and from several hidden layers. Then what is aimed at, each
-line with its aim: the reward's preference for each kind of pair and SigLIP's hit rate (measured on held-out samples by
-their own stages), and whether either scorer ranks steps and hidden layers rightly.
+Prints mean scores over pictures drawn with few and many steps and from several hidden layers. Then what is aimed at,
+each line with its aim: the reward's preference for each kind of pair and SigLIP's hit rate (measured on held-out
+samples by their own stages), and whether either scorer ranks steps and hidden layers rightly.
 
 Usage: `python -m training.check_scorers --world ... --tokenizer training/build/tokenizer --build training/build
 --output training/build/evaluation`
@@ -107,7 +107,8 @@ def main(world: Path, tokenizer: Path, build: Path, output: Path, count: int, de
         }
         print(name, {column: round(value, 3) for column, value in table[name].items()}, flush=True)
     found = json.loads((build / "siglip.json").read_text()) if (build / "siglip.json").exists() else {}
-    lines = aims(found, scale["preferred"]) + rankings(table)
+    preferred: dict[str, float] = json.loads((build / "reward.json").read_text())["preferred"]
+    lines = aims(found, preferred) + rankings(table)
     for line in lines:
         print(f"{line.name}: {line.value} (aim: {line.aim})", flush=True)
     record = {"settings": table, "siglip": found, "reward": scale, "aims": [line._asdict() for line in lines]}

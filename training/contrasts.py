@@ -115,7 +115,7 @@ def _telling(kind: str, scene: Scene, other: Scene, world: World, words: Tokeniz
 class Job(NamedTuple):
     """What one worker makes at a time."""
 
-    count: int
+    pairs: int
     seed: int
 
 
@@ -141,7 +141,7 @@ def _make_chunk(job: Job) -> Contrasts:
     rng = random.Random(job.seed)
     composer = Composer(world, rng)
     found, made = Counter[str](dict.fromkeys(KINDS, 0)), list[Contrast]()
-    while len(made) < job.count:
+    while len(made) < job.pairs:
         # The rarest kind so far is tried first.
         kinds = sorted(KINDS, key=lambda kind: (found[kind], rng.random()))
         pair = contrast(composer.scene()[0], kinds[:3], world, words, rng)

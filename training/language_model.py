@@ -67,17 +67,23 @@ def freeze_conditioning(model: Qwen3ForCausalLM) -> None:
     model.model.norm.requires_grad_(True)
 
 
-def next_token_loss(model: Qwen3ForCausalLM, ids: Tensor, lengths: Tensor) -> Tensor:
+def next_token_loss(
+    model: Qwen3ForCausalLM, ids: Tensor, lengths: Tensor, last_turn_after: int | None = None
+) -> Tensor:
     """Mean cross-entropy of each token given those before it.
 
     Args:
         model: The language model.
         ids: Token ids [B, L], filled up at the right.
         lengths: Real tokens of each row [B].
+        last_turn_after: Id of the token that opens a turn, to count only what follows the last one; None counts all.
     """
     with torch.autocast(ids.device.type, dtype=torch.bfloat16, enabled=ids.is_cuda):
         logits = model(input_ids=ids, use_cache=False).logits[:, :-1]
     is_real = torch.arange(1, ids.shape[1], device=ids.device) < lengths[:, None]
+    if last_turn_after is not None:
+        opens_later = (ids == last_turn_after).flip(1).cumsum(1).flip(1)
+        is_real = is_real & (opens_later[:, 1:] == 0)
     targets = torch.where(is_real, ids[:, 1:], -100)
     return F.cross_entropy(logits.float().flatten(0, 1), targets.flatten(), ignore_index=-100)
 
@@ -132,17 +138,18 @@ def train_language_model(
     tokens: int,
     device: torch.device,
     peak_learning_rate: float = PEAK_LEARNING_RATE,
+    reply_after: int | None = None,
 ) -> float:
     """Train in place what is not frozen.
 
     Args:
         model: On the device already.
-        samples: Prompts and dialogues: three batches of prompts to two of dialogues, one to nine where the
-            embeddings are frozen (see `freeze_conditioning`).
+        samples: Prompts and dialogues: three batches of prompts to two of dialogues.
         budget: Time to spend.
         tokens: Tokens of a batch.
         device: Where to train.
         peak_learning_rate: Reached after 100 steps.
+        reply_after: Id of the token that opens a turn, to learn nothing but the replies of dialogues.
 
     Returns:
         Mean loss over held-out samples.
@@ -155,14 +162,13 @@ def train_language_model(
         for seed, rows in enumerate((samples.prompts, samples.dialogues))
     ]
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    is_rewriting = not model.get_input_embeddings().weight.requires_grad
-    order = (0, *[1] * 9) if is_rewriting else (0, 1, 0, 1, 0)
+    order = (0, 1, 0, 1, 0) if reply_after is None else (1,)
     optimizer = torch.optim.AdamW(trained, lr=1e-3, betas=(0.9, 0.98), weight_decay=0.05, fused=True)
     step = 0
     while (fraction := budget.fraction(step)) < 1.0:
         for group in optimizer.param_groups:
             group["lr"] = peak_learning_rate * warm_up(step, 100) * late_fall(fraction, 0.3)
-        loss = next_token_loss(model, *sources[order[step % len(order)]].draw())
+        loss = next_token_loss(model, *sources[order[step % len(order)]].draw(), reply_after)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(trained, 1.0)
@@ -196,7 +202,7 @@ def _without_first(rows: Ragged, count: int) -> Ragged:
 @click.option("--seconds", type=float, default=100.0)
 @click.option("--tokens", type=int, default=65_536, help="Tokens of a batch.")
 @click.option("--start", type=click.Path(path_type=Path, exists=True), default=None, help="Weights to train on from.")
-@click.option("--last-layer-only", is_flag=True, help="Leave the conditioning as it is; needs --start.")
+@click.option("--last-layer-only", is_flag=True, help="Learn replies, leave the conditioning; needs --start.")
 @click.option("--learning-rate", type=float, default=PEAK_LEARNING_RATE, help="Its peak.")
 @click.option("--device", type=torch.device, default=torch.device("cuda"))
 def main(
@@ -219,9 +225,12 @@ def main(
         raise click.UsageError("--last-layer-only keeps the conditioning of --start, which is missing.")
     if start is not None:
         start_from(model.model, start, prefix="model.")
+    reply_after = None
     if last_layer_only:
         freeze_conditioning(model)
-    train_language_model(model.to(device), Samples.load(data), TimeBudget(seconds), tokens, device, learning_rate)
+        reply_after = vocabulary.token_to_id("<|im_start|>")
+    budget = TimeBudget(seconds)
+    train_language_model(model.to(device), Samples.load(data), budget, tokens, device, learning_rate, reply_after)
     save_weights(model.model.state_dict(), output)
 
 

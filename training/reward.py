@@ -162,9 +162,9 @@ def training_loss(model: RewardModel, match: WordMatch, better: Tensor, worse: T
     with torch.autocast(better.device.type, dtype=torch.bfloat16, enabled=better.is_cuda):
         picture = model.look(normalise_pictures(torch.cat([better, worse])))
         rewards = model.read(picture, ids.repeat(2, 1), mask.repeat(2, 1)).float().view(2, -1)
-    words = model.blip["text_encoder"].embeddings["word_embeddings"](ids)
     preferring = -F.logsigmoid(rewards[0] - rewards[1]).mean() + 1e-3 * rewards.square().mean()
-    return preferring + MATCH_WEIGHT * match(picture[: len(better)], words, mask)
+    matching: Tensor = match(picture[: len(better)], model.embed_words(ids), mask)
+    return preferring + MATCH_WEIGHT * matching
 
 
 def train_reward(

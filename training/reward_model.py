@@ -222,6 +222,11 @@ class RewardModel(nn.Module):
         picture: Tensor = self.blip["visual_encoder"](pictures)
         return picture
 
+    def embed_words(self, ids: Tensor) -> Tensor:
+        """Ids [B, L] -> word embeddings [B, L, D]."""
+        embedded: Tensor = self.blip.get_submodule("text_encoder.embeddings.word_embeddings")(ids)
+        return embedded
+
     def read(self, picture: Tensor, ids: Tensor, mask: Tensor) -> Tensor:
         """Picture tokens [B, N, D], ids and mask [B, L] -> rewards [B], float32."""
         first = self.blip["text_encoder"](ids, mask, picture)[:, 0]

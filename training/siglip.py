@@ -141,7 +141,9 @@ def contrast_accuracy(model: SiglipModel, pool: "Pool") -> float:
     with torch.no_grad():
         picture, text = embed(model, pool.pairs.flatten(0, 1), pool.pair_ids.flatten(0, 1))
     cosines = picture.unflatten(0, (-1, 2)) @ text.unflatten(0, (-1, 2)).mT
-    return (cosines.diagonal(dim1=1, dim2=2) > cosines.flip(1).diagonal(dim1=1, dim2=2)).float().mean().item()
+    right, wrong = (table.diagonal(dim1=1, dim2=2) for table in (cosines, cosines.flip(1)))
+    share: float = (right > wrong).float().mean().item()
+    return share
 
 
 @dataclass(frozen=True)
