@@ -97,6 +97,10 @@ def accelerate(
     attend = _attention_function(backend)  # one for all blocks, which share compiled code
     for block in _blocks(transformer):
         block.attention.attend = attend
+        if quantization == "float8" and block.has_time and find_spec("triton") is not None:
+            from llm_dit.float8 import fuse_block
+
+            fuse_block(block)
         if is_compiled:
             _compile_block(block, is_whole=backend not in ATTENTION_PACKAGES)
     if device.type == "cuda" and stays:
@@ -317,6 +321,10 @@ def _quantize(blocks: Iterable[nn.Module], names: tuple[str, ...], quantization:
         # One block at a time on the device, so that a small card never holds the whole model in full precision.
         block.to(device)
         quantize_(block, config, filter_fn=lambda module, name: _is_linear(module) and name.startswith(names))
+        if quantization == "float8":
+            from llm_dit.float8 import replace_linears
+
+            replace_linears(block)
         block.to(home)
 
 

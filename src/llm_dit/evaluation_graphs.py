@@ -47,7 +47,8 @@ class EvaluationGraphs:
     def __init__(self, transformer: ZImageTransformer) -> None:
         self.evaluate = transformer.forward
         blocks = [module for module in transformer.modules() if isinstance(module, TransformerBlock)]
-        self.flops_per_token = 2 * sum(parameter.numel() for block in blocks for parameter in block.parameters())
+        weights = [tensor for block in blocks for tensor in (*block.parameters(), *block.buffers())]
+        self.flops_per_token = 2 * sum(weight.numel() for weight in weights)
         self.graphs: OrderedDict[tuple[Shape, ...], EvaluationGraph] = OrderedDict()
         self.plain_evaluations: dict[tuple[Shape, ...], int] = {}
         self.pool = torch.cuda.graph_pool_handle()

@@ -137,9 +137,11 @@ class Attention(nn.Module):
 
     def forward(self, hidden_states: Tensor, rope: Tensor, mask: Tensor | None) -> Tensor:
         """Mix tokens; [B, L, D] to [B, L, D]."""
-        query, key, value = (
-            rearrange(projected, "B L (H K) -> B L H K", K=self.head_dim) for projected in self._project(hidden_states)
-        )
+        return self.mix(self._project(hidden_states), rope, mask)
+
+    def mix(self, projected: Sequence[Tensor], rope: Tensor, mask: Tensor | None) -> Tensor:
+        """Mix tokens by their queries, keys and values, [B, L, D] each, to [B, L, D]."""
+        query, key, value = (rearrange(part, "B L (H K) -> B L H K", K=self.head_dim) for part in projected)
         query = rotate(self.norm_q(query), rope)
         key = rotate(self.norm_k(key), rope)
         attended: Tensor = self.to_out[0](rearrange(self.attend(query, key, value, mask), "B L H K -> B L (H K)"))
@@ -190,6 +192,7 @@ class TransformerBlock(nn.Module):
     def __init__(self, config: ZImageTransformerConfig, has_time: bool) -> None:
         super().__init__()
         dim, eps = config.dim, config.norm_eps
+        self.has_time = has_time
         self.attention = Attention(dim, config.n_heads, config.qk_norm)
         self.feed_forward = FeedForward(dim)
         self.attention_norm1 = nn.RMSNorm(dim, eps)
