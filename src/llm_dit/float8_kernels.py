@@ -26,27 +26,27 @@ def _store_quantized(row, columns, is_inside, out, scales, values, WIDTH: tl.con
 
 
 @triton.jit
-def _normed(values, weight, columns, is_inside, eps, WIDTH: tl.constexpr):  # type: ignore[no-untyped-def]
+def _normed(values, weight, columns, is_inside, EPS: tl.constexpr, WIDTH: tl.constexpr):  # type: ignore[no-untyped-def]
     gain = tl.load(weight + columns, mask=is_inside, other=0.0).to(tl.float32)
-    return values * tl.rsqrt(tl.sum(values * values, 0) / WIDTH + eps) * gain
+    return values * tl.rsqrt(tl.sum(values * values, 0) / WIDTH + EPS) * gain
 
 
 @triton.jit
-def _norm_kernel(x, weight, modulation, out, scales, tokens, eps, WIDTH: tl.constexpr, BLOCK: tl.constexpr):  # type: ignore[no-untyped-def]
+def _norm_kernel(x, weight, modulation, out, scales, tokens, EPS: tl.constexpr, WIDTH: tl.constexpr, BLOCK: tl.constexpr):  # type: ignore[no-untyped-def]
     row = tl.program_id(0).to(tl.int64)
     columns = tl.arange(0, BLOCK)
     is_inside = columns < WIDTH
     values = tl.load(x + row * WIDTH + columns, mask=is_inside, other=0.0).to(tl.float32)
     image = row // tokens
     scale = tl.load(modulation + image * WIDTH + columns, mask=is_inside, other=0.0).to(tl.float32)
-    values = _normed(values, weight, columns, is_inside, eps, WIDTH) * (1.0 + scale)
+    values = _normed(values, weight, columns, is_inside, EPS, WIDTH) * (1.0 + scale)
     _store_quantized(row, columns, is_inside, out, scales, values, WIDTH)
 
 
 @triton.jit
 def _residual_norm_kernel(  # type: ignore[no-untyped-def]
-    x, update, update_weight, gate, weight, modulation, advanced, out, scales, tokens, eps,
-    WIDTH: tl.constexpr, BLOCK: tl.constexpr,
+    x, update, update_weight, gate, weight, modulation, advanced, out, scales, tokens,
+    EPS: tl.constexpr, WIDTH: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     row = tl.program_id(0).to(tl.int64)
     columns = tl.arange(0, BLOCK)
@@ -54,14 +54,14 @@ def _residual_norm_kernel(  # type: ignore[no-untyped-def]
     place = row * WIDTH + columns
     of_image = row // tokens * WIDTH + columns
     change = tl.load(update + place, mask=is_inside, other=0.0).to(tl.float32)
-    change = _normed(change, update_weight, columns, is_inside, eps, WIDTH)
+    change = _normed(change, update_weight, columns, is_inside, EPS, WIDTH)
     # tanh from the gate's exponential, which Triton has
     opening = 2.0 * tl.sigmoid(2.0 * tl.load(gate + of_image, mask=is_inside, other=0.0).to(tl.float32)) - 1.0
     values = tl.load(x + place, mask=is_inside, other=0.0).to(tl.float32) + opening * change
     rounded = values.to(advanced.dtype.element_ty)
     tl.store(advanced + place, rounded, mask=is_inside)
     scale = tl.load(modulation + of_image, mask=is_inside, other=0.0).to(tl.float32)
-    values = _normed(rounded.to(tl.float32), weight, columns, is_inside, eps, WIDTH) * (1.0 + scale)
+    values = _normed(rounded.to(tl.float32), weight, columns, is_inside, EPS, WIDTH) * (1.0 + scale)
     _store_quantized(row, columns, is_inside, out, scales, values, WIDTH)
 
 
@@ -97,7 +97,7 @@ def norm_to_float8(x: Tensor, weight: Tensor, modulation: Tensor, eps: float) ->
     width = x.shape[-1]
     values, scales = _empty(x, width)
     wrap_triton(_norm_kernel)[(values.shape[0],)](
-        x, weight, modulation, values, scales, x.shape[1], eps, WIDTH=width, BLOCK=_block(width), num_warps=8
+        x, weight, modulation, values, scales, x.shape[1], EPS=eps, WIDTH=width, BLOCK=_block(width), num_warps=8
     )
     return values, scales
 
@@ -124,8 +124,8 @@ def residual_norm_to_float8(
     advanced = torch.empty_like(x)
     values, scales = _empty(x, width)
     wrap_triton(_residual_norm_kernel)[(values.shape[0],)](
-        x, update, update_weight, gate, weight, modulation, advanced, values, scales, x.shape[1], eps,
-        WIDTH=width, BLOCK=_block(width), num_warps=8,
+        x, update, update_weight, gate, weight, modulation, advanced, values, scales, x.shape[1],
+        EPS=eps, WIDTH=width, BLOCK=_block(width), num_warps=8,
     )  # fmt: skip
     return advanced, values, scales
 
