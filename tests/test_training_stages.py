@@ -1,8 +1,11 @@
 """The stages of training: their parts against closed forms and diffusers, and a smoke run of each on a tiny world."""
 
+import importlib
 import json
 import random
+import re
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -615,6 +618,62 @@ def test_the_run_leaves_each_stage_its_share_and_skips_what_is_there(tmp_path, m
     start("vae", 1, [], "vae")
     start("judge", 0, [], "judge")
     assert started == ["judge"]
+
+
+class Finished:
+    """A process that has ended well; `made` it wrote."""
+
+    def __init__(self, made: Path | None) -> None:
+        if made is not None:
+            made.parent.mkdir(parents=True, exist_ok=True)
+            made.touch()
+
+    def wait(self) -> int:
+        return 0
+
+
+def _check_command(stage: str, arguments: list[str]) -> None:
+    """Every option that is given is known to the stage, and every one that it needs is given."""
+    parameters = importlib.import_module(f"training.{stage}").main.params
+    given = {argument for argument in arguments if argument.startswith("--")}
+    assert given <= {name for parameter in parameters for name in parameter.opts}, stage
+    assert {parameter.opts[0] for parameter in parameters if parameter.required} <= given, stage
+
+
+@pytest.mark.parametrize("devices", [1, 2])
+def test_the_run_starts_every_stage_with_options_that_it_knows(devices, tmp_path, monkeypatch):
+    started = []
+
+    def launch(_plan, stage, _device, *arguments, name=None):
+        _check_command(stage, list(arguments))
+        started.append(name or stage)
+        named = dict(pairwise(arguments))
+        if stage in ("dataset", "contrasts"):
+            return Finished(Path(named["--output"]) / "captions.json")
+        return Finished(tmp_path / f"{stage}.safetensors")
+
+    monkeypatch.setattr(run.Plan, "launch", launch)
+    run.run_stages(run.Plan(tmp_path, Path("world"), Path("words"), 1000.0, devices, 10, Path("prompts"), start=0.0))
+    data = [f"dataset{rank}" for rank in range(devices)]
+    trained = ["language_model", "vae", "denoiser", "judge", "siglip", "reward"]
+    others = ["scorer_tokenizer", "contrasts", "judge_data", "evaluate", "check_scorers"]
+    assert sorted(started) == sorted(data + trained + others)
+    started.clear()
+    (tmp_path / "transformer.safetensors").touch()
+    (tmp_path / "scorer_tokenizer.json").touch()
+    run.run_stages(run.Plan(tmp_path, Path("world"), Path("words"), 1000.0, devices, 10, None, start=0.0))
+    assert started == ["evaluate", "check_scorers"]
+
+
+def test_every_command_of_the_readme_is_one_that_its_stage_knows():
+    text = Path(run.__file__).with_name("README.md").read_text()
+    short = dict(re.findall(r'`(\w)="([^"]*)"`', text))
+    text = re.sub(r"\$(\w)", lambda match: short[match[1]], text).replace("\\\n", " ")
+    commands = re.findall(r"(?:-m training|`)\.(\w+) (--[^`\n]*)", text)
+    for stage, arguments in commands:
+        _check_command(stage, arguments.split())
+    trained = {"dataset", "contrasts", "language_model", "vae", "denoiser", "siglip", "reward", "judge", "restore"}
+    assert trained < {stage for stage, _ in commands}
 
 
 def test_the_scale_beside_the_vae_is_read_back(tmp_path):
