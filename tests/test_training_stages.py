@@ -1,8 +1,11 @@
 """The stages of training: their parts against closed forms and diffusers, and a smoke run of each on a tiny world."""
 
+import importlib
 import json
 import random
+import re
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -98,7 +101,7 @@ def samples(world_path, tokenizer_path) -> Samples:
 
 @pytest.fixture(scope="module")
 def contrasts(world, words) -> Contrasts:
-    return make_contrasts(world, words, 60, 4, 1)
+    return make_contrasts(world, words, 30, 4, 1)
 
 
 @pytest.fixture(scope="module")
@@ -180,7 +183,8 @@ def test_samples_depend_on_the_seed_alone_and_survive_the_disk(samples, world_pa
     loaded = Samples.load(tmp_path)
     assert loaded.captions == samples.captions
     assert np.array_equal(loaded.prompts.values, samples.prompts.values)
-    assert np.array_equal(loaded.altered, samples.altered)
+    assert np.array_equal(loaded.facts, samples.facts)
+    assert len(samples.facts) == 120
     assert 0 < sum(caption == "" for caption in samples.captions) < 20
 
 
@@ -199,9 +203,11 @@ def test_a_prompt_is_tokenised_as_the_engine_formats_it(samples, tokenizer, worl
 
 def test_an_alteration_contradicts_the_scene(world):
     generator = random.Random(1)
-    for scene in world.sample(60, 5).scenes:
-        altered = alterations.alter(scene, world, generator)
-        assert altered is None or altered[1] != scene
+    scenes = world.sample(60, 5).scenes
+    for kind, alteration in alterations.SCENE_ALTERATIONS.items():
+        altered = [alteration(scene, world, generator) for scene in scenes]
+        assert any(other is not None for other in altered), kind
+        assert all(scene != other for scene, other in zip(scenes, altered, strict=True)), kind
 
 
 def test_the_language_model_learns_and_ignores_pads_on_the_right(samples, tokenizer):
@@ -348,7 +354,7 @@ def test_a_drawn_picture_depends_on_its_own_seed_alone(generator):
 
 
 def test_both_captions_of_a_contrast_tell_what_differs(world, contrasts, words):
-    assert len(contrasts.captions) == len(contrasts.kinds) == 60
+    assert len(contrasts.captions) == len(contrasts.kinds) == 30
     assert set(contrasts.kinds.tolist()) == set(range(len(KINDS)))
     for kind, (first, second) in zip(contrasts.kinds, contrasts.captions, strict=True):
         assert first != second, KINDS[kind]
@@ -404,7 +410,7 @@ def test_a_spoilt_picture_that_fits_as_well_costs_more_than_one_that_fits_less()
 
 def test_the_reward_trains_and_more_steps_win(samples, contrasts, renderer, words, generator):
     data = reward.prepare(renderer, samples, contrasts, words, 48, CPU)
-    data = reward.draw_in_few_steps(data, samples.captions[:16], generator)
+    data = reward.draw_in_few_steps(data, samples.captions[:12], generator)
     better, worse, ids = reward._draw_steps(data, torch.zeros(64, dtype=torch.long), torch.Generator().manual_seed(1))
     ranks = torch.cat([data.drawn[:, 0], data.true[:1]])
     place = [[int((rank == picture).all()) for rank in ranks].index(1) for picture in worse]
@@ -612,6 +618,62 @@ def test_the_run_leaves_each_stage_its_share_and_skips_what_is_there(tmp_path, m
     start("vae", 1, [], "vae")
     start("judge", 0, [], "judge")
     assert started == ["judge"]
+
+
+class Finished:
+    """A process that has ended well; `made` it wrote."""
+
+    def __init__(self, made: Path | None) -> None:
+        if made is not None:
+            made.parent.mkdir(parents=True, exist_ok=True)
+            made.touch()
+
+    def wait(self) -> int:
+        return 0
+
+
+def _check_command(stage: str, arguments: list[str]) -> None:
+    """Every option that is given is known to the stage, and every one that it needs is given."""
+    parameters = importlib.import_module(f"training.{stage}").main.params
+    given = {argument for argument in arguments if argument.startswith("--")}
+    assert given <= {name for parameter in parameters for name in parameter.opts}, stage
+    assert {parameter.opts[0] for parameter in parameters if parameter.required} <= given, stage
+
+
+@pytest.mark.parametrize("devices", [1, 2])
+def test_the_run_starts_every_stage_with_options_that_it_knows(devices, tmp_path, monkeypatch):
+    started = []
+
+    def launch(_plan, stage, _device, *arguments, name=None):
+        _check_command(stage, list(arguments))
+        started.append(name or stage)
+        named = dict(pairwise(arguments))
+        if stage in ("dataset", "contrasts"):
+            return Finished(Path(named["--output"]) / "captions.json")
+        return Finished(tmp_path / f"{stage}.safetensors")
+
+    monkeypatch.setattr(run.Plan, "launch", launch)
+    run.run_stages(run.Plan(tmp_path, Path("world"), Path("words"), 1000.0, devices, 10, Path("prompts"), start=0.0))
+    data = [f"dataset{rank}" for rank in range(devices)]
+    trained = ["language_model", "vae", "denoiser", "judge", "siglip", "reward"]
+    others = ["scorer_tokenizer", "contrasts", "judge_data", "evaluate", "check_scorers"]
+    assert sorted(started) == sorted(data + trained + others)
+    started.clear()
+    (tmp_path / "transformer.safetensors").touch()
+    (tmp_path / "scorer_tokenizer.json").touch()
+    run.run_stages(run.Plan(tmp_path, Path("world"), Path("words"), 1000.0, devices, 10, None, start=0.0))
+    assert started == ["evaluate", "check_scorers"]
+
+
+def test_every_command_of_the_readme_is_one_that_its_stage_knows():
+    text = Path(run.__file__).with_name("README.md").read_text()
+    short = dict(re.findall(r'`(\w)="([^"]*)"`', text))
+    text = re.sub(r"\$(\w)", lambda match: short[match[1]], text).replace("\\\n", " ")
+    commands = re.findall(r"(?:-m training|`)\.(\w+) (--[^`\n]*)", text)
+    for stage, arguments in commands:
+        _check_command(stage, arguments.split())
+    trained = {"dataset", "contrasts", "language_model", "vae", "denoiser", "siglip", "reward", "judge", "restore"}
+    assert trained < {stage for stage, _ in commands}
 
 
 def test_the_scale_beside_the_vae_is_read_back(tmp_path):

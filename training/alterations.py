@@ -1,8 +1,8 @@
 """Ways in which a picture can be worse than the true render of its caption.
 
-Two families: a scene that says something else (another object, count, colour, style, place, or one object less), and a
-picture that looks worse (blur, noise, coarse pixels). Used to train the reward and to check both scorers. Whether a
-caption speaks of what was altered at all is asked of `tells`: nobody can prefer a picture for what was left unsaid.
+Two families: a scene that says something else (another object, count, colour or style, or one object less), and a
+picture that looks worse (blur, noise, coarse pixels). Both scorers learn from them. Whether a caption speaks of what
+was altered at all is asked of `tells`: nobody can prefer a picture for what was left unsaid.
 """
 
 import re
@@ -89,16 +89,7 @@ SCENE_ALTERATIONS: dict[str, Alteration] = {
     "another style": another_style,
     "missing object": missing_object,
 }
-"""Those that a caption can contradict; drawn where they apply."""
-
-
-def alter(scene: Scene, world: World, random: Random) -> tuple[str, Scene] | None:
-    """Alter a scene in one applicable way; None if no try succeeds."""
-    for name in random.sample(list(SCENE_ALTERATIONS), len(SCENE_ALTERATIONS)):
-        altered = SCENE_ALTERATIONS[name](scene, world, random)
-        if altered is not None:
-            return name, altered
-    return None
+"""Each returns None where it does not apply."""
 
 
 def tells(kind: str, scene: Scene, other: Scene, text: str, world: World) -> bool:

@@ -15,7 +15,7 @@ import click
 import torch
 from tokenizers import Tokenizer
 from torch import Tensor
-from transformers import Qwen3ForCausalLM
+from transformers import DynamicCache, Qwen3ForCausalLM
 
 from llm_dit.chat_template import format_prompt
 from training.language_model import load_language_model
@@ -38,12 +38,12 @@ def complete(
     top_p: float = 0.9,
 ) -> list[int]:
     """Continue ids by nucleus sampling until the end token or `MAX_NEW_TOKENS`; the end token is not returned."""
-    state, reply = None, list[int]()
+    cache, reply = DynamicCache(config=model.config), list[int]()
     step = torch.tensor([ids])
     for _ in range(MAX_NEW_TOKENS):
-        output = model(input_ids=step, past_key_values=state, use_cache=True)
-        state = output.past_key_values
-        chosen = _pick(output.logits[0, -1].float() / temperature, top_p, generator)
+        # By position: transformers renamed the cache's argument within its major version 5.
+        logits = model(step, None, None, cache).logits
+        chosen = _pick(logits[0, -1].float() / temperature, top_p, generator)
         if chosen == end:
             return reply
         reply.append(chosen)

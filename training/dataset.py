@@ -11,7 +11,6 @@ Usage: `python -m training.dataset --world training/build/sprites.npz --tokenize
 import json
 import multiprocessing
 import os
-import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -24,8 +23,6 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from llm_dit.chat_template import format_prompt
-from training.alterations import alter
-from training.scene import ROW_SIZE, scene_to_row
 from training.truth import FACTS, facts_of
 from training.world import Batch, World
 
@@ -84,7 +81,6 @@ class Samples:
         dialogues: Ids of the rewriter dialogues.
         rows: Render rows, float32 [N, ROW_SIZE].
         captions: The prompts as text, empty where emptied.
-        altered: Rows of altered scenes, equal to `rows` where nothing could be altered; [0, ROW_SIZE] without truth.
         facts: What the scenes show, see `truth.facts_of`; [0, FACTS] without truth.
     """
 
@@ -92,7 +88,6 @@ class Samples:
     dialogues: Ragged
     rows: NDArray[np.float32]
     captions: list[str]
-    altered: NDArray[np.float32]
     facts: NDArray[np.float32]
 
     @classmethod
@@ -103,14 +98,13 @@ class Samples:
             Ragged.concatenate([part.dialogues for part in parts]),
             np.concatenate([part.rows for part in parts]),
             [caption for part in parts for caption in part.captions],
-            np.concatenate([part.altered for part in parts]),
             np.concatenate([part.facts for part in parts]),
         )
 
     def save(self, folder: Path) -> None:
         """Write the arrays; the marker `captions.json` comes last."""
         folder.mkdir(parents=True, exist_ok=True)
-        for name, table in (("rows", self.rows), ("altered", self.altered), ("facts", self.facts)):
+        for name, table in (("rows", self.rows), ("facts", self.facts)):
             np.save(folder / f"{name}.npy", table)
         for name, ragged in (("prompts", self.prompts), ("dialogues", self.dialogues)):
             np.save(folder / f"{name}.npy", ragged.values)
@@ -126,13 +120,13 @@ class Samples:
             Ragged(np.load(folder / f"{name}.npy"), np.load(folder / f"{name}_ends.npy"))
             for name in ("prompts", "dialogues")
         ]
-        tables = {name: np.load(folder / f"{name}.npy") for name in ("rows", "altered", "facts")}
+        rows, facts = (np.load(folder / f"{name}.npy") for name in ("rows", "facts"))
         captions = json.loads((folder / "captions.json").read_text())
-        return cls(ragged[0], ragged[1], tables["rows"], captions, tables["altered"], tables["facts"])
+        return cls(ragged[0], ragged[1], rows, captions, facts)
 
 
-def tokenise(batch: Batch, tokenizer: Tokenizer, seed: int, world: World | None = None) -> Samples:
-    """Turn a batch of the world into arrays, emptying `EMPTY_SHARE` of the prompts; with `world`, add the truth."""
+def tokenise(batch: Batch, tokenizer: Tokenizer, seed: int, *, with_truth: bool = False) -> Samples:
+    """Turn a batch of the world into arrays, emptying `EMPTY_SHARE` of the prompts; `with_truth` adds the facts."""
     emptied = np.random.default_rng(seed).random(len(batch.captions)) < EMPTY_SHARE
     captions = ["" if is_empty else caption for caption, is_empty in zip(batch.captions, emptied, strict=True)]
     companions = [
@@ -145,20 +139,8 @@ def tokenise(batch: Batch, tokenizer: Tokenizer, seed: int, world: World | None 
     ]
     prompts = Ragged.from_rows([row.ids for row in tokenizer.encode_batch(formatted)])
     dialogues = Ragged.from_rows([row.ids for row in tokenizer.encode_batch(list(batch.dialogues))])
-    altered, facts = np.zeros((0, ROW_SIZE), np.float32), np.zeros((0, FACTS), np.float32)
-    if world is not None:
-        altered = _altered_rows(batch, world, random.Random(seed))
-        facts = np.stack([facts_of(scene) for scene in batch.scenes])
-    return Samples(prompts, dialogues, batch.rows.astype(np.float32), captions, altered, facts)
-
-
-def _altered_rows(batch: Batch, world: World, generator: random.Random) -> NDArray[np.float32]:
-    rows = batch.rows.astype(np.float32)
-    for place, scene in enumerate(batch.scenes):
-        altered = alter(scene, world, generator)
-        if altered is not None:
-            rows[place] = scene_to_row(altered[1], world.index)
-    return rows
+    facts = np.stack([facts_of(scene) for scene in batch.scenes]) if with_truth else np.zeros((0, FACTS), np.float32)
+    return Samples(prompts, dialogues, batch.rows.astype(np.float32), captions, facts)
 
 
 class Job(NamedTuple):
@@ -190,7 +172,7 @@ def make_samples(
         count: Number of samples.
         seed: Each chunk of `CHUNK` samples is drawn with a seed of its own, derived from this one.
         processes: Worker processes; 1 works in this one.
-        with_truth: Add altered scenes and facts, which the reward and the judge need.
+        with_truth: Add facts, which the judge needs.
         held_out_share: Share of scenes about held-out pairs; 0 but for the judge.
     """
     jobs = [
@@ -212,7 +194,7 @@ def _open(world: Path, tokenizer: Path) -> tuple[World, Tokenizer]:
 def _make_chunk(job: Job) -> Samples:
     world, tokenizer = _open(job.world, job.tokenizer)
     batch = world.sample(job.samples, job.seed, held_out_share=job.held_out_share)
-    return tokenise(batch, tokenizer, job.seed, world if job.with_truth else None)
+    return tokenise(batch, tokenizer, job.seed, with_truth=job.with_truth)
 
 
 @click.command()
@@ -221,7 +203,7 @@ def _make_chunk(job: Job) -> Samples:
 @click.option("--count", type=int, default=600_000)
 @click.option("--seed", type=int, default=1)
 @click.option("--processes", type=int, default=os.cpu_count() or 1)
-@click.option("--with-truth", is_flag=True, help="Add altered scenes and facts.")
+@click.option("--with-truth", is_flag=True, help="Add facts, which the judge needs.")
 @click.option("--held-out-share", type=float, default=0.0, help="Scenes of held-out pairs: for the judge only.")
 @click.option("--output", type=click.Path(path_type=Path), required=True)
 def main(

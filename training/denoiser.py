@@ -15,6 +15,7 @@ Usage: `torchrun --nproc-per-node 2 -m training.denoiser --world ... --data trai
 import os
 import time
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import click
@@ -131,18 +132,17 @@ class DenoiserSteps:
 
     def __init__(self, model: FlowModel, learning_rate: float, empty: EmptyCaption) -> None:
         self.model = model
-        self.empty = empty
         self.parameters = list(model.transformer.parameters())
         for parameter in self.parameters:
             parameter.grad = torch.zeros_like(parameter)
         self.gradients = [parameter.grad for parameter in self.parameters]
         self.optimizer = MuonAndAdamW(model.transformer, learning_rate)
         device = self.parameters[0].device
-        self.plain = StepGraphs(lambda *batch: self._loss(*batch, empty=None), device)
-        self.guided = StepGraphs(lambda *batch: self._loss(*batch, empty=self.empty), device)
+        self.plain = StepGraphs(self._loss, device)
+        self.guided = StepGraphs(partial(self._loss, empty=empty), device)
         self.update = StepGraphs(self._update, device)
 
-    def _loss(self, latents: Tensor, captions: Tensor, lengths: Tensor, empty: EmptyCaption | None) -> Tensor:
+    def _loss(self, latents: Tensor, captions: Tensor, lengths: Tensor, empty: EmptyCaption | None = None) -> Tensor:
         """Leave the gradients of a batch in the parameters; what it does not use keeps a gradient of zero."""
         torch._foreach_zero_(self.gradients)
         loss = flow_loss(self.model, latents, captions, lengths, draw_sigmas(len(latents), latents.device), empty)

@@ -34,8 +34,6 @@ from training.weights import load_weights, save_weights
 from training.world import World
 
 PEAK_LEARNING_RATE = 2e-3
-STRIDE = 8
-"""Pixels of a cell of the grid."""
 HEAT_WIDTH = 0.8
 """Standard deviation of an object's centre on the map, in cells."""
 NEIGHBOURS = 5
@@ -106,7 +104,7 @@ class Judge(nn.Module):
         self.register_buffer("threshold", torch.tensor(0.35))
 
     def forward(self, pictures: Tensor) -> Views:
-        """uint8 pictures [B, 3, H, W] -> views on a grid of cells of `STRIDE` pixels."""
+        """uint8 pictures [B, 3, H, W] -> views on a grid of cells of 8 x 8 pixels."""
         value = (pictures.float() / 127.5 - 1.0).contiguous(memory_format=torch.channels_last)
         value = self.stages[0](self.stem(value))
         levels = []

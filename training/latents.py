@@ -73,7 +73,6 @@ class LatentBatches:
         self.generator = np.random.default_rng(seed)
         self.device_generator = torch.Generator(lengths.device).manual_seed(seed)
         self.groups: list[tuple[int, int, int, Tensor]] = []
-        self.samples = len(lengths)
         weights = []
         for size, table in latents.tables.items():
             picture_tokens = padded_length(table.shape[2] * table.shape[3] // 4)

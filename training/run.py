@@ -1,10 +1,17 @@
 """All stages in order, side by side where they do not need one another, on one or two devices within a time.
 
+    processor   scorer tokenizer, data 0 | contrasts, data 1, the judge's data |
+    device 0                             | language model | judge              | reward, scorers' table
+    device 1                             | VAE                                 | siglip, judge's table
+    all                                                   | transformer        |
+
+With one device, all share it. The transformer compiles while the VAE still trains; the scorers render while it ends.
+
 Each stage is a process with a log in `BUILD/logs`; one that has written its weights already is skipped, so an
-interrupted run goes on where it was.
+interrupted run goes on where it was. `retrieval`, `check_rewriter` and `export` are run by hand, without accelerator.
 
 Usage: `python -m training.run --build training/build --world training/build/sprites.npz
---tokenizer training/build/tokenizer --seconds 1200`
+--tokenizer training/build/tokenizer --prompts experiments/prompts/standard_prompts.yaml --seconds 1200`
 """
 
 import os
@@ -20,8 +27,11 @@ import torch
 
 SHARES = {"language_model": 0.088, "vae": 0.185, "judge": 0.1, "siglip": 0.08, "reward": 0.085, "evaluate": 0.035}
 """Shares of the whole time; the transformer gets what is left."""
-NEEDED = ("dataset0", "dataset1", "language_model", "vae", "denoiser")
+NEEDED = ("dataset0", "dataset1", "scorer_tokenizer", "language_model", "vae", "denoiser")
 """Stages without which the later ones make no sense."""
+JUDGE_SEED = 101
+HELD_OUT_SHARE = 0.12
+"""Share of the judge's scenes about pairs that all other stages never see."""
 START_UP_S = 30.0
 """Seconds that a process needs to import, and to render or read before it trains."""
 
@@ -38,6 +48,7 @@ class Plan:
     samples: int
     prompts: Path | None
     start: float = field(default_factory=time.time)
+    running: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
     def share(self, stage: str) -> float:
         """Seconds of a stage."""
@@ -60,13 +71,13 @@ class Plan:
         environment = dict(os.environ, PYTHONUNBUFFERED="1", OMP_NUM_THREADS="8")
         if device is not None:
             environment["CUDA_VISIBLE_DEVICES"] = str(min(device, self.devices - 1))
-        runner = [sys.executable, "-m", f"training.{stage}"]
-        if device is None:
-            launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(self.devices)]
-            runner = [sys.executable, *launcher, "-m", f"training.{stage}"]
+        spread = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(self.devices)]
+        runner = [sys.executable, *(spread if device is None else []), "-m", f"training.{stage}"]
         log = (self.build / "logs" / f"{name or stage}.log").open("ab")
         print(f"[{time.time() - self.start:6.1f}] start {name or stage} {' '.join(arguments)}", flush=True)
-        return subprocess.Popen([*runner, *arguments], stdout=log, stderr=subprocess.STDOUT, env=environment)
+        process = subprocess.Popen([*runner, *arguments], stdout=log, stderr=subprocess.STDOUT, env=environment)
+        self.running.append(process)
+        return process
 
     def finish(self, process: subprocess.Popen[bytes], name: str) -> None:
         """Wait for a stage; a failure is said at once and ends the run only where others need the stage.
@@ -79,16 +90,20 @@ class Plan:
         if has_failed and name in NEEDED:
             raise click.ClickException(f"stage {name} failed; see {self.build / 'logs' / name}.log")
 
+    def stop(self) -> None:
+        """End the stages that still run."""
+        for process in self.running:
+            if process.poll() is None:
+                process.terminate()
 
-def make_data(plan: Plan) -> None:
-    """Sample the world: data for the first device with its truth, then for the others."""
-    common = ["--world", str(plan.world), "--tokenizer", str(plan.tokenizer), "--count", str(plan.samples)]
-    for rank in range(plan.devices):
-        folder = plan.build / "data" / f"train{rank}"
-        if not (folder / "captions.json").exists():
-            extra = ["--with-truth"] if rank == 0 else []
-            arguments = [*common, "--seed", str(rank + 1), "--output", str(folder), *extra]
-            plan.finish(plan.launch("dataset", 0, *arguments, name=f"dataset{rank}"), f"dataset{rank}")
+
+def make_data(plan: Plan, rank: int) -> None:
+    """Sample the world for one device."""
+    folder = plan.build / "data" / f"train{rank}"
+    if not (folder / "captions.json").exists():
+        places = ["--world", str(plan.world), "--tokenizer", str(plan.tokenizer), "--output", str(folder)]
+        counts = ["--count", str(plan.samples), "--seed", str(rank + 1)]
+        plan.finish(plan.launch("dataset", 0, *places, *counts, name=f"dataset{rank}"), f"dataset{rank}")
 
 
 def make_judge_data(plan: Plan) -> subprocess.Popen[bytes] | None:
@@ -97,8 +112,9 @@ def make_judge_data(plan: Plan) -> subprocess.Popen[bytes] | None:
     if (folder / "captions.json").exists():
         return None
     places = ["--world", str(plan.world), "--tokenizer", str(plan.tokenizer), "--output", str(folder)]
-    facts = ["--count", str(plan.samples), "--seed", "101", "--with-truth", "--held-out-share", "0.12"]
-    return plan.launch("dataset", 0, *places, *facts, name="judge_data")
+    counts = ["--count", str(plan.samples), "--seed", str(JUDGE_SEED)]
+    facts = ["--with-truth", "--held-out-share", str(HELD_OUT_SHARE)]
+    return plan.launch("dataset", 0, *places, *counts, *facts, name="judge_data")
 
 
 def run_stages(plan: Plan) -> None:
@@ -109,44 +125,48 @@ def run_stages(plan: Plan) -> None:
         ["--build", str(plan.build)],
     )
     data = ["--data", str(plan.build / "data" / "train0")]
+    contrasts = ["--contrasts", str(plan.build / "data" / "contrasts")]
     start = _once(plan)
+
     words = plan.build / "scorer_tokenizer.json"
     tokens = None if words.exists() else plan.launch("scorer_tokenizer", 0, *world, "--output", str(words))
-    first = Plan(**{**vars(plan), "devices": 1})
-    make_data(first)
+    make_data(plan, 0)
     _wait(plan, tokens, "scorer_tokenizer")
-    contrasts = plan.build / "data" / "contrasts"
     pairs = None
-    if not (contrasts / "captions.json").exists():
-        pairs = plan.launch("contrasts", 0, *world, "--words", str(words), "--output", str(contrasts))
+    if not Path(contrasts[1], "captions.json").exists():
+        pairs = plan.launch("contrasts", 0, *world, "--words", str(words), "--output", contrasts[1])
     language_model = start("language_model", 0, [*data, *tokenizer, *_output(plan, "language_model")], "language_model")
     vae = start("vae", 1, [*world, *data, *_output(plan, "vae")], "vae")
-    make_data(plan)
+    for rank in range(1, plan.devices):
+        make_data(plan, rank)
     judge_data = make_judge_data(plan)
+
     _wait(plan, language_model, "language_model")
+    shards = ["--data", str(plan.build / "data" / "train"), "--seconds", str(plan.seconds)]
+    until = ["--until", str(plan.denoiser_end)]
+    denoiser = start("denoiser", None, [*world, *shards, *tokenizer, *build, *until], "transformer")
     _wait(plan, judge_data, "judge_data")
     shown = ["--data", str(plan.build / "data" / "judge0")]
     judge = start("judge", 0, [*world, *shown, *build], "judge")
-    until = ["--until", str(plan.denoiser_end)]
-    shards = ["--data", str(plan.build / "data" / "train"), "--seconds", str(plan.seconds)]
-    denoiser = start("denoiser", None, [*world, *shards, *tokenizer, *build, *until], "transformer")
     _wait(plan, pairs, "contrasts")
     _wait(plan, vae, "vae")
     _wait(plan, judge, "judge")
+
     time.sleep(max(0.0, plan.denoiser_end - START_UP_S - time.time()))
-    hard = ["--contrasts", str(contrasts)]
-    scorers_until = ["--until", str(plan.scorers_end)]
-    reward = start("reward", 0, [*world, *data, *hard, *tokenizer, *build, *scorers_until], "reward")
-    siglip = start("siglip", 1, [*world, *data, *hard, *build, *scorers_until], "siglip")
+    reward = siglip = None
+    if Path(contrasts[1], "captions.json").exists():
+        scorers_until = ["--until", str(plan.scorers_end)]
+        reward = start("reward", 0, [*world, *data, *contrasts, *tokenizer, *build, *scorers_until], "reward")
+        siglip = start("siglip", 1, [*world, *data, *contrasts, *build, *scorers_until], "siglip")
     _wait(plan, denoiser, "denoiser")
     output = ["--output", str(plan.build / "evaluation")]
     prompts = ["--prompts", str(plan.prompts)] if plan.prompts else []
     evaluation = plan.launch("evaluate", 1, *world, *tokenizer, *build, *output, *prompts)
-    scorers = plan.launch("check_scorers", 0, *world, *tokenizer, *build, *output)
     _wait(plan, siglip, "siglip")
     _wait(plan, reward, "reward")
+    if all((plan.build / f"{name}.safetensors").exists() for name in ("siglip", "reward", "judge")):
+        plan.finish(plan.launch("check_scorers", 0, *world, *tokenizer, *build, *output), "check_scorers")
     plan.finish(evaluation, "evaluate")
-    plan.finish(scorers, "check_scorers")
 
 
 def _once(plan: Plan) -> Callable[..., subprocess.Popen[bytes] | None]:
@@ -182,7 +202,11 @@ def _output(plan: Plan, stage: str) -> list[str]:
 def main(build: Path, world: Path, tokenizer: Path, seconds: float, samples: int, prompts: Path | None) -> None:
     """Train the miniature and its scorers."""
     (build / "logs").mkdir(parents=True, exist_ok=True)
-    run_stages(Plan(build, world, tokenizer, seconds, max(1, torch.cuda.device_count()), samples, prompts))
+    plan = Plan(build, world, tokenizer, seconds, max(1, torch.cuda.device_count()), samples, prompts)
+    try:
+        run_stages(plan)
+    finally:
+        plan.stop()
 
 
 if __name__ == "__main__":
