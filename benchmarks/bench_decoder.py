@@ -26,7 +26,7 @@ from benchmarks.timing import elapsed_s, machine, median_times_s
 from llm_dit.acceleration import compile_decoder
 from llm_dit.banded_decoder import decode_in_bands
 from llm_dit.decoder import Autoencoder, DecoderConfig
-from llm_dit.vae import pixels_to_uint8
+from llm_dit.vae import pixels_to_levels
 
 
 def load_vae(folder: Path | None, config: str, device: torch.device, dtype: torch.dtype) -> Any:
@@ -76,7 +76,7 @@ def _decoded(vae: Any, latents: Tensor) -> Tensor:
 
 def decibels(pixels: Tensor, reference: Tensor) -> float | None:
     """PSNR of 8-bit levels; None if equal."""
-    error = (pixels_to_uint8(pixels).double() - pixels_to_uint8(reference).double()).square().mean().item()
+    error = (pixels_to_levels(pixels)[0].double() - pixels_to_levels(reference)[0].double()).square().mean().item()
     return None if error == 0 else float(10 * torch.log10(torch.tensor(255.0**2 / error)))
 
 

@@ -1,4 +1,4 @@
-"""Runs -> results on this machine: encode ahead, denoise and decode one by one, write on threads.
+"""Runs -> results on this machine: encode ahead, draw one by one with the next one queued, write on threads.
 
 Every image is computed alone: batching several changes rounding, and a run's image must not depend on its companions.
 One run's failure is written down and the others go on.
@@ -22,8 +22,7 @@ from experiments.store import ResultStore
 from experiments.worklist import WorkItem, Worklist, make_worklist
 
 if TYPE_CHECKING:
-    from PIL import Image
-
+    from llm_dit.drawing import Drawing
     from llm_dit.pipeline import PromptConditioning, ZImagePipeline
 
 VOLATILE_KEYS = ("stage_times_s",)
@@ -138,16 +137,28 @@ def _make_all(
 ) -> Outcome:
     started = time.perf_counter()
     encodings = EncodingCache(pipeline, work.to_do)
-    begun, is_interrupted = 0, False
+    begun, finished, is_interrupted = 0, 0, False
     with ResultWriter(store) as writer, _repeated_warnings_dropped():
+        maker = _Maker(work.conditions, pipeline, encodings, writer, experiment)
+
+        def finish(image: _Begun) -> None:
+            nonlocal finished
+            maker.finish(image)
+            finished += 1
+            if on_progress is not None:
+                on_progress(_progress(finished, len(work.to_do), len(writer.failed), started, image.item.run.run_id))
+
+        latest: _Begun | None = None
         for item in (item for group in encodings.groups() for item in group):
             if should_stop is not None and should_stop():
                 is_interrupted = True
                 break
             begun += 1
-            _make_one(item, work.conditions, pipeline, encodings, writer, experiment)
-            if on_progress is not None:
-                on_progress(_progress(begun, len(work.to_do), len(writer.failed), started, item.run.run_id))
+            previous, latest = latest, maker.begin(item)
+            if previous is not None:
+                finish(previous)
+        if latest is not None:
+            finish(latest)
     return Outcome(
         made=writer.made,
         failed=tuple(writer.failed),
@@ -160,52 +171,76 @@ def _make_all(
     )
 
 
-def _make_one(
-    item: WorkItem,
-    conditions: Conditions,
-    pipeline: ZImagePipeline,
-    encodings: EncodingCache,
-    writer: ResultWriter,
-    experiment: str,
-) -> None:
-    """Make one image and hand it to the writer; what fails the run is handed over as its failure."""
-    block = _run_block(item, conditions, experiment)
-    try:
-        image, conditioning, times = _image(item, pipeline, encodings)
-    except RUN_ERRORS as error:
-        if pipeline.device.type == "cuda":
+@dataclass(frozen=True, eq=False)
+class _Begun:
+    """A run whose image is on its way, or the error that kept it from starting."""
+
+    item: WorkItem
+    conditioning: PromptConditioning | None
+    drawing: Drawing | None
+    encode_s: float
+    error: Exception | None = None
+
+
+class _Maker:
+    """Makes images in two halves, so that the device has the next one before the last one is written."""
+
+    def __init__(
+        self,
+        conditions: Conditions,
+        pipeline: ZImagePipeline,
+        encodings: EncodingCache,
+        writer: ResultWriter,
+        experiment: str,
+    ) -> None:
+        self._conditions = conditions
+        self._pipeline = pipeline
+        self._encodings = encodings
+        self._writer = writer
+        self._experiment = experiment
+
+    def begin(self, item: WorkItem) -> _Begun:
+        """Start an image; what fails it is kept for `finish`."""
+        try:
+            positive = self._encodings.get(item.formatted_prompt)
+            negative = None if item.negative_prompt is None else self._encodings.get(item.negative_prompt)
+            conditioning = self._pipeline.condition(
+                item.run.params, positive.encoded, negative.encoded if negative else None
+            )
+            drawing = self._pipeline.draw(item.run.params, conditioning)
+        except RUN_ERRORS as error:
+            return _Begun(item, None, None, 0.0, error)
+        finally:
+            self._encodings.release(item)
+        return _Begun(item, conditioning, drawing, positive.seconds + (negative.seconds if negative else 0.0))
+
+    def finish(self, begun: _Begun) -> None:
+        """Hand a finished image, or what failed it, to the writer."""
+        run, block = begun.item.run, _run_block(begun.item, self._conditions, self._experiment)
+        if begun.error is not None:
+            self._fail(begun.item, block, begun.error)
+            return
+        assert begun.drawing is not None and begun.conditioning is not None
+        try:
+            image, times = begun.drawing.wait()
+        except RUN_ERRORS as error:
+            self._fail(begun.item, block, error)
+            return
+        record = self._pipeline.metadata(run.params, begun.conditioning, {"encode": begun.encode_s, **times})
+        measured = {
+            "generation_time_seconds": round(begun.encode_s + sum(times.values()), 4),
+            "token_count": begun.conditioning.token_count,
+            "token_count_used": begun.conditioning.token_count_used,
+            "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+        }
+        lasting = {name: value for name, value in record.items() if name not in VOLATILE_KEYS}
+        self._writer.write(run, image, {**record, "run": {**block, **measured}}, {**lasting, "run": block})
+
+    def _fail(self, item: WorkItem, block: dict[str, Any], error: Exception) -> None:
+        if self._pipeline.device.type == "cuda":
             free_device_memory()
         record = {"parameters": item.run.params.model_dump(), "formatted_prompt": item.formatted_prompt, "run": block}
-        writer.fail(item.run, record, str(error) or type(error).__name__)
-        return
-    finally:
-        encodings.release(item)
-    record = pipeline.metadata(item.run.params, conditioning, times)
-    measured = {
-        "generation_time_seconds": round(sum(times.values()), 4),
-        "token_count": conditioning.token_count,
-        "token_count_used": conditioning.token_count_used,
-        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
-    }
-    lasting = {name: value for name, value in record.items() if name not in VOLATILE_KEYS}
-    writer.write(item.run, image, {**record, "run": {**block, **measured}}, {**lasting, "run": block})
-
-
-def _image(
-    item: WorkItem, pipeline: ZImagePipeline, encodings: EncodingCache
-) -> tuple[Image.Image, PromptConditioning, dict[str, float]]:
-    """Return the image, what the transformer got, and the seconds of each stage as if it were made alone."""
-    params = item.run.params
-    positive = encodings.get(item.formatted_prompt)
-    negative = None if item.negative_prompt is None else encodings.get(item.negative_prompt)
-    conditioning = pipeline.condition(params, positive.encoded, negative.encoded if negative else None)
-    started = time.perf_counter()
-    latents = pipeline.denoise(params, conditioning)
-    denoised = time.perf_counter()
-    (image,) = pipeline.decode(latents)
-    decoded = time.perf_counter()
-    encode_seconds = positive.seconds + (negative.seconds if negative else 0.0)
-    return image, conditioning, {"encode": encode_seconds, "denoise": denoised - started, "decode": decoded - denoised}
+        self._writer.fail(item.run, record, str(error) or type(error).__name__)
 
 
 def _run_block(item: WorkItem, conditions: Conditions, experiment: str) -> dict[str, Any]:

@@ -86,6 +86,12 @@ class FakePipeline:
         pixels = (digest * (3 * height * width // len(digest) + 1))[: 3 * height * width]
         return [Image.frombytes("RGB", (width, height), pixels)]
 
+    def draw(self, params, conditioning):
+        started = time.perf_counter()
+        (image,) = self.decode(self.denoise(params, conditioning))
+        times = {"denoise": time.perf_counter() - started, "decode": 0.0}
+        return SimpleNamespace(wait=lambda: (image, times))
+
     def metadata(self, params, conditioning, stage_times_s):
         return {
             "parameters": params.model_dump(),

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from fake_pipeline import FakePipeline
@@ -34,6 +35,21 @@ def make(folder, plan=None, pipeline=None, **options):
 
 def images(store):
     return {path.name: path.read_bytes() for path in store.images.iterdir()}
+
+
+def test_the_next_image_is_started_before_the_last_one_is_waited_for(tmp_path):
+    events = []
+
+    class Watched(FakePipeline):
+        def draw(self, params, conditioning):
+            number = len(self.denoised)
+            events.append(("start", number))
+            drawing = super().draw(params, conditioning)
+            return SimpleNamespace(wait=lambda: (events.append(("wait", number)), drawing.wait())[1])
+
+    make(tmp_path, pipeline=Watched())
+    assert events[:4] == [("start", 0), ("start", 1), ("wait", 0), ("start", 2)]
+    assert events[-2:] == [("wait", 4), ("wait", 5)]
 
 
 # Resume

@@ -9,9 +9,11 @@ import torch
 from llm_dit import ZImagePipeline
 from llm_dit.chat_template import format_prompt
 from llm_dit.devices import resolve_device
+from llm_dit.drawing import Drawing, StageClock
 from llm_dit.errors import InvalidParameter, NonFiniteLatents
 from llm_dit.parameters import GenerationParams
 from llm_dit.pipeline import evaluation_count
+from llm_dit.vae import pixels_to_levels
 
 LONG_PROMPT = "a red apple on the wooden table and a blue house " * 30
 
@@ -131,6 +133,23 @@ def test_stages_apart_equal_the_whole(tiny_pipeline):
     latents = tiny_pipeline.denoise(params, tiny_pipeline.encode(params))
     assert latents.dtype == torch.float32
     assert np.array_equal(levels(tiny_pipeline.decode(latents)[0]), levels(tiny_pipeline("A cat", seed=3)))
+
+
+def test_an_image_drawn_in_two_halves_equals_the_whole(tiny_pipeline):
+    params = tiny_pipeline.resolve(GenerationParams.parse({"prompt": "A cat", "seed": 3}))
+    image, times = tiny_pipeline.draw(params, tiny_pipeline.encode(params)).wait()
+    assert np.array_equal(levels(image), levels(tiny_pipeline("A cat", seed=3)))
+    assert list(times) == ["denoise", "decode"]
+    assert all(seconds > 0 for seconds in times.values())
+
+
+def test_pixels_that_are_not_finite_are_refused_when_the_image_is_waited_for():
+    levels, is_finite = pixels_to_levels(torch.tensor([[[[0.0]], [[float("nan")]], [[1.0]]]]))
+    drawing = Drawing(StageClock(torch.device("cpu")), levels, torch.tensor([True]), is_finite)
+    drawing.clock.mark()
+    drawing.clock.mark()
+    with pytest.raises(NonFiniteLatents, match="decoded image is not finite"):
+        drawing.wait()
 
 
 def test_steps_report_progress_with_a_preview_that_ends_as_the_image(tiny_pipeline):

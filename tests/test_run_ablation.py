@@ -201,21 +201,21 @@ def test_failed_runs_give_exit_code_1_and_a_last_line_that_says_how_to_retry(run
     from llm_dit.errors import NonFiniteLatents
     from llm_dit.pipeline import ZImagePipeline
 
-    denoise = ZImagePipeline.denoise
+    draw = ZImagePipeline.draw
 
-    def failing(self, params, conditioning, **options):
+    def failing(self, params, conditioning):
         if params.shift == 2.0:
             raise NonFiniteLatents("The latents are not finite after step 1 of 1.")
-        return denoise(self, params, conditioning, **options)
+        return draw(self, params, conditioning)
 
     arguments = ["--sweep", "shift=1..3", "--max-prompts", "1", "--steps", "1", "--name", "failing"]
-    monkeypatch.setattr(ZImagePipeline, "denoise", failing)
+    monkeypatch.setattr(ZImagePipeline, "draw", failing)
     result = run(*arguments)
     assert result.exit_code == 1
     last = result.stderr.strip().splitlines()[-1]
     assert last.startswith("1 of 3 runs failed")
     assert last.endswith("run the same command again to retry them.")
-    monkeypatch.setattr(ZImagePipeline, "denoise", denoise)
+    monkeypatch.setattr(ZImagePipeline, "draw", draw)
     retried = run(*arguments)
     assert retried.exit_code == 0
     assert "1 runs to do, 2 finished before" in retried.stderr
@@ -224,18 +224,18 @@ def test_failed_runs_give_exit_code_1_and_a_last_line_that_says_how_to_retry(run
 def test_ctrl_c_finishes_the_image_writes_the_summary_and_says_how_to_go_on(run, tmp_path, monkeypatch):
     from llm_dit.pipeline import ZImagePipeline
 
-    denoise = ZImagePipeline.denoise
+    draw = ZImagePipeline.draw
 
-    def interrupted(self, params, conditioning, **options):
+    def interrupted(self, params, conditioning):
         if params.shift == 3.0:
             os.kill(os.getpid(), signal.SIGINT)
-        return denoise(self, params, conditioning, **options)
+        return draw(self, params, conditioning)
 
     arguments = ["--sweep", "shift=1..8", "--max-prompts", "1", "--steps", "1", "--name", "stopped"]
     store = ResultStore(tmp_path / "experiments/results/stopped")
-    monkeypatch.setattr(ZImagePipeline, "denoise", interrupted)
+    monkeypatch.setattr(ZImagePipeline, "draw", interrupted)
     result = run(*arguments)
-    monkeypatch.setattr(ZImagePipeline, "denoise", denoise)
+    monkeypatch.setattr(ZImagePipeline, "draw", draw)
     assert result.exit_code == 130, result.output
     assert [record.level for record in store.runs()] == ["1.0", "2.0", "3.0"]
     assert result.stderr.strip().splitlines()[-1] == ("Stopped with 5 runs to do; run the same command again to go on.")

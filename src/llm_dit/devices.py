@@ -10,7 +10,7 @@ from llm_dit.errors import InvalidParameter
 
 if TYPE_CHECKING:
     import torch
-    from torch import nn
+    from torch import Tensor, nn
 
 
 def resolve_device(name: str, field: str) -> torch.device:
@@ -46,6 +46,13 @@ def resolve_dtype(name: str, device: torch.device) -> torch.dtype:
     dtype = getattr(torch, name)
     assert isinstance(dtype, torch.dtype)
     return dtype
+
+
+def sent(tensor: Tensor, device: torch.device) -> Tensor:
+    """Return a copy of `tensor` on `device`, or itself; never waits for what a CUDA device is doing."""
+    if device.type == "cuda" and tensor.device.type == "cpu":
+        return tensor.pin_memory().to(device, non_blocking=True)
+    return tensor.to(device)
 
 
 @contextmanager

@@ -32,7 +32,9 @@ def _normed(values, weight, columns, is_inside, EPS: tl.constexpr, WIDTH: tl.con
 
 
 @triton.jit
-def _norm_kernel(x, weight, modulation, out, scales, tokens, EPS: tl.constexpr, WIDTH: tl.constexpr, BLOCK: tl.constexpr):  # type: ignore[no-untyped-def]
+def _norm_kernel(
+    x, weight, modulation, out, scales, tokens, EPS: tl.constexpr, WIDTH: tl.constexpr, BLOCK: tl.constexpr
+):  # type: ignore[no-untyped-def]
     row = tl.program_id(0).to(tl.int64)
     columns = tl.arange(0, BLOCK)
     is_inside = columns < WIDTH

@@ -19,11 +19,12 @@ from typing import TYPE_CHECKING, Any, Self
 from llm_dit.acceleration import accelerate, compile_decoder
 from llm_dit.chat_template import formatted_negative_prompt, formatted_prompt_from_params, user_texts
 from llm_dit.checkpoint import find_checkpoint, fingerprint, load_weights, read_json, without_weights
-from llm_dit.devices import resident, resolve_device, resolve_dtype
+from llm_dit.devices import resident, resolve_device, resolve_dtype, sent
+from llm_dit.drawing import Drawing, StageClock
 from llm_dit.errors import CheckpointError, InvalidParameter
 from llm_dit.long_prompt import shorten
 from llm_dit.parameters import EngineSettings, GenerationParams
-from llm_dit.sampling import EulerStep, guidance_is_on, guided, sample_euler
+from llm_dit.sampling import EulerStep, check_finite, euler_steps, guidance_is_on, guided
 from llm_dit.schedule import schedule
 from llm_dit.text_encoder import EncodedPrompt, ZImageTextEncoder
 from llm_dit.vae import LATENT_SCALE, LatentDecoder
@@ -294,6 +295,14 @@ class ZImagePipeline:
         Raises:
             NonFiniteLatents: If a step left the range of the number format.
         """
+        latents, is_finite = self._sample(params, conditioning, on_step)
+        check_finite(is_finite.tolist())
+        return latents
+
+    def _sample(
+        self, params: GenerationParams, conditioning: PromptConditioning, on_step: Callable[[StepInfo], None] | None
+    ) -> tuple[Tensor, Tensor]:
+        """Do as `denoise` does without waiting; see `euler_steps`."""
         import torch
 
         assert params.height is not None and params.width is not None and params.seed is not None
@@ -302,7 +311,32 @@ class ZImagePipeline:
         observer = None if on_step is None else lambda step: on_step(self._step_info(step))
         with resident(self.transformer, self.device, offload=self.settings.offload), torch.inference_mode():
             velocity = self._velocity(params, conditioning, sigmas)
-            return sample_euler(velocity, noise, sigmas, observer)
+            return euler_steps(velocity, noise, sigmas, observer)
+
+    def draw(self, params: GenerationParams, conditioning: PromptConditioning) -> Drawing:
+        """Start an image: all its work is queued on a CUDA device, elsewhere it is done.
+
+        Args:
+            params: From `resolve`.
+            conditioning: From `encode` or `condition`.
+
+        Raises:
+            NonFiniteLatents: Where the work is done already, if sampling left the range of the number format;
+                elsewhere `Drawing.wait` raises it.
+        """
+        clock = StageClock(self.device)
+        latents, step_is_finite = self._sample(params, conditioning, None)
+        if self.device.type != "cuda":
+            check_finite(step_is_finite.tolist())
+        clock.mark()
+        with resident(self.decoder.vae, self.decoder.device, offload=self.settings.offload):
+            levels, is_finite = self.decoder.levels(latents)
+        is_queued = self.device.type == "cuda" and self.decoder.device == self.device
+        levels, step_is_finite, is_finite = (
+            tensor.to("cpu", non_blocking=is_queued) for tensor in (levels, step_is_finite, is_finite)
+        )
+        clock.mark()
+        return Drawing(clock, levels, step_is_finite, is_finite)
 
     def _noise(self, height: int, width: int, seed: int) -> Tensor:
         """Draw noise on the CPU, so that a seed means the same image on every device, [1, 16, H/8, W/8]."""
@@ -310,7 +344,7 @@ class ZImagePipeline:
 
         generator = torch.Generator("cpu").manual_seed(seed)
         shape = (1, self.transformer.config.in_channels, height // LATENT_SCALE, width // LATENT_SCALE)
-        return torch.randn(shape, generator=generator, dtype=torch.float32).to(self.device)
+        return sent(torch.randn(shape, generator=generator, dtype=torch.float32), self.device)
 
     def _velocity(
         self, params: GenerationParams, conditioning: PromptConditioning, sigmas: Tensor
@@ -322,7 +356,7 @@ class ZImagePipeline:
             None
             if embeds is None
             else self.transformer.prepare(
-                [embeds.to(self.device, self.transformer.dtype)], *size, extend_rope=params.extend_rope
+                [sent(embeds, self.device).to(self.transformer.dtype)], *size, extend_rope=params.extend_rope
             )
             for embeds in (conditioning.prompt_embeds, conditioning.negative_prompt_embeds)
         )

@@ -17,6 +17,8 @@ import torch
 from einops import rearrange
 from torch import Tensor
 
+from llm_dit.devices import sent
+
 CACHED_TABLES = 8
 """Tables kept, of up to 17 MB each at 2048 x 2048: computing one takes longer than a step of a small model."""
 
@@ -40,7 +42,7 @@ def image_positions(index: int, grid: tuple[int, int], length: int) -> Tensor:
 def text_rope(length: int, axes_dims: tuple[int, ...], theta: float, device: torch.device) -> Tensor:
     """Table of a padded caption on `device`, see `rope_table`; the same tensor for the same arguments."""
     with torch.inference_mode(False):  # compiled code takes tensors made in inference mode for others
-        return rope_table(text_positions(length), axes_dims, theta).to(device)
+        return sent(rope_table(text_positions(length), axes_dims, theta), device)
 
 
 @lru_cache(maxsize=CACHED_TABLES)
@@ -49,7 +51,7 @@ def image_rope(
 ) -> Tensor:
     """Table of a grid's patches on `device`, see `image_positions` and `rope_table`; cached like `text_rope`."""
     with torch.inference_mode(False):
-        return rope_table(image_positions(index, grid, length), axes_dims, theta).to(device)
+        return sent(rope_table(image_positions(index, grid, length), axes_dims, theta), device)
 
 
 def rope_table(positions: Tensor, axes_dims: Sequence[int], theta: float) -> Tensor:

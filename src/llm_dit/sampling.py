@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from llm_dit.devices import sent
 from llm_dit.errors import NonFiniteLatents
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ def sample_euler(
     sigmas: Tensor,
     on_step: Callable[[EulerStep], None] | None = None,
 ) -> Tensor:
-    """Integrate from `sigmas[0]` to `sigmas[-1]`.
+    """Integrate from `sigmas[0]` to `sigmas[-1]`, and wait for the result.
 
     Args:
         velocity: (latents, model_time [B], step index) -> velocity, [B, 16, h, w], float32.
@@ -57,11 +58,27 @@ def sample_euler(
     Raises:
         NonFiniteLatents: If a step left the range of the number format; names the first such step.
     """
+    latents, is_finite = euler_steps(velocity, noise, sigmas, on_step)
+    check_finite(is_finite.tolist())
+    return latents
+
+
+def euler_steps(
+    velocity: Callable[[Tensor, Tensor, int], Tensor],
+    noise: Tensor,
+    sigmas: Tensor,
+    on_step: Callable[[EulerStep], None] | None = None,
+) -> tuple[Tensor, Tensor]:
+    """Do as `sample_euler` does without waiting for the device.
+
+    Returns:
+        Latents, [B, 16, h, w], float32; whether those after each step are finite, bool, [N], for `check_finite`.
+    """
     import torch
 
     levels = sigmas.tolist()
     total = len(levels) - 1
-    model_times = (1 - sigmas[:-1]).to(noise.device)  # [N]
+    model_times = sent(1 - sigmas[:-1], noise.device)  # [N]
     latents = noise
     is_finite = []
     for index in range(total):
@@ -73,8 +90,7 @@ def sample_euler(
         is_finite.append(torch.isfinite(latents).all())
         if on_step is not None:
             on_step(EulerStep(index + 1, total, levels[index], latents, estimate))
-    check_finite(torch.stack(is_finite).tolist())
-    return latents
+    return latents, torch.stack(is_finite)
 
 
 def check_finite(is_finite: list[bool]) -> None:

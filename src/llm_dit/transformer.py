@@ -22,6 +22,7 @@ from einops import rearrange
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
+from llm_dit.devices import sent
 from llm_dit.errors import LlmDitError
 from llm_dit.rope import image_rope, rotate, text_rope
 
@@ -300,7 +301,7 @@ class ZImageTransformer(nn.Module):
         how = (self.config.axes_dims, self.config.rope_theta, device)
         images = torch.cat([image_rope(index, grid, image_length, *how) for index in indices], dim=1)
         text = text_rope(text_length, *how)
-        text_mask = _key_mask(padded_lengths, text_length).to(device) if is_ragged else None
+        text_mask = sent(_key_mask(padded_lengths, text_length), device) if is_ragged else None
         return Conditioning(
             text=self._refine_text(prompt_embeds, text_length, text, text_mask),
             image_rope=images,
@@ -347,7 +348,7 @@ class ZImageTransformer(nn.Module):
         embeds = pad_sequence([embed.to(rope.device, self.dtype) for embed in prompt_embeds], batch_first=True)
         embeds = F.pad(embeds, (0, 0, 0, length - embeds.shape[1]))  # [B, T, cap_feat_dim]
         is_token = rearrange(_key_mask([len(embed) for embed in prompt_embeds], length), "B 1 1 T -> B T 1")
-        text: Tensor = torch.where(is_token.to(rope.device), self.cap_embedder(embeds), self.cap_pad_token)
+        text: Tensor = torch.where(sent(is_token, rope.device), self.cap_embedder(embeds), self.cap_pad_token)
         for block in self.context_refiner:
             text = block(text, rope, mask)
         return text

@@ -97,13 +97,14 @@ class LatentDecoder:
 
     def decode_in_place(self, latents: Tensor) -> list[Image.Image]:
         """Do as `decode` does, wherever the VAE is now: a preview must not bring it beside the transformer."""
+        return images_from_levels(*self.levels(latents))
+
+    def levels(self, latents: Tensor) -> tuple[Tensor, Tensor]:
+        """Decode without waiting for the device: see `pixels_to_levels`."""
         import torch
-        from PIL import Image
 
         with torch.inference_mode():
-            pixels = self._pixels(self._unscaled(latents))
-        levels = pixels_to_uint8(pixels)
-        return [Image.fromarray(image) for image in levels.cpu().numpy()]
+            return pixels_to_levels(self._pixels(self._unscaled(latents)))
 
     def _pixels(self, unscaled: Tensor) -> Tensor:
         if self.vae.post_quant_conv is not None:
@@ -126,22 +127,32 @@ def _parameter_name(name: str) -> str:
     return "" if name.startswith(("encoder.", "quant_conv.")) else name
 
 
-def pixels_to_uint8(pixels: Tensor) -> Tensor:
+def pixels_to_levels(pixels: Tensor) -> tuple[Tensor, Tensor]:
     """Turn decoder output into 8-bit levels, rounded as diffusers' `VaeImageProcessor` does.
 
     Args:
         pixels: [B, 3, H, W], nominally in [-1, 1].
 
     Returns:
-        [B, H, W, 3], uint8.
-
-    Raises:
-        NonFiniteLatents: If a pixel is not finite.
+        [B, H, W, 3], uint8, meaningless unless all pixels are finite; whether they are, bool, a scalar. Both are on
+        the device of `pixels`.
     """
     import torch
     from einops import rearrange
 
-    if not bool(torch.isfinite(pixels).all()):
-        raise NonFiniteLatents("The decoded image is not finite; use dtype bfloat16 or float32 for the VAE.")
     unit = (pixels.float() / 2 + 0.5).clamp(0, 1)
-    return rearrange((unit * 255).round().to(torch.uint8), "B C H W -> B H W C")
+    levels = rearrange((unit * 255).round().to(torch.uint8), "B C H W -> B H W C")
+    return levels, torch.isfinite(pixels).all()
+
+
+def images_from_levels(levels: Tensor, is_finite: Tensor) -> list[Image.Image]:
+    """Return images of what `pixels_to_levels` made.
+
+    Raises:
+        NonFiniteLatents: If a pixel was not finite.
+    """
+    from PIL import Image
+
+    if not bool(is_finite):
+        raise NonFiniteLatents("The decoded image is not finite; use dtype bfloat16 or float32 for the VAE.")
+    return [Image.fromarray(image) for image in levels.cpu().numpy()]
