@@ -43,7 +43,7 @@ def benchmarks(device: str, config: str, checkpoint: Path) -> dict[str, list[str
     large = ("1024x1024", "2048x2048") if config == "full" else TINY_SIZES
     of_checkpoint = [str(checkpoint), "--device", device]
     experiment = ["benchmarks.bench_experiment", "--model-path", str(checkpoint), "--compile", "on"]
-    experiment += ["--device", device, "--prompts", "2", "--size", height]
+    experiment += ["--device", device, "--prompts", "5" if on_gpu else "2", "--size", height]
     cold = ["--size", height, "--output", str(checkpoint.with_name("cold-start.png"))]
     quantizations = repeated("--quantization", ("none", *(("float8",) if on_gpu else ())))
     references = repeated("--reference", ("float32", *(("bfloat16",) if on_gpu else ())))

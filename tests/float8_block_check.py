@@ -1,0 +1,91 @@
+"""Run by test_float8.py with Triton's interpreter, on the CPU: fused kernels and a fused block against plain PyTorch."""
+
+import copy
+
+import torch
+import torch.nn.functional as F
+from test_acceleration import CONFIG
+
+from llm_dit import float8, float8_kernels
+from llm_dit.float8 import quantize_rows
+from llm_dit.rope import text_rope
+from llm_dit.transformer import TransformerBlock
+
+float8_kernels.wrap_triton = lambda kernel: kernel  # it takes no interpreted kernels
+
+
+def quantized_as_interpreted(x):
+    """What `quantize_rows` does, with the flaw of Triton's interpreter (not of its compiler).
+
+    Where rounding reaches the next power of two, the interpreter joins carry and exponent by "or", which loses the
+    carry if the biased exponent is odd: 7.9 becomes 4 instead of 8, but 15.9 becomes 16.
+    """
+    values, scales = quantize_rows(x)
+    exact, rounded = x.flatten(0, -2).float() / scales, values.float()
+    has_carry = (torch.frexp(rounded)[0].abs() == 0.5) & (exact.abs() < rounded.abs())
+    has_carry &= torch.frexp(exact)[1] % 2 == 1
+    return torch.where(has_carry, rounded / 2, rounded).to(values.dtype), scales
+
+
+def error(values, scales, expected):
+    """Relative error of a quantized tensor, and the largest one of its scales."""
+    right, right_scales = quantized_as_interpreted(expected)
+    difference = values.float() * scales - right.float() * right_scales
+    return float(difference.norm() / expected.norm()), float(((scales - right_scales) / right_scales).abs().max())
+
+
+def norm(x, weight):
+    return F.rms_norm(x.float(), (x.shape[-1],), weight.float(), 1e-5)
+
+
+def kernels():
+    images, tokens, width = 2, 5, 48
+    x, update, wide = (torch.randn(images, tokens, size).bfloat16() for size in (width, width, 2 * width))
+    weight, update_weight = torch.rand(width).bfloat16(), torch.rand(width).bfloat16()
+    gate, modulation = torch.randn(images, 1, width).bfloat16(), torch.randn(images, 1, width).bfloat16()
+    x[0, 0] = 0  # a row of zeros
+    yield error(*float8_kernels.norm_to_float8(x, weight, modulation, 1e-5), norm(x, weight) * (1 + modulation.float()))
+    advanced, *quantized = float8_kernels.residual_norm_to_float8(
+        x, update, update_weight, gate, weight, modulation, 1e-5
+    )
+    expected = x.float() + gate.float().tanh() * norm(update, update_weight)
+    assert (advanced.float() - expected).abs().max() < 0.02, (advanced.float() - expected).abs().max()
+    yield error(*quantized, norm(advanced, weight) * (1 + modulation.float()))
+    first, second = wide.float().chunk(2, dim=-1)
+    yield error(*float8_kernels.swiglu_to_float8(wide), F.silu(first) * second)
+
+
+def scaled_product(layer, values, scales):
+    """What `ScaledLinear.product` computes, for devices without float8 products."""
+    return ((values.float() * scales) @ (layer.weight.float() * layer.scale.T).T).to(layer.dtype)
+
+
+def block_errors():
+    """Relative errors of a float8 block and of a fused one against the same block in float32."""
+    block = TransformerBlock(CONFIG, has_time=True).to(torch.bfloat16).eval().requires_grad_(False)
+    block.attention.fuse()
+    block.feed_forward.fuse()
+    x, time = torch.randn(2, 32, CONFIG.dim).bfloat16(), torch.randn(2, min(CONFIG.dim, 256)).bfloat16()
+    rope = text_rope(32, CONFIG.axes_dims, CONFIG.rope_theta, torch.device("cpu"))
+    exact = copy.deepcopy(block).float()(x.float(), rope, None, time.float())
+    for parent in (block.attention, block.attention.to_out, block.feed_forward):
+        for name, child in list(parent.named_children()):
+            if isinstance(child, torch.nn.Linear):
+                weight, scale = quantize_rows(child.weight)
+                setattr(parent, name, float8.ScaledLinear(weight, scale.T.contiguous(), torch.bfloat16))
+    float8.ScaledLinear.product, float8.quantize_rows = scaled_product, quantized_as_interpreted
+    plain = block(x, rope, None, time)
+    float8.fuse_block(block)
+    fused = block(x, rope, None, time)
+    return [float((output.float() - exact).norm() / (exact - x.float()).norm()) for output in (plain, fused)]
+
+
+if __name__ == "__main__":
+    torch.manual_seed(0)
+    torch.set_num_threads(1)
+    for values, scales in kernels():
+        print(values, scales)
+        assert values < 0.01 and scales < 1e-4  # a value between two neighbours may be rounded to either
+    plain, fused = block_errors()
+    print(plain, fused)
+    assert 0 < plain < 0.15 and fused < 1.1 * plain
