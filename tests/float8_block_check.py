@@ -1,4 +1,4 @@
-"""Run by test_float8.py with Triton's interpreter, on the CPU: fused kernels and a fused block against plain PyTorch."""
+"""Run by test_float8.py with Triton's interpreter: fused kernels and a fused block against plain PyTorch on the CPU."""
 
 import copy
 
@@ -65,18 +65,18 @@ def block_errors():
     block = TransformerBlock(CONFIG, has_time=True).to(torch.bfloat16).eval().requires_grad_(False)
     block.attention.fuse()
     block.feed_forward.fuse()
-    x, time = torch.randn(2, 32, CONFIG.dim).bfloat16(), torch.randn(2, min(CONFIG.dim, 256)).bfloat16()
+    x, modulation = torch.randn(2, 32, CONFIG.dim).bfloat16(), torch.randn(4, 2, 1, CONFIG.dim).bfloat16()
     rope = text_rope(32, CONFIG.axes_dims, CONFIG.rope_theta, torch.device("cpu"))
-    exact = copy.deepcopy(block).float()(x.float(), rope, None, time.float())
+    exact = copy.deepcopy(block).float()(x.float(), rope, None, modulation.float())
     for parent in (block.attention, block.attention.to_out, block.feed_forward):
         for name, child in list(parent.named_children()):
             if isinstance(child, torch.nn.Linear):
                 weight, scale = quantize_rows(child.weight)
                 setattr(parent, name, float8.ScaledLinear(weight, scale.T.contiguous(), torch.bfloat16))
     float8.ScaledLinear.product, float8.quantize_rows = scaled_product, quantized_as_interpreted
-    plain = block(x, rope, None, time)
+    plain = block(x, rope, None, modulation)
     float8.fuse_block(block)
-    fused = block(x, rope, None, time)
+    fused = block(x, rope, None, modulation)
     return [float((output.float() - exact).norm() / (exact - x.float()).norm()) for output in (plain, fused)]
 
 

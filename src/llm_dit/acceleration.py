@@ -212,15 +212,15 @@ def _compile_block(block: TransformerBlock, *, is_whole: bool) -> None:
     run = torch.compile(block.forward, fullgraph=is_whole)
     keeps_rows = _kernel_choices()
 
-    def forward(x: Tensor, rope: Tensor, mask: Tensor | None, time_embedding: Tensor | None = None) -> Tensor:
+    def forward(x: Tensor, rope: Tensor, mask: Tensor | None, modulation: Tensor | None = None) -> Tensor:
         _mark_dynamic(x, 0, 1)
         _mark_dynamic(rope, 1, 2)
         if mask is not None:
             _mark_dynamic(mask, 0, 3)
-        if time_embedding is not None:
-            _mark_dynamic(time_embedding, 0)
+        if modulation is not None:
+            _mark_dynamic(modulation, 1)
         with keeps_rows():
-            return run(x, rope, mask, time_embedding)
+            return run(x, rope, mask, modulation)
 
     block.forward = forward  # type: ignore[method-assign]
 

@@ -81,12 +81,11 @@ def fuse_block(block: TransformerBlock) -> None:
     block.forward = MethodType(_forward, block)  # type: ignore[method-assign]
 
 
-def _forward(block: TransformerBlock, x: Tensor, rope: Tensor, mask: Tensor | None, time_embedding: Tensor) -> Tensor:
+def _forward(block: TransformerBlock, x: Tensor, rope: Tensor, mask: Tensor | None, modulation: Tensor) -> Tensor:
     """Do what `TransformerBlock.forward` does; [B, L, D] to [B, L, D]."""
     from llm_dit.float8_kernels import norm_to_float8, residual_norm_to_float8, swiglu_to_float8
 
     attention, feed_forward = block.attention, block.feed_forward
-    modulation = rearrange(block.adaLN_modulation(time_embedding), "B (four D) -> four B 1 D", four=4).contiguous()
     scale_attention, gate_attention, scale_ffn, gate_ffn = modulation.unbind(0)
     x = x.contiguous()
     before, after = block.attention_norm1, block.attention_norm2

@@ -203,13 +203,12 @@ class TransformerBlock(nn.Module):
         if has_time:
             self.adaLN_modulation = nn.Sequential(nn.Linear(min(dim, TIME_EMBEDDING_WIDTH), 4 * dim))
 
-    def forward(self, x: Tensor, rope: Tensor, mask: Tensor | None, time_embedding: Tensor | None = None) -> Tensor:
-        """Advance the residual stream `x`; [B, L, D] to [B, L, D]."""
-        if time_embedding is None:
+    def forward(self, x: Tensor, rope: Tensor, mask: Tensor | None, modulation: Tensor | None = None) -> Tensor:
+        """Advance the residual stream `x`, [B, L, D] to [B, L, D]; `modulation` as `block_modulations` gives it."""
+        if modulation is None:
             x = x + self.attention_norm2(self.attention(self.attention_norm1(x), rope, mask))
             x = x + self.ffn_norm2(self.feed_forward(self.ffn_norm1(x)))
             return x
-        modulation = rearrange(self.adaLN_modulation(time_embedding), "B (four D) -> four B 1 D", four=4)
         scale_attention, gate_attention, scale_ffn, gate_ffn = modulation.unbind(0)
         attended = self.attention(self.attention_norm1(x) * (1 + scale_attention), rope, mask)
         x = torch.addcmul(x, gate_attention.tanh(), self.attention_norm2(attended))
@@ -266,6 +265,7 @@ class ZImageTransformer(nn.Module):
         self.cap_embedder = nn.Sequential(
             nn.RMSNorm(config.cap_feat_dim, config.norm_eps), nn.Linear(config.cap_feat_dim, dim)
         )
+        self.to_modulations: nn.Linear | None = None
         self.x_pad_token = nn.Parameter(torch.zeros(1, dim))
         self.cap_pad_token = nn.Parameter(torch.zeros(1, dim))
         self.layers = _blocks(config, config.n_layers, has_time=True)
@@ -323,26 +323,43 @@ class ZImageTransformer(nn.Module):
         """
         batch_size, _, latent_height, _ = latents.shape
         time_embedding = self.t_embedder(model_time * self.config.t_scale, self.dtype)
+        modulations = self.block_modulations(time_embedding)
+        refining, mixing = modulations[: len(self.noise_refiner)], modulations[len(self.noise_refiner) :]
         patches = rearrange(latents.to(self.dtype), "B C (h p) (w q) -> B (h w) (p q C)", p=PATCH_SIZE, q=PATCH_SIZE)
         image_length, padded_length = patches.shape[1], conditioning.image_rope.shape[2]
         padding = self.x_pad_token.expand(batch_size, padded_length - image_length, -1)
         x = torch.cat([self.all_x_embedder["2-1"](patches), padding], dim=1)  # [B, I, D]
-        for block in self.noise_refiner:
-            x = block(x, conditioning.image_rope, None, time_embedding)
+        for block, modulation in zip(self.noise_refiner, refining, strict=True):
+            x = block(x, conditioning.image_rope, None, modulation)
         x = torch.cat([x, conditioning.text], dim=1)  # [B, I + T, D]
-        for block in self.layers:
-            x = block(x, conditioning.joint_rope, conditioning.joint_mask, time_embedding)
+        for block, modulation in zip(self.layers, mixing, strict=True):
+            x = block(x, conditioning.joint_rope, conditioning.joint_mask, modulation)
         predicted = self.all_final_layer["2-1"](x[:, :image_length], time_embedding)
         output: Tensor = rearrange(
             predicted, "B (h w) (p q C) -> B C (h p) (w q)", h=latent_height // PATCH_SIZE, p=PATCH_SIZE, q=PATCH_SIZE
         )
         return output.float()
 
+    def block_modulations(self, time_embedding: Tensor) -> tuple[Tensor, ...]:
+        """Scales and gates of every block with a time, noise refiner first: [four, B, 1, D] each."""
+        blocks = (*self.noise_refiner, *self.layers)
+        if self.to_modulations is None:
+            joined = torch.cat([block.adaLN_modulation(time_embedding) for block in blocks], dim=-1)
+        else:
+            joined = self.to_modulations(time_embedding)
+        pattern = "B (block four D) -> block four B 1 D"
+        return rearrange(joined, pattern, block=len(blocks), four=4).contiguous().unbind(0)
+
     def fuse_projections(self) -> None:
-        """Join the QKV and the gate-up weights for inference, after loading; the published names are then gone."""
+        """Join weights that read the same input for inference, after loading; the published names are then gone."""
         for module in list(self.modules()):
             if isinstance(module, Attention | FeedForward):
                 module.fuse()
+        if self.to_modulations is None:
+            blocks = (*self.noise_refiner, *self.layers)
+            self.to_modulations = stack_linears(*(block.adaLN_modulation[0] for block in blocks))
+            for block in blocks:
+                del block.adaLN_modulation
 
     def _refine_text(self, prompt_embeds: Sequence[Tensor], length: int, rope: Tensor, mask: Tensor | None) -> Tensor:
         embeds = pad_sequence([embed.to(rope.device, self.dtype) for embed in prompt_embeds], batch_first=True)
@@ -383,10 +400,14 @@ def scaled_dot_product(query: Tensor, key: Tensor, value: Tensor, mask: Tensor |
 
 
 def stack_linears(*linears: nn.Linear) -> nn.Linear:
-    """Join bias-free projections of one input into a single one whose outputs lie side by side."""
+    """Join projections of one input into a single one whose outputs lie side by side."""
     weight = torch.cat([linear.weight for linear in linears]).detach()
-    stacked = nn.Linear(weight.shape[1], weight.shape[0], bias=False, device="meta")
-    stacked.weight = nn.Parameter(weight, requires_grad=linears[0].weight.requires_grad)
+    needs_grad, has_bias = linears[0].weight.requires_grad, linears[0].bias is not None
+    stacked = nn.Linear(weight.shape[1], weight.shape[0], bias=has_bias, device="meta")
+    stacked.weight = nn.Parameter(weight, requires_grad=needs_grad)
+    if has_bias:
+        bias = torch.cat([linear.bias for linear in linears]).detach()
+        stacked.bias = nn.Parameter(bias, requires_grad=needs_grad)
     return stacked
 
 
