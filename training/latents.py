@@ -38,8 +38,10 @@ PICTURE_SIZES: dict[Size, float] = {
 }
 """Height and width in pixels -> share of the samples."""
 MAX_TOKENS = 512
+RENDERED_PIXELS = 8192 * 128 * 128
+"""Pixels that are rendered at a time; a call for few takes as long as one for many."""
 ENCODED_PIXELS = 2048 * 128 * 128
-"""Pixels that are rendered and encoded at a time."""
+"""Pixels that are encoded at a time."""
 
 
 @dataclass
@@ -113,8 +115,12 @@ def encode_renders(
     for size, (height, width) in enumerate(PICTURE_SIZES):
         members = np.flatnonzero(sizes == size)
         if len(members):
-            parts = torch.from_numpy(rows[members]).to(device).split(ENCODED_PIXELS // (height * width))
-            pictures = (render(part, height, width) for part in parts)
+            parts = torch.from_numpy(rows[members]).to(device).split(RENDERED_PIXELS // (height * width))
+            pictures = (
+                part
+                for rendered in (render(part, height, width) for part in parts)
+                for part in rendered.split(ENCODED_PIXELS // (height * width))
+            )
             tables[size] = torch.cat([((encode(vae, part) - shift) * scaling).half() for part in pictures])
     return Slots(tables, sizes, _slots(sizes, device))
 
