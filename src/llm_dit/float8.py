@@ -51,7 +51,8 @@ class ScaledLinear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, L, K] to [B, L, N]."""
-        return self.product(*quantize_rows(x)).unflatten(0, x.shape[:-1])
+        result: Tensor = self.product(*quantize_rows(x)).unflatten(0, x.shape[:-1])
+        return result
 
     def product(self, values: Tensor, scales: Tensor) -> Tensor:
         """Float8 [M, K] with a scale for each row, float32 [M, 1], to [M, N] in the dtype of the model."""
@@ -102,5 +103,5 @@ def _forward(block: TransformerBlock, x: Tensor, rope: Tensor, mask: Tensor | No
 
 
 def _product(layer: Any, quantized: Sequence[Tensor], shape: torch.Size) -> Tensor:
-    product: Tensor = layer.product(*quantized)
-    return product.unflatten(0, shape[:2])
+    product: Tensor = layer.product(*quantized).unflatten(0, shape[:2])
+    return product

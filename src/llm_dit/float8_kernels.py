@@ -19,14 +19,14 @@ SMALLEST = tl.constexpr(1e-12)
 
 
 @triton.jit
-def _store_quantized(row, columns, is_inside, out, scales, values, WIDTH: tl.constexpr):  # type: ignore[no-untyped-def]
+def _store_quantized(row, columns, is_inside, out, scales, values, WIDTH: tl.constexpr):
     largest = tl.maximum(tl.max(tl.abs(values), 0), SMALLEST)
     tl.store(out + row * WIDTH + columns, (values * (FLOAT8_RANGE / largest)).to(tl.float8e4nv), mask=is_inside)
     tl.store(scales + row, largest / FLOAT8_RANGE)
 
 
 @triton.jit
-def _normed(values, weight, columns, is_inside, EPS: tl.constexpr, WIDTH: tl.constexpr):  # type: ignore[no-untyped-def]
+def _normed(values, weight, columns, is_inside, EPS: tl.constexpr, WIDTH: tl.constexpr):
     gain = tl.load(weight + columns, mask=is_inside, other=0.0).to(tl.float32)
     return values * tl.rsqrt(tl.sum(values * values, 0) / WIDTH + EPS) * gain
 
@@ -34,7 +34,7 @@ def _normed(values, weight, columns, is_inside, EPS: tl.constexpr, WIDTH: tl.con
 @triton.jit
 def _norm_kernel(
     x, weight, modulation, out, scales, tokens, EPS: tl.constexpr, WIDTH: tl.constexpr, BLOCK: tl.constexpr
-):  # type: ignore[no-untyped-def]
+):
     row = tl.program_id(0).to(tl.int64)
     columns = tl.arange(0, BLOCK)
     is_inside = columns < WIDTH
@@ -46,7 +46,7 @@ def _norm_kernel(
 
 
 @triton.jit
-def _residual_norm_kernel(  # type: ignore[no-untyped-def]
+def _residual_norm_kernel(
     x, update, update_weight, gate, weight, modulation, advanced, out, scales, tokens,
     EPS: tl.constexpr, WIDTH: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
@@ -68,7 +68,7 @@ def _residual_norm_kernel(  # type: ignore[no-untyped-def]
 
 
 @triton.jit
-def _swiglu_kernel(x, out, scales, WIDTH: tl.constexpr, BLOCK: tl.constexpr):  # type: ignore[no-untyped-def]
+def _swiglu_kernel(x, out, scales, WIDTH: tl.constexpr, BLOCK: tl.constexpr):
     row = tl.program_id(0).to(tl.int64)
     columns = tl.arange(0, BLOCK)
     is_inside = columns < WIDTH
