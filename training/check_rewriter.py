@@ -24,7 +24,7 @@ from training.world import World
 
 INSTRUCTION = "Rewrite the user's prompt as a detailed picture description."
 MAX_NEW_TOKENS = 160
-AIM = 0.9
+AIM = 0.95
 """Share of good rewrites that is aimed at."""
 
 
