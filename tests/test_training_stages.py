@@ -601,6 +601,12 @@ def test_a_reply_ends_at_the_end_token_and_loops_are_seen(generator):
     assert not check_rewriter.has_loop(["a", "red", "apple", "on", "a", "table", "and", "a", "red", "pear"])
 
 
+def test_a_reply_names_a_thing_by_whole_beginnings_of_words():
+    assert check_rewriter.names("Two-humped camels stand on an orange dune.", "two-humped camel")
+    assert check_rewriter.names("Several red apples.", "apple")
+    assert not check_rewriter.names("A pineapple, close up.", "apple")
+
+
 def test_rewrites_are_counted_for_each_kind_and_together():
     good = [check_rewriter.Try("bare noun", "cat", "", is_good) for is_good in (True, False)]
     articled = [check_rewriter.Try("with an article", "a cat", "", is_good=True)] * 2

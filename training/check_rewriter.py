@@ -8,6 +8,7 @@ Usage: `python -m training.check_rewriter --world ... --tokenizer training/build
 
 import json
 import random
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,7 +25,7 @@ from training.world import World
 
 INSTRUCTION = "Rewrite the user's prompt as a detailed picture description."
 MAX_NEW_TOKENS = 160
-AIM = 0.9
+AIM = 0.95
 """Share of good rewrites that is aimed at."""
 
 
@@ -63,6 +64,11 @@ def has_loop(words: list[str]) -> bool:
     return any(runs.count(run) >= 3 for run in set(runs))
 
 
+def names(reply: str, label: str) -> bool:
+    """Whether each word of a label begins a word of the reply, so that a pineapple is no apple but two apples are."""
+    return all(re.search(rf"\b{re.escape(word.rstrip('s'))}", reply.lower()) for word in label.lower().split())
+
+
 FORMS = {
     "with an article": ("{thing}", "{Thing}", "{Thing}.", "a picture of {thing}"),
     "bare noun": ("{label}",),
@@ -95,8 +101,8 @@ def check(world: World, model: Qwen3ForCausalLM, tokenizer: Tokenizer, kind: str
         reply_ids = complete(model, ids, end, 0.7, generator)
         reply = tokenizer.decode(reply_ids).split("</think>")[-1].strip()
         is_fuller = len(reply_ids) < MAX_NEW_TOKENS and len(reply.split()) > len(prompt.split()) + 2
-        names_it = all(word.rstrip("s") in reply.lower() for word in label.lower().split())
-        results.append(Try(kind, prompt, reply, is_fuller and names_it and not has_loop(reply.lower().split())))
+        is_good = is_fuller and names(reply, label) and not has_loop(reply.lower().split())
+        results.append(Try(kind, prompt, reply, is_good))
     return results
 
 
