@@ -671,6 +671,29 @@ def test_the_run_starts_every_stage_with_options_that_it_knows(devices, tmp_path
     assert started == ["evaluate", "check_scorers"]
 
 
+def test_a_run_that_trains_on_keeps_the_vae_and_gives_every_stage_its_start(tmp_path, monkeypatch):
+    started = {}
+
+    def launch(_plan, stage, _device, *arguments, name=None):
+        _check_command(stage, list(arguments))
+        named = dict(pairwise(arguments))
+        started[name or stage] = named
+        if stage in ("dataset", "contrasts"):
+            return Finished(Path(named["--output"]) / "captions.json")
+        return Finished(tmp_path / f"{stage}.safetensors")
+
+    monkeypatch.setattr(run.Plan, "launch", launch)
+    plan = run.Plan(tmp_path, Path("world"), Path("words"), 1000.0, 1, 10, None, EMBEDDED_MODELS, 40, start=0.0)
+    run.bring_shipped(plan, EMBEDDED_MODELS)
+    run.run_stages(plan)
+    assert {"vae", "scorer_tokenizer"}.isdisjoint(started)
+    assert (tmp_path / "vae.json").exists()
+    assert "--last-layer-only" in started["language_model"]
+    assert Path(started["denoiser"]["--start"]).stat().st_size > 28e6
+    assert started["reward"]["--start"] == str(EMBEDDED_MODELS / "image-reward-mini")
+    assert [started[name]["--seed"] for name in ("dataset0", "contrasts", "judge_data")] == ["41", "45", "141"]
+
+
 def test_every_command_of_the_readme_is_one_that_its_stage_knows():
     text = Path(run.__file__).with_name("README.md").read_text()
     short = dict(re.findall(r'`(\w)="([^"]*)"`', text))

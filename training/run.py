@@ -10,11 +10,15 @@ With one device, all share it. The transformer compiles while the VAE still trai
 Each stage is a process with a log in `BUILD/logs`; one that has written its weights already is skipped, so an
 interrupted run goes on where it was. `retrieval`, `check_rewriter` and `export` are run by hand, without accelerator.
 
+With `--train-on` all stages begin with the weights of exported models: the VAE stays, of the language model only the
+last layer learns (the conditioning stays as it is), and the rest is trained on.
+
 Usage: `python -m training.run --build training/build --world training/build/sprites.npz
 --tokenizer training/build/tokenizer --prompts experiments/prompts/standard_prompts.yaml --seconds 1200`
 """
 
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -25,13 +29,18 @@ from pathlib import Path
 import click
 import torch
 
+from training.restore import restore_pipeline
+
 SHARES = {"language_model": 0.088, "vae": 0.185, "judge": 0.1, "siglip": 0.08, "reward": 0.085, "evaluate": 0.035}
 """Shares of the whole time; the transformer gets what is left."""
 NEEDED = ("dataset0", "dataset1", "scorer_tokenizer", "language_model", "vae", "denoiser")
 """Stages without which the later ones make no sense."""
+CONTRASTS_SEED = 5
 JUDGE_SEED = 101
 HELD_OUT_SHARE = 0.12
 """Share of the judge's scenes about pairs that all other stages never see."""
+SHIPPED = "shipped"
+"""Folder in the build with the weights that a run trains on."""
 START_UP_S = 30.0
 """Seconds that a process needs to import, and to render or read before it trains."""
 
@@ -47,12 +56,26 @@ class Plan:
     devices: int
     samples: int
     prompts: Path | None
+    train_on: Path | None = None
+    seed: int = 0
     start: float = field(default_factory=time.time)
     running: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
     def share(self, stage: str) -> float:
         """Seconds of a stage."""
         return SHARES[stage] * self.seconds
+
+    def start_of(self, stage: str) -> list[str]:
+        """Options by which a stage goes on from the weights of `train_on`; none without it."""
+        if self.train_on is None:
+            return []
+        transformer = self.build / SHIPPED / "transformer.safetensors"
+        return {
+            "language_model": ["--start", str(self.train_on / "mini" / "text_encoder"), "--last-layer-only"],
+            "denoiser": ["--start", str(transformer), "--learning-rate", "2e-3", "--guided-from", "0.3"],
+            "siglip": ["--start", str(self.train_on / "siglip-mini")],
+            "reward": ["--start", str(self.train_on / "image-reward-mini")],
+        }.get(stage, [])
 
     @property
     def scorers_end(self) -> float:
@@ -102,7 +125,7 @@ def make_data(plan: Plan, rank: int) -> None:
     folder = plan.build / "data" / f"train{rank}"
     if not (folder / "captions.json").exists():
         places = ["--world", str(plan.world), "--tokenizer", str(plan.tokenizer), "--output", str(folder)]
-        counts = ["--count", str(plan.samples), "--seed", str(rank + 1)]
+        counts = ["--count", str(plan.samples), "--seed", str(plan.seed + rank + 1)]
         plan.finish(plan.launch("dataset", 0, *places, *counts, name=f"dataset{rank}"), f"dataset{rank}")
 
 
@@ -112,7 +135,7 @@ def make_judge_data(plan: Plan) -> subprocess.Popen[bytes] | None:
     if (folder / "captions.json").exists():
         return None
     places = ["--world", str(plan.world), "--tokenizer", str(plan.tokenizer), "--output", str(folder)]
-    counts = ["--count", str(plan.samples), "--seed", str(JUDGE_SEED)]
+    counts = ["--count", str(plan.samples), "--seed", str(plan.seed + JUDGE_SEED)]
     facts = ["--with-truth", "--held-out-share", str(HELD_OUT_SHARE)]
     return plan.launch("dataset", 0, *places, *counts, *facts, name="judge_data")
 
@@ -134,7 +157,8 @@ def run_stages(plan: Plan) -> None:
     _wait(plan, tokens, "scorer_tokenizer")
     pairs = None
     if not Path(contrasts[1], "captions.json").exists():
-        pairs = plan.launch("contrasts", 0, *world, "--words", str(words), "--output", contrasts[1])
+        seed = ["--seed", str(plan.seed + CONTRASTS_SEED)]
+        pairs = plan.launch("contrasts", 0, *world, "--words", str(words), *seed, "--output", contrasts[1])
     language_model = start("language_model", 0, [*data, *tokenizer, *_output(plan, "language_model")], "language_model")
     vae = start("vae", 1, [*world, *data, *_output(plan, "vae")], "vae")
     for rank in range(1, plan.devices):
@@ -169,6 +193,14 @@ def run_stages(plan: Plan) -> None:
     plan.finish(evaluation, "evaluate")
 
 
+def bring_shipped(plan: Plan, models: Path) -> None:
+    """Lay out what stays of exported models: the VAE and the scorers' tokenizer; the transformer waits apart."""
+    restore_pipeline(models / "mini", plan.build / SHIPPED)
+    for name in ("vae.safetensors", "vae.json"):
+        shutil.copy(plan.build / SHIPPED / name, plan.build / name)
+    shutil.copy(models / "siglip-mini" / "tokenizer.json", plan.build / "scorer_tokenizer.json")
+
+
 def _once(plan: Plan) -> Callable[..., subprocess.Popen[bytes] | None]:
     """Return a function that starts a stage with its share of the time, unless its weights are there."""
 
@@ -176,7 +208,7 @@ def _once(plan: Plan) -> Callable[..., subprocess.Popen[bytes] | None]:
         if (plan.build / f"{product}.safetensors").exists():
             return None
         seconds = ["--seconds", str(plan.share(stage))] if stage in SHARES else []
-        return plan.launch(stage, device, *arguments, *seconds)
+        return plan.launch(stage, device, *arguments, *plan.start_of(stage), *seconds)
 
     return start
 
@@ -199,10 +231,29 @@ def _output(plan: Plan, stage: str) -> list[str]:
 @click.option(
     "--prompts", type=click.Path(path_type=Path), default=None, help="YAML of standard prompts to judge as well."
 )
-def main(build: Path, world: Path, tokenizer: Path, seconds: float, samples: int, prompts: Path | None) -> None:
+@click.option(
+    "--train-on",
+    type=click.Path(path_type=Path, exists=True),
+    default=None,
+    help="Folder of exported models to begin with; --tokenizer must then be theirs.",
+)
+@click.option("--seed", type=int, default=0, help="Added to the seeds of all data; choose another to train on.")
+def main(
+    build: Path,
+    world: Path,
+    tokenizer: Path,
+    seconds: float,
+    samples: int,
+    prompts: Path | None,
+    train_on: Path | None,
+    seed: int,
+) -> None:
     """Train the miniature and its scorers."""
     (build / "logs").mkdir(parents=True, exist_ok=True)
-    plan = Plan(build, world, tokenizer, seconds, max(1, torch.cuda.device_count()), samples, prompts)
+    devices = max(1, torch.cuda.device_count())
+    plan = Plan(build, world, tokenizer, seconds, devices, samples, prompts, train_on, seed)
+    if train_on is not None:
+        bring_shipped(plan, train_on)
     try:
         run_stages(plan)
     finally:
