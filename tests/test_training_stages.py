@@ -37,7 +37,9 @@ from training.denoiser import GUIDANCE, Course, Devices, EmptyCaption, flow_loss
 from training.flow_model import FlowModel, build_transformer, padded_length
 from training.generator import load_generator
 from training.latents import PICTURE_SIZES, LatentBatches, assign_sizes, encode_captions, encode_renders
+from training.looks import COLORS, TINTS
 from training.muon import orthogonalise
+from training.painted_color import painted_color
 from training.questions import COUNTED, make_questions, named_concepts, prose_questions
 from training.render import Renderer
 from training.restore import read_component, restore_pipeline
@@ -48,7 +50,7 @@ from training.scorer_tokenizer import train_scorer_tokenizer
 from training.step_graphs import StepGraphs
 from training.time_budget import TimeBudget, cosine_fall, late_fall, warm_up
 from training.tokenizer import train_tokenizer, write_tokenizer
-from training.truth import OBJECT_FACTS
+from training.truth import OBJECT_FACTS, middle_of
 from training.weights import Average, load_weights, save_weights, start_from
 from training.world import World
 
@@ -490,7 +492,7 @@ def test_the_judge_finds_what_it_has_learnt(samples, renderer, world, tmp_path):
 
 def test_the_heat_of_a_picture_is_highest_at_its_objects():
     facts = torch.full((1, len(OBJECT_FACTS) * MAX_OBJECTS + 3), -1.0)
-    facts[0, :6] = torch.tensor([3.0, 0.0, 0.25, 0.75, 0.2, 0.0])
+    facts[0, :5] = torch.tensor([3.0, 0.0, 0.25, 0.75, 0.2])
     heat = judge.heat_of(facts, 8, 8)[0]
     assert heat[5:7, 1:3].min() == heat.max() == pytest.approx(np.exp(-0.5 / (2 * judge.HEAT_WIDTH**2)))
     assert heat[0].max() < 1e-6
@@ -504,7 +506,7 @@ def test_neighbouring_cells_are_one_object_and_the_threshold_is_calibrated(monke
     assert (judge.peaks_of(presence) > 0.1).sum((1, 2)).tolist() == [2, 2]
     facts = torch.full((2, len(OBJECT_FACTS) * MAX_OBJECTS + 3), -1.0)
     for picture, place, x in ((0, 0, 0.3), (0, 1, 0.8), (1, 0, 0.3)):
-        facts[picture, 6 * place : 6 * place + 6] = torch.tensor([3.0, 0.0, x, x, 0.2, 0.0])
+        facts[picture, 5 * place : 5 * place + 5] = torch.tensor([3.0, 0.0, x, x, 0.2])
     network = judge.Judge(4, (8, 16, 16, 16)).eval()
     views = judge.Views(torch.zeros(2, 256, 8, 8), presence.logit(), torch.zeros(2, 16))
     monkeypatch.setattr(judge, "_views", lambda _judge, _pictures: views)
@@ -512,32 +514,41 @@ def test_neighbouring_cells_are_one_object_and_the_threshold_is_calibrated(monke
     assert 0.15 < network.threshold < 0.45
 
 
-def test_a_true_verdict_passes_its_question_and_a_wrong_one_fails(world):
+def test_a_true_verdict_passes_its_question_and_a_wrong_one_fails(world, renderer):
     kinds = set()
     for question in make_questions(world, 6):
         kinds.add(question.kind)
         if question.scene is None:
             continue
+        picture = renderer.render(torch.from_numpy(world.row(question.scene))[None], 128, 128)[0]
+        things = question.scene.objects
         truth = judge.Verdict(
-            tuple(
-                judge.Detection(
-                    thing.concept,
-                    thing.style,
-                    thing.color or "own",
-                    thing.x,
-                    thing.y - 0.42 * thing.size * thing.stands,
-                    1.0,
-                )
-                for thing in question.scene.objects
-            ),
+            tuple(judge.Detection(thing.concept, thing.style, *middle_of(thing), 1.0) for thing in things),
             question.scene.setting.place or "none",
             question.scene.mood,
             question.scene.medium,
+            picture,
         )
-        nothing = judge.Verdict((), "none", "none", "none")
+        wrong_color = "green" if things[0].color != "green" else "red"
+        nothing = judge.Verdict((), "none", "none", "none", painted(wrong_color))
         assert question.test(truth), question
         assert not question.test(nothing), question
     assert {"object, trained pair", "bare noun", "relation", "count 2", "color"} <= kinds
+
+
+def painted(color: str, background: str | None = None) -> torch.Tensor:
+    """A picture of one colour, or a square of it on a background."""
+    picture = torch.tensor(COLORS[background or color], dtype=torch.uint8)[:, None, None].repeat(1, 128, 128)
+    picture[:, 40:100, 30:90] = torch.tensor(COLORS[color], dtype=torch.uint8)[:, None, None]
+    return picture
+
+
+@pytest.mark.parametrize("color", TINTS)
+def test_a_square_has_its_colour_on_any_background(color):
+    for background in ("cream", "navy", "green", "white"):
+        if background != color:
+            assert painted_color(painted(color, background), 60 / 128, 70 / 128) == color
+    assert painted_color(painted("red"), 0.0, 0.0) == painted_color(painted("red"), 0.999, 0.999) == "red"
 
 
 def test_concepts_are_found_in_foreign_prose_as_whole_words(world):
@@ -579,8 +590,8 @@ def test_one_picture_answers_all_questions_about_it(world, generator, monkeypatc
 def test_a_beach_in_prose_from_outside_may_be_the_setting(world):
     concepts = [replace(world.concepts[0], label="beach", names=("beach",)), *world.concepts[1:]]
     [question] = prose_questions(replace(world, concepts=concepts), ["Waves roll up a pale beach."])
-    assert question.test(judge.Verdict((), "beach", "none", "none"))
-    assert not question.test(judge.Verdict((), "desert", "none", "none"))
+    assert question.test(judge.Verdict((), "beach", "none", "none", painted("red")))
+    assert not question.test(judge.Verdict((), "desert", "none", "none", painted("red")))
 
 
 def test_a_sheet_holds_every_picture(tmp_path):

@@ -1,10 +1,10 @@
 """Stage 5a: an independent judge that names and finds the objects of a picture.
 
-A residual network marks the centre of each object on a grid, and names concept, style and colour there, and place, mood
-and medium of the whole picture. It is trained on renders only, slightly spoilt so that small flaws do not confuse it;
-it never sees the generator, and the generator never sees it. A judge must know the truth, so a share of its renders
-shows the concept-style pairs that are kept from the generator. How well it does on true renders is printed with every
-table.
+A residual network marks the centre of each object on a grid, and names concept and style there, and place, mood and
+medium of the whole picture; colours are read off the pixels (`painted_color`). It is trained on renders only, slightly
+spoilt so that small flaws do not confuse it; it never sees the generator, and the generator never sees it. A judge must
+know the truth, so a share of its renders shows the concept-style pairs that are kept from the generator. How well it
+does on true renders is printed with every table.
 
 Source of the centre map: Zhou et al. 2019 (Objects as Points); our Gaussians have one width for all sizes, and peaks
 must be the highest of 5 x 5 cells.
@@ -29,7 +29,7 @@ from training.render import Renderer
 from training.scene import MAX_OBJECTS
 from training.siglip import render_pool
 from training.time_budget import TimeBudget, cosine_fall, warm_up
-from training.truth import COLOR_NAMES, OBJECT_FACTS, PLACE_NAMES
+from training.truth import OBJECT_FACTS, PLACE_NAMES
 from training.weights import load_weights, save_weights
 from training.world import World
 
@@ -96,7 +96,6 @@ class Judge(nn.Module):
         self.presence = nn.Conv2d(256, 1, 1)
         self.concept = nn.Sequential(nn.Linear(256, 512), nn.ReLU(), nn.Linear(512, concepts))
         self.style = nn.Linear(256, len(STYLES))
-        self.color = nn.Linear(256, len(COLOR_NAMES))
         self.place = nn.Linear(widths[3], len(PLACE_NAMES))
         self.mood = nn.Linear(widths[3], len(MOODS))
         self.medium = nn.Linear(widths[3], len(MEDIA))
@@ -162,10 +161,9 @@ def judge_loss(judge: Judge, pictures: Tensor, facts: Tensor) -> Tensor:
     # Peaks may lie in the next cell, which must name the object as well.
     row, column = (_nudged(place, size) for place, size in ((row, rows), (column, columns)))
     found = views.features[owners, :, row, column].float()
-    is_plain = facts[owners, -1] == 0  # a medium hides style and colour
+    is_plain = facts[owners, -1] == 0  # a medium hides the style
     loss = loss + F.cross_entropy(judge.concept(found), objects[:, 0].long())
     loss = loss + 0.5 * F.cross_entropy(judge.style(found[is_plain]), objects[is_plain, 1].long())
-    loss = loss + F.cross_entropy(judge.color(found[is_plain]), objects[is_plain, 5].long())
     for place, head in enumerate((judge.place, judge.mood, judge.medium)):
         loss = loss + 0.2 * F.cross_entropy(head(views.whole.float()), facts[:, place - 3].long())
     return loss
@@ -211,20 +209,20 @@ class Detection:
 
     concept: int
     style: str
-    color: str
     x: float
     y: float
     confidence: float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Verdict:
-    """What the judge says of one picture; objects by falling confidence."""
+    """What the judge says of one picture, uint8 [3, H, W]; objects by falling confidence."""
 
     objects: tuple[Detection, ...]
     place: str
     mood: str
     medium: str
+    picture: Tensor
 
     def finds(self, concept: int) -> list[Detection]:
         """The detections of one concept."""
@@ -245,13 +243,13 @@ def _look(judge: Judge, pictures: Tensor) -> list[Verdict]:
     chosen = (presence > judge.threshold) | (presence == strongest)
     owners, row, column = chosen.nonzero(as_tuple=True)
     found = views.features[owners, :, row, column].float()
-    answers = [head(found).argmax(1).tolist() for head in (judge.concept, judge.style, judge.color)]
+    answers = [head(found).argmax(1).tolist() for head in (judge.concept, judge.style)]
     objects: list[list[Detection]] = [[] for _ in pictures]
     confidence = presence[owners, row, column].tolist()
     cells = zip(owners.tolist(), row.tolist(), column.tolist(), confidence, *answers, strict=True)
-    for owner, y, x, sure, concept, style, color in cells:
+    for owner, y, x, sure, concept, style in cells:
         center = ((x + 0.5) / columns, (y + 0.5) / rows)
-        objects[owner].append(Detection(concept, STYLES[style], COLOR_NAMES[color], *center, sure))
+        objects[owner].append(Detection(concept, STYLES[style], *center, sure))
     whole = [head(views.whole.float()).argmax(1).tolist() for head in (judge.place, judge.mood, judge.medium)]
     return [
         Verdict(
@@ -259,8 +257,9 @@ def _look(judge: Judge, pictures: Tensor) -> list[Verdict]:
             PLACE_NAMES[place],
             list(MOODS)[mood],
             list(MEDIA)[medium],
+            picture,
         )
-        for things, place, mood, medium in zip(objects, *whole, strict=True)
+        for things, place, mood, medium, picture in zip(objects, *whole, pictures.cpu(), strict=True)
     ]
 
 

@@ -14,7 +14,9 @@ import yaml
 from training.composition import Composer
 from training.judge import Verdict
 from training.looks import STYLES
+from training.painted_color import painted_color
 from training.scene import Scene, SceneObject
+from training.truth import middle_of
 from training.world import World
 
 SEED = 90_210
@@ -86,8 +88,8 @@ def sees_count(concept: int, count: int) -> Test:
 
 
 def sees_color(thing: SceneObject) -> Test:
-    """The concept is there and painted in the colour that was said."""
-    return lambda verdict: any(found.color == thing.color for found in verdict.finds(thing.concept))
+    """What is where the scene has the thing is painted in the colour that was said."""
+    return lambda verdict: painted_color(verdict.picture, *middle_of(thing)) == thing.color
 
 
 def sees_relation(first: int, second: int, relation: str) -> Test:

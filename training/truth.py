@@ -5,14 +5,13 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from training.looks import MEDIA, MOODS, STYLES, TINTS
+from training.looks import MEDIA, MOODS, STYLES
 from training.places import PLACES
 from training.scene import MAX_OBJECTS, Scene, SceneObject
 
-OBJECT_FACTS = ("concept", "style", "x", "y", "size", "color")
+OBJECT_FACTS = ("concept", "style", "x", "y", "size")
 FACTS = MAX_OBJECTS * len(OBJECT_FACTS) + 3
 PLACE_NAMES = ("none", *PLACES)
-COLOR_NAMES = ("own", *TINTS)
 FOOT = 0.92
 """Where an average thing stands in its square, from the top; the renderer uses each sprite's own."""
 
@@ -36,7 +35,10 @@ def facts_of(scene: Scene) -> NDArray[np.float32]:
     return np.concatenate([facts.ravel(), np.array(whole, np.float32)])
 
 
+def middle_of(thing: SceneObject) -> tuple[float, float]:
+    """Where the middle of a thing is, from the left and from the top, as shares of width and height."""
+    return thing.x, thing.y + thing.size * (0.5 - FOOT) if thing.stands else thing.y
+
+
 def _object_facts(thing: SceneObject) -> tuple[float, ...]:
-    center = thing.y + thing.size * (0.5 - FOOT) if thing.stands else thing.y
-    color = COLOR_NAMES.index(thing.color) if thing.color in COLOR_NAMES else 0
-    return (thing.concept, STYLES.index(thing.style), thing.x, center, thing.size, color)
+    return (thing.concept, STYLES.index(thing.style), *middle_of(thing), thing.size)
