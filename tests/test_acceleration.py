@@ -150,6 +150,15 @@ def test_float8_on_the_cpu_is_refused_and_points_to_int8(monkeypatch):
         accelerate(make_transformer(), device=CPU, **DEFAULTS | {"quantization": "float8"})
 
 
+def test_float8_without_triton_is_refused_rather_than_computed_otherwise(monkeypatch):
+    monkeypatch.setattr(acceleration, "find_spec", lambda name: object() if name == "torchao" else None)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (9, 0))
+    model = make_transformer()
+    with pytest.raises(DeviceError, match="float8 needs triton, which is not installed; use int8 or none"):
+        accelerate(model, device=torch.device("cuda"), **DEFAULTS | {"quantization": "float8"})
+    assert "layers.0.attention.to_q.weight" in model.state_dict()  # nothing was touched
+
+
 @pytest.mark.skipif(importlib.util.find_spec("torchao") is None, reason="torchao is optional")
 @pytest.mark.filterwarnings("ignore")
 def test_int8_changes_the_blocks_only_and_little():

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from llm_dit.errors import NonFiniteLatents
-from llm_dit.sampling import guidance_is_on, guided, sample_euler
+from llm_dit.sampling import check_finite, guidance_is_on, guided, sample_euler
 from llm_dit.schedule import schedule
 
 SHAPE = (1, 16, 4, 4)
@@ -27,8 +27,9 @@ def test_n_steps_are_n_evaluations(steps):
 def test_a_straight_flow_ends_exactly_at_its_image_in_any_number_of_steps():
     noise, image = torch.randn(SHAPE), torch.randn(SHAPE)
     for steps in (1, 3, 9):
-        latents = sample_euler(lambda *_: noise - image, noise, schedule(steps, 3.0))
+        latents, is_finite = sample_euler(lambda *_: noise - image, noise, schedule(steps, 3.0))
         assert torch.allclose(latents, image, atol=1e-5), (latents - image).abs().max()
+        assert is_finite.tolist() == [True] * steps
 
 
 def test_the_estimate_of_a_straight_flow_is_its_image_at_every_step():
@@ -44,7 +45,8 @@ def test_the_estimate_of_a_straight_flow_is_its_image_at_every_step():
 def test_exponential_decay_follows_euler_by_hand():
     # d x / d sigma = x over sigmas 1, 0.5, 0: x -> x * (1 - 0.5) twice
     noise = torch.ones(SHAPE)
-    assert torch.allclose(sample_euler(lambda x, *_: x, noise, schedule(2, 1.0)), noise * 0.25)
+    latents, _ = sample_euler(lambda x, *_: x, noise, schedule(2, 1.0))
+    assert torch.allclose(latents, noise * 0.25)
 
 
 def test_what_on_step_raises_stops_the_sampling():
@@ -67,8 +69,9 @@ def test_a_non_finite_latent_names_its_first_step_and_the_way_out():
     def velocity(latents, model_time, step):
         return latents * (float("inf") if step == 4 else 1.0)
 
+    _, is_finite = sample_euler(velocity, torch.randn(SHAPE), schedule(9, 3.0))
     with pytest.raises(NonFiniteLatents, match=r"after step 5 of 9; use dtype bfloat16 or float32"):
-        sample_euler(velocity, torch.randn(SHAPE), schedule(9, 3.0))
+        check_finite(is_finite.tolist())
 
 
 def test_guidance_is_pos_plus_s_times_the_difference():

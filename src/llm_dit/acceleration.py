@@ -97,7 +97,7 @@ def accelerate(
     attend = _attention_function(backend)  # one for all blocks, which share compiled code
     for block in _blocks(transformer):
         block.attention.attend = attend
-        if quantization == "float8" and block.has_time and find_spec("triton") is not None:
+        if quantization == "float8" and block.has_time:
             from llm_dit.float8 import fuse_block
 
             fuse_block(block)
@@ -288,6 +288,10 @@ def _check_quantization(quantization: str, device: torch.device) -> None:
             f"quantization float8 needs a CUDA device of capability 8.9 (Ada, Hopper) or later, not {device}; use int8 "
             "or none.",
             field="quantization",
+        )
+    if quantization == "float8" and find_spec("triton") is None:
+        raise DeviceError(
+            "quantization float8 needs triton, which is not installed; use int8 or none.", field="quantization"
         )
 
 

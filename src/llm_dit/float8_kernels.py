@@ -2,7 +2,7 @@
 
 The compiler's own kernels read the rows twice and divide twice for every value, which at this model's width takes two
 to three times as long as moving the bytes. Each program has one row (one token). All arithmetic is float32; a row's
-scale is its largest magnitude over 448, the range of float8 e4m3.
+scale is its largest magnitude over 448, the range of float8 e4m3, as in `float8.quantize_rows`.
 
 Legend: M rows, D width of the model, F width of the feed-forward, L tokens of an image.
 """
@@ -13,14 +13,15 @@ import triton.language as tl
 from torch import Tensor
 from torch.library import triton_op, wrap_triton
 
-FLOAT8_RANGE = tl.constexpr(448.0)
-SMALLEST = tl.constexpr(1e-12)
-"""Keeps rows of zeros from dividing by zero."""
+from llm_dit.float8 import RANGE, SMALLEST
+
+FLOAT8_RANGE = tl.constexpr(RANGE)
+SMALLEST_MAGNITUDE = tl.constexpr(SMALLEST)
 
 
 @triton.jit
 def _store_quantized(row, columns, is_inside, out, scales, values, WIDTH: tl.constexpr):
-    largest = tl.maximum(tl.max(tl.abs(values), 0), SMALLEST)
+    largest = tl.maximum(tl.max(tl.abs(values), 0), SMALLEST_MAGNITUDE)
     tl.store(out + row * WIDTH + columns, (values * (FLOAT8_RANGE / largest)).to(tl.float8e4nv), mask=is_inside)
     tl.store(scales + row, largest / FLOAT8_RANGE)
 

@@ -24,7 +24,7 @@ from llm_dit.drawing import Drawing, StageClock
 from llm_dit.errors import CheckpointError, InvalidParameter
 from llm_dit.long_prompt import shorten
 from llm_dit.parameters import EngineSettings, GenerationParams
-from llm_dit.sampling import EulerStep, check_finite, euler_steps, guidance_is_on, guided
+from llm_dit.sampling import EulerStep, check_finite, guidance_is_on, guided, sample_euler
 from llm_dit.schedule import schedule
 from llm_dit.text_encoder import EncodedPrompt, ZImageTextEncoder
 from llm_dit.vae import LATENT_SCALE, LatentDecoder
@@ -302,7 +302,7 @@ class ZImagePipeline:
     def _sample(
         self, params: GenerationParams, conditioning: PromptConditioning, on_step: Callable[[StepInfo], None] | None
     ) -> tuple[Tensor, Tensor]:
-        """Do as `denoise` does without waiting; see `euler_steps`."""
+        """Do as `denoise` does without waiting; see `sample_euler`."""
         import torch
 
         assert params.height is not None and params.width is not None and params.seed is not None
@@ -311,7 +311,7 @@ class ZImagePipeline:
         observer = None if on_step is None else lambda step: on_step(self._step_info(step))
         with resident(self.transformer, self.device, offload=self.settings.offload), torch.inference_mode():
             velocity = self._velocity(params, conditioning, sigmas)
-            return euler_steps(velocity, noise, sigmas, observer)
+            return sample_euler(velocity, noise, sigmas, observer)
 
     def draw(self, params: GenerationParams, conditioning: PromptConditioning) -> Drawing:
         """Start an image: all its work is queued on a CUDA device, elsewhere it is done.

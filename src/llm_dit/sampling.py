@@ -43,33 +43,14 @@ def sample_euler(
     noise: Tensor,
     sigmas: Tensor,
     on_step: Callable[[EulerStep], None] | None = None,
-) -> Tensor:
-    """Integrate from `sigmas[0]` to `sigmas[-1]`, and wait for the result.
+) -> tuple[Tensor, Tensor]:
+    """Integrate from `sigmas[0]` to `sigmas[-1]`, without waiting for the device.
 
     Args:
         velocity: (latents, model_time [B], step index) -> velocity, [B, 16, h, w], float32.
         noise: Start, [B, 16, h, w], float32, on the device of the model.
         sigmas: Noise levels, [N + 1], float32, on the CPU.
         on_step: Called after each step; what it raises stops the sampling.
-
-    Returns:
-        Latents, [B, 16, h, w], float32.
-
-    Raises:
-        NonFiniteLatents: If a step left the range of the number format; names the first such step.
-    """
-    latents, is_finite = euler_steps(velocity, noise, sigmas, on_step)
-    check_finite(is_finite.tolist())
-    return latents
-
-
-def euler_steps(
-    velocity: Callable[[Tensor, Tensor, int], Tensor],
-    noise: Tensor,
-    sigmas: Tensor,
-    on_step: Callable[[EulerStep], None] | None = None,
-) -> tuple[Tensor, Tensor]:
-    """Do as `sample_euler` does without waiting for the device.
 
     Returns:
         Latents, [B, 16, h, w], float32; whether those after each step are finite, bool, [N], for `check_finite`.
