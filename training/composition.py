@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 STYLE_WEIGHTS = {"3d": 0.46, "flat": 0.18, "cartoon": 0.18, "sticker": 0.18}
 KINDS = {
-    "empty": 0.02, "bare": 0.1, "single": 0.355, "count": 0.16, "pair": 0.19, "group": 0.06, "sign": 0.05,
-    "pattern": 0.035, "landscape": 0.03,
+    "empty": 0.02, "bare": 0.1, "single": 0.31, "count": 0.18, "pair": 0.2, "group": 0.06, "sign": 0.04,
+    "pattern": 0.06, "landscape": 0.03,
 }  # fmt: skip
 COUNTS = {2: 0.26, 3: 0.35, 4: 0.34, 5: 0.05}
 STANDING_RELATIONS = {
@@ -37,7 +37,7 @@ POSITIONS = {
     "bottom left": (0.27, 0.73), "bottom": (0.5, 0.73), "bottom right": (0.73, 0.73),
 }  # fmt: skip
 MEDIUM_WEIGHTS = {
-    "line drawing": 1.0, "pixel art": 1.0, "watercolor": 1.2, "oil painting": 1.6, "pencil sketch": 1.0,
+    "line drawing": 1.0, "pixel art": 2.0, "watercolor": 1.2, "oil painting": 1.6, "pencil sketch": 1.0,
     "blueprint": 1.4, "silhouette": 1.0,
 }  # fmt: skip
 GRADED_MEDIA = ("none", "watercolor", "oil painting", "pixel art")

@@ -39,18 +39,22 @@ from training.weights import load_weights, save_weights, start_from, wait_for
 from training.world import World
 
 PEAK_LEARNING_RATE = 1e-3
-MATCH_WEIGHT = 0.2
+MATCH_WEIGHT = 1.0
 HELD_OUT = 2048
 LEAST_DIFFERENCE = 0.5
 """Mean difference of two pictures, in steps of 255, below which nobody could tell them apart."""
 STEPS = (2, 4, 9)
 SHARES = {
-    **dict.fromkeys(KINDS, 0.12),
+    "another object": 0.2,
+    "another count": 0.1,
+    "another color": 0.1,
+    "another style": 0.14,
+    "missing object": 0.14,
     "mismatched": 0.08,
-    "blurred": 0.06,
-    "noisy": 0.05,
+    "blurred": 0.04,
+    "noisy": 0.03,
     "coarse": 0.05,
-    "few steps": 0.16,
+    "few steps": 0.12,
 }
 """Kinds of worse pictures in a batch."""
 
