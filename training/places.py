@@ -228,7 +228,7 @@ SKIES: dict[str, Sky] = {
         (112, 76, 150), (255, 158, 76), (1.0, 0.8, 0.68), clouds=0.25, disc="sun",
     ),
     "night": Sky(
-        ("at night", "under a starry sky at night", "under a starry night sky", "at night under the moon",
+        ("at night", "under a starry sky at night", "under a dark night sky", "at night under the moon",
             "under a night sky full of stars", "under the stars"),
         ("Stars glitter in the dark night sky.", "The moon hangs in the night sky.",
             "The night is dark and full of stars."),
