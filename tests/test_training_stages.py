@@ -35,7 +35,7 @@ from training.contrasts import KINDS, Contrasts, make_contrasts, visible
 from training.dataset import Ragged, Samples, make_samples
 from training.denoiser import GUIDANCE, Course, Devices, EmptyCaption, flow_loss, train_denoiser
 from training.flow_model import FlowModel, build_transformer, padded_length
-from training.generator import load_generator
+from training.generator import STEPS, draw_by_steps, load_generator
 from training.latents import PICTURE_SIZES, LatentBatches, assign_sizes, encode_captions, encode_renders
 from training.looks import COLORS, TINTS
 from training.muon import orthogonalise
@@ -396,10 +396,25 @@ def test_siglip_trains_on_pictures_and_captions(samples, contrasts, renderer, wo
     assert changed.tolist() == list(range(0, len(before), 16))
     model = siglip.build_siglip(words.get_vocab_size(), 32, 1, 1)
     first = siglip.sigmoid_loss(model, *siglip.embed(model, pool.pictures, pool.ids)).item()
+    pool = replace(pool, drawn=draw_by_steps(generator, siglip.told_captions(samples, 40)[:12]))
     siglip.train_siglip(model, pool, TimeBudget(60, max_steps=6), 24)
     assert siglip.sigmoid_loss(model, *siglip.embed(model, pool.pictures, pool.ids)).item() < first
     assert 0.0 <= siglip.accuracy_of_64(model.eval(), pool.pictures, pool.ids) <= 1.0
     assert 0.0 <= siglip.contrast_accuracy(model, pool.part(None, 8)) <= 1.0
+
+
+def test_siglip_sees_a_picture_beside_the_same_one_in_the_next_smaller_number_of_steps(samples, renderer, words):
+    pool = siglip.fill_pool(renderer, samples, 12, None, words, CPU)
+    assert [len(part) for part in pool.draw_steps(5, torch.Generator())] == [0, 0, 0]
+    assert siglip.steps_accuracy(siglip.build_siglip(10, 32, 1, 1), pool) is None
+    # each drawn picture is of one level: ten times its rank plus its caption's number
+    levels = 10 * torch.arange(len(STEPS))[:, None] + torch.arange(4)
+    pool = replace(pool, drawn=levels.to(torch.uint8)[..., None, None, None].expand(-1, -1, 3, 128, 128))
+    more, fewer, ids = pool.draw_steps(50, torch.Generator().manual_seed(0))
+    assert (more.int() - fewer.int() == 10).all()
+    captions = fewer[:, 0, 0, 0].long() % 10
+    assert torch.equal(ids, pool.ids[captions])
+    assert set((fewer[:, 0, 0, 0] // 10).tolist()) == {0, 1}
 
 
 def test_a_spoilt_picture_that_fits_as_well_costs_more_than_one_that_fits_less():

@@ -4,12 +4,17 @@ from pathlib import Path
 
 import torch
 from tokenizers import Tokenizer
+from torch import Tensor
 
+from llm_dit.chat_template import format_prompt
 from training.flow_model import FlowModel, build_transformer
 from training.language_model import load_language_model
-from training.sampler import Generator
+from training.sampler import Generator, SampleSettings
 from training.vae import load_vae
 from training.weights import load_weights, wait_for
+
+STEPS = (2, 4, 9)
+"""Numbers of steps that the scorers learn to tell apart."""
 
 
 def load_generator(tokenizer: Path, build: Path, device: torch.device) -> Generator:
@@ -24,3 +29,9 @@ def load_generator(tokenizer: Path, build: Path, device: torch.device) -> Genera
         load_vae(build / "vae.safetensors", device),
         device,
     )
+
+
+def draw_by_steps(generator: Generator, captions: list[str]) -> Tensor:
+    """What the transformer draws for each caption in each of `STEPS`, uint8 [len(STEPS), N, 3, 128, 128]."""
+    prompts = [format_prompt(caption) for caption in captions]
+    return torch.stack([generator.draw(prompts, range(len(prompts)), SampleSettings(steps=steps)) for steps in STEPS])

@@ -25,14 +25,13 @@ import torch.nn.functional as F
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 
-from llm_dit.chat_template import format_prompt
 from training.alterations import add_noise, blur, coarsen
 from training.contrasts import KINDS, Contrasts
 from training.dataset import Samples
-from training.generator import load_generator
+from training.generator import STEPS, draw_by_steps, load_generator
 from training.render import Renderer
 from training.reward_model import MAX_TOKENS, RewardModel, RewardSizes, normalise_pictures
-from training.sampler import Generator, SampleSettings
+from training.sampler import Generator
 from training.siglip import pass_some_through_vae, render_pool, token_ids
 from training.time_budget import TimeBudget, cosine_fall, warm_up
 from training.weights import load_weights, save_weights, start_from, wait_for
@@ -43,7 +42,6 @@ MATCH_WEIGHT = 1.0
 HELD_OUT = 2048
 LEAST_DIFFERENCE = 0.5
 """Mean difference of two pictures, in steps of 255, below which nobody could tell them apart."""
-STEPS = (2, 4, 9)
 SHARES = {
     "another object": 0.2,
     "another count": 0.1,
@@ -255,9 +253,7 @@ def _difference(pairs: Tensor) -> Tensor:
 
 def draw_in_few_steps(data: RewardData, captions: list[str], generator: Generator) -> RewardData:
     """Add pictures that the transformer draws for the first captions, in each of `STEPS`."""
-    prompts = [format_prompt(caption) for caption in captions]
-    pictures = [generator.draw(prompts, range(len(prompts)), SampleSettings(steps=steps)) for steps in STEPS]
-    return replace(data, drawn=torch.stack(pictures))
+    return replace(data, drawn=draw_by_steps(generator, captions))
 
 
 @click.command()

@@ -181,7 +181,7 @@ def run_stages(plan: Plan) -> None:
     if Path(contrasts[1], "captions.json").exists():
         scorers_until = ["--until", str(plan.scorers_end)]
         reward = start("reward", 0, [*world, *data, *contrasts, *tokenizer, *build, *scorers_until], "reward")
-        siglip = start("siglip", 1, [*world, *data, *contrasts, *build, *scorers_until], "siglip")
+        siglip = start("siglip", 1, [*world, *data, *contrasts, *tokenizer, *build, *scorers_until], "siglip")
     _wait(plan, denoiser, "denoiser")
     output = ["--output", str(plan.build / "evaluation")]
     prompts = ["--prompts", str(plan.prompts)] if plan.prompts else []

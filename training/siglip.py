@@ -2,17 +2,18 @@
 
 Trained with the pairwise sigmoid loss on renders and their captions; some pictures have passed through the VAE, so that
 its traces do not count as a difference. Pairs that differ in one fact (`contrasts`) stand in the same batch, and a
-picture must fit its caption better than the same picture blurred or coarse, as one drawn in too few steps is.
+picture must fit its caption better than the same picture blurred or coarse, and one that the miniature drew better than
+the same one drawn in fewer steps.
 
 Source: Zhai et al. 2023 (SigLIP).
 
 Usage: `python -m training.siglip --world ... --data training/build/data/train0 --contrasts
-training/build/data/contrasts --build training/build --seconds 100`
+training/build/data/contrasts --tokenizer training/build/tokenizer --build training/build --seconds 100`
 """
 
 import json
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import click
@@ -27,9 +28,10 @@ from transformers import SiglipConfig, SiglipModel
 from training.alterations import blur, coarsen
 from training.contrasts import Contrasts
 from training.dataset import Samples
+from training.generator import STEPS, draw_by_steps, load_generator
 from training.render import Renderer
 from training.time_budget import TimeBudget, cosine_fall, warm_up
-from training.vae import decode, encode, load_vae
+from training.vae import decode, encode
 from training.weights import load_weights, save_weights, start_from, wait_for
 from training.world import World
 
@@ -146,6 +148,18 @@ def contrast_accuracy(model: SiglipModel, pool: "Pool") -> float:
     return share
 
 
+@torch.no_grad()
+def steps_accuracy(model: SiglipModel, pool: "Pool") -> float | None:
+    """Share of drawn pictures that fit their captions better than the same ones in the next smaller number of steps."""
+    count = pool.drawn.shape[1]
+    if not count:
+        return None
+    text = embed(model, pool.drawn[0, :1], pool.ids[:count])[1]
+    cosines = torch.stack([(embed(model, drawn, pool.ids[:1])[0] * text).sum(-1) for drawn in pool.drawn])
+    share: float = (cosines[1:] > cosines[:-1]).float().mean().item()
+    return share
+
+
 @dataclass(frozen=True)
 class Pool:
     """Pictures on the device with the ids of their captions.
@@ -155,17 +169,20 @@ class Pool:
         ids: int16 [N, TEXT_TOKENS].
         pairs: Pictures that differ in one fact, uint8 [P, 2, 3, S, S]; P may be 0.
         pair_ids: int16 [P, 2, TEXT_TOKENS].
+        drawn: For the first M captions, pictures drawn in each of `STEPS`, uint8 [len(STEPS), M, 3, S, S]; M may be 0.
     """
 
     pictures: Tensor
     ids: Tensor
     pairs: Tensor
     pair_ids: Tensor
+    drawn: Tensor
 
     def part(self, start: int | None, end: int | None) -> "Pool":
         """Entries from `start` to `end`; views, not copies."""
         chosen = slice(start, end)
-        return Pool(self.pictures[chosen], self.ids[chosen], self.pairs[chosen], self.pair_ids[chosen])
+        pairs = (self.pairs[chosen], self.pair_ids[chosen])
+        return Pool(self.pictures[chosen], self.ids[chosen], *pairs, self.drawn[:, chosen])
 
     def draw(self, batch: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Pictures and ids of a batch, a quarter of it both sides of contrasts."""
@@ -177,6 +194,13 @@ class Pool:
         pairs = torch.randint(len(self.pairs), (paired,), device=device, generator=generator)
         pictures = torch.cat([self.pictures[chosen], self.pairs[pairs].flatten(0, 1)])
         return pictures, torch.cat([self.ids[chosen], self.pair_ids[pairs].flatten(0, 1)])
+
+    def draw_steps(self, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
+        """Pictures drawn in some number of steps, the same ones in the next smaller number, and ids; none if M is 0."""
+        device, last = self.drawn.device, self.drawn.shape[1]
+        chosen = torch.randint(max(1, last), (count if last else 0,), device=device, generator=generator)
+        fewer = torch.randint(len(STEPS) - 1, chosen.shape, device=device, generator=generator)
+        return self.drawn[fewer + 1, chosen], self.drawn[fewer, chosen], self.ids[chosen]
 
 
 def train_siglip(
@@ -194,10 +218,14 @@ def train_siglip(
         pictures, ids = pool.draw(batch, generator)
         worse = pictures[:spoilt]
         worse = coarsen(worse, strengths.choice((2, 4))) if step % 4 == 0 else blur(worse, strengths.uniform(0.6, 3.0))
-        embedded, text = embed(model, torch.cat([pictures, worse]), ids)
-        clear = embedded[:batch]
+        more, fewer, drawn_ids = pool.draw_steps(spoilt, generator)
+        embedded, texts = embed(model, torch.cat([pictures, worse, more, fewer]), torch.cat([ids, drawn_ids]))
+        clear, text = embedded[:batch], texts[:batch]
+        worse, more, fewer = embedded[batch:].split([spoilt, len(more), len(fewer)])
         loss = sigmoid_loss(model, clear, text)
-        loss = loss + CLARITY_WEIGHT * clarity_loss(model, clear[:spoilt], embedded[batch:], text[:spoilt])
+        loss = loss + CLARITY_WEIGHT * clarity_loss(model, clear[:spoilt], worse, text[:spoilt])
+        if len(more):
+            loss = loss + CLARITY_WEIGHT * clarity_loss(model, more, fewer, texts[batch:])
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -228,24 +256,34 @@ def fill_pool(
 ) -> Pool:
     """Render those of the first `count` samples that have a caption, and the contrasts."""
     told = [place for place, caption in enumerate(samples.captions[:count]) if caption]
-    ids = token_ids(tokenizer, [samples.captions[place] for place in told]).to(device)
+    ids = token_ids(tokenizer, told_captions(samples, count)).to(device)
     pictures = render_pool(renderer, torch.from_numpy(samples.rows[told]).to(device))
+    undrawn = pictures[:0].expand(len(STEPS), -1, -1, -1, -1)
     if contrasts is None:
-        return Pool(pictures, ids, pictures[:0, None].expand(-1, 2, -1, -1, -1), ids[:0, None].expand(-1, 2, -1))
+        return Pool(
+            pictures, ids, pictures[:0, None].expand(-1, 2, -1, -1, -1), ids[:0, None].expand(-1, 2, -1), undrawn
+        )
     rows = torch.from_numpy(contrasts.rows).to(device).flatten(0, 1)
     pairs = render_pool(renderer, rows, ((PICTURE_SIZE, PICTURE_SIZE),)).unflatten(0, (-1, 2))
     pair_ids = token_ids(tokenizer, [caption for pair in contrasts.captions for caption in pair]).to(device)
-    return Pool(pictures, ids, pairs, pair_ids.unflatten(0, (-1, 2)))
+    return Pool(pictures, ids, pairs, pair_ids.unflatten(0, (-1, 2)), undrawn)
+
+
+def told_captions(samples: Samples, count: int) -> list[str]:
+    """Captions of the first `count` samples that have one, in the order of a pool."""
+    return [caption for caption in samples.captions[:count] if caption]
 
 
 @click.command()
 @click.option("--world", type=click.Path(path_type=Path), required=True)
 @click.option("--data", type=click.Path(path_type=Path), required=True, help="Folder of training.dataset.")
 @click.option("--contrasts", type=click.Path(path_type=Path), default=None, help="Folder of training.contrasts.")
+@click.option("--tokenizer", type=click.Path(path_type=Path), required=True, help="Of the language model.")
 @click.option("--build", type=click.Path(path_type=Path), required=True, help="Folder of the other stages' weights.")
 @click.option("--seconds", type=float, default=100.0)
 @click.option("--until", type=float, default=None, help="Clock time at which training ends at the latest.")
 @click.option("--count", type=int, default=300_000, help="Pictures in the pool beside the contrasts.")
+@click.option("--drawn", type=int, default=8_000, help="Captions for which the transformer draws.")
 @click.option("--batch", type=int, default=4096)
 @click.option("--start", type=click.Path(path_type=Path, exists=True), default=None, help="Weights to train on from.")
 @click.option("--learning-rate", type=float, default=PEAK_LEARNING_RATE, help="Its peak.")
@@ -254,10 +292,12 @@ def main(
     world: Path,
     data: Path,
     contrasts: Path | None,
+    tokenizer: Path,
     build: Path,
     seconds: float,
     until: float | None,
     count: int,
+    drawn: int,
     batch: int,
     start: Path | None,
     learning_rate: float,
@@ -266,21 +306,26 @@ def main(
     """Train siglip-mini and write its weights."""
     torch.manual_seed(7)
     torch.set_float32_matmul_precision("high")
-    tokenizer = Tokenizer.from_file(str(wait_for(build / "scorer_tokenizer.json")))
-    model = build_siglip(tokenizer.get_vocab_size())
+    words = Tokenizer.from_file(str(wait_for(build / "scorer_tokenizer.json")))
+    model = build_siglip(words.get_vocab_size())
     if start is not None:
         start_from(model, start)
     pairs = Contrasts.load(wait_for(contrasts / "captions.json").parent) if contrasts else None
-    pool = fill_pool(Renderer(World.load(world), device), Samples.load(data), count, pairs, tokenizer, device)
-    vae = load_vae(wait_for(build / "vae.safetensors"), device)
+    samples = Samples.load(data)
+    pool = fill_pool(Renderer(World.load(world), device), samples, count, pairs, words, device)
+    generator = load_generator(tokenizer, build, device)
     for pictures in (pool.pictures, pool.pairs):
-        pass_some_through_vae(vae, pictures, 16)
+        pass_some_through_vae(generator.vae, pictures, 16)
+    pool = replace(pool, drawn=draw_by_steps(generator, told_captions(samples, count)[:drawn]))
     held_out = min(HELD_OUT, len(pool.pictures) // 4)
     train_siglip(model.to(device), pool.part(held_out, None), TimeBudget(seconds, until), batch, learning_rate)
     save_weights(model.state_dict(), build / "siglip.safetensors")
     test = pool.part(None, held_out)
-    accuracy = accuracy_of_64(model.eval(), test.pictures, test.ids)
-    record = {"right of 64": accuracy, "right of a contrast": contrast_accuracy(model, test) if pairs else None}
+    record = {
+        "right of 64": accuracy_of_64(model.eval(), test.pictures, test.ids),
+        "right of a contrast": contrast_accuracy(model, test) if pairs else None,
+        "more steps over fewer": steps_accuracy(model, test),
+    }
     (build / "siglip.json").write_text(json.dumps(record))
     print(f"siglip done: {record}", flush=True)
 
