@@ -6,9 +6,10 @@
 
 The plain loop is what one writes first: for each prompt and level, call the pipeline, save the PNG. Both sides make the
 same pictures (the largest difference of their pixels is printed), from prompts in memory to files on disk; loading the
-models is timed apart. "Bare" is the time spent in the transformer alone, taken afterwards on images of the plan; the
-rest of an image's wall time is the share outside it. `--full-size` writes a random model of the real one's size first
-(21 GB). The last line of stdout is JSON.
+models is timed apart. The lab runs twice, as it is and with nothing shared between images. "Bare" is the time spent in
+the transformer alone by an image that shares nothing, taken afterwards on images of the plan; "over bare" is the wall
+time over the bare time of the evaluations that were made, and the rest is the share outside. `--full-size` writes a
+random model of the real one's size first (21 GB). The last line of stdout is JSON.
 """
 
 import gc
@@ -37,7 +38,10 @@ from experiments.store import ResultStore
 from llm_dit import ZImagePipeline
 from llm_dit.checkpoint import find_checkpoint
 from llm_dit.parameters import EngineSettings
+from llm_dit.pipeline import evaluation_count
 
+NOTHING_SHARED = ", nothing shared"
+"""Follows the quantization in the names of the runs without sharing."""
 BARE_IMAGES = 4
 """Images of the plan that are made again to time the transformer alone, which has to wait for the device."""
 
@@ -50,7 +54,9 @@ class Side:
         load_s: Seconds to load the model.
         wall_s: Seconds of the whole experiment.
         wall_s_per_image: The same for one image.
-        bare_s_per_image: Seconds of the transformer alone.
+        bare_s_per_image: Seconds of the transformer alone, in an image that shares nothing.
+        evaluations_per_image: Evaluations of the transformer that were made, on average.
+        wall_over_bare: Wall time over the bare time of these evaluations.
         share_outside: Share of the wall time not spent in the transformer.
     """
 
@@ -58,12 +64,18 @@ class Side:
     wall_s: float
     wall_s_per_image: float
     bare_s_per_image: float
+    evaluations_per_image: float
+    wall_over_bare: float
     share_outside: float
 
 
-def side(load_s: float, wall_s: float, images: int, bare_s: float) -> Side:
-    """Put one side's figures together; `wall_s` is of all images, `bare_s` of one."""
-    return Side(load_s, wall_s, wall_s / images, bare_s, 1 - bare_s * images / wall_s)
+def side(plan: Plan, load_s: float, wall_s: float, bare_s: float, shared_evaluations: int = 0) -> Side:
+    """Put one side's figures together; `wall_s` is of all images, `bare_s` of one made alone."""
+    alone = sum(evaluation_count(run.params) for run in plan.runs())
+    made = alone - shared_evaluations
+    wall_over_bare = wall_s / (bare_s * plan.run_count * made / alone)
+    images = plan.run_count
+    return Side(load_s, wall_s, wall_s / images, bare_s, made / images, wall_over_bare, 1 - 1 / wall_over_bare)
 
 
 @contextmanager
@@ -92,18 +104,23 @@ def timed_calls(owner: Any, names: tuple[str, ...], device: torch.device) -> Ite
             setattr(owner, name, method)
 
 
-def ours(plan: Plan, settings: EngineSettings, folder: Path) -> Side:
-    """Run the plan with the lab."""
+def ours(plan: Plan, settings: EngineSettings, folder: Path, alone_folder: Path) -> tuple[Side, Side]:
+    """Run the plan with the lab, as it is and with nothing shared."""
     started = time.perf_counter()
     pipeline = ZImagePipeline.from_pretrained(settings=settings, planned_evaluations=plan.run_count * 9)
     load_s = time.perf_counter() - started
     pipeline.generate(next(plan.runs()).params)  # warm-up: kernels, compilation
-    outcome = run_plan(plan, pipeline, ResultStore(folder))
-    assert outcome.made == plan.run_count, outcome
+    outcomes = [
+        run_plan(plan, pipeline, ResultStore(where), shares=shares)
+        for where, shares in ((folder, True), (alone_folder, False))
+    ]
+    assert all(outcome.made == plan.run_count for outcome in outcomes), outcomes
     with timed_calls(pipeline.transformer, ("forward", "prepare"), pipeline.device) as seconds:
         for run in islice(plan.runs(), BARE_IMAGES):
             pipeline.generate(run.params)
-    return side(load_s, outcome.seconds, plan.run_count, sum(seconds) / min(BARE_IMAGES, plan.run_count))
+    bare_s = sum(seconds) / min(BARE_IMAGES, plan.run_count)
+    shared, alone = (side(plan, load_s, outcome.seconds, bare_s, outcome.shared_evaluations) for outcome in outcomes)
+    return shared, alone
 
 
 def plain_loop(plan: Plan, settings: EngineSettings, folder: Path) -> Side:
@@ -132,7 +149,7 @@ def plain_loop(plan: Plan, settings: EngineSettings, folder: Path) -> Side:
     with timed_calls(pipeline.transformer, ("forward",), device) as seconds:
         for run in islice(plan.runs(), BARE_IMAGES):
             draw(pipeline, run)
-    return side(load_s, wall_s, plan.run_count, sum(seconds) / min(BARE_IMAGES, plan.run_count))
+    return side(plan, load_s, wall_s, sum(seconds) / min(BARE_IMAGES, plan.run_count))
 
 
 def draw(pipeline: Any, run: Run) -> Image.Image:
@@ -152,13 +169,13 @@ def draw(pipeline: Any, run: Run) -> Image.Image:
     return image
 
 
-def largest_difference(plan: Plan, ours_folder: Path, plain_folder: Path) -> int:
-    """Return the largest difference of a pixel's level between the two sides, 0 to 255."""
+def largest_difference(plan: Plan, one_folder: Path, other_folder: Path) -> int:
+    """Return the largest difference of a pixel's level between the images of two folders, 0 to 255."""
     worst = 0
     for run in plan.runs():
         levels = [
             np.asarray(Image.open(folder / f"{run.run_id}.png"), dtype=np.int16)
-            for folder in (ours_folder / "images", plain_folder)
+            for folder in (one_folder, other_folder)
         ]
         worst = max(worst, int(np.abs(levels[0] - levels[1]).max()))
     return worst
@@ -199,13 +216,19 @@ def main(
             }
         )
         plan = make_plan(name, prompt_count, size or native_size(model_path))
-        labs = {}
+        labs: dict[str, Side] = {}
         for quantization in quantizations:
-            labs[quantization] = ours(plan, settings.replaced(quantization=quantization), work / quantization)
+            names = quantization, quantization + NOTHING_SHARED
+            sides = ours(plan, settings.replaced(quantization=quantization), *(work / name for name in names))
+            labs.update(zip(names, sides, strict=True))
             free_memory()
         plain = plain_loop(plan, settings, work / "plain")
-        differences = {name: largest_difference(plan, work / name, work / "plain") for name in quantizations}
-        report(plan, settings, labs, plain, differences)
+        folders = {name: work / name / "images" for name in labs}
+        differences = {name: largest_difference(plan, folders[name], work / "plain") for name in labs}
+        by_sharing = {
+            name: largest_difference(plan, folders[name], folders[name + NOTHING_SHARED]) for name in quantizations
+        }
+        report(plan, settings, labs, plain, differences, by_sharing)
 
 
 def free_memory() -> None:
@@ -241,22 +264,28 @@ def write_full_size(folder: Path, device: str) -> Path:
 
 
 def report(
-    plan: Plan, settings: EngineSettings, labs: dict[str, Side], plain: Side, differences: dict[str, int]
+    plan: Plan,
+    settings: EngineSettings,
+    labs: dict[str, Side],
+    plain: Side,
+    differences: dict[str, int],
+    by_sharing: dict[str, int],
 ) -> None:
-    """Print both sides, ours for each quantization, then JSON."""
+    """Print both sides, ours for each quantization with and without sharing, then JSON."""
     device = torch.device("cuda" if torch.cuda.is_available() and settings.dit_device != "cpu" else "cpu")
     click.echo(f"{plan.experiment.name}: {plan.run_count} images of {settings.model_path} on {machine(device)}")
     click.echo(
-        f"{'':18}{'load s':>9}{'wall s':>9}{'s/image':>9}{'bare s/image':>14}{'over bare':>11}{'plain takes':>13}"
+        f"{'':34}{'load s':>9}{'wall s':>9}{'s/image':>9}{'evaluations/image':>19}{'bare s/image':>14}{'over bare':>11}"
+        f"{'plain takes':>13}"
     )
     sides = {f"this lab, {name}": lab for name, lab in labs.items()} | {"plain diffusers": plain}
     for label, figures in sides.items():
-        over = figures.wall_s_per_image / figures.bare_s_per_image
         click.echo(
-            f"{label:18}{figures.load_s:9.1f}{figures.wall_s:9.2f}{figures.wall_s_per_image:9.3f}"
-            f"{figures.bare_s_per_image:14.3f}{over:11.3f}{plain.wall_s / figures.wall_s:11.2f} x"
+            f"{label:34}{figures.load_s:9.1f}{figures.wall_s:9.2f}{figures.wall_s_per_image:9.3f}"
+            f"{figures.evaluations_per_image:19.2f}{figures.bare_s_per_image:14.3f}{figures.wall_over_bare:11.3f}"
+            f"{plain.wall_s / figures.wall_s:11.2f} x"
         )
-    click.echo(f"largest difference of a pixel from the plain loop's, of 255: {differences}")
+    click.echo(f"largest difference of a pixel from the plain loop's, of 255: {differences}; by sharing: {by_sharing}")
     record = {
         "benchmark": "experiment",
         "experiment": plan.experiment.name,
@@ -266,8 +295,9 @@ def report(
         "labs": {name: asdict(lab) for name, lab in labs.items()},
         "plain": asdict(plain),
         "plain_over_lab": {name: plain.wall_s / lab.wall_s for name, lab in labs.items()},
-        "wall_over_bare": {name: lab.wall_s_per_image / lab.bare_s_per_image for name, lab in labs.items()},
+        "wall_over_bare": {name: lab.wall_over_bare for name, lab in labs.items()},
         "largest_pixel_difference": differences,
+        "largest_pixel_difference_by_sharing": by_sharing,
     }
     click.echo(json.dumps(record))
 

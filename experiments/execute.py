@@ -20,6 +20,7 @@ from experiments.records import Conditions, manifest_values
 from experiments.result_writer import ResultWriter
 from experiments.store import ResultStore
 from experiments.worklist import WorkItem, Worklist, make_worklist
+from llm_dit.shared_work import HELD_RESULTS, SharedWork
 
 if TYPE_CHECKING:
     from llm_dit.drawing import Drawing
@@ -62,6 +63,7 @@ class Outcome:
         remaining: Runs that were not begun.
         is_interrupted: True if it was asked to stop.
         encoded_prompts: Forward passes of the text encoder.
+        shared_evaluations: Evaluations of the transformer taken from an earlier image that began alike.
         seconds: Wall time from the first encoding to the last file.
         summary_error: Why the summary could not be written; None if it was.
     """
@@ -73,6 +75,7 @@ class Outcome:
     remaining: int
     is_interrupted: bool
     encoded_prompts: int
+    shared_evaluations: int
     seconds: float
     summary_error: str | None = None
 
@@ -83,6 +86,7 @@ def run_plan(
     store: ResultStore,
     *,
     overwrite: bool = False,
+    shares: bool = True,
     on_start: Callable[[Worklist], None] | None = None,
     on_progress: Callable[[Progress], None] | None = None,
     should_stop: Callable[[], bool] | None = None,
@@ -95,6 +99,7 @@ def run_plan(
         pipeline: The loaded model; used by this call alone.
         store: The experiment's folder; its lock is held meanwhile.
         overwrite: Make runs again whose file was made with other inputs.
+        shares: Compute once what images have in common at their beginning; False is for measuring what that saves.
         on_start: Called once with what is left to do.
         on_progress: Called after each image.
         should_stop: Asked before each image; the images made so far stay.
@@ -111,7 +116,8 @@ def run_plan(
         store.write_manifest({**manifest_values(plan, work.conditions), **(about or {})}, replace=is_other)
         if on_start is not None:
             on_start(work)
-        outcome = _make_all(work, pipeline, store, plan.experiment.name, on_progress, should_stop)
+        shared = SharedWork(pipeline.device, HELD_RESULTS if shares else 0)
+        outcome = _make_all(work, pipeline, shared, store, plan.experiment.name, on_progress, should_stop)
         try:
             store.write_summary()
         except OSError as error:  # on a full disk; it can be rebuilt from the metadata
@@ -130,6 +136,7 @@ def free_device_memory() -> None:
 def _make_all(
     work: Worklist,
     pipeline: ZImagePipeline,
+    shared: SharedWork,
     store: ResultStore,
     experiment: str,
     on_progress: Callable[[Progress], None] | None,
@@ -139,7 +146,7 @@ def _make_all(
     encodings = EncodingCache(pipeline, work.to_do)
     begun, finished, is_interrupted = 0, 0, False
     with ResultWriter(store) as writer, _repeated_warnings_dropped():
-        maker = _Maker(work.conditions, pipeline, encodings, writer, experiment)
+        maker = _Maker(work.conditions, pipeline, shared, encodings, writer, experiment)
 
         def finish(image: _Begun) -> None:
             nonlocal finished
@@ -167,6 +174,7 @@ def _make_all(
         remaining=len(work.to_do) - begun,
         is_interrupted=is_interrupted,
         encoded_prompts=encodings.encoded_count,
+        shared_evaluations=shared.reused_evaluations,
         seconds=time.perf_counter() - started,
     )
 
@@ -189,12 +197,14 @@ class _Maker:
         self,
         conditions: Conditions,
         pipeline: ZImagePipeline,
+        shared: SharedWork,
         encodings: EncodingCache,
         writer: ResultWriter,
         experiment: str,
     ) -> None:
         self._conditions = conditions
         self._pipeline = pipeline
+        self._shared = shared
         self._encodings = encodings
         self._writer = writer
         self._experiment = experiment
@@ -207,7 +217,7 @@ class _Maker:
             conditioning = self._pipeline.condition(
                 item.run.params, positive.encoded, negative.encoded if negative else None
             )
-            drawing = self._pipeline.draw(item.run.params, conditioning)
+            drawing = self._pipeline.draw(item.run.params, conditioning, self._shared)
         except RUN_ERRORS as error:
             return _Begun(item, None, None, 0.0, error)
         finally:

@@ -282,7 +282,8 @@ def _say_start(work: Worklist) -> None:
 
 def _say_end(outcome: Outcome, store: ResultStore, problems: Sequence[str], *, is_stopped: bool) -> int:
     """Print what came of it, the most important last, and return the exit code."""
-    click.echo(f"{outcome.made} images made in {outcome.seconds:.1f} s, {outcome.skipped} finished before.")
+    shared = f" ({outcome.shared_evaluations} evaluations shared)" if outcome.shared_evaluations else ""
+    click.echo(f"{outcome.made} images made in {outcome.seconds:.1f} s{shared}, {outcome.skipped} finished before.")
     click.echo(store.folder)
     for problem in problems:
         click.echo(problem, err=True)

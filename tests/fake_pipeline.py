@@ -86,7 +86,7 @@ class FakePipeline:
         pixels = (digest * (3 * height * width // len(digest) + 1))[: 3 * height * width]
         return [Image.frombytes("RGB", (width, height), pixels)]
 
-    def draw(self, params, conditioning):
+    def draw(self, params, conditioning, shared=None):
         started = time.perf_counter()
         (image,) = self.decode(self.denoise(params, conditioning))
         times = {"denoise": time.perf_counter() - started, "decode": 0.0}

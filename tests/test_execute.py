@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -13,7 +14,7 @@ from fake_pipeline import FakePipeline
 
 from experiments.design import Axis, Experiment, Level, plan_experiment
 from experiments.execute import run_plan
-from experiments.experiment_file import experiment_from_sweeps
+from experiments.experiment_file import experiment_from_sweeps, find_experiment, load_experiments
 from experiments.prompts import Prompt
 from experiments.store import ResultStore
 from experiments.worklist import make_worklist
@@ -41,10 +42,10 @@ def test_the_next_image_is_started_before_the_last_one_is_waited_for(tmp_path):
     events = []
 
     class Watched(FakePipeline):
-        def draw(self, params, conditioning):
+        def draw(self, params, conditioning, shared=None):
             number = len(self.denoised)
             events.append(("start", number))
-            drawing = super().draw(params, conditioning)
+            drawing = super().draw(params, conditioning, shared)
             return SimpleNamespace(wait=lambda: (events.append(("wait", number)), drawing.wait())[1])
 
     make(tmp_path, pipeline=Watched())
@@ -261,7 +262,41 @@ def test_encodings_are_held_in_groups_and_dropped_after_their_last_use(tmp_path,
     assert max(ahead) <= 4
 
 
+def test_runs_that_begin_alike_share_their_first_evaluation_and_change_no_byte(tmp_path, tiny_pipeline):
+    plan = plan_experiment(find_experiment("shift_sweep", load_experiments()), (CAT, CUP), (1, 2))
+    plan = replace(plan, base={**plan.base, "num_inference_steps": 2})
+    together, outcome = make(tmp_path / "a", plan, tiny_pipeline)
+    assert outcome.shared_evaluations == (6 - 1) * 2 * 2
+    alone, outcome = make(tmp_path / "b", plan, tiny_pipeline, shares=False)
+    assert outcome.shared_evaluations == 0
+    assert images(alone) == images(together)
+
+
+def test_levels_that_take_turns_share_as_well_where_the_outer_axis_acts_later(tmp_path, tiny_pipeline):
+    plan = plan_of("shift=1,2,3", "hidden_layer=-1..-4", prompts=(CAT,), overrides={"num_inference_steps": 1})
+    _, outcome = make(tmp_path, plan, tiny_pipeline)
+    assert outcome.shared_evaluations == (3 - 1) * 4
+
+
 # Failures
+
+
+def test_a_run_that_failed_in_the_shared_evaluation_leaves_it_to_the_next(tmp_path, tiny_pipeline, monkeypatch):
+    forward, calls = tiny_pipeline.transformer.forward, []
+
+    def fail_first(*args):
+        calls.append(1)
+        if len(calls) == 1:
+            raise RuntimeError("out of memory")
+        return forward(*args)
+
+    plan = plan_of(prompts=(CAT,), overrides={"num_inference_steps": 2})
+    monkeypatch.setattr(tiny_pipeline.transformer, "forward", fail_first)
+    _, outcome = make(tmp_path, plan, tiny_pipeline)
+    assert dict(outcome.failed) == {"trial_animal_001_shift_1.0_seed42": "out of memory"}
+    assert (outcome.made, outcome.shared_evaluations, len(calls)) == (2, 1, 1 + 2 + 1)
+    _, outcome = make(tmp_path, plan, tiny_pipeline)
+    assert (outcome.made, outcome.shared_evaluations) == (1, 0)
 
 
 def test_a_failing_run_is_written_down_and_the_others_go_on(tmp_path):

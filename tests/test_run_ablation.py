@@ -165,7 +165,9 @@ def test_an_experiment_leaves_what_is_promised_and_again_does_nothing(run, tmp_p
     arguments = ["--experiment", "shift_sweep", "--prompt-ids", "animal_001,simple_002", "--output-dir", "out"]
     result = run(*arguments, "--steps", "1")
     assert result.exit_code == 0, result.output
-    assert "12 images made" in result.stdout
+    assert re.search(
+        r"^12 images made in \d+\.\d s \(10 evaluations shared\), 0 finished before\.$", result.stdout, re.M
+    )
     folder = tmp_path / "out" / "shift_sweep"
     assert (folder / "images" / "shift_sweep_animal_001_shift_3.0_seed42.png").is_file()
     assert (folder / "metadata" / "shift_sweep_simple_002_shift_6.0_seed42.json").is_file()
@@ -178,6 +180,7 @@ def test_an_experiment_leaves_what_is_promised_and_again_does_nothing(run, tmp_p
     again = run(*arguments, "--steps", "1")
     assert again.exit_code == 0
     assert "0 runs to do, 12 finished before" in again.stderr
+    assert "shared" not in again.stdout
     other = run(*arguments, "--steps", "3")
     assert other.exit_code == 2
     assert "12 results are stale, made with other inputs (num_inference_steps: 1 -> 3)" in other.stderr
@@ -203,10 +206,10 @@ def test_failed_runs_give_exit_code_1_and_a_last_line_that_says_how_to_retry(run
 
     draw = ZImagePipeline.draw
 
-    def failing(self, params, conditioning):
+    def failing(self, params, conditioning, shared):
         if params.shift == 2.0:
             raise NonFiniteLatents("The latents are not finite after step 1 of 1.")
-        return draw(self, params, conditioning)
+        return draw(self, params, conditioning, shared)
 
     arguments = ["--sweep", "shift=1..3", "--max-prompts", "1", "--steps", "1", "--name", "failing"]
     monkeypatch.setattr(ZImagePipeline, "draw", failing)
@@ -226,10 +229,10 @@ def test_ctrl_c_finishes_the_image_writes_the_summary_and_says_how_to_go_on(run,
 
     draw = ZImagePipeline.draw
 
-    def interrupted(self, params, conditioning):
+    def interrupted(self, params, conditioning, shared):
         if params.shift == 3.0:
             os.kill(os.getpid(), signal.SIGINT)
-        return draw(self, params, conditioning)
+        return draw(self, params, conditioning, shared)
 
     arguments = ["--sweep", "shift=1..8", "--max-prompts", "1", "--steps", "1", "--name", "stopped"]
     store = ResultStore(tmp_path / "experiments/results/stopped")

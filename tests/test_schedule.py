@@ -29,6 +29,17 @@ def test_zero_and_one_are_fixed_points_and_the_levels_fall(shift):
     assert (sigmas.diff() < 0).all()
 
 
+@pytest.mark.parametrize("steps", [1, 2, 9, 50])
+def test_every_schedule_of_a_usual_shift_starts_at_exactly_one(steps):
+    assert {schedule(steps, quarters / 4)[0].item() for quarters in range(1, 401)} == {1.0}
+
+
+def test_the_first_level_follows_from_the_shift_alone_and_is_one_but_for_rounding():
+    for hundredths in range(1, 1001):
+        (first,) = {schedule(steps, hundredths / 100)[0].item() for steps in (1, 9, 50)}
+        assert abs(first - 1) <= 1e-6, hundredths
+
+
 @pytest.mark.parametrize(("steps", "shift"), [(1, 3.0), (4, 1.0), (9, 3.0), (50, 6.0)])
 def test_schedule_equals_the_reference_scheduler(steps, shift):
     from diffusers import FlowMatchEulerDiscreteScheduler

@@ -57,20 +57,23 @@ class Drawing:
         levels: [1, H, W, 3], uint8, on the CPU.
         step_is_finite: Of the latents after each step, bool, [N], on the CPU.
         is_finite: Of the pixels, bool, a scalar, on the CPU.
+        spared: Clocks of the denoising's work that was done for an earlier image.
     """
 
     clock: StageClock
     levels: Tensor
     step_is_finite: Tensor
     is_finite: Tensor
+    spared: tuple[StageClock, ...] = ()
 
     def wait(self) -> tuple[Image.Image, dict[str, float]]:
-        """Return the image when it is there, and the seconds that denoising and decoding took.
+        """Return the image when it is there, and the seconds that denoising and decoding would have taken it alone.
 
         Raises:
             NonFiniteLatents: If sampling or decoding left the range of the number format.
         """
         denoise, decode = self.clock.stage_times_s()
         check_finite(self.step_is_finite.tolist())
+        denoise += sum(sum(clock.stage_times_s()) for clock in self.spared)
         (image,) = images_from_levels(self.levels, self.is_finite)
         return image, {"denoise": denoise, "decode": decode}

@@ -26,6 +26,7 @@ from llm_dit.long_prompt import shorten
 from llm_dit.parameters import EngineSettings, GenerationParams
 from llm_dit.sampling import EulerStep, check_finite, guidance_is_on, guided, sample_euler
 from llm_dit.schedule import schedule
+from llm_dit.shared_work import Beginning, Branch, SharedWork
 from llm_dit.text_encoder import EncodedPrompt, ZImageTextEncoder
 from llm_dit.vae import LATENT_SCALE, LatentDecoder
 
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     from PIL import Image
     from torch import Tensor
 
-    from llm_dit.transformer import ZImageTransformer
+    from llm_dit.transformer import Conditioning, ZImageTransformer
 
 logger = logging.getLogger(__name__)
 
@@ -295,12 +296,17 @@ class ZImagePipeline:
         Raises:
             NonFiniteLatents: If a step left the range of the number format.
         """
-        latents, is_finite = self._sample(params, conditioning, on_step)
+        alone = Beginning(params, SharedWork(self.device, limit=0))
+        latents, is_finite = self._sample(params, conditioning, alone, on_step)
         check_finite(is_finite.tolist())
         return latents
 
     def _sample(
-        self, params: GenerationParams, conditioning: PromptConditioning, on_step: Callable[[StepInfo], None] | None
+        self,
+        params: GenerationParams,
+        conditioning: PromptConditioning,
+        beginning: Beginning,
+        on_step: Callable[[StepInfo], None] | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Do as `denoise` does without waiting; see `sample_euler`."""
         import torch
@@ -310,22 +316,27 @@ class ZImagePipeline:
         sigmas = schedule(params.num_inference_steps, params.shift)
         observer = None if on_step is None else lambda step: on_step(self._step_info(step))
         with resident(self.transformer, self.device, offload=self.settings.offload), torch.inference_mode():
-            velocity = self._velocity(params, conditioning, sigmas)
+            velocity = self._velocity(params, conditioning, sigmas, beginning)
             return sample_euler(velocity, noise, sigmas, observer)
 
-    def draw(self, params: GenerationParams, conditioning: PromptConditioning) -> Drawing:
+    def draw(
+        self, params: GenerationParams, conditioning: PromptConditioning, shared: SharedWork | None = None
+    ) -> Drawing:
         """Start an image: all its work is queued on a CUDA device, elsewhere it is done.
 
         Args:
             params: From `resolve`.
             conditioning: From `encode` or `condition`.
+            shared: Beginnings of images that this pipeline drew before, known by their `params`; every `conditioning`
+                must then be what this pipeline makes of them.
 
         Raises:
             NonFiniteLatents: Where the work is done already, if sampling left the range of the number format;
                 elsewhere `Drawing.wait` raises it.
         """
+        beginning = Beginning(params, SharedWork(self.device, limit=0) if shared is None else shared)
         clock = StageClock(self.device)
-        latents, step_is_finite = self._sample(params, conditioning, None)
+        latents, step_is_finite = self._sample(params, conditioning, beginning)
         if self.device.type != "cuda":
             check_finite(step_is_finite.tolist())
         clock.mark()
@@ -336,7 +347,7 @@ class ZImagePipeline:
             tensor.to("cpu", non_blocking=is_queued) for tensor in (levels, step_is_finite, is_finite)
         )
         clock.mark()
-        return Drawing(clock, levels, step_is_finite, is_finite)
+        return Drawing(clock, levels, step_is_finite, is_finite, tuple(beginning.spared))
 
     def _noise(self, height: int, width: int, seed: int) -> Tensor:
         """Draw noise on the CPU, so that a seed means the same image on every device, [1, 16, H/8, W/8]."""
@@ -347,34 +358,44 @@ class ZImagePipeline:
         return sent(torch.randn(shape, generator=generator, dtype=torch.float32), self.device)
 
     def _velocity(
-        self, params: GenerationParams, conditioning: PromptConditioning, sigmas: Tensor
+        self, params: GenerationParams, conditioning: PromptConditioning, sigmas: Tensor, beginning: Beginning
     ) -> Callable[[Tensor, Tensor, int], Tensor]:
         """Prepare all that does not depend on the time, and return the velocity as a function of it."""
-        assert params.height is not None and params.width is not None
-        size = (params.height // LATENT_SCALE, params.width // LATENT_SCALE)
-        positive, negative = (
-            None
-            if embeds is None
-            else self.transformer.prepare(
-                [sent(embeds, self.device).to(self.transformer.dtype)], *size, extend_rope=params.extend_rope
-            )
-            for embeds in (conditioning.prompt_embeds, conditioning.negative_prompt_embeds)
-        )
-        assert positive is not None
+        positive = self._prepared(params, conditioning.prompt_embeds, "positive", beginning)
+        negative_embeds = conditioning.negative_prompt_embeds
+        negative = None if negative_embeds is None else self._prepared(params, negative_embeds, "negative", beginning)
         is_guided = [
             guidance_is_on(model_time, params.guidance_scale, params.cfg_truncation)
             for model_time in (1 - sigmas[:-1]).tolist()
         ]
+        first_sigma = sigmas[0].item()
+
+        def evaluated(branch: Branch, given: Conditioning, latents: Tensor, model_time: Tensor, step: int) -> Tensor:
+            def evaluate() -> Tensor:
+                output: Tensor = self.transformer(latents, model_time, given)
+                return output
+
+            return evaluate() if step else beginning.evaluation(branch, first_sigma, evaluate)
 
         def velocity(latents: Tensor, model_time: Tensor, step: int) -> Tensor:
-            output: Tensor = self.transformer(latents, model_time, positive)
+            output = evaluated("positive", positive, latents, model_time, step)
             if is_guided[step]:
                 assert negative is not None
-                against = self.transformer(latents, model_time, negative)
+                against = evaluated("negative", negative, latents, model_time, step)
                 output = guided(output, against, params.guidance_scale, params.cfg_normalization)
             return -output
 
         return velocity
+
+    def _prepared(self, params: GenerationParams, embeds: Tensor, branch: Branch, beginning: Beginning) -> Conditioning:
+        assert params.height is not None and params.width is not None
+        size = (params.height // LATENT_SCALE, params.width // LATENT_SCALE)
+
+        def prepare() -> Conditioning:
+            own = sent(embeds, self.device).to(self.transformer.dtype)
+            return self.transformer.prepare([own], *size, extend_rope=params.extend_rope)
+
+        return beginning.conditioning(branch, prepare)
 
     def _step_info(self, step: EulerStep) -> StepInfo:
         return StepInfo(step.step, step.total, step.sigma, lambda: self.preview(step.estimate))
