@@ -51,6 +51,7 @@ def kernels():
     expected = x.float() + gate.float().tanh() * norm(update, update_weight)
     assert (advanced.float() - expected).abs().max() < 0.02, (advanced.float() - expected).abs().max()
     yield error(*quantized, norm(advanced, weight) * (1 + modulation.float()))
+    yield error(*float8_kernels.rows_to_float8(wide), wide.float())
     first, second = wide.float().chunk(2, dim=-1)
     yield error(*float8_kernels.swiglu_to_float8(wide), F.silu(first) * second)
 

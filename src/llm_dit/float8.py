@@ -84,7 +84,7 @@ def fuse_block(block: TransformerBlock) -> None:
 
 def _forward(block: TransformerBlock, x: Tensor, rope: Tensor, mask: Tensor | None, modulation: Tensor) -> Tensor:
     """Do what `TransformerBlock.forward` does; [B, L, D] to [B, L, D]."""
-    from llm_dit.float8_kernels import norm_to_float8, residual_norm_to_float8, swiglu_to_float8
+    from llm_dit.float8_kernels import norm_to_float8, residual_norm_to_float8, rows_to_float8, swiglu_to_float8
 
     attention, feed_forward = block.attention, block.feed_forward
     scale_attention, gate_attention, scale_ffn, gate_ffn = modulation.unbind(0)
@@ -93,7 +93,8 @@ def _forward(block: TransformerBlock, x: Tensor, rope: Tensor, mask: Tensor | No
     eps = float(before.eps or 0.0)
     normed = norm_to_float8(x, before.weight, scale_attention, eps)
     qkv = _product(attention.to_qkv, normed, x.shape)
-    attended = attention.mix(qkv.chunk(3, dim=-1), rope, mask).contiguous()
+    mixed = rows_to_float8(attention.mix(qkv.chunk(3, dim=-1), rope, mask).contiguous())
+    attended = _product(attention.to_out[0], mixed, x.shape)
     x, *normed = residual_norm_to_float8(
         x, attended, after.weight, gate_attention, block.ffn_norm1.weight, scale_ffn, eps
     )

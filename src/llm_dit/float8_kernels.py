@@ -1,4 +1,4 @@
-"""Triton kernels that end in float8: norms and SwiGLU whose rows are quantized while they are in registers.
+"""Triton kernels that end in float8: norms, SwiGLU and attention whose rows are quantized while they are in registers.
 
 The compiler's own kernels read the rows twice and divide twice for every value, which at this model's width takes two
 to three times as long as moving the bytes. Each program has one row (one token). All arithmetic is float32; a row's
@@ -69,6 +69,15 @@ def _residual_norm_kernel(
 
 
 @triton.jit
+def _rows_kernel(x, out, scales, WIDTH: tl.constexpr, BLOCK: tl.constexpr):
+    row = tl.program_id(0).to(tl.int64)
+    columns = tl.arange(0, BLOCK)
+    is_inside = columns < WIDTH
+    values = tl.load(x + row * WIDTH + columns, mask=is_inside, other=0.0).to(tl.float32)
+    _store_quantized(row, columns, is_inside, out, scales, values, WIDTH)
+
+
+@triton.jit
 def _swiglu_kernel(x, out, scales, WIDTH: tl.constexpr, BLOCK: tl.constexpr):
     row = tl.program_id(0).to(tl.int64)
     columns = tl.arange(0, BLOCK)
@@ -131,6 +140,19 @@ def residual_norm_to_float8(
         EPS=eps, WIDTH=width, BLOCK=_block(width), num_warps=8,
     )  # fmt: skip
     return advanced, values, scales
+
+
+@triton_op("llm_dit::rows_to_float8", mutates_args={})
+def rows_to_float8(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Quantize `x`, [B, L, D], contiguous, by rows.
+
+    Returns:
+        Float8 values, [M, D], and their scales, [M, 1], float32.
+    """
+    width = x.shape[-1]
+    values, scales = _empty(x, width)
+    wrap_triton(_rows_kernel)[(values.shape[0],)](x, values, scales, WIDTH=width, BLOCK=_block(width), num_warps=8)
+    return values, scales
 
 
 @triton_op("llm_dit::swiglu_to_float8", mutates_args={})

@@ -138,15 +138,16 @@ class Attention(nn.Module):
 
     def forward(self, hidden_states: Tensor, rope: Tensor, mask: Tensor | None) -> Tensor:
         """Mix tokens; [B, L, D] to [B, L, D]."""
-        return self.mix(self._project(hidden_states), rope, mask)
+        attended: Tensor = self.to_out[0](self.mix(self._project(hidden_states), rope, mask))
+        return attended
 
     def mix(self, projected: Sequence[Tensor], rope: Tensor, mask: Tensor | None) -> Tensor:
-        """Mix tokens by their queries, keys and values, [B, L, D] each, to [B, L, D]."""
+        """Mix tokens by their queries, keys and values, [B, L, D] each, to [B, L, D] before the last projection."""
         query, key, value = (rearrange(part, "B L (H K) -> B L H K", K=self.head_dim) for part in projected)
         query = rotate(self.norm_q(query), rope)
         key = rotate(self.norm_k(key), rope)
-        attended: Tensor = self.to_out[0](rearrange(self.attend(query, key, value, mask), "B L H K -> B L (H K)"))
-        return attended
+        mixed: Tensor = rearrange(self.attend(query, key, value, mask), "B L H K -> B L (H K)")
+        return mixed
 
     def _project(self, hidden_states: Tensor) -> tuple[Tensor, ...]:
         if self.to_qkv is not None:
