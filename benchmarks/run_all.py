@@ -5,15 +5,13 @@
     python -m benchmarks.run_all results --device cuda --only memory
 
 Each benchmark is a process of its own; its last line goes to `results/<name>.json` and all it prints to
-`results/<name>.txt`. One that fails does not stop the next. Those that measure no time (memory, numerics) run side by
-side at the end. The last thing printed is the table of aims.
+`results/<name>.txt`. One that fails does not stop the next. The last thing printed is the table of aims.
 """
 
 import json
 import subprocess
 import sys
 import time
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import click
@@ -22,7 +20,6 @@ from benchmarks.aims import aims, read_records, table
 
 FULL_SIZES = ("1024x1024", "512x512", "1536x1536", "2048x2048", "832x1216")
 TINY_SIZES = ("64x64", "64x96")
-UNTIMED = ("memory", "numerics")
 TEXT_TOKENS = ("128", "32", "512", "1504")
 
 
@@ -93,16 +90,8 @@ def main(
     unknown = sorted(set(only) - set(chosen))
     if unknown:
         raise click.BadParameter(f"{', '.join(unknown)}; there are {', '.join(chosen)}", param_hint="--only")
-    wanted = [name for name in chosen if not only or name in only]
-
-    def run_and_print(name: str) -> None:
+    for name in (name for name in chosen if not only or name in only):
         print(run(name, chosen[name], folder, limit_s), flush=True)
-
-    for name in wanted:
-        if name not in UNTIMED:
-            run_and_print(name)
-    with ThreadPoolExecutor(len(UNTIMED)) as side_by_side:
-        list(side_by_side.map(run_and_print, [name for name in wanted if name in UNTIMED]))
     print(table(aims(read_records(folder))), flush=True)
 
 
