@@ -142,9 +142,8 @@ def gigabytes(count: int | None) -> str:
 )
 def main(model_path: str, sizes: tuple[str, ...], device_name: str, names: tuple[str, ...]) -> None:
     """Run the benchmark."""
-    device = resolve_device(device_name, "device")
-    if device.type == "cuda" and device.index is None:
-        device = torch.device("cuda", torch.cuda.current_device())  # the cap of the allocator needs a number
+    # "auto" gives a device with its number, which the cap of the allocator needs
+    device = resolve_device("auto" if device_name == "cuda" else device_name, "device")
     parsed = [parse_size(size) for size in sizes]
     rows: list[dict[str, Any]] = []
     print(f"{machine(device)}, torch {torch.__version__}")

@@ -61,6 +61,11 @@ def scaled_product(layer, values, scales):
     return ((values.float() * scales) @ (layer.weight.float() * layer.scale.T).T).to(layer.dtype)
 
 
+def unscaled_product(layer, values):
+    """What `ScaledLinear.unscaled_product` computes, for devices without float8 products."""
+    return (values.float() @ layer.weight.float().T).to(layer.dtype)
+
+
 def block_errors():
     """Relative errors of a float8 block and of a fused one against the same block in float32."""
     block = TransformerBlock(CONFIG, has_time=True).to(torch.bfloat16).eval().requires_grad_(False)
@@ -75,6 +80,7 @@ def block_errors():
                 weight, scale = quantize_rows(child.weight)
                 setattr(parent, name, float8.ScaledLinear(weight, scale.T.contiguous(), torch.bfloat16))
     float8.ScaledLinear.product, float8.quantize_rows = scaled_product, quantized_as_interpreted
+    float8.ScaledLinear.unscaled_product = unscaled_product
     plain = block(x, rope, None, modulation)
     float8.fuse_block(block)
     fused = block(x, rope, None, modulation)

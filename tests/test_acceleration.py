@@ -159,6 +159,16 @@ def test_float8_without_triton_is_refused_rather_than_computed_otherwise(monkeyp
     assert "layers.0.attention.to_q.weight" in model.state_dict()  # nothing was touched
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
+def test_float8_in_another_format_than_bfloat16_is_refused(monkeypatch, dtype):
+    monkeypatch.setattr(acceleration, "find_spec", lambda name: object())
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (9, 0))
+    model = make_transformer().to(dtype)
+    with pytest.raises(DeviceError, match=r"float8 computes in bfloat16, not float(32|16); set dtype to bfloat16"):
+        accelerate(model, device=torch.device("cuda"), **DEFAULTS | {"quantization": "float8"})
+    assert "layers.0.attention.to_q.weight" in model.state_dict()
+
+
 @pytest.mark.skipif(importlib.util.find_spec("torchao") is None, reason="torchao is optional")
 @pytest.mark.filterwarnings("ignore")
 def test_int8_changes_the_blocks_only_and_little():

@@ -90,7 +90,7 @@ def accelerate(
     if is_compiled:
         _check_compiler(device)
     if quantization != "none":
-        _check_quantization(quantization, device)
+        _check_quantization(quantization, device, transformer.dtype)
     transformer.fuse_projections()
     if quantization != "none":
         _quantize(_blocks(transformer), ("attention.", "feed_forward."), quantization, device)
@@ -272,7 +272,7 @@ def _keep_compile_cache() -> None:
     os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache_home / "llm-dit" / "inductor"))
 
 
-def _check_quantization(quantization: str, device: torch.device) -> None:
+def _check_quantization(quantization: str, device: torch.device, dtype: torch.dtype) -> None:
     import torch
 
     if find_spec("torchao") is None:
@@ -293,6 +293,12 @@ def _check_quantization(quantization: str, device: torch.device) -> None:
         raise DeviceError(
             "quantization float8 needs triton, which is not installed; use int8 or none.", field="quantization"
         )
+    if quantization == "float8" and dtype != torch.bfloat16:  # products of rows have no other result
+        raise DeviceError(
+            f"quantization float8 computes in bfloat16, not {str(dtype).removeprefix('torch.')}; set dtype to "
+            "bfloat16, or use int8 or none.",
+            field="quantization",
+        )
 
 
 def quantize_text_encoder(model: Qwen3Encoder, quantization: str, device: torch.device) -> None:
@@ -302,7 +308,7 @@ def quantize_text_encoder(model: Qwen3Encoder, quantization: str, device: torch.
         DeviceError: If `quantization` is not available on `device`.
     """
     if quantization != "none":
-        _check_quantization(quantization, device)
+        _check_quantization(quantization, device, next(model.parameters()).dtype)
         _quantize(model.layers, ("self_attn.", "mlp."), quantization, device)
 
 
