@@ -154,8 +154,8 @@ def steps_accuracy(model: SiglipModel, pool: "Pool") -> float | None:
     count = pool.drawn.shape[1]
     if not count:
         return None
-    text = embed(model, pool.drawn[0, :1], pool.ids[:count])[1]
-    cosines = torch.stack([(embed(model, drawn, pool.ids[:1])[0] * text).sum(-1) for drawn in pool.drawn])
+    embedded = [embed(model, drawn, pool.ids[:count]) for drawn in pool.drawn]
+    cosines = torch.stack([(picture * text).sum(-1) for picture, text in embedded])
     share: float = (cosines[1:] > cosines[:-1]).float().mean().item()
     return share
 
