@@ -1,7 +1,8 @@
 """Each distinct formatted prompt encoded once, with every hidden layer that some run needs, and dropped after use.
 
-Prompts are encoded ahead in groups, so that a text encoder that waits on the CPU (`offload`) moves seldom; the groups
-are bounded in memory, since long prompts at many layers are large.
+A prompt is encoded before its first run, while the device draws the run before. Where the text encoder waits on the CPU
+(`offload`), prompts are encoded ahead in groups, so that it moves seldom; the groups are bounded in memory, since long
+prompts at many layers are large.
 """
 
 from __future__ import annotations
@@ -56,12 +57,13 @@ class EncodingCache:
 
     def groups(self) -> Iterator[list[WorkItem]]:
         """Yield the runs in order, in groups whose prompts are all encoded when the group is there."""
+        group_prompts = GROUP_PROMPTS if self._pipeline.text_encoder.offload else 1
         group: list[WorkItem] = []
         for item in self._items:
             group.append(item)
             for text in _texts(item):
                 self._encode(text, item)
-            if len(self._held) >= GROUP_PROMPTS or self._held_bytes() >= GROUP_BYTES:
+            if len(self._held) >= group_prompts or self._held_bytes() >= GROUP_BYTES:
                 yield group
                 group = []
         if group:

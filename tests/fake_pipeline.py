@@ -36,7 +36,7 @@ class FakePipeline:
     device = SimpleNamespace(type="cpu")
     settings = SimpleNamespace(model_path="fake")
 
-    def __init__(self, *, fingerprint="f" * 64, dtype="float32", seconds=0.0, failing=None, failing_texts=()):
+    def __init__(self, *, fingerprint="f" * 64, dtype="float32", seconds=0.0, failing=None, failing_texts=(), offload=False):
         self.fingerprint = fingerprint
         self.numerics = {"dtype": dtype, "quantization": "none"}
         self.seconds = seconds
@@ -44,7 +44,7 @@ class FakePipeline:
         self.failing_texts = failing_texts
         self.encoded = []
         self.denoised = []
-        self.text_encoder = SimpleNamespace(warn_of_special_tokens=lambda texts: [])
+        self.text_encoder = SimpleNamespace(warn_of_special_tokens=lambda texts: [], offload=offload)
 
     def resolve(self, params):
         if params.hidden_layer < -self.hidden_layer_count:

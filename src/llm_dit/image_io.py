@@ -20,11 +20,13 @@ if TYPE_CHECKING:
 
 RECORD_CHUNK = "llm_dit"
 PARAMETERS_CHUNK = "parameters"
+COMPRESS_LEVEL = 4
+"""Of a photograph at 1024 x 1024: 0.16 s and 1.30 MB, beside 0.38 s and 1.25 MB at zlib's own level 6."""
 MAX_TEXT_CHUNK_BYTES = 16 << 20
 """Records are refused above this size when they are read, so that a hostile file can't fill the memory."""
 
 
-def png_bytes(image: Image.Image, metadata: dict[str, Any], *, compress_level: int = 6) -> bytes:
+def png_bytes(image: Image.Image, metadata: dict[str, Any], *, compress_level: int = COMPRESS_LEVEL) -> bytes:
     """Return `image` as PNG with its record inside.
 
     Args:
@@ -42,7 +44,7 @@ def png_bytes(image: Image.Image, metadata: dict[str, Any], *, compress_level: i
     return buffer.getvalue()
 
 
-def write_png(path: Path, image: Image.Image, metadata: dict[str, Any], *, compress_level: int = 6) -> None:
+def write_png(path: Path, image: Image.Image, metadata: dict[str, Any], *, compress_level: int = COMPRESS_LEVEL) -> None:
     """Write `image` with its record to `path`, whole or not at all.
 
     Raises:

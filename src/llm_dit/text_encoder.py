@@ -91,6 +91,7 @@ class ZImageTextEncoder:
         self.tokenizer = tokenizer
         self.device = device
         self.offload = offload
+        self._stream = None if offload else _own_stream(device)
         self.special_tokens = tuple(sorted(token.content for token in tokenizer.get_added_tokens_decoder().values()))
 
     @classmethod
@@ -230,10 +231,10 @@ class ZImageTextEncoder:
     def _encode_one(self, formatted_prompt: str, hidden_layers: Sequence[int]) -> EncodedPrompt:
         import torch
 
-        ids = torch.tensor([self._input_ids(formatted_prompt)], device=self.device)  # [1, L]
-        with torch.inference_mode():
+        with torch.cuda.stream(self._stream), torch.inference_mode():
+            ids = torch.tensor([self._input_ids(formatted_prompt)], device=self.device)  # [1, L]
             states = self.model(ids, hidden_layers)
-        chosen = {layer: state.to("cpu", copy=True) for layer, state in states.items()}
+            chosen = {layer: state.to("cpu", copy=True) for layer, state in states.items()}
         return EncodedPrompt(formatted_prompt, chosen)
 
     def _input_ids(self, formatted_prompt: str) -> list[int]:
@@ -244,6 +245,16 @@ class ZImageTextEncoder:
                 "prompt", f"has {len(ids):,} tokens; the text encoder reads {limit:,}, so shorten it."
             )
         return ids
+
+
+def _own_stream(device: torch.device) -> torch.cuda.Stream | None:
+    """A stream on which a prompt does not wait for the image that the device is drawing; None where there are none."""
+    if device.type != "cuda":
+        return None
+    import torch
+
+    torch.cuda.synchronize(device)  # the weights are there
+    return torch.cuda.Stream(device)
 
 
 def _load_tokenizer(folder: Path) -> Tokenizer:
