@@ -1,9 +1,12 @@
 """Float8 layers and kernels, on the CPU: closed forms, and Triton's interpreter against plain PyTorch."""
 
+import gc
 import importlib.util
 import os
 import subprocess
 import sys
+import weakref
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -36,6 +39,25 @@ def test_a_linear_layer_that_torchao_quantized_is_replaced_with_its_numbers():
     assert block[0].scale.tolist() == [[1.0, 2.0, 3.0, 4.0]]
     assert block[0].dtype == torch.bfloat16
     assert type(block[1]) is nn.Linear
+
+
+def test_a_replaced_layer_keeps_no_weight_on_the_device():
+    class Quantized(nn.Parameter):
+        qdata = torch.ones(4, 3).to(torch.float8_e4m3fn)
+        scale = torch.ones(4, 1)
+
+    layer = nn.Linear(3, 4, bias=False)
+    layer.weight = Quantized(torch.zeros(4, 3, dtype=torch.bfloat16))
+    layer.extra_repr = partial(nn.Linear.extra_repr, layer)  # a cycle, as torchao ties one
+    weight = weakref.ref(layer.weight)
+    block = nn.Sequential(layer)
+    del layer
+    gc.disable()
+    try:
+        replace_linears(block)
+        assert weight() is None
+    finally:
+        gc.enable()
 
 
 @pytest.mark.skipif(importlib.util.find_spec("triton") is None, reason="Triton is not on this platform")

@@ -89,6 +89,7 @@ def replace_linears(block: nn.Module) -> None:
         for name, child in list(parent.named_children()):
             if isinstance(child, nn.Linear) and hasattr(child.weight, "qdata"):
                 setattr(parent, name, ScaledLinear.from_quantized(child))
+                del child.weight  # torchao lets a layer refer to itself, which would keep its weight on the device
 
 
 def fuse_block(block: TransformerBlock) -> None:
