@@ -5,7 +5,7 @@ import torch
 from diffusers import AutoencoderKL
 
 from llm_dit.banded_decoder import decode_in_bands
-from llm_dit.decoder import Autoencoder, DecoderConfig
+from llm_dit.decoder import Autoencoder, DecoderConfig, norm_by_rows
 from llm_dit.errors import LlmDitError
 from llm_dit.vae import LatentDecoder
 
@@ -94,3 +94,13 @@ def test_a_decoder_with_tiling_returns_the_same_image(autoencoder: Autoencoder) 
         for tiling in (False, True)
     )
     assert max(abs(one - other) for one, other in zip(whole, tiled, strict=True)) <= 1
+
+
+def test_a_norm_by_rows_is_the_group_norm() -> None:
+    norm = torch.nn.GroupNorm(4, 12)
+    torch.nn.init.normal_(norm.weight)
+    torch.nn.init.normal_(norm.bias)
+    # groups and rows far apart: their moments must be put together with their distances
+    x = torch.randn(2, 12, 5, 7) + 100 * torch.randn(2, 12, 1, 1) + 10 * torch.randn(2, 1, 5, 1)
+    torch.testing.assert_close(norm_by_rows(norm, x), norm(x), rtol=1e-4, atol=1e-4)
+    assert norm_by_rows(norm, x.bfloat16()).dtype == torch.bfloat16

@@ -15,6 +15,7 @@ from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from importlib.util import find_spec
 from pathlib import Path
+from types import MethodType
 from typing import TYPE_CHECKING, Any
 
 from llm_dit.errors import DeviceError
@@ -252,9 +253,15 @@ def compile_decoder(vae: Autoencoder) -> None:
     It fuses the normalisations and activations between the convolutions.
     """
     import torch
+    from torch import nn
+
+    from llm_dit.decoder import norm_by_rows
 
     _keep_compile_cache()
     vae.to(memory_format=torch.channels_last)
+    for module in vae.decoder.modules():
+        if isinstance(module, nn.GroupNorm):
+            module.forward = MethodType(norm_by_rows, module)  # type: ignore[method-assign]
     vae.decoder.compile(fullgraph=True)
 
 

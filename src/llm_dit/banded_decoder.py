@@ -14,10 +14,10 @@ from collections.abc import Iterator
 
 import torch
 import torch.nn.functional as F
-from einops import rearrange, repeat
+from einops import rearrange
 from torch import Tensor, nn
 
-from llm_dit.decoder import Decoder, ResnetBlock, Upsampler
+from llm_dit.decoder import Decoder, ResnetBlock, Upsampler, norm_as_affine
 
 BAND_PIXELS = 65_536
 """Positions of a feature map that are worked on at once: 32 rows of a map 2048 wide."""
@@ -92,15 +92,9 @@ def _norm_as_affine(norm: nn.GroupNorm, x: Tensor, band_pixels: int) -> tuple[Te
         torch.var_mean(rearrange(x[:, :, start:end].float(), grouped, G=norm.num_groups), dim=2, correction=0)
         for start, end in bands
     ]
-    share = torch.tensor([(end - start) / x.shape[2] for start, end in bands], device=x.device)
+    shares = torch.tensor([(end - start) / x.shape[2] for start, end in bands], device=x.device)
     variances, means = (torch.stack(values, -1) for values in zip(*moments, strict=True))  # [B, G, bands]
-    mean = (means * share).sum(-1, keepdim=True)
-    variance = ((variances + (means - mean).square()) * share).sum(-1)
-    per_channel = "B G -> B (G c) 1 1"
-    repeats = norm.num_channels // norm.num_groups
-    factor = repeat(torch.rsqrt(variance + norm.eps), per_channel, c=repeats) * rearrange(norm.weight, "C -> C 1 1")
-    offset = rearrange(norm.bias, "C -> C 1 1") - repeat(mean[..., 0], per_channel, c=repeats) * factor
-    return factor, offset
+    return norm_as_affine(norm, variances, means, shares)
 
 
 def _activated(rows: Tensor, affine: tuple[Tensor, Tensor]) -> Tensor:

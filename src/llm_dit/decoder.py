@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
+import torch
 import torch.nn.functional as F
-from einops import rearrange
+from einops import rearrange, repeat
 from torch import Tensor, nn
 
 from llm_dit.errors import LlmDitError
@@ -185,3 +186,38 @@ class Autoencoder(nn.Module):
         self.decoder = Decoder(config)
         channels = config.latent_channels
         self.post_quant_conv = nn.Conv2d(channels, channels, 1) if config.use_post_quant_conv else None
+
+
+def norm_by_rows(norm: nn.GroupNorm, x: Tensor) -> Tensor:
+    """Do what `norm(x)` does, [B, C, H, W] to the same, from the moments of each row and channel.
+
+    In channels_last the compiler then reads all channels of a row at once, not each group's few by themselves.
+    """
+    moments = torch.var_mean(x.float(), dim=3, correction=0)  # [B, C, H] each
+    variances, means = (rearrange(values, "B (G c) H -> B G (c H)", G=norm.num_groups) for values in moments)
+    factor, offset = norm_as_affine(norm, variances, means)
+    return (x * factor + offset).to(x.dtype)
+
+
+def norm_as_affine(
+    norm: nn.GroupNorm, variances: Tensor, means: Tensor, shares: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """Factor and offset by which a group norm acts on a channel, float32, [B, C, 1, 1] each.
+
+    Args:
+        norm: With its groups and weights.
+        variances: Of the parts that a group is made of, float32, [B, groups, parts].
+        means: The same of the means.
+        shares: Of the parts in a group, adding up to 1, [parts]; None for equal ones.
+    """
+
+    def averaged(values: Tensor) -> Tensor:
+        return values.mean(-1, keepdim=True) if shares is None else (values * shares).sum(-1, keepdim=True)
+
+    mean = averaged(means)
+    variance = averaged(variances + (means - mean).square())
+    per_channel = "B G 1 -> B (G c) 1 1"
+    repeats = norm.num_channels // norm.num_groups
+    factor = repeat(torch.rsqrt(variance + norm.eps), per_channel, c=repeats) * rearrange(norm.weight, "C -> C 1 1")
+    offset = rearrange(norm.bias, "C -> C 1 1") - repeat(mean, per_channel, c=repeats) * factor
+    return factor, offset
