@@ -36,7 +36,9 @@ class FakePipeline:
     device = SimpleNamespace(type="cpu")
     settings = SimpleNamespace(model_path="fake")
 
-    def __init__(self, *, fingerprint="f" * 64, dtype="float32", seconds=0.0, failing=None, failing_texts=(), offload=False):
+    def __init__(
+        self, *, fingerprint="f" * 64, dtype="float32", seconds=0.0, failing=None, failing_texts=(), offload=False
+    ):
         self.fingerprint = fingerprint
         self.numerics = {"dtype": dtype, "quantization": "none"}
         self.seconds = seconds

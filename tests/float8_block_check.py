@@ -6,9 +6,9 @@ import torch
 import torch.nn.functional as F
 from test_acceleration import CONFIG
 
-from llm_dit import float8, float8_kernels
+from llm_dit import float8, float8_kernels, transformer
 from llm_dit.float8 import quantize_rows
-from llm_dit.rope import text_rope
+from llm_dit.rope import rotate, text_rope
 from llm_dit.transformer import TransformerBlock
 
 float8_kernels.wrap_triton = lambda kernel: kernel  # it takes no interpreted kernels
@@ -40,20 +40,36 @@ def norm(x, weight):
 
 def kernels():
     images, tokens, width = 2, 5, 48
-    x, update, wide = (torch.randn(images, tokens, size).bfloat16() for size in (width, width, 2 * width))
-    weight, update_weight = torch.rand(width).bfloat16(), torch.rand(width).bfloat16()
+    x, values, wide = (torch.randn(images, tokens, size).bfloat16() for size in (width, width, 2 * width))
+    weight, change_weight = torch.rand(width).bfloat16(), torch.rand(width).bfloat16()
     gate, modulation = torch.randn(images, 1, width).bfloat16(), torch.randn(images, 1, width).bfloat16()
-    x[0, 0] = 0  # a row of zeros
-    yield error(*float8_kernels.norm_to_float8(x, weight, modulation, 1e-5), norm(x, weight) * (1 + modulation.float()))
-    advanced, *quantized = float8_kernels.residual_norm_to_float8(
-        x, update, update_weight, gate, weight, modulation, 1e-5
-    )
-    expected = x.float() + gate.float().tanh() * norm(update, update_weight)
+    rows, columns = torch.rand(images, tokens, 1) + 0.1, torch.rand(1, width) + 0.1
+    values[0, 0] = 0  # a row of zeros
+    change = values, rows, columns, change_weight, gate
+    expected = x.float() + gate.float().tanh() * norm(values * rows * columns, change_weight)
+    advanced, *quantized = float8_kernels.advance_norm_to_float8(x, *change, weight, modulation, 1e-5)
     assert (advanced.float() - expected).abs().max() < 0.02, (advanced.float() - expected).abs().max()
+    assert torch.equal(float8_kernels.advance(x, *change, 1e-5), advanced)
+    assert torch.equal(advanced[0, 0], x[0, 0])
     yield error(*quantized, norm(advanced, weight) * (1 + modulation.float()))
     yield error(*float8_kernels.rows_to_float8(wide), wide.float())
     first, second = wide.float().chunk(2, dim=-1)
     yield error(*float8_kernels.swiglu_to_float8(wide), F.silu(first) * second)
+
+
+def check_rotation():
+    """Queries and keys of three heads, with one table for all images and with one for each."""
+    heads, tokens = 3, 5
+    width = sum(CONFIG.axes_dims)
+    qkv = torch.randn(2, tokens, 3 * heads * width)
+    weights = [torch.rand(width) for _ in range(2)]
+    shared = text_rope(tokens, CONFIG.axes_dims, CONFIG.rope_theta, torch.device("cpu"))
+    for table in (shared, torch.cat([shared, shared.flip(2)], dim=1).contiguous()):
+        turned = float8_kernels.rotate_normed(qkv, table, *weights, 1e-5)
+        for part, weight, result in zip(qkv.chunk(3, dim=-1), weights, turned, strict=False):
+            features = part.unflatten(-1, (heads, width))
+            expected = rotate(F.rms_norm(features, (width,), weight, 1e-5), table)
+            torch.testing.assert_close(result, expected, rtol=1e-5, atol=1e-5)
 
 
 def scaled_product(layer, values, scales):
@@ -67,23 +83,28 @@ def unscaled_product(layer, values):
 
 
 def block_errors():
-    """Relative errors of a float8 block and of a fused one against the same block in float32."""
-    block = TransformerBlock(CONFIG, has_time=True).to(torch.bfloat16).eval().requires_grad_(False)
-    block.attention.fuse()
-    block.feed_forward.fuse()
-    x, modulation = torch.randn(2, 32, CONFIG.dim).bfloat16(), torch.randn(4, 2, 1, CONFIG.dim).bfloat16()
+    """Relative errors of two float8 blocks and of fused ones against the same blocks in float32."""
+    blocks = [TransformerBlock(CONFIG, has_time=True).to(torch.bfloat16).eval() for _ in range(2)]
+    for block in blocks:
+        block.requires_grad_(False)
+        block.attention.fuse()
+        block.feed_forward.fuse()
+    x = torch.randn(2, 32, CONFIG.dim).bfloat16()
+    modulations = [torch.randn(4, 2, 1, CONFIG.dim).bfloat16() for _ in blocks]
     rope = text_rope(32, CONFIG.axes_dims, CONFIG.rope_theta, torch.device("cpu"))
-    exact = copy.deepcopy(block).float()(x.float(), rope, None, modulation.float())
-    for parent in (block.attention, block.attention.to_out, block.feed_forward):
+    exact_blocks = [copy.deepcopy(block).float() for block in blocks]
+    exact = transformer.run_blocks(exact_blocks, x.float(), rope, None, [item.float() for item in modulations])
+    for parent in [part for block in blocks for part in (block.attention, block.attention.to_out, block.feed_forward)]:
         for name, child in list(parent.named_children()):
             if isinstance(child, torch.nn.Linear):
                 weight, scale = quantize_rows(child.weight)
                 setattr(parent, name, float8.ScaledLinear(weight, scale.T.contiguous(), torch.bfloat16))
     float8.ScaledLinear.product, float8.quantize_rows = scaled_product, quantized_as_interpreted
     float8.ScaledLinear.unscaled_product = unscaled_product
-    plain = block(x, rope, None, modulation)
-    float8.fuse_block(block)
-    fused = block(x, rope, None, modulation)
+    plain = transformer.run_blocks(blocks, x, rope, None, modulations)
+    for block in blocks:
+        float8.fuse_block(block)
+    fused = float8.run_blocks(blocks, x, rope, None, modulations)
     return [float((output.float() - exact).norm() / (exact - x.float()).norm()) for output in (plain, fused)]
 
 
@@ -93,6 +114,7 @@ if __name__ == "__main__":
     for values, scales in kernels():
         print(values, scales)
         assert values < 0.01 and scales < 1e-4  # a value between two neighbours may be rounded to either
+    check_rotation()
     plain, fused = block_errors()
     print(plain, fused)
     assert 0 < plain < 0.15 and fused < 1.1 * plain

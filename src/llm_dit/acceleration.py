@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from llm_dit.decoder import Autoencoder
+    from llm_dit.float8 import Change
     from llm_dit.qwen3 import Qwen3Encoder
     from llm_dit.transformer import Attend, TransformerBlock, ZImageTransformer
 
@@ -95,13 +96,15 @@ def accelerate(
     transformer.fuse_projections()
     if quantization != "none":
         _quantize(_blocks(transformer), ("attention.", "feed_forward."), quantization, device)
+    if quantization == "float8":
+        from llm_dit import float8
+
+        transformer.run_blocks = float8.run_blocks
     attend = _attention_function(backend)  # one for all blocks, which share compiled code
     for block in _blocks(transformer):
         block.attention.attend = attend
         if quantization == "float8" and block.has_time:
-            from llm_dit.float8 import fuse_block
-
-            fuse_block(block)
+            float8.fuse_block(block)
         if is_compiled:
             _compile_block(block, is_whole=backend not in ATTENTION_PACKAGES)
     if device.type == "cuda" and stays:
@@ -213,15 +216,19 @@ def _compile_block(block: TransformerBlock, *, is_whole: bool) -> None:
     run = torch.compile(block.forward, fullgraph=is_whole)
     keeps_rows = _kernel_choices()
 
-    def forward(x: Tensor, rope: Tensor, mask: Tensor | None, modulation: Tensor | None = None) -> Tensor:
+    def forward(x: Tensor, rope: Tensor, mask: Tensor | None, modulation: Tensor | None = None, *change: Change) -> Any:
         _mark_dynamic(x, 0, 1)
         _mark_dynamic(rope, 1, 2)
         if mask is not None:
             _mark_dynamic(mask, 0, 3)
         if modulation is not None:
             _mark_dynamic(modulation, 1)
+        for values, rows, _, _, gate in change:
+            _mark_dynamic(values, 0, 1)
+            _mark_dynamic(rows, 0, 1)
+            _mark_dynamic(gate, 0)
         with keeps_rows():
-            return run(x, rope, mask, modulation)
+            return run(x, rope, mask, modulation, *change)
 
     block.forward = forward  # type: ignore[method-assign]
 

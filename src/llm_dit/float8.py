@@ -1,25 +1,24 @@
 """The transformer's blocks in float8: torchao's row-wise weights, and activations quantized where they are made.
 
 A `ScaledLinear` stands in for every linear layer that torchao has quantized; given plain activations, it quantizes them
-itself, as torchao does. Blocks with a time are bound by the passes over their activations rather than by products, so
-`fuse_block` gives them a forward whose norms and SwiGLU write float8 at once. The sums are those of
-`TransformerBlock.forward`, but for rounding.
+itself, as torchao does. In blocks with a time a fifth of the time would go into passes over their activations, so
+`fuse_block` gives them a forward whose norms and SwiGLU write float8 at once, and which leaves its last change to the
+next block. The sums are those of `TransformerBlock.forward`, but for rounding.
 
 Legend: B images, L tokens, M = B L rows, D width, K inputs and N outputs of a layer.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from types import MethodType
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
-import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
-from llm_dit.transformer import TransformerBlock
+from llm_dit.transformer import QK_NORM_EPS, Attention, TransformerBlock
 
 FLOAT8 = torch.float8_e4m3fn
 RANGE = torch.finfo(FLOAT8).max
@@ -92,34 +91,85 @@ def replace_linears(block: nn.Module) -> None:
                 del child.weight  # torchao lets a layer refer to itself, which would keep its weight on the device
 
 
+class Change(NamedTuple):
+    """A change of the residual stream that waits: `tanh(gate) * rms_norm(values * rows * columns) * weight`.
+
+    A block leaves its last one to the next block, whose first norm then reads the stream in the same pass.
+
+    Attributes:
+        values: A product before its scales, [B, L, D].
+        rows: Scales of its rows, [B, L, 1], float32.
+        columns: Scales of its columns, [1, D], float32.
+        weight: Of the norm, [D].
+        gate: [B, 1, D].
+    """
+
+    values: Tensor
+    rows: Tensor
+    columns: Tensor
+    weight: Tensor
+    gate: Tensor
+
+
 def fuse_block(block: TransformerBlock) -> None:
-    """Give a fused and quantized block with a time the forward below; needs Triton."""
+    """Give a fused and quantized block with a time the forward below, for `run_blocks`; needs Triton."""
     block.forward = MethodType(_forward, block)  # type: ignore[method-assign]
 
 
-def _forward(block: TransformerBlock, x: Tensor, rope: Tensor, mask: Tensor | None, modulation: Tensor) -> Tensor:
-    """Do what `TransformerBlock.forward` does; [B, L, D] to [B, L, D]."""
-    from llm_dit.float8_kernels import norm_to_float8, residual_norm_to_float8, rows_to_float8, swiglu_to_float8
+def run_blocks(
+    blocks: Iterable[nn.Module], x: Tensor, rope: Tensor, mask: Tensor | None, modulations: Iterable[Tensor]
+) -> Tensor:
+    """Do what `transformer.run_blocks` does with blocks that `fuse_block` has changed."""
+    from llm_dit.float8_kernels import advance
+
+    x = x.contiguous()
+    images, tokens, width = x.shape
+    change, eps = None, 0.0
+    for block, modulation in zip(blocks, modulations, strict=True):
+        assert isinstance(block, TransformerBlock)
+        if change is None:
+            columns, gate = (x.new_zeros(1, width, dtype=torch.float32), x.new_zeros(images, 1, width))
+            rows = x.new_zeros(images, tokens, 1, dtype=torch.float32)
+            change = Change(torch.zeros_like(x), rows, columns, block.ffn_norm2.weight, gate)
+            eps = float(block.ffn_norm2.eps or 0.0)
+        x, change = block(x, rope, mask, modulation, change)
+    return x if change is None else advance(x, *change, eps)
+
+
+def _forward(
+    block: TransformerBlock, x: Tensor, rope: Tensor, mask: Tensor | None, modulation: Tensor, change: Change
+) -> tuple[Tensor, Change]:
+    """Do what `TransformerBlock.forward` does, but for the change that comes before it and the one it leaves."""
+    from llm_dit.float8_kernels import advance_norm_to_float8, rows_to_float8, swiglu_to_float8
 
     attention, feed_forward = block.attention, block.feed_forward
     scale_attention, gate_attention, scale_ffn, gate_ffn = modulation.unbind(0)
-    x = x.contiguous()
-    before, after = block.attention_norm1, block.attention_norm2
-    eps = float(before.eps or 0.0)
-    normed = norm_to_float8(x, before.weight, scale_attention, eps)
-    qkv = _product(attention.to_qkv, normed, x.shape)
-    mixed = rows_to_float8(attention.mix(qkv.chunk(3, dim=-1), rope, mask).contiguous())
-    attended = _product(attention.to_out[0], mixed, x.shape)
-    x, *normed = residual_norm_to_float8(
-        x, attended, after.weight, gate_attention, block.ffn_norm1.weight, scale_ffn, eps
-    )
-    values, scales = swiglu_to_float8(_product(feed_forward.w13, normed, x.shape))
-    last: Any = feed_forward.w2
-    transformed = (last.unscaled_product(values).float() * scales * last.scale).unflatten(0, x.shape[:2])
-    change = F.rms_norm(transformed, transformed.shape[-1:], block.ffn_norm2.weight.float(), eps)
-    return torch.addcmul(x, gate_ffn.tanh(), change.to(x.dtype))
+    eps = float(block.attention_norm1.eps or 0.0)
+    x, *normed = advance_norm_to_float8(x, *change, block.attention_norm1.weight, scale_attention, eps)
+    mixed = rows_to_float8(_mixed(attention, _product(attention.to_qkv, normed, x.shape), rope, mask))
+    change = _unscaled(attention.to_out[0], mixed, x.shape, block.attention_norm2.weight, gate_attention)
+    x, *normed = advance_norm_to_float8(x, *change, block.ffn_norm1.weight, scale_ffn, eps)
+    activated = swiglu_to_float8(_product(feed_forward.w13, normed, x.shape))
+    return x, _unscaled(feed_forward.w2, activated, x.shape, block.ffn_norm2.weight, gate_ffn)
+
+
+def _mixed(attention: Attention, qkv: Tensor, rope: Tensor, mask: Tensor | None) -> Tensor:
+    """Do what `Attention.mix` does, [B, L, 3 D] to [B, L, D]."""
+    from llm_dit.float8_kernels import rotate_normed
+
+    if not isinstance(attention.norm_q, nn.RMSNorm) or not isinstance(attention.norm_k, nn.RMSNorm):
+        return attention.mix(qkv.chunk(3, dim=-1), rope, mask).contiguous()
+    query, key = rotate_normed(qkv, rope, attention.norm_q.weight, attention.norm_k.weight, QK_NORM_EPS)
+    value = rearrange(qkv.chunk(3, dim=-1)[2], "B L (H K) -> B L H K", K=attention.head_dim)
+    return rearrange(attention.attend(query, key, value, mask), "B L H K -> B L (H K)").contiguous()
 
 
 def _product(layer: Any, quantized: Sequence[Tensor], shape: torch.Size) -> Tensor:
     product: Tensor = layer.product(*quantized).unflatten(0, shape[:2])
     return product
+
+
+def _unscaled(layer: Any, quantized: Sequence[Tensor], shape: torch.Size, weight: Tensor, gate: Tensor) -> Change:
+    values, rows = quantized
+    product: Tensor = layer.unscaled_product(values)
+    return Change(product.unflatten(0, shape[:2]), rows.unflatten(0, shape[:2]), layer.scale, weight, gate)

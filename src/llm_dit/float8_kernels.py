@@ -1,10 +1,11 @@
-"""Triton kernels that end in float8: norms, SwiGLU and attention whose rows are quantized while they are in registers.
+"""Triton kernels of a float8 block: norms, SwiGLU and attention whose rows are quantized while they are in registers.
 
 The compiler's own kernels read the rows twice and divide twice for every value, which at this model's width takes two
 to three times as long as moving the bytes. Each program has one row (one token). All arithmetic is float32; a row's
 scale is its largest magnitude over 448, the range of float8 e4m3, as in `float8.quantize_rows`.
 
-Legend: M rows, D width of the model, F width of the feed-forward, L tokens of an image.
+Legend: B images, L tokens of an image, M = B L rows, D width of the model, F width of the feed-forward, H heads, K head
+width.
 """
 
 import torch
@@ -33,39 +34,73 @@ def _normed(values, weight, columns, is_inside, EPS: tl.constexpr, WIDTH: tl.con
 
 
 @triton.jit
-def _norm_kernel(
-    x, weight, modulation, out, scales, tokens, EPS: tl.constexpr, WIDTH: tl.constexpr, BLOCK: tl.constexpr
-):
-    row = tl.program_id(0).to(tl.int64)
-    columns = tl.arange(0, BLOCK)
-    is_inside = columns < WIDTH
-    values = tl.load(x + row * WIDTH + columns, mask=is_inside, other=0.0).to(tl.float32)
-    image = row // tokens
-    scale = tl.load(modulation + image * WIDTH + columns, mask=is_inside, other=0.0).to(tl.float32)
-    values = _normed(values, weight, columns, is_inside, EPS, WIDTH) * (1.0 + scale)
-    _store_quantized(row, columns, is_inside, out, scales, values, WIDTH)
+def _advance(
+    x, values, rows, columns_scales, change_weight, gate, advanced, row, columns, is_inside, image,
+    EPS: tl.constexpr, WIDTH: tl.constexpr,
+):  # fmt: skip
+    place = row * WIDTH + columns
+    change = tl.load(values + place, mask=is_inside, other=0.0).to(tl.float32)
+    change *= tl.load(rows + row) * tl.load(columns_scales + columns, mask=is_inside, other=0.0)
+    change = _normed(change, change_weight, columns, is_inside, EPS, WIDTH)
+    # tanh from the gate's exponential, which Triton has
+    closed = tl.load(gate + image * WIDTH + columns, mask=is_inside, other=0.0).to(tl.float32)
+    opening = 2.0 * tl.sigmoid(2.0 * closed) - 1.0
+    stream = tl.load(x + place, mask=is_inside, other=0.0).to(tl.float32) + opening * change
+    rounded = stream.to(advanced.dtype.element_ty)
+    tl.store(advanced + place, rounded, mask=is_inside)
+    return rounded.to(tl.float32)
 
 
 @triton.jit
-def _residual_norm_kernel(
-    x, update, update_weight, gate, weight, modulation, advanced, out, scales, tokens,
+def _advance_kernel(
+    x, values, rows, columns_scales, change_weight, gate, advanced, tokens,
     EPS: tl.constexpr, WIDTH: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     row = tl.program_id(0).to(tl.int64)
     columns = tl.arange(0, BLOCK)
     is_inside = columns < WIDTH
-    place = row * WIDTH + columns
-    of_image = row // tokens * WIDTH + columns
-    change = tl.load(update + place, mask=is_inside, other=0.0).to(tl.float32)
-    change = _normed(change, update_weight, columns, is_inside, EPS, WIDTH)
-    # tanh from the gate's exponential, which Triton has
-    opening = 2.0 * tl.sigmoid(2.0 * tl.load(gate + of_image, mask=is_inside, other=0.0).to(tl.float32)) - 1.0
-    values = tl.load(x + place, mask=is_inside, other=0.0).to(tl.float32) + opening * change
-    rounded = values.to(advanced.dtype.element_ty)
-    tl.store(advanced + place, rounded, mask=is_inside)
-    scale = tl.load(modulation + of_image, mask=is_inside, other=0.0).to(tl.float32)
-    values = _normed(rounded.to(tl.float32), weight, columns, is_inside, EPS, WIDTH) * (1.0 + scale)
-    _store_quantized(row, columns, is_inside, out, scales, values, WIDTH)
+    _advance(
+        x, values, rows, columns_scales, change_weight, gate, advanced, row, columns, is_inside, row // tokens,
+        EPS, WIDTH,
+    )  # fmt: skip
+
+
+@triton.jit
+def _advance_norm_kernel(
+    x, values, rows, columns_scales, change_weight, gate, weight, modulation, advanced, out, scales, tokens,
+    EPS: tl.constexpr, WIDTH: tl.constexpr, BLOCK: tl.constexpr,
+):  # fmt: skip
+    row = tl.program_id(0).to(tl.int64)
+    columns = tl.arange(0, BLOCK)
+    is_inside = columns < WIDTH
+    image = row // tokens
+    stream = _advance(
+        x, values, rows, columns_scales, change_weight, gate, advanced, row, columns, is_inside, image, EPS, WIDTH
+    )
+    scale = tl.load(modulation + image * WIDTH + columns, mask=is_inside, other=0.0).to(tl.float32)
+    normed = _normed(stream, weight, columns, is_inside, EPS, WIDTH) * (1.0 + scale)
+    _store_quantized(row, columns, is_inside, out, scales, normed, WIDTH)
+
+
+@triton.jit
+def _rotate_kernel(
+    qkv, table, table_step, sines, query_weight, key_weight, query, key, tokens,
+    EPS: tl.constexpr, HEADS: tl.constexpr, HEADS_BLOCK: tl.constexpr, HALF: tl.constexpr,
+):  # fmt: skip
+    row, is_key = tl.program_id(0).to(tl.int64), tl.program_id(1)
+    WIDTH: tl.constexpr = 2 * HALF
+    heads, columns, pairs = tl.arange(0, HEADS_BLOCK)[:, None], tl.arange(0, WIDTH), tl.arange(0, HALF)
+    is_inside = heads < HEADS
+    place = heads * WIDTH + columns[None, :]
+    features = tl.load(qkv + (3 * row + is_key) * HEADS * WIDTH + place, mask=is_inside, other=0.0).to(tl.float32)
+    gain = tl.load((key_weight if is_key else query_weight) + columns).to(tl.float32)
+    features *= tl.rsqrt(tl.sum(features * features, 1) / WIDTH + EPS)[:, None] * gain[None, :]
+    first, second = tl.split(tl.reshape(features, (HEADS_BLOCK, HALF, 2)))
+    angle = table + row // tokens * table_step + row % tokens * WIDTH + 2 * pairs
+    cosine, sine = tl.load(angle)[None, :], tl.load(angle + sines + 1)[None, :]
+    turned = tl.join(first * cosine - second * sine, second * cosine + first * sine)
+    turned = tl.reshape(turned, (HEADS_BLOCK, WIDTH)).to(query.dtype.element_ty)
+    tl.store((key if is_key else query) + row * HEADS * WIDTH + place, turned, mask=is_inside)
 
 
 @triton.jit
@@ -93,37 +128,52 @@ def _empty(x: Tensor, width: int) -> tuple[Tensor, Tensor]:
     return values, torch.empty(rows, 1, dtype=torch.float32, device=x.device)
 
 
-@triton_op("llm_dit::norm_to_float8", mutates_args={})
-def norm_to_float8(x: Tensor, weight: Tensor, modulation: Tensor, eps: float) -> tuple[Tensor, Tensor]:
-    """Quantize `rms_norm(x) * weight * (1 + modulation)` by rows.
+@triton_op("llm_dit::advance", mutates_args={})
+def advance(
+    x: Tensor, values: Tensor, rows: Tensor, columns: Tensor, change_weight: Tensor, gate: Tensor, eps: float
+) -> Tensor:
+    """Advance the residual stream by `tanh(gate) * rms_norm(values * rows * columns) * change_weight`.
 
     Args:
         x: [B, L, D], contiguous.
-        weight: [D].
-        modulation: [B, 1, D], contiguous.
+        values: Of the change, before the scales of its product, [B, L, D], contiguous.
+        rows: Scales, [B, L, 1], float32.
+        columns: Scales, [1, D], float32.
+        change_weight: Of the change's norm, [D].
+        gate: [B, 1, D], contiguous.
         eps: Of the norm.
 
     Returns:
-        Float8 values, [M, D], and their scales, [M, 1], float32; M = B L.
+        The advanced stream, [B, L, D].
     """
-    width = x.shape[-1]
-    values, scales = _empty(x, width)
-    wrap_triton(_norm_kernel)[(values.shape[0],)](
-        x, weight, modulation, values, scales, x.shape[1], EPS=eps, WIDTH=width, BLOCK=_block(width), num_warps=8
-    )
-    return values, scales
+    advanced, width = torch.empty_like(x), x.shape[-1]
+    wrap_triton(_advance_kernel)[(x.numel() // width,)](
+        x, values, rows, columns, change_weight, gate, advanced, x.shape[1],
+        EPS=eps, WIDTH=width, BLOCK=_block(width), num_warps=4,
+    )  # fmt: skip
+    return advanced
 
 
-@triton_op("llm_dit::residual_norm_to_float8", mutates_args={})
-def residual_norm_to_float8(
-    x: Tensor, update: Tensor, update_weight: Tensor, gate: Tensor, weight: Tensor, modulation: Tensor, eps: float
+@triton_op("llm_dit::advance_norm_to_float8", mutates_args={})
+def advance_norm_to_float8(
+    x: Tensor,
+    values: Tensor,
+    rows: Tensor,
+    columns: Tensor,
+    change_weight: Tensor,
+    gate: Tensor,
+    weight: Tensor,
+    modulation: Tensor,
+    eps: float,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Advance the residual stream by `tanh(gate) * rms_norm(update)`, and quantize its modulated norm by rows.
+    """Do what `advance` does, and quantize `rms_norm(advanced) * weight * (1 + modulation)` by rows.
 
     Args:
         x: [B, L, D], contiguous.
-        update: [B, L, D], contiguous.
-        update_weight: Of the update's norm, [D].
+        values: Of the change, before the scales of its product, [B, L, D], contiguous.
+        rows: Scales, [B, L, 1], float32.
+        columns: Scales, [1, D], float32.
+        change_weight: Of the change's norm, [D].
         gate: [B, 1, D], contiguous.
         weight: Of the norm that is quantized, [D].
         modulation: [B, 1, D], contiguous.
@@ -132,14 +182,41 @@ def residual_norm_to_float8(
     Returns:
         The advanced stream, [B, L, D]; float8 values, [M, D]; their scales, [M, 1], float32.
     """
-    width = x.shape[-1]
-    advanced = torch.empty_like(x)
-    values, scales = _empty(x, width)
-    wrap_triton(_residual_norm_kernel)[(values.shape[0],)](
-        x, update, update_weight, gate, weight, modulation, advanced, values, scales, x.shape[1],
-        EPS=eps, WIDTH=width, BLOCK=_block(width), num_warps=8,
+    advanced, width = torch.empty_like(x), x.shape[-1]
+    quantized, scales = _empty(x, width)
+    wrap_triton(_advance_norm_kernel)[(quantized.shape[0],)](
+        x, values, rows, columns, change_weight, gate, weight, modulation, advanced, quantized, scales, x.shape[1],
+        EPS=eps, WIDTH=width, BLOCK=_block(width), num_warps=4,
     )  # fmt: skip
-    return advanced, values, scales
+    return advanced, quantized, scales
+
+
+@triton_op("llm_dit::rotate_normed", mutates_args={})
+def rotate_normed(
+    qkv: Tensor, table: Tensor, query_weight: Tensor, key_weight: Tensor, eps: float
+) -> tuple[Tensor, Tensor]:
+    """Norm queries and keys by heads and turn them as `rope.rotate` does.
+
+    Args:
+        qkv: Queries, keys and values side by side, [B, L, 3 H K], contiguous.
+        table: [2, B or 1, L, 1, K], contiguous.
+        query_weight: Of the queries' norm, [K].
+        key_weight: Of the keys' norm, [K].
+        eps: Of both norms.
+
+    Returns:
+        Queries and keys, [B, L, H, K] each.
+    """
+    batch, tokens, head_dim = qkv.shape[0], qkv.shape[1], table.shape[-1]
+    heads = qkv.shape[2] // 3 // head_dim
+    query = torch.empty(batch, tokens, heads, head_dim, dtype=qkv.dtype, device=qkv.device)
+    key = torch.empty_like(query)
+    wrap_triton(_rotate_kernel)[(batch * tokens, 2)](
+        qkv, table, tokens * head_dim if table.shape[1] > 1 else 0, table.shape[1] * tokens * head_dim,
+        query_weight, key_weight, query, key, tokens,
+        EPS=eps, HEADS=heads, HEADS_BLOCK=_block(heads), HALF=head_dim // 2, num_warps=4,
+    )  # fmt: skip
+    return query, key
 
 
 @triton_op("llm_dit::rows_to_float8", mutates_args={})
@@ -151,7 +228,7 @@ def rows_to_float8(x: Tensor) -> tuple[Tensor, Tensor]:
     """
     width = x.shape[-1]
     values, scales = _empty(x, width)
-    wrap_triton(_rows_kernel)[(values.shape[0],)](x, values, scales, WIDTH=width, BLOCK=_block(width), num_warps=8)
+    wrap_triton(_rows_kernel)[(values.shape[0],)](x, values, scales, WIDTH=width, BLOCK=_block(width), num_warps=4)
     return values, scales
 
 

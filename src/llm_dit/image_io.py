@@ -44,7 +44,9 @@ def png_bytes(image: Image.Image, metadata: dict[str, Any], *, compress_level: i
     return buffer.getvalue()
 
 
-def write_png(path: Path, image: Image.Image, metadata: dict[str, Any], *, compress_level: int = COMPRESS_LEVEL) -> None:
+def write_png(
+    path: Path, image: Image.Image, metadata: dict[str, Any], *, compress_level: int = COMPRESS_LEVEL
+) -> None:
     """Write `image` with its record to `path`, whole or not at all.
 
     Raises:

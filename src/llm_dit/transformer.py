@@ -12,7 +12,7 @@ H heads, K head width.
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -33,6 +33,7 @@ TIME_MLP_WIDTH = 1024
 QK_NORM_EPS = 1e-5
 
 Attend = Callable[[Tensor, Tensor, Tensor, Tensor | None], Tensor]
+RunBlocks = Callable[[Iterable[nn.Module], Tensor, Tensor, Tensor | None, Iterable[Tensor]], Tensor]
 
 
 @dataclass(frozen=True)
@@ -270,6 +271,7 @@ class ZImageTransformer(nn.Module):
         self.x_pad_token = nn.Parameter(torch.zeros(1, dim))
         self.cap_pad_token = nn.Parameter(torch.zeros(1, dim))
         self.layers = _blocks(config, config.n_layers, has_time=True)
+        self.run_blocks: RunBlocks = run_blocks
 
     @property
     def dtype(self) -> torch.dtype:
@@ -330,11 +332,9 @@ class ZImageTransformer(nn.Module):
         image_length, padded_length = patches.shape[1], conditioning.image_rope.shape[2]
         padding = self.x_pad_token.expand(batch_size, padded_length - image_length, -1)
         x = torch.cat([self.all_x_embedder["2-1"](patches), padding], dim=1)  # [B, I, D]
-        for block, modulation in zip(self.noise_refiner, refining, strict=True):
-            x = block(x, conditioning.image_rope, None, modulation)
+        x = self.run_blocks(self.noise_refiner, x, conditioning.image_rope, None, refining)
         x = torch.cat([x, conditioning.text], dim=1)  # [B, I + T, D]
-        for block, modulation in zip(self.layers, mixing, strict=True):
-            x = block(x, conditioning.joint_rope, conditioning.joint_mask, modulation)
+        x = self.run_blocks(self.layers, x, conditioning.joint_rope, conditioning.joint_mask, mixing)
         predicted = self.all_final_layer["2-1"](x[:, :image_length], time_embedding)
         output: Tensor = rearrange(
             predicted, "B (h w) (p q C) -> B C (h p) (w q)", h=latent_height // PATCH_SIZE, p=PATCH_SIZE, q=PATCH_SIZE
@@ -390,6 +390,15 @@ class ZImageTransformer(nn.Module):
         for size, limit in zip(grid, grid_limits, strict=True):
             if size > limit:
                 raise LlmDitError(f"Latents of {size * 2} exceed the model's {limit * 2}; make the image smaller.")
+
+
+def run_blocks(
+    blocks: Iterable[nn.Module], x: Tensor, rope: Tensor, mask: Tensor | None, modulations: Iterable[Tensor]
+) -> Tensor:
+    """Advance the residual stream `x`, [B, L, D], through blocks with a time, one modulation each."""
+    for block, modulation in zip(blocks, modulations, strict=True):
+        x = block(x, rope, mask, modulation)
+    return x
 
 
 def scaled_dot_product(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> Tensor:
