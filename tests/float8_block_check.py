@@ -44,7 +44,7 @@ def kernels():
     weight, change_weight = torch.rand(width).bfloat16(), torch.rand(width).bfloat16()
     gate, modulation = torch.randn(images, 1, width).bfloat16(), torch.randn(images, 1, width).bfloat16()
     rows, columns = torch.rand(images, tokens, 1) + 0.1, torch.rand(1, width) + 0.1
-    values[0, 0] = 0  # a row of zeros
+    values[0, 0] = wide[0, 0] = 0  # rows of zeros
     change = values, rows, columns, change_weight, gate
     expected = x.float() + gate.float().tanh() * norm(values * rows * columns, change_weight)
     advanced, *quantized = float8_kernels.advance_norm_to_float8(x, *change, weight, modulation, 1e-5)

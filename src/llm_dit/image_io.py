@@ -26,33 +26,25 @@ MAX_TEXT_CHUNK_BYTES = 16 << 20
 """Records are refused above this size when they are read, so that a hostile file can't fill the memory."""
 
 
-def png_bytes(image: Image.Image, metadata: dict[str, Any], *, compress_level: int = COMPRESS_LEVEL) -> bytes:
-    """Return `image` as PNG with its record inside.
-
-    Args:
-        image: RGB image.
-        metadata: As from `ZImagePipeline.metadata`.
-        compress_level: 0 (fast) to 9 (small).
-    """
+def png_bytes(image: Image.Image, metadata: dict[str, Any]) -> bytes:
+    """Return an RGB image as PNG with its record, as from `ZImagePipeline.metadata`, inside."""
     from PIL.PngImagePlugin import PngInfo
 
     info = PngInfo()
     info.add_itxt(RECORD_CHUNK, json.dumps(metadata, ensure_ascii=False, sort_keys=True), zip=True)
     info.add_itxt(PARAMETERS_CHUNK, parameters_text(metadata))
     buffer = BytesIO()
-    image.save(buffer, "PNG", pnginfo=info, compress_level=compress_level)
+    image.save(buffer, "PNG", pnginfo=info, compress_level=COMPRESS_LEVEL)
     return buffer.getvalue()
 
 
-def write_png(
-    path: Path, image: Image.Image, metadata: dict[str, Any], *, compress_level: int = COMPRESS_LEVEL
-) -> None:
+def write_png(path: Path, image: Image.Image, metadata: dict[str, Any]) -> None:
     """Write `image` with its record to `path`, whole or not at all.
 
     Raises:
         OutputError: If the folder can't be written.
     """
-    write_whole(path, png_bytes(image, metadata, compress_level=compress_level))
+    write_whole(path, png_bytes(image, metadata))
 
 
 def write_whole(path: Path, content: bytes) -> None:
