@@ -47,12 +47,19 @@ def kernels():
     values[0, 0] = wide[0, 0] = 0  # rows of zeros
     change = values, rows, columns, change_weight, gate
     expected = x.float() + gate.float().tanh() * norm(values * rows * columns, change_weight)
-    advanced, *quantized = float8_kernels.advance_norm_to_float8(x, *change, weight, modulation, 1e-5)
+    advanced, *quantized = float8_kernels.advance_norm_to_float8(x, *change, weight, modulation, 1e-5, False)
     assert (advanced.float() - expected).abs().max() < 0.02, (advanced.float() - expected).abs().max()
     assert torch.equal(float8_kernels.advance(x, *change, 1e-5), advanced)
     assert torch.equal(advanced[0, 0], x[0, 0])
-    yield error(*quantized, norm(advanced, weight) * (1 + modulation.float()))
-    yield error(*float8_kernels.rows_to_float8(wide), wide.float())
+    normed = norm(advanced, weight) * (1 + modulation.float())
+    yield error(*quantized, normed)
+    _, bounded, scales = float8_kernels.advance_norm_to_float8(x, *change, weight, modulation, 1e-5, True)
+    bounds = width**0.5 * (weight.float() * (1 + modulation.float())).abs().amax(-1) / float8.RANGE  # [B, 1]
+    torch.testing.assert_close(scales, bounds.repeat_interleave(tokens, dim=0))
+    assert (bounded.float() * scales - normed.flatten(0, 1)).norm() / normed.norm() < 0.06
+    rows, columns = torch.rand(images * tokens, 1) + 0.1, torch.rand(1, 2 * width) + 0.1
+    scaled = wide.float() * rows.unflatten(0, (images, tokens)) * columns
+    yield error(*float8_kernels.rows_to_float8(wide, rows, columns), scaled)
     first, second = wide.float().chunk(2, dim=-1)
     yield error(*float8_kernels.swiglu_to_float8(wide), F.silu(first) * second)
 
@@ -61,12 +68,17 @@ def check_rotation():
     """Queries and keys of three heads, with one table for all images and with one for each."""
     heads, tokens = 3, 5
     width = sum(CONFIG.axes_dims)
-    qkv = torch.randn(2, tokens, 3 * heads * width)
+    qkv, rows, columns = (
+        torch.randn(2, tokens, 3 * heads * width),
+        torch.rand(2 * tokens, 1),
+        torch.rand(1, 3 * heads * width),
+    )
     weights = [torch.rand(width) for _ in range(2)]
     shared = text_rope(tokens, CONFIG.axes_dims, CONFIG.rope_theta, torch.device("cpu"))
     for table in (shared, torch.cat([shared, shared.flip(2)], dim=1).contiguous()):
-        turned = float8_kernels.rotate_normed(qkv, table, *weights, 1e-5)
-        for part, weight, result in zip(qkv.chunk(3, dim=-1), weights, turned, strict=False):
+        turned = float8_kernels.rotate_normed(qkv, rows, columns, table, *weights, 1e-5)
+        scaled = qkv * rows.unflatten(0, (2, tokens)) * columns
+        for part, weight, result in zip(scaled.chunk(3, dim=-1), weights, turned, strict=False):
             features = part.unflatten(-1, (heads, width))
             expected = rotate(F.rms_norm(features, (width,), weight, 1e-5), table)
             torch.testing.assert_close(result, expected, rtol=1e-5, atol=1e-5)
@@ -117,4 +129,4 @@ if __name__ == "__main__":
     check_rotation()
     plain, fused = block_errors()
     print(plain, fused)
-    assert 0 < plain < 0.15 and fused < 1.1 * plain
+    assert 0 < plain < 0.15 and fused < 1.2 * plain  # a row's own scale spares its largest value, here 1 of 48

@@ -96,14 +96,15 @@ def accelerate(
     transformer.fuse_projections()
     if quantization != "none":
         _quantize(_blocks(transformer), ("attention.", "feed_forward."), quantization, device)
-    if quantization == "float8":
+    is_float8_fused = quantization == "float8" and transformer.config.qk_norm
+    if is_float8_fused:
         from llm_dit import float8
 
         transformer.run_blocks = float8.run_blocks
     attend = _attention_function(backend)  # one for all blocks, which share compiled code
     for block in _blocks(transformer):
         block.attention.attend = attend
-        if quantization == "float8" and block.has_time:
+        if is_float8_fused and block.has_time:
             float8.fuse_block(block)
         if is_compiled:
             _compile_block(block, is_whole=backend not in ATTENTION_PACKAGES)

@@ -112,7 +112,10 @@ class Change(NamedTuple):
 
 
 def fuse_block(block: TransformerBlock) -> None:
-    """Give a fused and quantized block with a time the forward below, for `run_blocks`; needs Triton."""
+    """Give a fused and quantized block with a time and norms of queries and keys the forward below; needs Triton.
+
+    It is for `run_blocks`.
+    """
     block.forward = MethodType(_forward, block)  # type: ignore[method-assign]
 
 
@@ -128,9 +131,8 @@ def run_blocks(
     for block, modulation in zip(blocks, modulations, strict=True):
         assert isinstance(block, TransformerBlock)
         if change is None:
-            columns, gate = (x.new_zeros(1, width, dtype=torch.float32), x.new_zeros(images, 1, width))
-            rows = x.new_zeros(images, tokens, 1, dtype=torch.float32)
-            change = Change(torch.zeros_like(x), rows, columns, block.ffn_norm2.weight, gate)
+            rows, columns = (x.new_zeros(size, dtype=torch.float32) for size in ((images, tokens, 1), (1, width)))
+            change = Change(torch.zeros_like(x), rows, columns, x.new_zeros(width), x.new_zeros(images, 1, width))
             eps = float(block.ffn_norm2.eps or 0.0)
         x, change = block(x, rope, mask, modulation, change)
     return x if change is None else advance(x, *change, eps)
@@ -140,36 +142,42 @@ def _forward(
     block: TransformerBlock, x: Tensor, rope: Tensor, mask: Tensor | None, modulation: Tensor, change: Change
 ) -> tuple[Tensor, Change]:
     """Do what `TransformerBlock.forward` does, but for the change that comes before it and the one it leaves."""
-    from llm_dit.float8_kernels import advance_norm_to_float8, rows_to_float8, swiglu_to_float8
+    from llm_dit.float8_kernels import advance_norm_to_float8, swiglu_to_float8
 
     attention, feed_forward = block.attention, block.feed_forward
     scale_attention, gate_attention, scale_ffn, gate_ffn = modulation.unbind(0)
     eps = float(block.attention_norm1.eps or 0.0)
-    x, *normed = advance_norm_to_float8(x, *change, block.attention_norm1.weight, scale_attention, eps)
-    mixed = rows_to_float8(_mixed(attention, _product(attention.to_qkv, normed, x.shape), rope, mask))
-    change = _unscaled(attention.to_out[0], mixed, x.shape, block.attention_norm2.weight, gate_attention)
-    x, *normed = advance_norm_to_float8(x, *change, block.ffn_norm1.weight, scale_ffn, eps)
-    activated = swiglu_to_float8(_product(feed_forward.w13, normed, x.shape))
-    return x, _unscaled(feed_forward.w2, activated, x.shape, block.ffn_norm2.weight, gate_ffn)
+    x, *normed = advance_norm_to_float8(x, *change, block.attention_norm1.weight, scale_attention, eps, is_bound=True)
+    mixed = _mixed(attention, normed, x.shape, rope, mask)
+    change = _change(attention.to_out[0], mixed, x.shape, block.attention_norm2.weight, gate_attention)
+    x, *normed = advance_norm_to_float8(x, *change, block.ffn_norm1.weight, scale_ffn, eps, is_bound=False)
+    gate_and_up: Any = feed_forward.w13
+    activated = swiglu_to_float8(gate_and_up.product(*normed).unflatten(0, x.shape[:2]))
+    return x, _change(feed_forward.w2, activated, x.shape, block.ffn_norm2.weight, gate_ffn)
 
 
-def _mixed(attention: Attention, qkv: Tensor, rope: Tensor, mask: Tensor | None) -> Tensor:
-    """Do what `Attention.mix` does, [B, L, 3 D] to [B, L, D]."""
-    from llm_dit.float8_kernels import rotate_normed
+def _mixed(
+    attention: Attention, quantized: Sequence[Tensor], shape: torch.Size, rope: Tensor, mask: Tensor | None
+) -> tuple[Tensor, Tensor]:
+    """Do what `Attention` does before its last projection, float8 [M, D] with scales to the same.
 
-    if not isinstance(attention.norm_q, nn.RMSNorm) or not isinstance(attention.norm_k, nn.RMSNorm):
-        return attention.mix(qkv.chunk(3, dim=-1), rope, mask).contiguous()
-    query, key = rotate_normed(qkv, rope, attention.norm_q.weight, attention.norm_k.weight, QK_NORM_EPS)
+    The scales must be alike within an image. The product is left unscaled: queries and keys get them before their norms,
+    the values after attention, which only adds them up.
+    """
+    from llm_dit.float8_kernels import rotate_normed, rows_to_float8
+
+    values, rows = quantized
+    project: Any = attention.to_qkv
+    qkv = project.unscaled_product(values).unflatten(0, shape[:2])
+    norms = attention.norm_q.weight, attention.norm_k.weight
+    query, key = rotate_normed(qkv, rows, project.scale, rope, *norms, QK_NORM_EPS)
     value = rearrange(qkv.chunk(3, dim=-1)[2], "B L (H K) -> B L H K", K=attention.head_dim)
-    return rearrange(attention.attend(query, key, value, mask), "B L H K -> B L (H K)").contiguous()
+    mixed = rearrange(attention.attend(query, key, value, mask), "B L H K -> B L (H K)").contiguous()
+    scaled: tuple[Tensor, Tensor] = rows_to_float8(mixed, rows, project.scale.chunk(3, dim=-1)[2])
+    return scaled
 
 
-def _product(layer: Any, quantized: Sequence[Tensor], shape: torch.Size) -> Tensor:
-    product: Tensor = layer.product(*quantized).unflatten(0, shape[:2])
-    return product
-
-
-def _unscaled(layer: Any, quantized: Sequence[Tensor], shape: torch.Size, weight: Tensor, gate: Tensor) -> Change:
+def _change(layer: Any, quantized: Sequence[Tensor], shape: torch.Size, weight: Tensor, gate: Tensor) -> Change:
     values, rows = quantized
     product: Tensor = layer.unscaled_product(values)
     return Change(product.unflatten(0, shape[:2]), rows.unflatten(0, shape[:2]), layer.scale, weight, gate)

@@ -2,7 +2,7 @@
 
 The compiler's own kernels read the rows twice and divide twice for every value, which at this model's width takes two
 to three times as long as moving the bytes. Each program has one row (one token). All arithmetic is float32; a row's
-scale is its largest magnitude over 448, the range of float8 e4m3, as in `float8.quantize_rows`.
+scale is its largest magnitude, or a bound of it, over 448, the range of float8 e4m3, as in `float8.quantize_rows`.
 
 Legend: B images, L tokens of an image, M = B L rows, D width of the model, F width of the feed-forward, H heads, K head
 width.
@@ -21,16 +21,20 @@ SMALLEST_MAGNITUDE = tl.constexpr(SMALLEST)
 
 
 @triton.jit
-def _store_quantized(row, columns, is_inside, out, scales, values, WIDTH: tl.constexpr):
-    largest = tl.maximum(tl.max(tl.abs(values), 0), SMALLEST_MAGNITUDE)
+def _store_quantized(row, columns, is_inside, out, scales, values, largest, WIDTH: tl.constexpr):
+    largest = tl.maximum(largest, SMALLEST_MAGNITUDE)
     tl.store(out + row * WIDTH + columns, (values * (FLOAT8_RANGE / largest)).to(tl.float8e4nv), mask=is_inside)
     tl.store(scales + row, largest / FLOAT8_RANGE)
 
 
 @triton.jit
-def _normed(values, weight, columns, is_inside, EPS: tl.constexpr, WIDTH: tl.constexpr):
-    gain = tl.load(weight + columns, mask=is_inside, other=0.0).to(tl.float32)
-    return values * tl.rsqrt(tl.sum(values * values, 0) / WIDTH + EPS) * gain
+def _largest(values):
+    return tl.max(tl.abs(values), 0)
+
+
+@triton.jit
+def _normed(values, EPS: tl.constexpr, WIDTH: tl.constexpr):
+    return values * tl.rsqrt(tl.sum(values * values, 0) / WIDTH + EPS)
 
 
 @triton.jit
@@ -41,7 +45,7 @@ def _advance(
     place = row * WIDTH + columns
     change = tl.load(values + place, mask=is_inside, other=0.0).to(tl.float32)
     change *= tl.load(rows + row) * tl.load(columns_scales + columns, mask=is_inside, other=0.0)
-    change = _normed(change, change_weight, columns, is_inside, EPS, WIDTH)
+    change = _normed(change, EPS, WIDTH) * tl.load(change_weight + columns, mask=is_inside, other=0.0).to(tl.float32)
     # tanh from the gate's exponential, which Triton has
     closed = tl.load(gate + image * WIDTH + columns, mask=is_inside, other=0.0).to(tl.float32)
     opening = 2.0 * tl.sigmoid(2.0 * closed) - 1.0
@@ -68,7 +72,7 @@ def _advance_kernel(
 @triton.jit
 def _advance_norm_kernel(
     x, values, rows, columns_scales, change_weight, gate, weight, modulation, advanced, out, scales, tokens,
-    EPS: tl.constexpr, WIDTH: tl.constexpr, BLOCK: tl.constexpr,
+    EPS: tl.constexpr, WIDTH: tl.constexpr, BLOCK: tl.constexpr, BOUND: tl.constexpr,
 ):  # fmt: skip
     row = tl.program_id(0).to(tl.int64)
     columns = tl.arange(0, BLOCK)
@@ -78,13 +82,15 @@ def _advance_norm_kernel(
         x, values, rows, columns_scales, change_weight, gate, advanced, row, columns, is_inside, image, EPS, WIDTH
     )
     scale = tl.load(modulation + image * WIDTH + columns, mask=is_inside, other=0.0).to(tl.float32)
-    normed = _normed(stream, weight, columns, is_inside, EPS, WIDTH) * (1.0 + scale)
-    _store_quantized(row, columns, is_inside, out, scales, normed, WIDTH)
+    gain = (1.0 + scale) * tl.load(weight + columns, mask=is_inside, other=0.0).to(tl.float32)
+    normed = _normed(stream, EPS, WIDTH) * gain
+    largest = BOUND * _largest(gain) if BOUND > 0 else _largest(normed)
+    _store_quantized(row, columns, is_inside, out, scales, normed, largest, WIDTH)
 
 
 @triton.jit
 def _rotate_kernel(
-    qkv, table, table_step, sines, query_weight, key_weight, query, key, tokens,
+    qkv, rows, columns_scales, table, table_step, sines, query_weight, key_weight, query, key, tokens,
     EPS: tl.constexpr, HEADS: tl.constexpr, HEADS_BLOCK: tl.constexpr, HALF: tl.constexpr,
 ):  # fmt: skip
     row, is_key = tl.program_id(0).to(tl.int64), tl.program_id(1)
@@ -93,6 +99,9 @@ def _rotate_kernel(
     is_inside = heads < HEADS
     place = heads * WIDTH + columns[None, :]
     features = tl.load(qkv + (3 * row + is_key) * HEADS * WIDTH + place, mask=is_inside, other=0.0).to(tl.float32)
+    features *= tl.load(rows + row) * tl.load(
+        columns_scales + is_key * HEADS * WIDTH + place, mask=is_inside, other=0.0
+    )
     gain = tl.load((key_weight if is_key else query_weight) + columns).to(tl.float32)
     features *= tl.rsqrt(tl.sum(features * features, 1) / WIDTH + EPS)[:, None] * gain[None, :]
     first, second = tl.split(tl.reshape(features, (HEADS_BLOCK, HALF, 2)))
@@ -104,12 +113,13 @@ def _rotate_kernel(
 
 
 @triton.jit
-def _rows_kernel(x, out, scales, WIDTH: tl.constexpr, BLOCK: tl.constexpr):
+def _rows_kernel(x, rows, columns_scales, out, scales, WIDTH: tl.constexpr, BLOCK: tl.constexpr):
     row = tl.program_id(0).to(tl.int64)
     columns = tl.arange(0, BLOCK)
     is_inside = columns < WIDTH
     values = tl.load(x + row * WIDTH + columns, mask=is_inside, other=0.0).to(tl.float32)
-    _store_quantized(row, columns, is_inside, out, scales, values, WIDTH)
+    values *= tl.load(rows + row) * tl.load(columns_scales + columns, mask=is_inside, other=0.0)
+    _store_quantized(row, columns, is_inside, out, scales, values, _largest(values), WIDTH)
 
 
 @triton.jit
@@ -119,7 +129,8 @@ def _swiglu_kernel(x, out, scales, WIDTH: tl.constexpr, BLOCK: tl.constexpr):
     is_inside = columns < WIDTH
     gate = tl.load(x + row * 2 * WIDTH + columns, mask=is_inside, other=0.0).to(tl.float32)
     up = tl.load(x + row * 2 * WIDTH + WIDTH + columns, mask=is_inside, other=0.0).to(tl.float32)
-    _store_quantized(row, columns, is_inside, out, scales, gate * tl.sigmoid(gate) * up, WIDTH)
+    values = gate * tl.sigmoid(gate) * up
+    _store_quantized(row, columns, is_inside, out, scales, values, _largest(values), WIDTH)
 
 
 def _empty(x: Tensor, width: int) -> tuple[Tensor, Tensor]:
@@ -165,8 +176,9 @@ def advance_norm_to_float8(
     weight: Tensor,
     modulation: Tensor,
     eps: float,
+    is_bound: bool,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Do what `advance` does, and quantize `rms_norm(advanced) * weight * (1 + modulation)` by rows.
+    """Do what `advance` does, and quantize `rms_norm(advanced) * weight * (1 + modulation)`.
 
     Args:
         x: [B, L, D], contiguous.
@@ -178,6 +190,9 @@ def advance_norm_to_float8(
         weight: Of the norm that is quantized, [D].
         modulation: [B, 1, D], contiguous.
         eps: Of both norms.
+        is_bound: All rows of an image get one scale, from the largest value that such a norm can have: the root of D
+            times its largest gain. Float8 keeps its relative precision over 15 powers of two, and a product by one
+            scale is faster. Otherwise every row gets its own, from its largest value.
 
     Returns:
         The advanced stream, [B, L, D]; float8 values, [M, D]; their scales, [M, 1], float32.
@@ -186,19 +201,21 @@ def advance_norm_to_float8(
     quantized, scales = _empty(x, width)
     wrap_triton(_advance_norm_kernel)[(quantized.shape[0],)](
         x, values, rows, columns, change_weight, gate, weight, modulation, advanced, quantized, scales, x.shape[1],
-        EPS=eps, WIDTH=width, BLOCK=_block(width), num_warps=4,
+        EPS=eps, WIDTH=width, BLOCK=_block(width), BOUND=width**0.5 if is_bound else 0.0, num_warps=4,
     )  # fmt: skip
     return advanced, quantized, scales
 
 
 @triton_op("llm_dit::rotate_normed", mutates_args={})
 def rotate_normed(
-    qkv: Tensor, table: Tensor, query_weight: Tensor, key_weight: Tensor, eps: float
+    qkv: Tensor, rows: Tensor, columns: Tensor, table: Tensor, query_weight: Tensor, key_weight: Tensor, eps: float
 ) -> tuple[Tensor, Tensor]:
-    """Norm queries and keys by heads and turn them as `rope.rotate` does.
+    """Norm the queries and keys of `qkv * rows * columns` by heads and turn them as `rope.rotate` does.
 
     Args:
-        qkv: Queries, keys and values side by side, [B, L, 3 H K], contiguous.
+        qkv: Queries, keys and values side by side, before the scales of their product, [B, L, 3 H K], contiguous.
+        rows: Scales, [M, 1], float32.
+        columns: Scales, [1, 3 H K], float32.
         table: [2, B or 1, L, 1, K], contiguous.
         query_weight: Of the queries' norm, [K].
         key_weight: Of the keys' norm, [K].
@@ -212,7 +229,7 @@ def rotate_normed(
     query = torch.empty(batch, tokens, heads, head_dim, dtype=qkv.dtype, device=qkv.device)
     key = torch.empty_like(query)
     wrap_triton(_rotate_kernel)[(batch * tokens, 2)](
-        qkv, table, tokens * head_dim if table.shape[1] > 1 else 0, table.shape[1] * tokens * head_dim,
+        qkv, rows, columns, table, tokens * head_dim if table.shape[1] > 1 else 0, table.shape[1] * tokens * head_dim,
         query_weight, key_weight, query, key, tokens,
         EPS=eps, HEADS=heads, HEADS_BLOCK=_block(heads), HALF=head_dim // 2, num_warps=4,
     )  # fmt: skip
@@ -220,15 +237,22 @@ def rotate_normed(
 
 
 @triton_op("llm_dit::rows_to_float8", mutates_args={})
-def rows_to_float8(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Quantize `x`, [B, L, D], contiguous, by rows.
+def rows_to_float8(x: Tensor, rows: Tensor, columns: Tensor) -> tuple[Tensor, Tensor]:
+    """Quantize `x * rows * columns` by rows.
+
+    Args:
+        x: [B, L, D], contiguous.
+        rows: Scales, [M, 1], float32.
+        columns: Scales, D of them, contiguous, float32.
 
     Returns:
         Float8 values, [M, D], and their scales, [M, 1], float32.
     """
     width = x.shape[-1]
     values, scales = _empty(x, width)
-    wrap_triton(_rows_kernel)[(values.shape[0],)](x, values, scales, WIDTH=width, BLOCK=_block(width), num_warps=4)
+    wrap_triton(_rows_kernel)[(values.shape[0],)](
+        x, rows, columns, values, scales, WIDTH=width, BLOCK=_block(width), num_warps=4
+    )
     return values, scales
 
 
