@@ -5,7 +5,7 @@ import torch
 from diffusers import AutoencoderKL
 
 from llm_dit.banded_decoder import decode_in_bands
-from llm_dit.decoder import Autoencoder, DecoderConfig, norm_by_rows
+from llm_dit.decoder import Autoencoder, DecoderConfig, SpatialAttention, attend_in_parts, norm_by_rows
 from llm_dit.errors import LlmDitError
 from llm_dit.vae import LatentDecoder
 
@@ -94,6 +94,13 @@ def test_a_decoder_with_tiling_returns_the_same_image(autoencoder: Autoencoder) 
         for tiling in (False, True)
     )
     assert max(abs(one - other) for one, other in zip(whole, tiled, strict=True)) <= 1
+
+
+def test_attention_in_parts_is_attention() -> None:
+    attention = SpatialAttention(12, 4)
+    x = 3 * torch.randn(2, 12, 5, 7)  # 35 queries: the last part is shorter
+    with torch.no_grad():
+        torch.testing.assert_close(attend_in_parts(attention, x), attention(x), rtol=1e-5, atol=1e-5)
 
 
 def test_a_norm_by_rows_is_the_group_norm() -> None:

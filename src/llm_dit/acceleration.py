@@ -263,13 +263,15 @@ def compile_decoder(vae: Autoencoder) -> None:
     import torch
     from torch import nn
 
-    from llm_dit.decoder import norm_by_rows
+    from llm_dit.decoder import SpatialAttention, attend_in_parts, norm_by_rows
 
     _keep_compile_cache()
     vae.to(memory_format=torch.channels_last)
     for module in vae.decoder.modules():
         if isinstance(module, nn.GroupNorm):
             module.forward = MethodType(norm_by_rows, module)  # type: ignore[method-assign]
+        elif isinstance(module, SpatialAttention) and next(module.parameters()).is_cuda:
+            module.forward = MethodType(attend_in_parts, module)  # type: ignore[method-assign]
     vae.decoder.compile(fullgraph=True)
 
 

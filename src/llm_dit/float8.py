@@ -161,8 +161,8 @@ def _mixed(
 ) -> tuple[Tensor, Tensor]:
     """Do what `Attention` does before its last projection, float8 [M, D] with scales to the same.
 
-    The scales must be alike within an image. The product is left unscaled: queries and keys get them before their norms,
-    the values after attention, which only adds them up.
+    The scales must be alike within an image. The product is left without them: queries and keys get them before their
+    norms, the values after attention, which only adds them up.
     """
     from llm_dit.float8_kernels import rotate_normed, rows_to_float8
 
