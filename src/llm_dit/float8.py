@@ -125,17 +125,24 @@ def run_blocks(
     """Do what `transformer.run_blocks` does with blocks that `fuse_block` has changed."""
     from llm_dit.float8_kernels import advance
 
-    x = x.contiguous()
-    images, tokens, width = x.shape
-    change, eps = None, 0.0
+    x, eps = x.contiguous(), 0.0
+    change = _no_change(x)
     for block, modulation in zip(blocks, modulations, strict=True):
         assert isinstance(block, TransformerBlock)
-        if change is None:
-            rows, columns = (x.new_zeros(size, dtype=torch.float32) for size in ((images, tokens, 1), (1, width)))
-            change = Change(torch.zeros_like(x), rows, columns, x.new_zeros(width), x.new_zeros(images, 1, width))
-            eps = float(block.ffn_norm2.eps or 0.0)
         x, change = block(x, rope, mask, modulation, change)
-    return x if change is None else advance(x, *change, eps)
+        eps = float(block.ffn_norm2.eps or 0.0)
+    advanced: Tensor = advance(x, *change, eps)
+    return advanced
+
+
+def _no_change(x: Tensor) -> Change:
+    """Zeros for the first block, of the kinds that a block leaves, so that one compilation serves both."""
+    images, tokens, width = x.shape
+    values, rows = torch.zeros_like(x), x.new_zeros(images, tokens, 1, dtype=torch.float32)
+    with torch.inference_mode(False):
+        columns = torch.zeros(1, width, device=x.device)
+        weight = nn.Parameter(torch.zeros(width, dtype=x.dtype, device=x.device), requires_grad=False)
+    return Change(values, rows, columns, weight, x.new_zeros(images, 1, width))
 
 
 def _forward(
