@@ -13,6 +13,7 @@ from torch._dynamo.utils import counters
 from llm_dit import acceleration
 from llm_dit.acceleration import EVALUATIONS_WORTH_COMPILING, accelerate
 from llm_dit.errors import DeviceError
+from llm_dit.int8 import Int8Linear
 from llm_dit.transformer import ZImageTransformer, ZImageTransformerConfig
 
 CPU = torch.device("cpu")
@@ -178,6 +179,16 @@ def test_int8_changes_the_blocks_only_and_little():
     relative = float((got - expected).norm() / expected.norm())
     assert 0 < relative < 0.05, f"relative {relative:.2e}"
     assert type(model.cap_embedder[1].weight) is torch.nn.Parameter
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_an_int8_layer_is_torchaos_with_the_scales_before_the_product():
+    quantization = pytest.importorskip("torchao.quantization")
+    linear, x = torch.nn.Linear(32, 5, bias=False).requires_grad_(False), torch.randn(2, 3, 32)
+    quantization.quantize_(linear, quantization.Int8WeightOnlyConfig(set_inductor_config=False))
+    layer = Int8Linear.from_quantized(linear)
+    assert layer.weight.dtype == torch.int8
+    torch.testing.assert_close(layer(x), linear(x), rtol=1e-5, atol=1e-5)
 
 
 def test_compile_without_a_compiler_is_refused(monkeypatch):

@@ -13,7 +13,8 @@ import pytest
 import torch
 from torch import nn
 
-from llm_dit.float8 import RANGE, ScaledLinear, quantize_rows, replace_linears
+from llm_dit.acceleration import replace_linears
+from llm_dit.float8 import RANGE, ScaledLinear, quantize_rows
 
 CHECK = Path(__file__).with_name("float8_block_check.py")
 
@@ -34,7 +35,7 @@ def test_a_linear_layer_that_torchao_quantized_is_replaced_with_its_numbers():
 
     block = nn.Sequential(nn.Linear(3, 4, bias=False), nn.Linear(4, 2))
     block[0].weight = Quantized(torch.zeros(4, 3, dtype=torch.bfloat16))
-    replace_linears(block)
+    replace_linears(block, ScaledLinear.from_quantized)
     assert isinstance(block[0], ScaledLinear)
     assert block[0].scale.tolist() == [[1.0, 2.0, 3.0, 4.0]]
     assert block[0].dtype == torch.bfloat16
@@ -54,7 +55,7 @@ def test_a_replaced_layer_keeps_no_weight_on_the_device():
     del layer
     gc.disable()
     try:
-        replace_linears(block)
+        replace_linears(block, ScaledLinear.from_quantized)
         assert weight() is None
     finally:
         gc.enable()

@@ -338,21 +338,33 @@ def _quantize(blocks: Iterable[nn.Module], names: tuple[str, ...], quantization:
         quantize_,
     )
 
+    from llm_dit.float8 import ScaledLinear
+    from llm_dit.int8 import Int8Linear
+
     config: Any = (
         Float8DynamicActivationFloat8WeightConfig(granularity=PerRow(), set_inductor_config=False)
         if quantization == "float8"
         else Int8WeightOnlyConfig(set_inductor_config=False)
     )  # the inductor settings would search tiles by measuring them, for 75 s
+    layer = ScaledLinear if quantization == "float8" else Int8Linear
     for block in blocks:
         home = next(block.parameters()).device
         # One block at a time on the device, so that a small card never holds the whole model in full precision.
         block.to(device)
         quantize_(block, config, filter_fn=lambda module, name: _is_linear(module) and name.startswith(names))
-        if quantization == "float8":
-            from llm_dit.float8 import replace_linears
-
-            replace_linears(block)
+        replace_linears(block, layer.from_quantized)
         block.to(home)
+
+
+def replace_linears(block: nn.Module, layer: Callable[[nn.Linear], nn.Module]) -> None:
+    """Put what `layer` makes of it in the place of every linear layer of `block` whose weight torchao has quantized."""
+    from torch import nn
+
+    for parent in list(block.modules()):
+        for name, child in list(parent.named_children()):
+            if isinstance(child, nn.Linear) and type(child.weight) is not nn.Parameter:
+                setattr(parent, name, layer(child))
+                del child.weight  # torchao lets a layer refer to itself, which would keep its weight on the device
 
 
 def _is_linear(module: nn.Module) -> bool:

@@ -82,15 +82,6 @@ def quantize_rows(x: Tensor) -> tuple[Tensor, Tensor]:
     return (rows / scales).clamp(-RANGE, RANGE).to(FLOAT8), scales
 
 
-def replace_linears(block: nn.Module) -> None:
-    """Put a `ScaledLinear` in the place of every linear layer of `block` whose weight torchao has quantized."""
-    for parent in list(block.modules()):
-        for name, child in list(parent.named_children()):
-            if isinstance(child, nn.Linear) and hasattr(child.weight, "qdata"):
-                setattr(parent, name, ScaledLinear.from_quantized(child))
-                del child.weight  # torchao lets a layer refer to itself, which would keep its weight on the device
-
-
 class Change(NamedTuple):
     """A change of the residual stream that waits: `tanh(gate) * rms_norm(values * rows * columns) * weight`.
 
