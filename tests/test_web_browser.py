@@ -56,9 +56,11 @@ def fill_prompt(page: Any, prompt: str) -> None:
 
 def generate(page: Any) -> str:
     """Press Ctrl+Enter and return the image's id."""
-    page.keyboard.press("Control+Enter")
-    page.locator("#result-bar").wait_for()
-    return page.get_attribute("#details-link", "href").rpartition("/")[2]
+    with page.expect_response("**/api/generate") as answer:
+        page.keyboard.press("Control+Enter")
+    image_id = answer.value.json()["id"]
+    page.locator(f"#details-link[href='/history/{image_id}']").wait_for()  # not that of the image before
+    return image_id
 
 
 def test_the_formatted_prompt_follows_what_one_types(page: Any) -> None:
