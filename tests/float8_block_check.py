@@ -116,6 +116,7 @@ def block_errors():
     plain = transformer.run_blocks(blocks, x, rope, None, modulations)
     for block in blocks:
         float8.fuse_block(block)
+    assert torch.equal(float8.run_blocks([], x, rope, None, []), x)
     fused = float8.run_blocks(blocks, x, rope, None, modulations)
     return [float((output.float() - exact).norm() / (exact - x.float()).norm()) for output in (plain, fused)]
 

@@ -116,14 +116,13 @@ def run_blocks(
     """Do what `transformer.run_blocks` does with blocks that `fuse_block` has changed."""
     from llm_dit.float8_kernels import advance
 
-    x, eps = x.contiguous(), 0.0
+    x, eps = x.contiguous(), None
     change = _no_change(x)
     for block, modulation in zip(blocks, modulations, strict=True):
         assert isinstance(block, TransformerBlock)
         x, change = block(x, rope, mask, modulation, change)
         eps = float(block.ffn_norm2.eps or 0.0)
-    advanced: Tensor = advance(x, *change, eps)
-    return advanced
+    return x if eps is None else advance(x, *change, eps)
 
 
 def _no_change(x: Tensor) -> Change:

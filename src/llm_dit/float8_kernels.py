@@ -39,12 +39,12 @@ def _normed(values, EPS: tl.constexpr, WIDTH: tl.constexpr):
 
 @triton.jit
 def _advance(
-    x, values, rows, columns_scales, change_weight, gate, advanced, row, columns, is_inside, image,
+    x, values, row_scales, column_scales, change_weight, gate, advanced, row, columns, is_inside, image,
     EPS: tl.constexpr, WIDTH: tl.constexpr,
 ):  # fmt: skip
     place = row * WIDTH + columns
     change = tl.load(values + place, mask=is_inside, other=0.0).to(tl.float32)
-    change *= tl.load(rows + row) * tl.load(columns_scales + columns, mask=is_inside, other=0.0)
+    change *= tl.load(row_scales + row) * tl.load(column_scales + columns, mask=is_inside, other=0.0)
     change = _normed(change, EPS, WIDTH) * tl.load(change_weight + columns, mask=is_inside, other=0.0).to(tl.float32)
     # tanh from the gate's exponential, which Triton has
     closed = tl.load(gate + image * WIDTH + columns, mask=is_inside, other=0.0).to(tl.float32)
@@ -57,21 +57,21 @@ def _advance(
 
 @triton.jit
 def _advance_kernel(
-    x, values, rows, columns_scales, change_weight, gate, advanced, tokens,
+    x, values, row_scales, column_scales, change_weight, gate, advanced, tokens,
     EPS: tl.constexpr, WIDTH: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     row = tl.program_id(0).to(tl.int64)
     columns = tl.arange(0, BLOCK)
     is_inside = columns < WIDTH
     _advance(
-        x, values, rows, columns_scales, change_weight, gate, advanced, row, columns, is_inside, row // tokens,
+        x, values, row_scales, column_scales, change_weight, gate, advanced, row, columns, is_inside, row // tokens,
         EPS, WIDTH,
     )  # fmt: skip
 
 
 @triton.jit
 def _advance_norm_kernel(
-    x, values, rows, columns_scales, change_weight, gate, weight, modulation, advanced, out, scales, tokens,
+    x, values, row_scales, column_scales, change_weight, gate, weight, modulation, advanced, out, scales, tokens,
     EPS: tl.constexpr, WIDTH: tl.constexpr, BLOCK: tl.constexpr, BOUND: tl.constexpr,
 ):  # fmt: skip
     row = tl.program_id(0).to(tl.int64)
@@ -79,7 +79,7 @@ def _advance_norm_kernel(
     is_inside = columns < WIDTH
     image = row // tokens
     stream = _advance(
-        x, values, rows, columns_scales, change_weight, gate, advanced, row, columns, is_inside, image, EPS, WIDTH
+        x, values, row_scales, column_scales, change_weight, gate, advanced, row, columns, is_inside, image, EPS, WIDTH
     )
     scale = tl.load(modulation + image * WIDTH + columns, mask=is_inside, other=0.0).to(tl.float32)
     gain = (1.0 + scale) * tl.load(weight + columns, mask=is_inside, other=0.0).to(tl.float32)
@@ -90,35 +90,36 @@ def _advance_norm_kernel(
 
 @triton.jit
 def _rotate_kernel(
-    qkv, rows, columns_scales, table, table_step, sines, query_weight, key_weight, query, key, tokens,
-    EPS: tl.constexpr, HEADS: tl.constexpr, HEADS_BLOCK: tl.constexpr, HALF: tl.constexpr,
+    qkv, row_scales, column_scales, table, table_step, sines, query_weight, key_weight, query, key, tokens,
+    EPS: tl.constexpr, HEADS: tl.constexpr, HEADS_BLOCK: tl.constexpr, WIDTH: tl.constexpr, HALF_BLOCK: tl.constexpr,
 ):  # fmt: skip
     row, is_key = tl.program_id(0).to(tl.int64), tl.program_id(1)
-    WIDTH: tl.constexpr = 2 * HALF
-    heads, columns, pairs = tl.arange(0, HEADS_BLOCK)[:, None], tl.arange(0, WIDTH), tl.arange(0, HALF)
-    is_inside = heads < HEADS
+    heads, columns = tl.arange(0, HEADS_BLOCK)[:, None], tl.arange(0, 2 * HALF_BLOCK)
+    is_feature = columns < WIDTH
+    is_inside = (heads < HEADS) & is_feature[None, :]
     place = heads * WIDTH + columns[None, :]
     features = tl.load(qkv + (3 * row + is_key) * HEADS * WIDTH + place, mask=is_inside, other=0.0).to(tl.float32)
-    features *= tl.load(rows + row) * tl.load(
-        columns_scales + is_key * HEADS * WIDTH + place, mask=is_inside, other=0.0
-    )
-    gain = tl.load((key_weight if is_key else query_weight) + columns).to(tl.float32)
+    scales = tl.load(column_scales + is_key * HEADS * WIDTH + place, mask=is_inside, other=0.0)
+    features *= tl.load(row_scales + row) * scales
+    gain = tl.load((key_weight if is_key else query_weight) + columns, mask=is_feature, other=0.0).to(tl.float32)
     features *= tl.rsqrt(tl.sum(features * features, 1) / WIDTH + EPS)[:, None] * gain[None, :]
-    first, second = tl.split(tl.reshape(features, (HEADS_BLOCK, HALF, 2)))
-    angle = table + row // tokens * table_step + row % tokens * WIDTH + 2 * pairs
-    cosine, sine = tl.load(angle)[None, :], tl.load(angle + sines + 1)[None, :]
+    first, second = tl.split(tl.reshape(features, (HEADS_BLOCK, HALF_BLOCK, 2)))
+    pairs = tl.arange(0, HALF_BLOCK)
+    angle, is_pair = table + row // tokens * table_step + row % tokens * WIDTH + 2 * pairs, 2 * pairs < WIDTH
+    cosine = tl.load(angle, mask=is_pair, other=0.0)[None, :]
+    sine = tl.load(angle + sines + 1, mask=is_pair, other=0.0)[None, :]
     turned = tl.join(first * cosine - second * sine, second * cosine + first * sine)
-    turned = tl.reshape(turned, (HEADS_BLOCK, WIDTH)).to(query.dtype.element_ty)
+    turned = tl.reshape(turned, (HEADS_BLOCK, 2 * HALF_BLOCK)).to(query.dtype.element_ty)
     tl.store((key if is_key else query) + row * HEADS * WIDTH + place, turned, mask=is_inside)
 
 
 @triton.jit
-def _rows_kernel(x, rows, columns_scales, out, scales, WIDTH: tl.constexpr, BLOCK: tl.constexpr):
+def _rows_kernel(x, row_scales, column_scales, out, scales, WIDTH: tl.constexpr, BLOCK: tl.constexpr):
     row = tl.program_id(0).to(tl.int64)
     columns = tl.arange(0, BLOCK)
     is_inside = columns < WIDTH
     values = tl.load(x + row * WIDTH + columns, mask=is_inside, other=0.0).to(tl.float32)
-    values *= tl.load(rows + row) * tl.load(columns_scales + columns, mask=is_inside, other=0.0)
+    values *= tl.load(row_scales + row) * tl.load(column_scales + columns, mask=is_inside, other=0.0)
     _store_quantized(row, columns, is_inside, out, scales, values, _largest(values), WIDTH)
 
 
@@ -231,7 +232,7 @@ def rotate_normed(
     wrap_triton(_rotate_kernel)[(batch * tokens, 2)](
         qkv, rows, columns, table, tokens * head_dim if table.shape[1] > 1 else 0, table.shape[1] * tokens * head_dim,
         query_weight, key_weight, query, key, tokens,
-        EPS=eps, HEADS=heads, HEADS_BLOCK=_block(heads), HALF=head_dim // 2, num_warps=4,
+        EPS=eps, HEADS=heads, HEADS_BLOCK=_block(heads), WIDTH=head_dim, HALF_BLOCK=_block(head_dim // 2), num_warps=4,
     )  # fmt: skip
     return query, key
 
