@@ -170,6 +170,17 @@ def test_float8_in_another_format_than_bfloat16_is_refused(monkeypatch, dtype):
     assert "layers.0.attention.to_q.weight" in model.state_dict()
 
 
+def test_float8_of_a_model_that_torchao_would_leave_as_it_is_is_refused(monkeypatch):
+    monkeypatch.setattr(acceleration, "find_spec", lambda name: object())
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (9, 0))
+    model = make_transformer().to(torch.bfloat16)
+    with pytest.raises(
+        DeviceError, match="multiples of 16, but a layer of this model maps 64 features to 170; use int8"
+    ):
+        accelerate(model, device=torch.device("cuda"), **DEFAULTS | {"quantization": "float8"})
+    assert "layers.0.attention.to_q.weight" in model.state_dict()
+
+
 @pytest.mark.skipif(importlib.util.find_spec("torchao") is None, reason="torchao is optional")
 @pytest.mark.filterwarnings("ignore")
 def test_int8_changes_the_blocks_only_and_little():

@@ -35,6 +35,8 @@ ATTENTION_PACKAGES = {"flash": "flash_attn", "sage": "sageattention"}
 CUDNN_CAPABILITY = (9, 0)
 """Hopper and later, where cuDNN's attention is the fastest in PyTorch."""
 FLOAT8_CAPABILITY = (8, 9)
+FLOAT8_MULTIPLE = 16
+"""Of the rows and columns that float8 products take; torchao leaves other layers as they are."""
 KEPT_FEATURES = 4096
 CPP_COMPILERS = ("c++", "g++", "clang++", "cl")
 
@@ -93,6 +95,8 @@ def accelerate(
         _check_compiler(device)
     if quantization != "none":
         _check_quantization(quantization, device, transformer.dtype)
+    if quantization == "float8":
+        _check_widths(_blocks(transformer))
     transformer.fuse_projections()
     if quantization != "none":
         _quantize(_blocks(transformer), ("attention.", "feed_forward."), quantization, device)
@@ -318,6 +322,19 @@ def _check_quantization(quantization: str, device: torch.device, dtype: torch.dt
         )
 
 
+def _check_widths(blocks: Iterable[nn.Module]) -> None:
+    from torch import nn
+
+    linears = [module for block in blocks for module in block.modules() if isinstance(module, nn.Linear)]
+    for linear in linears:
+        if linear.in_features % FLOAT8_MULTIPLE or linear.out_features % FLOAT8_MULTIPLE:
+            raise DeviceError(
+                f"quantization float8 needs widths that are multiples of {FLOAT8_MULTIPLE}, but a layer of this model "
+                f"maps {linear.in_features} features to {linear.out_features}; use int8 or none.",
+                field="quantization",
+            )
+
+
 def quantize_text_encoder(model: Qwen3Encoder, quantization: str, device: torch.device) -> None:
     """Quantize the projections of the text encoder, in place; its embeddings and norms stay as they are.
 
@@ -326,6 +343,8 @@ def quantize_text_encoder(model: Qwen3Encoder, quantization: str, device: torch.
     """
     if quantization != "none":
         _check_quantization(quantization, device, next(model.parameters()).dtype)
+        if quantization == "float8":
+            _check_widths(model.layers)
         _quantize(model.layers, ("self_attn.", "mlp."), quantization, device)
 
 
