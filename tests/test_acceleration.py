@@ -194,7 +194,7 @@ def test_int8_changes_the_blocks_only_and_little():
 
 @pytest.mark.filterwarnings("ignore")
 def test_an_int8_layer_is_torchaos_with_the_scales_before_the_product():
-    quantization = pytest.importorskip("torchao.quantization")
+    quantization = pytest.importorskip("torchao.quantization", reason="torchao is optional")
     linear, x = torch.nn.Linear(32, 5, bias=False).requires_grad_(False), torch.randn(2, 3, 32)
     quantization.quantize_(linear, quantization.Int8WeightOnlyConfig(set_inductor_config=False))
     layer = Int8Linear.from_quantized(linear)
