@@ -23,10 +23,10 @@ from torch import Tensor
 from benchmarks.bench_transformer import parse_size
 from benchmarks.full_size import VAE_CONFIGS
 from benchmarks.timing import elapsed_s, machine, median_times_s
-from llm_dit.acceleration import compile_decoder
-from llm_dit.banded_decoder import decode_in_bands
-from llm_dit.decoder import Autoencoder, DecoderConfig
-from llm_dit.vae import pixels_to_levels
+from llm_dit.acceleration.accelerate import compile_decoder
+from llm_dit.networks.banded_decoder import decode_in_bands
+from llm_dit.networks.vae_decoder import Autoencoder, DecoderConfig
+from llm_dit.stages.latent_decoder import pixels_to_levels
 
 
 def load_vae(folder: Path | None, config: str, device: torch.device, dtype: torch.dtype) -> Any:

@@ -30,13 +30,13 @@ import torch
 from PIL import Image
 
 from benchmarks.timing import machine, synchronise
-from experiments.design import Plan, Run, plan_experiment, select_prompts
-from experiments.execute import run_plan
-from experiments.experiment_file import find_experiment, load_experiments
+from experiments.planning.design import Plan, Run, plan_experiment, select_prompts
+from experiments.planning.experiment_file import find_experiment, load_experiments
 from experiments.prompts import STANDARD_PROMPTS, read_prompts
-from experiments.store import ResultStore
+from experiments.running.execution import run_plan
+from experiments.store.result_store import ResultStore
 from llm_dit import ZImagePipeline
-from llm_dit.checkpoint import find_checkpoint
+from llm_dit.checkpoints.checkpoint import find_checkpoint
 from llm_dit.parameters import EngineSettings
 from llm_dit.pipeline import evaluation_count
 
@@ -247,7 +247,7 @@ def make_plan(name: str, prompt_count: int, pixels: int) -> Plan:
 
 def native_size(model_path: str) -> int:
     """Return the side of the images the model was trained for, in pixels."""
-    from experiments.model_facts import read_model_facts
+    from experiments.planning.model_facts import read_model_facts
 
     return read_model_facts(model_path).native_size
 

@@ -22,8 +22,8 @@ import torch
 from benchmarks.bench_transformer import parse_size
 from benchmarks.timing import machine
 from llm_dit import ZImagePipeline
-from llm_dit.devices import resolve_device
 from llm_dit.parameters import GenerationParams
+from llm_dit.placement.devices import resolve_device
 
 PROMPT = "A red apple on a wooden table"
 STEPS = 2

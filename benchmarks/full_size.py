@@ -19,7 +19,7 @@ import torch
 from huggingface_hub import save_torch_state_dict
 from torch import nn
 
-from llm_dit.transformer import ZImageTransformer, ZImageTransformerConfig
+from llm_dit.networks.transformer import ZImageTransformer, ZImageTransformerConfig
 
 TRANSFORMER_CONFIGS: dict[str, dict[str, Any]] = {
     "full": {

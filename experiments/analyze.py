@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-    from experiments.analysis import Analysis, MeasureAnalysis
-    from experiments.comparison import Comparison, Estimate, LevelSummary
+    from experiments.stats.findings import Analysis, MeasureAnalysis
+    from experiments.stats.levels import Comparison, Estimate, LevelSummary
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
@@ -36,9 +36,9 @@ def analyse_folder(folder: Path) -> Analysis:
     Raises:
         OutputError: If it holds no experiment.
     """
-    from experiments.analysis import analyse
     from experiments.metrics import METRICS
-    from experiments.store import ResultStore
+    from experiments.stats.findings import analyse
+    from experiments.store.result_store import ResultStore
 
     store = ResultStore(folder)
     return analyse(store.manifest(), store.runs(), METRICS)
@@ -48,7 +48,7 @@ def print_analysis(analysis: Analysis, results: list[MeasureAnalysis], console: 
     """Print one table and its sentences per measure."""
     from rich.text import Text
 
-    from experiments.verdict import sentences
+    from experiments.stats.verdict import sentences
 
     failed = f", {analysis.failed} failed" if analysis.failed else ""
     heading = f"{analysis.name}: {analysis.finished} pictures{failed}, baseline {analysis.baseline}"
@@ -79,7 +79,7 @@ def _table(analysis: Analysis, result: MeasureAnalysis) -> Table:
     from rich.table import Table
     from rich.text import Text
 
-    from experiments.verdict import decimals_of
+    from experiments.stats.verdict import decimals_of
 
     better = {"higher": "higher is better", "lower": "lower is better", "none": "neither direction is better"}
     title = Text(f"{result.measure.title} ({better[result.measure.direction]})")
@@ -97,7 +97,7 @@ def _table(analysis: Analysis, result: MeasureAnalysis) -> Table:
 
 
 def _summary_cells(summary: LevelSummary, decimals: int) -> list[str]:
-    from experiments.verdict import format_number
+    from experiments.stats.verdict import format_number
 
     if summary.estimate is None:
         return ["0", "", ""]
@@ -106,7 +106,7 @@ def _summary_cells(summary: LevelSummary, decimals: int) -> list[str]:
 
 
 def _comparison_cells(comparison: Comparison | None, decimals: int) -> list[str]:
-    from experiments.verdict import format_number, format_p_value
+    from experiments.stats.verdict import format_number, format_p_value
 
     if comparison is None or comparison.difference is None:
         return [""] * 5
@@ -120,7 +120,7 @@ def _comparison_cells(comparison: Comparison | None, decimals: int) -> list[str]
 
 
 def _estimate_cell(estimate: Estimate, decimals: int) -> str:
-    from experiments.verdict import format_estimate
+    from experiments.stats.verdict import format_estimate
 
     mean, low, high = format_estimate(estimate, decimals=decimals)
     return f"{mean}\n{low} to {high}" if low else f"{mean}\n(no interval)"

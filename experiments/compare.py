@@ -14,8 +14,8 @@ from llm_dit.errors import LlmDitError, OutputError, nearest
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-    from experiments.contact_sheet import Sheet
-    from experiments.records import Manifest, RunRecord
+    from experiments.reporting.contact_sheet import Sheet
+    from experiments.store.records import Manifest, RunRecord
 
 MODES = ("grid", "side-by-side", "diff")
 MODE_PIXELS = {"grid": 256, "side-by-side": 512, "diff": 384}
@@ -91,8 +91,8 @@ def write_comparison(
     Raises:
         LlmDitError: If a name is unknown, nothing is left to show, or the file can't be written.
     """
-    from experiments.contact_sheet import MOST_SIDE_PIXELS, draw_sheet, sheet_pixels
-    from experiments.store import ResultStore
+    from experiments.reporting.contact_sheet import MOST_SIDE_PIXELS, draw_sheet, sheet_pixels
+    from experiments.store.result_store import ResultStore
 
     if output.suffix.lower() != ".png":
         raise OutputError(f"{output} is not a PNG's name; use {output.with_suffix('.png').name}.")
@@ -138,7 +138,7 @@ def _rows(
     manifest: Manifest, finished: Sequence[RunRecord], prompt_ids: Sequence[str], seeds: Sequence[str]
 ) -> list[dict[str, RunRecord]]:
     """Return one row per prompt and seed: level name to its run."""
-    from experiments.analysis import pairing_seed
+    from experiments.stats.findings import pairing_seed
 
     known = list(dict.fromkeys(record.prompt_id for record in finished))
     for name in prompt_ids:
@@ -157,7 +157,7 @@ def _rows(
 def _sheet(
     manifest: Manifest, mode: str, levels: Sequence[str], rows: Sequence[dict[str, RunRecord]], cell_pixels: int
 ) -> Sheet:
-    from experiments.contact_sheet import Sheet, fitted
+    from experiments.reporting.contact_sheet import Sheet, fitted
 
     draw = {"grid": _plain_row, "side-by-side": _side_by_side_row, "diff": _difference_row}[mode]
     pictures, captions = [], []
@@ -203,7 +203,7 @@ def _difference_row(levels: Sequence[str], row: dict[str, RunRecord]) -> tuple[l
 
 
 def _difference(picture: Image | None, other: Image | None) -> tuple[Image | None, str]:
-    from experiments.contact_sheet import difference
+    from experiments.reporting.contact_sheet import difference
 
     if picture is None or other is None:
         return None, "not made"
@@ -227,8 +227,8 @@ def _picture(record: RunRecord | None) -> Image | None:
 
 def _scores(record: RunRecord | None) -> str:
     """Return a picture's main scores in one line."""
-    from experiments.measures import number
     from experiments.metrics import METRICS
+    from experiments.stats.measures import number
 
     if record is None:
         return "not made"

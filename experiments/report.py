@@ -1,36 +1,12 @@
-"""Write an experiment's report: `uv run experiments/report.py RESULTS_DIR` makes `RESULTS_DIR/report.html`.
-
-One file that opens from disk without a network, beside its pictures or, as a bundle, alone. The template escapes every
-text; the page's content policy runs no script but ours and loads nothing from elsewhere.
-"""
+"""Write an experiment's report: `uv run experiments/report.py RESULTS_DIR` makes `RESULTS_DIR/report.html`."""
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import json
-from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import click
 
 from llm_dit.cli import user_errors
-from llm_dit.errors import OutputError
-
-if TYPE_CHECKING:
-    from experiments.analysis import Analysis, MeasureAnalysis
-    from experiments.measures import Measure
-    from experiments.plots import Frontier, HeatMap, MeasurePlot
-    from experiments.records import Manifest, RunRecord
-
-REPORT_FILE = "report.html"
-ASSETS = Path(__file__).parent / "report_assets"
-SCRIPTS = ("grid.js", "viewer.js")
-BETTER = {"higher": "higher is better", "lower": "lower is better", "none": "neither direction is better"}
-MOST_FAILURES_LISTED = 10
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
@@ -40,174 +16,9 @@ MOST_FAILURES_LISTED = 10
 @user_errors
 def main(results_dir: Path, bundle: bool, output: Path | None) -> None:
     """Write RESULTS_DIR/report.html: verdict, plots and all pictures of an experiment, for reading offline."""
+    from experiments.reporting.report_page import write_report
+
     click.echo(write_report(results_dir, bundle=bundle, output=output))
-
-
-@dataclass(frozen=True)
-class MeasureView:
-    """What the template shows of one measure."""
-
-    measure: Measure
-    better: str
-    sentences: list[str]
-    notes: tuple[str, ...]
-    plot: MeasurePlot
-    axis_plots: list[tuple[str, MeasurePlot]]
-    heat_maps: list[HeatMap]
-
-
-def write_report(folder: Path, *, bundle: bool = False, output: Path | None = None) -> Path:
-    """Write the report of a results folder.
-
-    Args:
-        folder: The experiment's folder.
-        bundle: True to embed the pictures.
-        output: The bundle's file; `report.html` in `folder` by default, and always for what is not a bundle.
-
-    Returns:
-        The file written.
-
-    Raises:
-        OutputError: If `folder` holds no experiment or can't be written.
-    """
-    from experiments.analysis import analyse
-    from experiments.metrics import METRICS
-    from experiments.report_data import grid_data
-    from experiments.store import ResultStore, write_atomically
-    from experiments.thumbnails import data_uris, make_thumbnails
-
-    if output is not None and not bundle:
-        raise OutputError("--output needs --bundle: without it the report refers to the pictures beside it.")
-    store = ResultStore(folder)
-    manifest, records = store.manifest(), store.runs()
-    unreadable = make_thumbnails(folder, records)
-    analysis = analyse(manifest, records, METRICS)
-    pictures = data_uris(folder, records) if bundle else None
-    grid = grid_data(manifest, records, analysis, unreadable=unreadable, pictures=pictures)
-    path = output or folder / REPORT_FILE
-    try:
-        write_atomically(path, _page(folder, manifest, records, analysis, grid).encode("utf-8"))
-    except OSError as error:
-        raise OutputError(f"{path} can't be written: {error.strerror}.") from None
-    return path
-
-
-def _page(
-    folder: Path, manifest: Manifest, records: Sequence[RunRecord], analysis: Analysis, grid: dict[str, Any]
-) -> str:
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-    from markupsafe import Markup
-
-    from experiments.measures import TIME_COLUMN
-    from experiments.metrics import BANDS_NOTE
-    from experiments.report_data import json_for_script
-
-    environment = Environment(loader=FileSystemLoader(ASSETS), autoescape=True, undefined=StrictUndefined)
-    environment.filters["tojson_text"] = lambda value: json.dumps(value, ensure_ascii=False)
-    script = "\n".join((ASSETS / name).read_text(encoding="utf-8") for name in SCRIPTS)
-    views = [_view(analysis, result) for result in analysis.measures]
-    return environment.get_template("report.html.j2").render(
-        manifest=manifest,
-        analysis=analysis,
-        views=views,
-        further_views=[view for view in views if not view.measure.is_main],
-        frontiers=_frontiers(analysis),
-        is_unscored=bool(views) and all(view.measure.column == TIME_COLUMN for view in views),
-        folder=folder.as_posix(),
-        has_heat_maps=any(view.heat_maps for view in views),
-        facts=_facts(manifest, records, analysis),
-        failures=_failures(records),
-        bands_note=BANDS_NOTE if any(view.measure.bands for view in views) else "",
-        bundle_note=_bundle_note(grid),
-        provenance=_provenance(manifest),
-        # our own files and escaped JSON, the only texts that the template does not escape
-        style=Markup((ASSETS / "report.css").read_text(encoding="utf-8")),  # noqa: S704
-        script=Markup(script),  # noqa: S704
-        script_hash=_content_hash(script),
-        grid_json=Markup(json_for_script(grid)),  # noqa: S704
-    )
-
-
-def _content_hash(script: str) -> str:
-    """Return what the page's content policy knows its one script by."""
-    return "sha256-" + base64.b64encode(hashlib.sha256(script.encode("utf-8")).digest()).decode("ascii")
-
-
-def _view(analysis: Analysis, result: MeasureAnalysis) -> MeasureView:
-    from experiments.plots import heat_map, measure_plot
-    from experiments.verdict import sentences
-
-    axis_plots = []
-    for effect in result.main_effects:
-        averaged = replace(result, levels=effect.levels, comparisons=effect.comparisons)
-        axis_plots.append((effect.axis, measure_plot(averaged, effect.baseline)))
-    return MeasureView(
-        measure=result.measure,
-        better=BETTER[result.measure.direction],
-        sentences=sentences(analysis, result),
-        notes=result.notes,
-        plot=measure_plot(result, analysis.baseline),
-        axis_plots=axis_plots,
-        heat_maps=[heat_map(result, interaction) for interaction in result.interactions],
-    )
-
-
-def _frontiers(analysis: Analysis) -> list[Frontier]:
-    from experiments.measures import TIME_COLUMN
-    from experiments.plots import frontier
-
-    time = next((result for result in analysis.measures if result.measure.column == TIME_COLUMN), None)
-    if time is None:
-        return []
-    qualities = [
-        result
-        for result in analysis.measures
-        if result is not time and result.measure.is_main and result.measure.direction != "none" and result.comparisons
-    ]
-    plots = [frontier(quality, time, analysis.baseline) for quality in qualities]
-    return [plot for plot in plots if plot is not None]
-
-
-def _facts(manifest: Manifest, records: Sequence[RunRecord], analysis: Analysis) -> list[str]:
-    prompts, seeds = {record.prompt_id for record in records}, {record.seed for record in records}
-    facts = [
-        _counted(analysis.finished, "picture"),
-        _counted(len(manifest.combinations), "level"),
-        _counted(len(prompts), "prompt"),
-        _counted(len(seeds), "seed"),
-        f"varies {manifest.variable_name}",
-        f"baseline {manifest.baseline_name}",
-    ]
-    return [*facts, f"{analysis.failed} failed"] if analysis.failed else facts
-
-
-def _counted(count: int, noun: str) -> str:
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"
-
-
-def _failures(records: Sequence[RunRecord]) -> list[tuple[str, int]]:
-    return Counter(record.error for record in records if record.error).most_common(MOST_FAILURES_LISTED)
-
-
-def _bundle_note(grid: dict[str, Any]) -> str:
-    from experiments.thumbnails import BUNDLED_IN_FULL, BUNDLED_PIXELS, THUMBNAIL_PIXELS
-
-    pictures = grid["run"]["picture"]
-    if pictures is None:
-        return ""
-    pixels = BUNDLED_PIXELS if sum(uri is not None for uri in pictures) <= BUNDLED_IN_FULL else THUMBNAIL_PIXELS
-    return f"pictures in this file are at most {pixels} pixels wide or high"
-
-
-def _provenance(manifest: Manifest) -> list[str]:
-    """Return where the numbers come from: model, numerics, versions, time."""
-    raw = manifest.raw
-    versions = ", ".join(f"{name} {version}" for name, version in raw.get("versions", {}).items())
-    numerics = ", ".join(f"{name} {value}" for name, value in manifest.conditions.numerics.items())
-    lines = [f"Model fingerprint {manifest.conditions.fingerprint[:16]}; {numerics}", versions]
-    if "created" in raw and "updated" in raw:
-        lines.append(f"Experiment begun {raw['created']}, last run {raw['updated']}")
-    return [line for line in lines if line]
 
 
 if __name__ == "__main__":

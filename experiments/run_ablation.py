@@ -15,20 +15,20 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from experiments.console import print_experiments, print_plan, print_prompts, progress_display
-from experiments.design import DEFAULT_SEED, Plan
-from experiments.experiment_file import PREDEFINED_EXPERIMENTS, PROMPT_SETS, load_experiments
+from experiments.planning.command_flags import Request, request_from_flags
+from experiments.planning.design import DEFAULT_SEED, Plan
+from experiments.planning.experiment_file import PREDEFINED_EXPERIMENTS, PROMPT_SETS, load_experiments
 from experiments.prompts import read_prompts
-from experiments.request import Request, request_from_flags
+from experiments.running.console import print_experiments, print_plan, print_prompts, progress_display
 from llm_dit.cli import parameter_options, user_errors
 from llm_dit.errors import OutputError
 from llm_dit.parameters import EngineSettings, GenerationParams, MetricSettings
 
 if TYPE_CHECKING:
-    from experiments.execute import Outcome
     from experiments.metrics import Scorer
-    from experiments.store import ResultStore
-    from experiments.worklist import Worklist
+    from experiments.running.execution import Outcome
+    from experiments.running.worklist import Worklist
+    from experiments.store.result_store import ResultStore
     from llm_dit.pipeline import ZImagePipeline
 
 DEFAULT_OUTPUT = Path("experiments/results")
@@ -110,10 +110,10 @@ def _listed(flags: dict[str, Any]) -> bool:
 
 
 def _print_dry_run(request: Request, plan: Plan) -> None:
-    from experiments.equality import equal_levels
-    from experiments.forecast import forecast
-    from experiments.model_facts import read_model_facts
-    from experiments.store import ResultStore
+    from experiments.planning.equality import equal_levels
+    from experiments.planning.model_facts import read_model_facts
+    from experiments.running.forecast import forecast
+    from experiments.store.result_store import ResultStore
 
     settings = request.config.engine
     facts = read_model_facts(settings.model_path)
@@ -124,10 +124,10 @@ def _print_dry_run(request: Request, plan: Plan) -> None:
 
 def _run(request: Request, plan: Plan, *, overwrite: bool, metrics: Sequence[str] | None) -> int:
     """Make what is missing, score it, report it, and return the exit code."""
-    from experiments.equality import equal_levels
-    from experiments.model_facts import read_model_facts
-    from experiments.store import ResultStore
-    from llm_dit.checkpoint import find_checkpoint
+    from experiments.planning.equality import equal_levels
+    from experiments.planning.model_facts import read_model_facts
+    from experiments.store.result_store import ResultStore
+    from llm_dit.checkpoints.checkpoint import find_checkpoint
 
     settings = request.config.engine
     find_checkpoint(settings.model_path)  # fetches a hub model, or fails before torch is imported
@@ -151,7 +151,7 @@ def _make_images(
     request: Request, plan: Plan, store: ResultStore, should_stop: Callable[[], bool], *, overwrite: bool
 ) -> Outcome:
     """Load the model, make what is missing, and let the model go, so that scorers find the device free."""
-    from experiments.execute import run_plan
+    from experiments.running.execution import run_plan
 
     pipeline = _load_pipeline(request, plan, store)
     with progress_display() as show:
@@ -215,8 +215,8 @@ def _load_scorers(request: Request, names: Sequence[str]) -> list[Scorer]:
 
 def _score(store: ResultStore, scorers: Sequence[Scorer], device: str, should_stop: Callable[[], bool]) -> list[str]:
     """Score what has no score yet, with the device to the scorers alone; return what went wrong."""
-    from experiments.execute import free_device_memory
-    from experiments.metrics.scoring import score_results
+    from experiments.metrics.missing_scores import score_results
+    from experiments.running.execution import free_device_memory
 
     free_device_memory()
     for scorer in scorers:
@@ -240,7 +240,7 @@ def _score(store: ResultStore, scorers: Sequence[Scorer], device: str, should_st
 
 def _report(store: ResultStore) -> list[str]:
     """Write report.html; return what went wrong."""
-    from experiments.report import write_report
+    from experiments.reporting.report_page import write_report
 
     try:
         click.echo(f"Report: {write_report(store.folder)}")
@@ -269,7 +269,7 @@ def _stop_on_interrupt() -> Iterator[Callable[[], bool]]:
 
 
 def _say_start(work: Worklist) -> None:
-    from experiments.worklist import named_runs
+    from experiments.running.worklist import named_runs
 
     click.echo(f"{len(work.to_do)} runs to do, {work.finished} finished before.", err=True)
     if work.stale:

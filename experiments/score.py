@@ -13,8 +13,8 @@ from typing import Any
 import click
 
 from experiments.metrics import METRICS, Scorer, load_configured_scorers
-from experiments.metrics.scoring import ScoringResult, score_results
-from experiments.store import Manifest, ResultStore
+from experiments.metrics.missing_scores import ScoringResult, score_results
+from experiments.store.result_store import Manifest, ResultStore
 from llm_dit.cli import config_from_flags, parameter_options, user_errors
 from llm_dit.parameters import MetricSettings
 
@@ -78,7 +78,7 @@ def _renew_report(store: ResultStore) -> None:
     """Write the report again where there is one, since it shows scores."""
     if not (store.folder / "report.html").exists():
         return
-    from experiments.report import write_report
+    from experiments.reporting.report_page import write_report
 
     click.echo(f"Report: {write_report(store.folder)}")
 

@@ -14,7 +14,7 @@ import click
 from llm_dit.cli import config_from_flags, parameter_options, user_errors
 from llm_dit.errors import LlmDitError, OutputError
 from llm_dit.parameters import EngineSettings, GenerationParams, RewriterSettings
-from llm_dit.templates import Template, TemplateShelf
+from llm_dit.prompting.templates import Template, TemplateShelf
 
 if TYPE_CHECKING:
     from llm_dit.config import Config
@@ -80,7 +80,7 @@ def _rewriter_template(name: str | None, config: Config) -> Template:
 
 def _rewritten(pipeline: ZImagePipeline, prompt: str, template: Template, config: Config) -> str:
     """Expand `prompt`, show the result on stderr and return it."""
-    from llm_dit.rewriter import rewrite
+    from llm_dit.stages.rewriter import rewrite
 
     text = rewrite(pipeline, prompt, template, config.rewriter, seed=config.generation_values.get("seed")).text.strip()
     if not text:

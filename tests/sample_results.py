@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from experiments.design import Axis, Experiment, Level, Plan, Run, plan_experiment
+from experiments.planning.design import Axis, Experiment, Level, Plan, Run, plan_experiment
 from experiments.prompts import Prompt
-from experiments.records import (
+from experiments.store.records import (
     Conditions,
     Manifest,
     RunRecord,

@@ -6,7 +6,7 @@ from pathlib import Path
 import matplotlib as mpl
 from PIL import Image, ImageDraw
 
-from training.sprites import render_glyphs, write_sprites
+from training.pictures.sprites import render_glyphs, write_sprites
 
 NAMES = {
     "cat": ("animal-mammal", "meadow"), "dog": ("animal-mammal", "meadow"), "apple": ("food-fruit", "table"),

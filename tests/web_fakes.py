@@ -13,9 +13,9 @@ from typing import Any
 from PIL import Image
 from tokenizers import Tokenizer, models, pre_tokenizers
 
-from llm_dit.chat_template import formatted_prompt_from_params
 from llm_dit.errors import InvalidParameter, NonFiniteLatents
 from llm_dit.parameters import GenerationParams
+from llm_dit.prompting.chat_template import formatted_prompt_from_params
 
 NATIVE_SIZE = 64
 

@@ -29,8 +29,22 @@ from pathlib import Path
 import click
 import torch
 
-from training.restore import restore_pipeline
+from training.stages.restore import restore_pipeline
 
+MODULES = {
+    "dataset": "training.stages.dataset",
+    "contrasts": "training.stages.contrasts",
+    "scorer_tokenizer": "training.stages.scorer_tokenizer",
+    "language_model": "training.stages.language_model",
+    "vae": "training.stages.vae",
+    "denoiser": "training.stages.denoiser",
+    "siglip": "training.stages.siglip_mini",
+    "reward": "training.stages.reward_mini",
+    "judge": "training.checks.judge",
+    "evaluate": "training.checks.evaluate",
+    "check_scorers": "training.checks.check_scorers",
+}
+"""The command of each stage."""
 SHARES = {"language_model": 0.088, "vae": 0.185, "judge": 0.1, "siglip": 0.08, "reward": 0.085, "evaluate": 0.035}
 """Shares of the whole time; the transformer gets what is left."""
 NEEDED = ("dataset0", "dataset1", "scorer_tokenizer", "language_model", "vae", "denoiser")
@@ -95,7 +109,7 @@ class Plan:
         if device is not None:
             environment["CUDA_VISIBLE_DEVICES"] = str(min(device, self.devices - 1))
         spread = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(self.devices)]
-        runner = [sys.executable, *(spread if device is None else []), "-m", f"training.{stage}"]
+        runner = [sys.executable, *(spread if device is None else []), "-m", MODULES[stage]]
         log = (self.build / "logs" / f"{name or stage}.log").open("ab")
         print(f"[{time.time() - self.start:6.1f}] start {name or stage} {' '.join(arguments)}", flush=True)
         process = subprocess.Popen([*runner, *arguments], stdout=log, stderr=subprocess.STDOUT, env=environment)

@@ -16,9 +16,12 @@ from starlette.staticfiles import StaticFiles
 
 from llm_dit.config import Config
 from llm_dit.errors import LlmDitError
-from web import api, lab_api, lab_pages, openai_api, pages, rewriter_api
-from web.engine import EngineFactory
+from web.jobs.loaded_model import EngineFactory
 from web.responses import AsciiJSONResponse, HttpError, error_from_exception, error_response
+from web.routes import experiment_pages as lab_pages
+from web.routes import experiments_api as lab_api
+from web.routes import images_api as api
+from web.routes import openai_api, pages, rewriter_api
 from web.security import ANSWER_HEADERS, Guard, allowed_hosts, check_exposure
 from web.services import ServicesOf, assemble
 

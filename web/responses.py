@@ -14,7 +14,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from llm_dit.errors import LlmDitError
-from web.jobs import QueueFull
+from web.jobs.queue import QueueFull
 
 OPENAI_PREFIX = "/v1/"
 MAX_BODY_BYTES = 4 * 1024 * 1024

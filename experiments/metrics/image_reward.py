@@ -20,8 +20,8 @@ from experiments.metrics.declaration import Band, Column, Metric, ScoreInput, Sc
 from experiments.metrics.images import ImageSource, Pixels, crop_to_square, normalise, open_image, read_ahead
 from experiments.metrics.model_files import find_model, model_identity
 from experiments.metrics.prompt_chunks import split_prompt
-from llm_dit.devices import resolve_device
 from llm_dit.errors import LlmDitError
+from llm_dit.placement.devices import resolve_device
 
 if TYPE_CHECKING:
     import torch

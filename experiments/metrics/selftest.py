@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 
 import click
 
-from experiments.atomic_file import read_json, write_json
 from experiments.metrics import METRICS, ScoreInput, Scorer, Scores, load_scorers
+from experiments.store.atomic_file import read_json, write_json
 from llm_dit.cli import user_errors
 from llm_dit.errors import LlmDitError
 

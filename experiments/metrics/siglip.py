@@ -22,8 +22,8 @@ import numpy as np
 from experiments.metrics.declaration import Band, Column, Metric, ScoreInput, Scores
 from experiments.metrics.images import ImageSource, Pixels, normalise, open_image, read_ahead, squash
 from experiments.metrics.model_files import find_model, model_identity
-from llm_dit.devices import resolve_device
 from llm_dit.errors import LlmDitError
+from llm_dit.placement.devices import resolve_device
 
 if TYPE_CHECKING:
     from torch import Tensor

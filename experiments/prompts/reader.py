@@ -1,7 +1,7 @@
 """Prompt files: ids, categories, difficulty, and what the picture must show.
 
 The counts in `metadata` are computed from the prompts, so that they can't be wrong. Which prompts an experiment uses is
-decided in `experiments.design`.
+decided in `experiments.planning.design`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 
 import yaml
 
-from experiments.yaml_file import YamlFile
+from experiments.prompts.strict_yaml import YamlFile
 from llm_dit.errors import ConfigError, InvalidParameter, LlmDitError, nearest
 from llm_dit.parameters import GenerationParams
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from llm_dit.pipeline import ZImagePipeline
-    from llm_dit.text_encoder import ZImageTextEncoder
+    from llm_dit.stages.text_encoder import ZImageTextEncoder
 
 __all__ = ["ZImagePipeline", "ZImageTextEncoder"]
 
@@ -18,7 +18,7 @@ def __getattr__(name: str) -> Any:
 
         return ZImagePipeline
     if name == "ZImageTextEncoder":
-        from llm_dit.text_encoder import ZImageTextEncoder
+        from llm_dit.stages.text_encoder import ZImageTextEncoder
 
         return ZImageTextEncoder
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -16,26 +16,26 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from llm_dit.acceleration import accelerate, compile_decoder
-from llm_dit.chat_template import formatted_negative_prompt, formatted_prompt_from_params, user_texts
-from llm_dit.checkpoint import find_checkpoint, fingerprint, load_weights, read_json, without_weights
-from llm_dit.devices import resident, resolve_device, resolve_dtype, sent
-from llm_dit.drawing import Drawing, StageClock
+from llm_dit.acceleration.accelerate import accelerate, compile_decoder
+from llm_dit.checkpoints.checkpoint import find_checkpoint, fingerprint, load_weights, read_json, without_weights
 from llm_dit.errors import CheckpointError, InvalidParameter
-from llm_dit.long_prompt import shorten
 from llm_dit.parameters import EngineSettings, GenerationParams
-from llm_dit.sampling import EulerStep, check_finite, guidance_is_on, guided, sample_euler
-from llm_dit.schedule import schedule
-from llm_dit.shared_work import Beginning, Branch, SharedWork
-from llm_dit.text_encoder import EncodedPrompt, ZImageTextEncoder
-from llm_dit.vae import LATENT_SCALE, LatentDecoder
+from llm_dit.placement.devices import resident, resolve_device, resolve_dtype, sent
+from llm_dit.prompting.chat_template import formatted_negative_prompt, formatted_prompt_from_params, user_texts
+from llm_dit.prompting.long_prompt import shorten
+from llm_dit.sampling.euler import EulerStep, check_finite, guidance_is_on, guided, sample_euler
+from llm_dit.sampling.schedule import schedule
+from llm_dit.sampling.shared_work import Beginning, Branch, SharedWork
+from llm_dit.stages.latent_decoder import LATENT_SCALE, LatentDecoder
+from llm_dit.stages.pending_image import Drawing, StageClock
+from llm_dit.stages.text_encoder import EncodedPrompt, ZImageTextEncoder
 
 if TYPE_CHECKING:
     import torch
     from PIL import Image
     from torch import Tensor
 
-    from llm_dit.transformer import Conditioning, ZImageTransformer
+    from llm_dit.networks.transformer import Conditioning, ZImageTransformer
 
 logger = logging.getLogger(__name__)
 
@@ -487,7 +487,7 @@ def versions() -> dict[str, str]:
 def _load_transformer(folder: Path, device: torch.device, dtype: torch.dtype, *, offload: bool) -> ZImageTransformer:
     import torch
 
-    from llm_dit.transformer import ZImageTransformer, ZImageTransformerConfig
+    from llm_dit.networks.transformer import ZImageTransformer, ZImageTransformerConfig
 
     component = folder / "transformer"
     config = ZImageTransformerConfig.from_dict(read_json(component / "config.json"))

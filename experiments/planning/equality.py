@@ -1,0 +1,117 @@
+"""Levels that are secretly equal: different settings that reach the model as the same inputs.
+
+A negative prompt without guidance, a shift with a single step, a token limit that no prompt reaches: such levels make
+equal images, and comparing them says nothing. What counts here is what the transformer gets.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter, defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from experiments.planning.design import Plan
+from llm_dit.parameters import GenerationParams
+from llm_dit.prompting.chat_template import formatted_negative_prompt, formatted_prompt_from_params
+
+TokenCounter = Callable[[str], int]
+NAMED_LEVELS = 6
+
+
+@dataclass(frozen=True)
+class EqualLevels:
+    """Levels that make equal images.
+
+    Attributes:
+        levels: Their names.
+        prompts: For so many prompts.
+        of_prompts: Out of so many.
+    """
+
+    levels: tuple[str, ...]
+    prompts: int
+    of_prompts: int
+
+    def sentence(self) -> str:
+        """Say it."""
+        names = ", ".join(self.levels[:NAMED_LEVELS])
+        if len(self.levels) > NAMED_LEVELS:
+            names += f" and {len(self.levels) - NAMED_LEVELS} more"
+        if self.prompts == self.of_prompts:
+            return f"The levels {names} are secretly equal: they reach the model as the same inputs for every prompt."
+        return (
+            f"The levels {names} are equal for {self.prompts} of {self.of_prompts} prompts, where they reach the model "
+            "as the same inputs; these prompts only dilute the comparison."
+        )
+
+
+def equal_levels(plan: Plan, count_tokens: TokenCounter | None) -> list[EqualLevels]:
+    """Find the levels of a plan that are equal, for all prompts first.
+
+    Args:
+        plan: At least one prompt.
+        count_tokens: The model's tokenizer; without it token limits and long-prompt modes are taken as different.
+    """
+    together: list[Any] = [hashlib.sha256() for _ in plan.cells]
+    partly: Counter[tuple[int, ...]] = Counter()
+    for prompt in plan.prompts:
+        groups: dict[Any, list[int]] = defaultdict(list)
+        for index, digest in enumerate(together):
+            key = effective_inputs(plan.params(index, prompt, 0), count_tokens)
+            groups[key].append(index)
+            digest.update(repr(key).encode("utf-8", "surrogatepass"))
+        partly.update(tuple(group) for group in groups.values() if len(group) > 1)
+    always: dict[bytes, list[int]] = defaultdict(list)
+    for index, digest in enumerate(together):
+        always[digest.digest()].append(index)
+    full = {tuple(group) for group in always.values() if len(group) > 1}
+    count = len(plan.prompts)
+    found = [EqualLevels(_names(plan, group), count, count) for group in sorted(full)]
+    rest = [group for group in partly if group not in full and not any(set(group) <= set(other) for other in full)]
+    return found + [EqualLevels(_names(plan, group), partly[group], count) for group in sorted(rest)]
+
+
+def effective_inputs(params: GenerationParams, count_tokens: TokenCounter | None) -> tuple[Any, ...]:
+    """Return what reaches the model: parameters that have no effect here are left out.
+
+    Args:
+        params: Of one run; a size of None is the model's own.
+        count_tokens: See `equal_levels`.
+    """
+    texts = [formatted_prompt_from_params(params)]
+    guidance: tuple[Any, ...] = ()
+    if params.guidance_scale > 0:
+        texts.append(formatted_negative_prompt(params))
+        guidance = (params.guidance_scale, params.cfg_normalization, guided_step_count(params))
+    shift = params.shift if params.num_inference_steps > 1 else 1.0  # 1 and 0 are fixed points of the shift
+    return (
+        *((text, _long_prompt_handling(params, text, count_tokens)) for text in texts),
+        guidance,
+        params.hidden_layer,
+        (params.num_inference_steps, shift),
+        (params.height, params.width),
+        params.seed,
+    )
+
+
+def guided_step_count(params: GenerationParams) -> int:
+    """Return in how many steps guidance acts: model time 1 - sigma not past `cfg_truncation`."""
+    if params.guidance_scale <= 0:
+        return 0
+    count = params.num_inference_steps
+    sigmas = (1 - step / count for step in range(count))
+    shifted = (params.shift * sigma / (1 + (params.shift - 1) * sigma) for sigma in sigmas)
+    return sum(1 - sigma <= params.cfg_truncation for sigma in shifted)
+
+
+def _long_prompt_handling(params: GenerationParams, text: str, count_tokens: TokenCounter | None) -> Any:
+    """Return how a text is brought to the limit; None where it fits. `extend_rope` only permits, it changes nothing."""
+    if count_tokens is not None and count_tokens(text) <= params.max_text_tokens:
+        return None
+    return params.long_prompt_mode, params.max_text_tokens
+
+
+def _names(plan: Plan, indices: Sequence[int]) -> tuple[str, ...]:
+    return tuple(plan.cells[index].name for index in indices)

@@ -1,0 +1,284 @@
+"""Experiments as users write them: a YAML file, or `--sweep` on the command line.
+
+Everything is checked here, before a model is loaded: unknown parameters, values out of range, doubled levels. Messages
+of the file name file and line.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from experiments.planning.design import AXIS_PARAMETERS, Axis, Experiment, Level, level_name
+from experiments.prompts import LONG_PROMPTS, STANDARD_PROMPTS
+from experiments.prompts.strict_yaml import YamlFile
+from llm_dit.errors import InvalidParameter, LlmDitError, nearest
+from llm_dit.parameters import PARAMETERS, GenerationParams
+
+PREDEFINED_EXPERIMENTS = Path(__file__).parents[1] / "experiments.yaml"
+FILE_VERSION = 1
+PROMPT_SETS = {"standard": STANDARD_PROMPTS, "long": LONG_PROMPTS}
+EVERY = "every"
+"""Stands for all hidden layers of the model."""
+MAX_RANGE_LENGTH = 1_000_000
+_NUMBER = r"-?\d+(?:\.\d+)?"
+
+
+def load_experiments(path: Path = PREDEFINED_EXPERIMENTS) -> dict[str, Experiment]:
+    """Read an experiments file.
+
+    Raises:
+        ConfigError: With file and line, for whatever is wrong with it.
+    """
+    file = YamlFile(path, option="--experiments-file")
+    top = file.mapping(
+        file.root, "an experiments file", allowed=("version", "experiments"), required=("version", "experiments")
+    )
+    if file.scalar(top["version"].node, "version") != FILE_VERSION:
+        raise file.error(top["version"].node, f"version must be {FILE_VERSION}.")
+    entries = file.mapping(top["experiments"].node, "experiments")
+    for entry in entries.values():
+        if not is_name(entry.key):
+            raise file.error(entry.key_node, f"experiment {entry.key!r}: {NAME_RULE}")
+    return {name: _experiment(file, name, entry.node) for name, entry in entries.items()}
+
+
+def find_experiment(name: str, experiments: Mapping[str, Experiment]) -> Experiment:
+    """Return one experiment.
+
+    Raises:
+        LlmDitError: If there is none of that name; the message names the nearest.
+    """
+    if name not in experiments:
+        raise LlmDitError(f"There is no experiment {name!r}{nearest(name, experiments)}", field="experiment")
+    return experiments[name]
+
+
+def experiment_from_sweeps(sweeps: Sequence[str], name: str | None) -> Experiment:
+    """Build an experiment from `--sweep` options, each `parameter=values`, the first outermost.
+
+    Args:
+        sweeps: Values are a range `1..6` or `1..2..0.25` (with step), a comma list, or a list in brackets as in YAML.
+        name: The experiment's name; made from the parameters if None.
+
+    Raises:
+        LlmDitError: If a sweep can't be read; the message repeats it.
+    """
+    axes = [_axis_from_sweep(sweep) for sweep in sweeps]
+    names = [axis.name for axis in axes]
+    if len(set(names)) < len(names):
+        raise LlmDitError(f"--sweep names {next(n for n in names if names.count(n) > 1)} twice; join its values.")
+    chosen = name or "sweep_" + "_".join(names)
+    if not is_name(chosen):
+        raise LlmDitError(f"--name {chosen!r}: {NAME_RULE}", field="name")
+    return Experiment(chosen, "A sweep from the command line: " + "; ".join(sweeps), tuple(axes))
+
+
+NAME_RULE = "a name has 1 to 64 letters, digits, '_', '-' or '.', and starts with a letter or digit."
+
+
+def is_name(text: str) -> bool:
+    """Return True if `text` can name an experiment, which is also its folder."""
+    return re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", text) is not None and not text.endswith(".")
+
+
+def parse_numbers(text: str, option: str) -> list[str]:
+    """Expand `1,2,5..9` into the texts of its numbers.
+
+    Raises:
+        LlmDitError: If a range is not one, or is too long.
+    """
+    numbers: list[str] = []
+    for part in text.split(","):
+        match = re.fullmatch(rf"({_NUMBER})\.\.({_NUMBER})(?:\.\.({_NUMBER}))?", part.strip())
+        if match is None and ".." in part:
+            raise LlmDitError(f"{option} {part!r} is not a range; write first..last or first..last..step.")
+        numbers += _expanded(match, option) if match else [part.strip()]
+    return numbers
+
+
+def _expanded(match: re.Match[str], option: str) -> list[str]:
+    first, last = Decimal(match[1]), Decimal(match[2])
+    step = abs(Decimal(match[3])) if match[3] else Decimal(1)
+    if step == 0:
+        raise LlmDitError(f"{option} {match[0]!r} has step 0; use a step above 0.")
+    count = int(abs(last - first) / step) + 1
+    if count > MAX_RANGE_LENGTH:
+        raise LlmDitError(f"{option} {match[0]!r} has {count:,} values; at most {MAX_RANGE_LENGTH:,} are planned.")
+    direction = step if last >= first else -step
+    return [str(first + direction * index) for index in range(count)]
+
+
+def _axis_from_sweep(sweep: str) -> Axis:
+    name, equals, text = sweep.partition("=")
+    option = f"--sweep {sweep if len(sweep) <= 60 else sweep[:60] + '…'}"
+    name = name.strip().removeprefix("--").replace("-", "_")
+    if not equals or not text.strip():
+        raise LlmDitError(f"{option}: write parameter=values, for example shift=1..6 or num_inference_steps=6,9,12.")
+    if name not in AXIS_PARAMETERS:
+        raise LlmDitError(f"{option}: there is no parameter {name!r}{nearest(name, AXIS_PARAMETERS)}")
+    if name == "hidden_layer" and text.strip() == EVERY:
+        return Axis(name, (), is_every_layer=True)
+    levels: dict[str, Level] = {}
+    for value in _sweep_values(name, text.strip(), option):
+        try:
+            level = level_of(name, value)
+        except InvalidParameter as error:
+            raise LlmDitError(f"{option}: {error}", field=error.field) from None
+        if level.name in levels:
+            raise LlmDitError(f"{option}: the level {level.name} is there twice.")
+        levels[level.name] = level
+    return Axis(name, tuple(levels.values()))
+
+
+def _sweep_values(name: str, text: str, option: str) -> list[Any]:
+    if text.startswith("["):
+        try:
+            values = yaml.safe_load(text)
+        except yaml.YAMLError:
+            raise LlmDitError(f"{option}: the list in brackets is not valid; quote its texts.") from None
+        if not isinstance(values, list) or not values:
+            raise LlmDitError(f"{option}: the list in brackets is empty.")
+        return values
+    if PARAMETERS[name].kind in ("integer", "number"):
+        return list(parse_numbers(text, option))
+    values = [part.strip() for part in text.split(",")]
+    return [None if value == "none" and PARAMETERS[name].optional else value for value in values]
+
+
+def level_of(name: str, value: Any) -> Level:
+    """Return the level that sets one parameter.
+
+    Raises:
+        InvalidParameter: If the value is out of range.
+    """
+    checked = _checked_value(name, value)
+    return Level(level_name(checked), {name: checked})
+
+
+def _checked_value(name: str, value: Any) -> Any:
+    together = {"extend_rope": True} if name == "max_text_tokens" else {}
+    return getattr(GenerationParams.parse({"prompt": "-", **together, name: value}), name)
+
+
+# The file
+
+
+def _experiment(file: YamlFile, name: str, node: yaml.Node) -> Experiment:
+    what = f"experiment {name!r}"
+    keys = ("description", "axes", "baseline", "fixed", "prompts")
+    entries = file.mapping(node, what, allowed=keys, required=("axes",))
+    axis_entries = file.mapping(entries["axes"].node, f"axes of {what}")
+    if not axis_entries:
+        raise file.error(entries["axes"].node, f"{what} has no axis.")
+    axes = tuple(_axis(file, entry.key, entry.key_node, entry.node, what) for entry in axis_entries.values())
+    _check_apart(file, axes, [entry.key_node for entry in axis_entries.values()], what)
+    fixed = _parameters(file, entries["fixed"].node, f"fixed of {what}") if "fixed" in entries else {}
+    for axis in axes:
+        for parameter in sorted(axis.parameter_names & fixed.keys()):
+            raise file.error(entries["fixed"].node, f"{what} both varies and fixes {parameter}.")
+    prompt_set = file.text(entries["prompts"].node, "prompts") if "prompts" in entries else "standard"
+    if prompt_set not in PROMPT_SETS:
+        raise file.error(
+            entries["prompts"].node, f"there are no prompts {prompt_set!r}{nearest(prompt_set, PROMPT_SETS)}"
+        )
+    description = file.text(entries["description"].node, "description").strip() if "description" in entries else ""
+    baseline = _baseline(file, entries["baseline"].node, axes, what) if "baseline" in entries else {}
+    return Experiment(name, description, axes, baseline, fixed, prompt_set)
+
+
+def _axis(file: YamlFile, name: str, key_node: yaml.Node, node: yaml.Node, what: str) -> Axis:
+    if isinstance(node, yaml.MappingNode):
+        if not is_name(name):
+            raise file.error(key_node, f"axis {name!r}: {NAME_RULE}")
+        return Axis(name, _named_levels(file, name, node))
+    if name not in AXIS_PARAMETERS:
+        hint = nearest(name, AXIS_PARAMETERS)
+        raise file.error(key_node, f"{what}: there is no parameter {name!r}{hint} Named levels may have any axis name.")
+    if name == "hidden_layer" and isinstance(node, yaml.ScalarNode) and node.value == EVERY:
+        return Axis(name, (), is_every_layer=True)
+    levels: dict[str, Level] = {}
+    for item in file.items(node, f"axis {name!r}"):
+        try:
+            level = level_of(name, file.scalar(item, f"a level of {name}"))
+        except InvalidParameter as error:
+            raise file.error(item, f"{what}: {error}") from None
+        if level.name in levels:
+            raise file.error(item, f"{what}: axis {name!r} has the level {level.name} twice.")
+        levels[level.name] = level
+    if not levels:
+        raise file.error(node, f"{what}: axis {name!r} has no level.")
+    return Axis(name, tuple(levels.values()))
+
+
+def _named_levels(file: YamlFile, axis: str, node: yaml.Node) -> tuple[Level, ...]:
+    levels: list[Level] = []
+    for entry in file.mapping(node, f"axis {axis!r}").values():
+        level = Level(entry.key, _parameters(file, entry.node, f"level {entry.key!r} of {axis}"))
+        if not entry.key.strip() or not entry.key.isprintable() or len(entry.key) > 60:
+            raise file.error(entry.key_node, f"level {entry.key!r} of {axis}: a name has 1 to 60 printable characters.")
+        for other in levels:
+            if other.parameters == level.parameters:
+                raise file.error(entry.key_node, f"levels {other.name!r} and {level.name!r} of {axis} are the same.")
+        levels.append(level)
+    if not levels:
+        raise file.error(node, f"axis {axis!r} has no level.")
+    return tuple(levels)
+
+
+def _parameters(file: YamlFile, node: yaml.Node, what: str) -> dict[str, Any]:
+    values = {}
+    for entry in file.mapping(node, what).values():
+        if entry.key not in AXIS_PARAMETERS:
+            hint = nearest(entry.key, AXIS_PARAMETERS)
+            raise file.error(entry.key_node, f"{what}: there is no parameter {entry.key!r}{hint}")
+        try:
+            values[entry.key] = _checked_value(entry.key, file.scalar(entry.node, entry.key))
+        except InvalidParameter as error:
+            raise file.error(entry.node, f"{what}: {error}") from None
+    return values
+
+
+def _check_apart(file: YamlFile, axes: Iterable[Axis], nodes: Iterable[yaml.Node], what: str) -> None:
+    """Refuse two axes that set the same parameter: one would silently win."""
+    owners: dict[str, str] = {}
+    for axis, node in zip(axes, nodes, strict=True):
+        for parameter in sorted(axis.parameter_names):
+            if parameter in owners:
+                raise file.error(
+                    node, f"{what}: the axes {owners[parameter]!r} and {axis.name!r} both set {parameter}."
+                )
+            owners[parameter] = axis.name
+
+
+def _baseline(file: YamlFile, node: yaml.Node, axes: Sequence[Axis], what: str) -> dict[str, str]:
+    by_name = {axis.name: axis for axis in axes}
+    if isinstance(node, yaml.MappingNode):
+        entries = file.mapping(node, f"baseline of {what}", allowed=by_name, required=by_name)
+        return {name: _baseline_level(file, entries[name].node, by_name[name], what) for name in by_name}
+    if len(axes) > 1:
+        raise file.error(node, f"{what} has several axes; write its baseline as axis: level for each.")
+    return {axes[0].name: _baseline_level(file, node, axes[0], what)}
+
+
+def _baseline_level(file: YamlFile, node: yaml.Node, axis: Axis, what: str) -> str:
+    value = file.scalar(node, f"baseline of {what}")
+    written = str(node.value)
+    if axis.is_every_layer:
+        return written
+    names = [level.name for level in axis.levels]
+    if written in names:
+        return written
+    if axis.name in AXIS_PARAMETERS:
+        try:
+            name = level_of(axis.name, value).name
+        except InvalidParameter as error:
+            raise file.error(node, f"baseline of {what}: {error}") from None
+        if name in names:
+            return name
+    raise file.error(node, f"baseline of {what}: {axis.name!r} has no level {written!r}{nearest(written, names)}")

@@ -1,0 +1,82 @@
+"""What planning needs to know of a model, read from its configuration files without loading it or importing torch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from llm_dit.checkpoints.checkpoint import find_checkpoint, read_json
+from llm_dit.errors import CheckpointError
+
+
+@dataclass(frozen=True)
+class ModelFacts:
+    """A checkpoint, seen from outside.
+
+    Attributes:
+        hidden_layer_count: Number of hidden states of the text encoder; valid layers are -1 down to minus this.
+        native_size: Side of the square images the model was trained for, in pixels.
+        transformer_parameters: Weights of the transformer's blocks, roughly.
+        count_tokens: Tokens of a formatted prompt; None where the tokenizer can't be read without its library.
+    """
+
+    hidden_layer_count: int
+    native_size: int
+    transformer_parameters: float
+    count_tokens: Callable[[str], int] | None
+
+
+def read_model_facts(model_path: str) -> ModelFacts:
+    """Read the configuration files of a checkpoint; a hub id must have been fetched before.
+
+    Raises:
+        CheckpointError: If it is not there, or a file is missing or damaged.
+    """
+    folder = _local_folder(model_path)
+    text_encoder = read_json(folder / "text_encoder" / "config.json")
+    transformer = read_json(folder / "transformer" / "config.json")
+    vae = read_json(folder / "vae" / "config.json")
+    try:
+        blocks = transformer["n_layers"] + 2 * transformer["n_refiner_layers"]
+        return ModelFacts(
+            hidden_layer_count=int(text_encoder["num_hidden_layers"]) + 1,
+            native_size=int(vae["sample_size"]),
+            transformer_parameters=12.0 * transformer["dim"] ** 2 * blocks,
+            count_tokens=_token_counter(folder / "tokenizer" / "tokenizer.json"),
+        )
+    except KeyError as error:
+        raise CheckpointError(f"{folder}: a config.json has no key {error}; fetch it again.") from None
+
+
+def _local_folder(model_path: str) -> Path:
+    """Return the folder of a model without fetching anything."""
+    if not Path(model_path).expanduser().is_dir() and "/" in model_path and not model_path.startswith((".", "/", "~")):
+        from huggingface_hub import snapshot_download
+        from huggingface_hub.errors import LocalEntryNotFoundError
+
+        try:
+            return Path(snapshot_download(model_path, local_files_only=True))
+        except (LocalEntryNotFoundError, ValueError):
+            raise CheckpointError(
+                f"{model_path} has not been fetched from the hub yet, so its depth and size are not known; run one "
+                "image with scripts/generate.py first, or give a folder.",
+                field="model_path",
+            ) from None
+    return find_checkpoint(model_path)
+
+
+def _token_counter(path: Path) -> Callable[[str], int] | None:
+    if not path.is_file():
+        return None
+    from tokenizers import Tokenizer
+
+    tokenizer: Any = Tokenizer.from_file(str(path))
+
+    @lru_cache(maxsize=100_000)
+    def count(text: str) -> int:
+        return len(tokenizer.encode(text, add_special_tokens=False).ids)
+
+    return count

@@ -1,0 +1,297 @@
+"""Where the report's marks go: positions in percent of a plot's width and height, ready for inline SVG.
+
+Percent rather than pixels, so that the same page fits a phone and a wide screen without its letters shrinking.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from experiments.stats.findings import MeasureAnalysis
+from experiments.stats.grids import Interaction
+from experiments.stats.levels import Comparison, Estimate, LevelSummary
+from experiments.stats.verdict import decimals_of, format_estimate, format_number, format_p_value
+
+MOST_TICKS = 5
+MARGIN = 0.04
+"""Free share of the plot beyond the outermost marks."""
+
+
+@dataclass(frozen=True)
+class Scale:
+    """A linear axis.
+
+    Attributes:
+        low: Value at 0 %.
+        high: Value at 100 %.
+        ticks: Round values on it with their labels.
+    """
+
+    low: float
+    high: float
+    ticks: tuple[tuple[float, str], ...]
+
+    def percent(self, value: float) -> float:
+        """Return the position of `value`, 0 to 100."""
+        return round(100 * (value - self.low) / (self.high - self.low), 2)
+
+
+@dataclass(frozen=True)
+class Mark:
+    """A point with its interval, in percent; without ends where there is no interval."""
+
+    at: float
+    low: float | None
+    high: float | None
+
+
+@dataclass(frozen=True)
+class LevelRow:
+    """One level in a measure's plot and table; texts are empty where there is nothing to say."""
+
+    level: str
+    is_baseline: bool
+    outcome: str
+    summary: LevelSummary
+    comparison: Comparison | None
+    mean: Mark | None
+    difference: Mark | None
+    mean_text: str
+    mean_interval: str
+    deviation: str
+    band: str
+    difference_text: str
+    difference_interval: str
+    p_holm: str
+    p_value: str
+    win_rate: str
+    effect_size: str
+    detectable: str
+
+
+@dataclass(frozen=True)
+class MeasurePlot:
+    """A measure's plot: the axes of means and differences, and one row per level."""
+
+    mean_scale: Scale
+    difference_scale: Scale
+    rows: tuple[LevelRow, ...]
+
+
+@dataclass(frozen=True)
+class FrontierPoint:
+    """A level as seconds (`x`) against its quality difference with interval (`y`, 0 % at the top)."""
+
+    number: int
+    level: str
+    x: float
+    y: Mark
+    is_on_frontier: bool
+    seconds: str
+    gain: str
+
+
+@dataclass(frozen=True)
+class Frontier:
+    """Quality against time: points, and the corners of the best that can be had for the time."""
+
+    title: str
+    x_scale: Scale
+    y_scale: Scale
+    points: tuple[FrontierPoint, ...]
+    segments: tuple[tuple[float, float, float, float], ...]
+
+
+@dataclass(frozen=True)
+class HeatCell:
+    """A combination of two levels: its mean as text and as warmth 0 to 100, and how far it is from additive."""
+
+    text: str
+    interval: str
+    warmth: float
+    deviation: str
+    is_found: bool
+
+
+@dataclass(frozen=True)
+class HeatMap:
+    """Means of two crossed axes."""
+
+    interaction: Interaction
+    rows: tuple[tuple[str, tuple[HeatCell, ...]], ...]
+
+
+def scale_over(values: Sequence[float]) -> Scale:
+    """Return an axis that holds all `values` with a margin, and up to five round ticks."""
+    low, high = min(values), max(values)
+    if high - low <= 1e-9 * max(abs(low), abs(high)):
+        centre = abs(low) or 1.0
+        low, high = low - 0.1 * centre, high + 0.1 * centre
+    margin = MARGIN * (high - low)
+    low, high = low - margin, high + margin
+    step = _round_step((high - low) / MOST_TICKS)
+    first = math.ceil(low / step)
+    decimals = max(0, -math.floor(math.log10(step)))
+    count = math.floor(high / step) - first + 1
+    return Scale(low, high, tuple((k * step, format_number(k * step, decimals)) for k in range(first, first + count)))
+
+
+def _round_step(least: float) -> float:
+    """Return the smallest of 1, 2, 5 times a power of ten that is at least `least`."""
+    power = 10.0 ** math.floor(math.log10(least))
+    return next(factor * power for factor in (1, 2, 5, 10) if factor * power >= least * (1 - 1e-9))
+
+
+def measure_plot(result: MeasureAnalysis, baseline: str) -> MeasurePlot:
+    """Lay out one measure."""
+    comparisons = {comparison.level: comparison for comparison in result.comparisons}
+    means = [value for summary in result.levels for value in _values(summary.estimate)]
+    differences = [0.0, *(value for item in result.comparisons for value in _values(item.difference))]
+    mean_scale, difference_scale = scale_over(means), scale_over(differences)
+    rows = [
+        _level_row(result, summary, comparisons.get(summary.level), baseline, mean_scale, difference_scale)
+        for summary in result.levels
+    ]
+    return MeasurePlot(mean_scale, difference_scale, tuple(rows))
+
+
+def _level_row(
+    result: MeasureAnalysis,
+    summary: LevelSummary,
+    comparison: Comparison | None,
+    baseline: str,
+    mean_scale: Scale,
+    difference_scale: Scale,
+) -> LevelRow:
+    decimals, estimate = decimals_of(result), summary.estimate
+    difference = comparison.difference if comparison else None
+    mean_text, mean_interval = _texts(estimate, decimals)
+    difference_text, difference_interval = _texts(difference, decimals, signed=True)
+    return LevelRow(
+        level=summary.level,
+        is_baseline=summary.level == baseline,
+        outcome=_outcome(result, comparison),
+        summary=summary,
+        comparison=comparison,
+        mean=_mark(estimate, mean_scale),
+        difference=_mark(difference, difference_scale),
+        mean_text=mean_text,
+        mean_interval=mean_interval,
+        deviation="" if summary.deviation is None else format_number(summary.deviation, decimals),
+        band=result.measure.label(estimate.mean) if estimate else "",
+        difference_text=difference_text,
+        difference_interval=difference_interval,
+        **_test_texts(comparison, decimals),
+    )
+
+
+def _test_texts(comparison: Comparison | None, decimals: int) -> dict[str, str]:
+    if comparison is None or comparison.p_value is None or comparison.p_holm is None or comparison.win_rate is None:
+        return dict.fromkeys(("p_holm", "p_value", "win_rate", "effect_size", "detectable"), "")
+    detectable = comparison.detectable
+    return {
+        "p_holm": format_p_value(comparison.p_holm),
+        "p_value": format_p_value(comparison.p_value),
+        "win_rate": f"{comparison.win_rate:.0%}",
+        "effect_size": "" if comparison.effect_size is None else format_number(comparison.effect_size, 2),
+        "detectable": "nothing" if detectable is None else format_number(detectable, decimals),
+    }
+
+
+def _outcome(result: MeasureAnalysis, comparison: Comparison | None) -> str:
+    """Return `better`, `worse`, `different` or an empty string, after correction."""
+    if comparison is None or not comparison.is_found or comparison.difference is None:
+        return ""
+    if result.measure.direction == "none":
+        return "different"
+    is_higher = comparison.difference.mean > 0
+    return "better" if is_higher == (result.measure.direction == "higher") else "worse"
+
+
+def frontier(quality: MeasureAnalysis, time: MeasureAnalysis, baseline: str) -> Frontier | None:
+    """Lay out quality, as the difference to the baseline, against seconds; None with fewer than two levels."""
+    seconds = {summary.level: summary.estimate.mean for summary in time.levels if summary.estimate}
+    gains = {item.level: item.difference for item in quality.comparisons if item.difference}
+    gains[baseline] = Estimate(0.0, None, None)
+    levels = [summary.level for summary in quality.levels if summary.level in gains and summary.level in seconds]
+    if len(levels) < 2:
+        return None
+    sign = -1.0 if quality.measure.direction == "lower" else 1.0
+    best = [a for a in levels if not any(_dominates(b, a, seconds, gains, sign) for b in levels)]
+    x_scale = scale_over([0.0, *(seconds[level] for level in levels)])
+    y_scale = scale_over([value for level in levels for value in _values(gains[level])])
+    decimals = decimals_of(quality)
+    points = tuple(
+        FrontierPoint(
+            number=number,
+            level=level,
+            x=x_scale.percent(seconds[level]),
+            y=_flipped(gains[level], y_scale),
+            is_on_frontier=level in best,
+            seconds=f"{seconds[level]:.3g} s",
+            gain=_signed(gains[level].mean, decimals),
+        )
+        for number, level in enumerate(levels, start=1)
+    )
+    corners = sorted((point.x, point.y.at) for point in points if point.is_on_frontier)
+    segments = tuple((*a, *b) for a, b in itertools.pairwise(corners))
+    return Frontier(quality.measure.title, x_scale, y_scale, points, segments)
+
+
+def _dominates(b: str, a: str, seconds: dict[str, float], gains: dict[str, Estimate], sign: float) -> bool:
+    """Return True if `b` is no slower and no worse than `a`, and better in one."""
+    faster, better = seconds[a] - seconds[b], sign * (gains[b].mean - gains[a].mean)
+    return faster >= 0 and better >= 0 and (faster > 0 or better > 0)
+
+
+def heat_map(result: MeasureAnalysis, interaction: Interaction) -> HeatMap:
+    """Lay out a pair of axes; warmth grows with the mean."""
+    decimals = decimals_of(result)
+    means = [estimate.mean for row in interaction.means for estimate in row if estimate]
+    low, spread = min(means, default=0.0), (max(means, default=0.0) - min(means, default=0.0)) or 1.0
+    rows = []
+    for name, estimates, deviations in zip(interaction.rows, interaction.means, interaction.deviations, strict=True):
+        cells = []
+        for estimate, deviation in zip(estimates, deviations, strict=True):
+            text, interval = _texts(estimate, decimals)
+            rest = _signed(deviation.difference.mean, decimals) if deviation.difference else ""
+            warmth = round(100 * (estimate.mean - low) / spread) if estimate else 0
+            cells.append(HeatCell(text, interval, warmth, rest, deviation.is_found))
+        rows.append((name, tuple(cells)))
+    return HeatMap(interaction, tuple(rows))
+
+
+def _values(estimate: Estimate | None) -> list[float]:
+    if estimate is None:
+        return []
+    return [value for value in (estimate.mean, estimate.low, estimate.high) if value is not None]
+
+
+def _mark(estimate: Estimate | None, scale: Scale) -> Mark | None:
+    if estimate is None:
+        return None
+    ends = [None if value is None else scale.percent(value) for value in (estimate.low, estimate.high)]
+    return Mark(scale.percent(estimate.mean), ends[0], ends[1])
+
+
+def _flipped(estimate: Estimate, scale: Scale) -> Mark:
+    """Return a mark for a vertical axis, whose 0 % is at the top."""
+    mark = _mark(estimate, scale)
+    assert mark is not None
+    ends = [None if end is None else round(100 - end, 2) for end in (mark.low, mark.high)]
+    return Mark(round(100 - mark.at, 2), ends[0], ends[1])
+
+
+def _texts(estimate: Estimate | None, decimals: int, *, signed: bool = False) -> tuple[str, str]:
+    if estimate is None:
+        return "", ""
+    mean, low, high = format_estimate(estimate, decimals=decimals)
+    return _signed(estimate.mean, decimals) if signed else mean, f"{low} to {high}" if low else ""
+
+
+def _signed(value: float, decimals: int) -> str:
+    text = format_number(value, decimals)
+    return f"+{text}" if value > 0 and float(text) else text

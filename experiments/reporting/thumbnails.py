@@ -1,0 +1,101 @@
+"""Small pictures for the report, made once: `thumbnails/<run_id>.webp` beside `images/`."""
+
+from __future__ import annotations
+
+import base64
+import io
+import os
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from llm_dit.errors import OutputError
+
+if TYPE_CHECKING:
+    from experiments.store.records import RunRecord
+
+THUMBNAILS_FOLDER = "thumbnails"
+THUMBNAIL_PIXELS = 256
+"""Longest side of a thumbnail, sharp at the grid's largest size on an ordinary screen."""
+BUNDLED_PIXELS = 768
+BUNDLED_IN_FULL = 300
+"""A bundle of more pictures holds thumbnails only, so that a browser can still open it."""
+
+
+def make_thumbnails(folder: Path, records: Sequence[RunRecord]) -> Mapping[str, str]:
+    """Make the thumbnails that are missing or older than their picture.
+
+    Args:
+        folder: The results folder.
+        records: Runs; those without a picture are passed over.
+
+    Returns:
+        Run id to the reason for pictures that can't be read.
+
+    Raises:
+        OutputError: If the folder can't be written.
+    """
+    target = folder / THUMBNAILS_FOLDER
+    try:
+        target.mkdir(exist_ok=True)
+        existing = {entry.name: entry.stat().st_mtime_ns for entry in os.scandir(target)}
+    except OSError as error:
+        raise OutputError(f"{target} can't be made: {error.strerror}.") from None
+
+    def make(record: RunRecord) -> str | None:
+        assert record.image_path is not None
+        name = f"{record.run_id}.webp"
+        if existing.get(name, -1) >= record.image_path.stat().st_mtime_ns:
+            return None
+        return _write_thumbnail(record.image_path, target / name)
+
+    pictured = [record for record in records if record.image_path is not None]
+    with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
+        problems = pool.map(make, pictured)
+    return {record.run_id: problem for record, problem in zip(pictured, problems, strict=True) if problem}
+
+
+def data_uris(folder: Path, records: Sequence[RunRecord]) -> list[str | None]:
+    """Return each run's picture as a data URI, None where there is none; thumbnails beyond 300 pictures."""
+    in_full = sum(record.image_path is not None for record in records) <= BUNDLED_IN_FULL
+
+    def encode(record: RunRecord) -> str | None:
+        if record.image_path is None:
+            return None
+        thumbnail = folder / THUMBNAILS_FOLDER / f"{record.run_id}.webp"
+        if not thumbnail.exists():
+            return None
+        data = _webp(record.image_path, BUNDLED_PIXELS) if in_full else thumbnail.read_bytes()
+        return "data:image/webp;base64," + base64.b64encode(data).decode("ascii")
+
+    with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
+        return list(pool.map(encode, records))
+
+
+def _write_thumbnail(picture: Path, thumbnail: Path) -> str | None:
+    """Write a thumbnail whole; return why it could not be read."""
+    from PIL import UnidentifiedImageError
+
+    try:
+        data = _webp(picture, THUMBNAIL_PIXELS)
+    except (UnidentifiedImageError, SyntaxError, OSError) as error:
+        return f"{picture.name} can't be read: {error}"
+    partial = thumbnail.with_name(f".partial-{os.getpid()}-{thumbnail.name}")  # two processes may make the same one
+    try:
+        partial.write_bytes(data)
+        partial.replace(thumbnail)
+    except OSError as error:
+        raise OutputError(f"{thumbnail} can't be written: {error.strerror}.") from None
+    return None
+
+
+def _webp(picture: Path, pixels: int) -> bytes:
+    from PIL import Image
+
+    with Image.open(picture) as image:
+        small = image.convert("RGB")
+    small.thumbnail((pixels, pixels), Image.Resampling.LANCZOS, reducing_gap=2.0)
+    file = io.BytesIO()
+    small.save(file, "webp", quality=85, method=2)
+    return file.getvalue()

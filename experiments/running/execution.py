@@ -1,0 +1,294 @@
+"""Runs -> results on this machine: encode ahead, draw one by one with the next one queued, write on threads.
+
+Every image is computed alone: batching several changes rounding, and a run's image must not depend on its companions.
+One run's failure is written down and the others go on.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from experiments.planning.design import Plan
+from experiments.running.prompt_encodings import RUN_ERRORS, EncodingCache
+from experiments.running.result_writer import ResultWriter
+from experiments.running.worklist import WorkItem, Worklist, make_worklist
+from experiments.store.records import Conditions, manifest_values
+from experiments.store.result_store import ResultStore
+from llm_dit.sampling.shared_work import HELD_RESULTS, SharedWork
+
+if TYPE_CHECKING:
+    from llm_dit.pipeline import PromptConditioning, ZImagePipeline
+    from llm_dit.stages.pending_image import Drawing
+
+VOLATILE_KEYS = ("stage_times_s",)
+"""Parts of the engine's record that differ between two makings of the same image."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where an execution stands.
+
+    Attributes:
+        done: Runs of this command that are made or failed.
+        total: Runs that this command has to make.
+        failed: Runs that failed.
+        images_per_second: Mean rate since the start; 0 before the first image.
+        seconds_left: Estimate; None before the first image.
+        run_id: The latest run.
+    """
+
+    done: int
+    total: int
+    failed: int
+    images_per_second: float
+    seconds_left: float | None
+    run_id: str
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of an execution.
+
+    Attributes:
+        made: Images made.
+        failed: Run id and error of each failed run.
+        skipped: Runs that had their result already.
+        stale: Runs whose file was made with other inputs and was left alone.
+        remaining: Runs that were not begun.
+        is_interrupted: True if it was asked to stop.
+        encoded_prompts: Forward passes of the text encoder.
+        shared_evaluations: Evaluations of the transformer taken from an earlier image that began alike.
+        seconds: Wall time from the first encoding to the last file.
+        summary_error: Why the summary could not be written; None if it was.
+    """
+
+    made: int
+    failed: tuple[tuple[str, str], ...]
+    skipped: int
+    stale: tuple[str, ...]
+    remaining: int
+    is_interrupted: bool
+    encoded_prompts: int
+    shared_evaluations: int
+    seconds: float
+    summary_error: str | None = None
+
+
+def run_plan(
+    plan: Plan,
+    pipeline: ZImagePipeline,
+    store: ResultStore,
+    *,
+    overwrite: bool = False,
+    shares: bool = True,
+    on_start: Callable[[Worklist], None] | None = None,
+    on_progress: Callable[[Progress], None] | None = None,
+    should_stop: Callable[[], bool] | None = None,
+    about: Mapping[str, Any] | None = None,
+) -> Outcome:
+    """Make what is missing of a plan, and write the summary.
+
+    Args:
+        plan: What is asked for.
+        pipeline: The loaded model; used by this call alone.
+        store: The experiment's folder; its lock is held meanwhile.
+        overwrite: Make runs again whose file was made with other inputs.
+        shares: Compute once what images have in common at their beginning; False is for measuring what that saves.
+        on_start: Called once with what is left to do.
+        on_progress: Called after each image.
+        should_stop: Asked before each image; the images made so far stay.
+        about: More for the manifest, such as configuration, versions and device.
+
+    Raises:
+        LlmDitError: If the folder is in use, can't be written, or holds something else.
+    """
+    store.create()
+    with store.lock(planned=plan.run_count, command=(about or {}).get("command", "")):
+        store.remove_partial_files()
+        work = make_worklist(plan, pipeline, store, overwrite=overwrite)
+        is_other = ResultStore.is_results(store.folder) and store.manifest().conditions.hash != work.conditions.hash
+        store.write_manifest({**manifest_values(plan, work.conditions), **(about or {})}, replace=is_other)
+        if on_start is not None:
+            on_start(work)
+        shared = SharedWork(pipeline.device, HELD_RESULTS if shares else 0)
+        outcome = _make_all(work, pipeline, shared, store, plan.experiment.name, on_progress, should_stop)
+        try:
+            store.write_summary()
+        except OSError as error:  # on a full disk; it can be rebuilt from the metadata
+            outcome = replace(outcome, summary_error=f"The summary could not be written: {error.strerror}.")
+    return outcome
+
+
+def free_device_memory() -> None:
+    """Give back what a failed run or a pipeline that is gone left in the allocator's cache."""
+    import torch
+
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
+def _make_all(
+    work: Worklist,
+    pipeline: ZImagePipeline,
+    shared: SharedWork,
+    store: ResultStore,
+    experiment: str,
+    on_progress: Callable[[Progress], None] | None,
+    should_stop: Callable[[], bool] | None,
+) -> Outcome:
+    started = time.perf_counter()
+    encodings = EncodingCache(pipeline, work.to_do)
+    begun, finished, is_interrupted = 0, 0, False
+    with ResultWriter(store) as writer, _repeated_warnings_dropped():
+        maker = _Maker(work.conditions, pipeline, shared, encodings, writer, experiment)
+
+        def finish(image: _Begun) -> None:
+            nonlocal finished
+            maker.finish(image)
+            finished += 1
+            if on_progress is not None:
+                on_progress(_progress(finished, len(work.to_do), len(writer.failed), started, image.item.run.run_id))
+
+        latest: _Begun | None = None
+        for item in (item for group in encodings.groups() for item in group):
+            if should_stop is not None and should_stop():
+                is_interrupted = True
+                break
+            begun += 1
+            previous, latest = latest, maker.begin(item)
+            if previous is not None:
+                finish(previous)
+        if latest is not None:
+            finish(latest)
+    return Outcome(
+        made=writer.made,
+        failed=tuple(writer.failed),
+        skipped=work.finished,
+        stale=work.stale,
+        remaining=len(work.to_do) - begun,
+        is_interrupted=is_interrupted,
+        encoded_prompts=encodings.encoded_count,
+        shared_evaluations=shared.reused_evaluations,
+        seconds=time.perf_counter() - started,
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class _Begun:
+    """A run whose image is on its way, or the error that kept it from starting."""
+
+    item: WorkItem
+    conditioning: PromptConditioning | None
+    drawing: Drawing | None
+    encode_s: float
+    error: Exception | None = None
+
+
+class _Maker:
+    """Makes images in two halves, so that the device has the next one before the last one is written."""
+
+    def __init__(
+        self,
+        conditions: Conditions,
+        pipeline: ZImagePipeline,
+        shared: SharedWork,
+        encodings: EncodingCache,
+        writer: ResultWriter,
+        experiment: str,
+    ) -> None:
+        self._conditions = conditions
+        self._pipeline = pipeline
+        self._shared = shared
+        self._encodings = encodings
+        self._writer = writer
+        self._experiment = experiment
+
+    def begin(self, item: WorkItem) -> _Begun:
+        """Start an image; what fails it is kept for `finish`."""
+        try:
+            positive = self._encodings.get(item.formatted_prompt)
+            negative = None if item.negative_prompt is None else self._encodings.get(item.negative_prompt)
+            conditioning = self._pipeline.condition(
+                item.run.params, positive.encoded, negative.encoded if negative else None
+            )
+            drawing = self._pipeline.draw(item.run.params, conditioning, self._shared)
+        except RUN_ERRORS as error:
+            return _Begun(item, None, None, 0.0, error)
+        finally:
+            self._encodings.release(item)
+        return _Begun(item, conditioning, drawing, positive.seconds + (negative.seconds if negative else 0.0))
+
+    def finish(self, begun: _Begun) -> None:
+        """Hand a finished image, or what failed it, to the writer."""
+        run, block = begun.item.run, _run_block(begun.item, self._conditions, self._experiment)
+        if begun.error is not None:
+            self._fail(begun.item, block, begun.error)
+            return
+        assert begun.drawing is not None and begun.conditioning is not None
+        try:
+            image, times = begun.drawing.wait()
+        except RUN_ERRORS as error:
+            self._fail(begun.item, block, error)
+            return
+        record = self._pipeline.metadata(run.params, begun.conditioning, {"encode": begun.encode_s, **times})
+        measured = {
+            "generation_time_seconds": round(begun.encode_s + sum(times.values()), 4),
+            "token_count": begun.conditioning.token_count,
+            "token_count_used": begun.conditioning.token_count_used,
+            "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+        }
+        lasting = {name: value for name, value in record.items() if name not in VOLATILE_KEYS}
+        self._writer.write(run, image, {**record, "run": {**block, **measured}}, {**lasting, "run": block})
+
+    def _fail(self, item: WorkItem, block: dict[str, Any], error: Exception) -> None:
+        if self._pipeline.device.type == "cuda":
+            free_device_memory()
+        record = {"parameters": item.run.params.model_dump(), "formatted_prompt": item.formatted_prompt, "run": block}
+        self._writer.fail(item.run, record, str(error) or type(error).__name__)
+
+
+def _run_block(item: WorkItem, conditions: Conditions, experiment: str) -> dict[str, Any]:
+    run = item.run
+    return {
+        "run_id": run.run_id,
+        "identity": item.identity,
+        "conditions": conditions.hash,
+        "experiment": experiment,
+        "prompt_id": run.prompt.id,
+        "category": run.prompt.category,
+        "difficulty": run.prompt.difficulty,
+        "prompt": run.prompt.text,
+        "seed": run.seed,
+        "levels": dict(run.cell.levels),
+    }
+
+
+def _progress(done: int, total: int, failed: int, started: float, run_id: str) -> Progress:
+    rate = done / max(time.perf_counter() - started, 1e-9)
+    return Progress(done, total, failed, rate, (total - done) / rate, run_id)
+
+
+@contextmanager
+def _repeated_warnings_dropped() -> Iterator[None]:
+    """Let the engine's log say the same sentence once, not once per image."""
+    seen: set[str] = set()
+
+    def is_new(record: logging.LogRecord) -> bool:
+        message = record.getMessage()
+        if message in seen:
+            return False
+        seen.add(message)
+        return True
+
+    logger = logging.getLogger("llm_dit.pipeline")
+    logger.addFilter(is_new)
+    try:
+        yield
+    finally:
+        logger.removeFilter(is_new)

@@ -1,0 +1,124 @@
+"""What a plan will cost: runs, encodings, evaluations, disk and time. Counted where it can be, estimated where not."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+from experiments.planning.design import Plan
+from experiments.planning.equality import guided_step_count
+from experiments.planning.model_facts import ModelFacts
+from experiments.store.result_store import ResultStore
+from llm_dit.parameters import EngineSettings
+from llm_dit.prompting.chat_template import formatted_negative_prompt, formatted_prompt_from_params
+
+BYTES_PER_PIXEL = 1.5
+"""Of a PNG of a photograph-like picture; 3 is the most."""
+METADATA_BYTES = 4096
+TYPICAL_TEXT_TOKENS = 128
+FLOPS_ON_CPU = 6e10
+FLOPS_ON_GPU = 4e14
+"""Floating-point operations a second that two cores and one large card reach; only for the first estimate."""
+SAMPLED_RUNS = 50
+"""Finished runs whose time is read for the estimate."""
+
+
+@dataclass(frozen=True)
+class Totals:
+    """A plan in numbers.
+
+    Attributes:
+        runs: Images.
+        levels: Combinations of levels.
+        prompts: Prompts.
+        seeds: Seeds.
+        encodings: Distinct formatted prompts, negative ones included: forward passes of the text encoder.
+        evaluations: Evaluations of the transformer, both branches of guidance counted.
+        disk_bytes: Images and metadata, estimated.
+        seconds: Time of the runs that are left, estimated.
+        seconds_basis: Where the estimate comes from.
+        on_disk: Runs of which a file is there already.
+    """
+
+    runs: int
+    levels: int
+    prompts: int
+    seeds: int
+    encodings: int
+    evaluations: int
+    disk_bytes: float
+    seconds: float
+    seconds_basis: str
+    on_disk: int
+
+
+def forecast(plan: Plan, facts: ModelFacts, settings: EngineSettings, store: ResultStore) -> Totals:
+    """Count and estimate a plan.
+
+    Args:
+        plan: What is asked for.
+        facts: Of the model.
+        settings: Where it runs.
+        store: The folder it would run into.
+    """
+    texts: set[int] = set()
+    for index, template in enumerate(plan.templates):
+        for prompt in plan.prompts:
+            texts.add(hash(formatted_prompt_from_params(plan.params(index, prompt, 0))))
+        if template.guidance_scale > 0:
+            texts.add(hash(formatted_negative_prompt(template)))
+    per_cell = [template.num_inference_steps + guided_step_count(template) for template in plan.templates]
+    pixels = [
+        (template.height or facts.native_size) * (template.width or facts.native_size) for template in plan.templates
+    ]
+    repeats = len(plan.prompts) * len(plan.seeds)
+    on_disk = _runs_on_disk(plan, store)
+    left = 1 - on_disk / plan.run_count
+    work = sum(count * size for count, size in zip(per_cell, pixels, strict=True)) * repeats
+    seconds, basis = _seconds(work, facts, settings, store)
+    return Totals(
+        runs=plan.run_count,
+        levels=len(plan.cells),
+        prompts=len(plan.prompts),
+        seeds=len(plan.seeds),
+        encodings=len(texts),
+        evaluations=sum(per_cell) * repeats,
+        disk_bytes=repeats * sum(BYTES_PER_PIXEL * size + METADATA_BYTES for size in pixels),
+        seconds=seconds * left,
+        seconds_basis=basis,
+        on_disk=on_disk,
+    )
+
+
+def _runs_on_disk(plan: Plan, store: ResultStore) -> int:
+    if not store.metadata.is_dir():
+        return 0
+    names = {path.stem for path in store.metadata.glob("*.json")}
+    return sum(run.run_id in names for run in plan.runs()) if names else 0
+
+
+def _seconds(work: float, facts: ModelFacts, settings: EngineSettings, store: ResultStore) -> tuple[float, str]:
+    """Estimate from finished runs in the folder, else from the model's size.
+
+    Args:
+        work: Sum of evaluations x pixels.
+        facts: Of the model.
+        settings: Where it runs.
+        store: The folder.
+    """
+    rates = []
+    for record in islice(store.some_runs(), SAMPLED_RUNS):
+        size = record.metadata["image"]["width"] * record.metadata["image"]["height"]
+        if record.generation_time_seconds and record.metadata.get("model_path") == settings.model_path:
+            rates.append(record.generation_time_seconds / (record.metadata["evaluations"] * size))
+    if rates:
+        return work * sorted(rates)[len(rates) // 2], f"from {len(rates)} finished runs in this folder"
+    tokens_per_pixel = 1 / 256
+    flop = 2 * facts.transformer_parameters * (work * tokens_per_pixel)
+    share_of_text = 1 + TYPICAL_TEXT_TOKENS / (facts.native_size**2 * tokens_per_pixel)
+    on_gpu = settings.dit_device.startswith("cuda") or (
+        settings.dit_device == "auto" and Path("/proc/driver/nvidia/version").exists()
+    )
+    speed = FLOPS_ON_GPU if on_gpu else FLOPS_ON_CPU
+    return flop * share_of_text / speed, f"a guess from the model's size, on a {'GPU' if on_gpu else 'CPU'}"

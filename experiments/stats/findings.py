@@ -1,0 +1,157 @@
+"""What the runs of an experiment say about its levels: summaries, paired comparisons, grids, and what is missing.
+
+Runs are paired by prompt and seed. What failed or was not scored is left out pair by pair, and the notes say so.
+Nothing here reads or writes a file; the sentences are in `experiments.stats.verdict`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from experiments.metrics.declaration import Metric
+from experiments.stats.grids import AxisEffect, Interaction, interactions, main_effects
+from experiments.stats.levels import (
+    AXIS,
+    CELL,
+    PROMPT,
+    SEED,
+    Comparison,
+    LevelSummary,
+    compare_with_baseline,
+    level_summaries,
+    paired_table,
+)
+from experiments.stats.measures import Measure, flag_counts, measures_of
+
+if TYPE_CHECKING:
+    from experiments.store.records import Manifest, RunRecord
+
+
+@dataclass(frozen=True)
+class MeasureAnalysis:
+    """Everything about one measure.
+
+    Attributes:
+        measure: What was measured.
+        levels: One summary per level, in the manifest's order.
+        comparisons: Every other level beside the baseline.
+        main_effects: One per axis; empty for a single axis.
+        interactions: One per pair of axes; empty for a single axis.
+        prompts: Prompts that have the number at some level.
+        notes: What a reader must know about missing or flagged numbers.
+    """
+
+    measure: Measure
+    levels: tuple[LevelSummary, ...]
+    comparisons: tuple[Comparison, ...]
+    main_effects: tuple[AxisEffect, ...]
+    interactions: tuple[Interaction, ...]
+    prompts: int
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """An experiment's answer in numbers."""
+
+    name: str
+    axes: tuple[str, ...]
+    baseline: str
+    finished: int
+    failed: int
+    measures: tuple[MeasureAnalysis, ...]
+
+
+def analyse(manifest: Manifest, records: Sequence[RunRecord], metrics: Sequence[Metric]) -> Analysis:
+    """Analyse every measure of an experiment.
+
+    Args:
+        manifest: The experiment.
+        records: Its finished and failed runs.
+        metrics: Declarations of the metrics whose columns are read.
+    """
+    finished = [record for record in records if record.is_finished]
+    measures = measures_of(finished, metrics)
+    frame = _frame(manifest, finished, measures)
+    return Analysis(
+        name=manifest.name,
+        axes=tuple(axis.name for axis in manifest.axes),
+        baseline=manifest.baseline_name,
+        finished=len(finished),
+        failed=len(records) - len(finished),
+        measures=tuple(_analyse_measure(manifest, frame, finished, measure) for measure in measures),
+    )
+
+
+def pairing_seed(manifest: Manifest, record: RunRecord) -> int:
+    """Return the seed by which a run is paired; 0 for all where an axis sets the seed itself."""
+    return 0 if any("seed" in axis.parameter_names for axis in manifest.axes) else record.seed
+
+
+def _frame(manifest: Manifest, records: Sequence[RunRecord], measures: Sequence[Measure]) -> pd.DataFrame:
+    """Return one row per run: prompt, pairing seed, cell, one column per axis (its index as name), one per measure."""
+    rows: list[dict[str, Any]] = [
+        {
+            PROMPT: record.prompt_id,
+            SEED: pairing_seed(manifest, record),
+            CELL: manifest.level_name(record.levels),
+            **{f"{AXIS}{index}": record.levels[axis.name] for index, axis in enumerate(manifest.axes)},
+            **{measure.column: measure.value(record) for measure in measures},
+        }
+        for record in records
+    ]
+    rows.sort(key=lambda row: (row[PROMPT], row[SEED], row[CELL]))  # so that the order of runs changes no number
+    return pd.DataFrame(rows)
+
+
+def _analyse_measure(
+    manifest: Manifest, frame: pd.DataFrame, records: Sequence[RunRecord], measure: Measure
+) -> MeasureAnalysis:
+    scored = frame.dropna(subset=[measure.column])
+    names = tuple(dict.fromkeys(cell.name for cell in manifest.combinations))
+    paired = paired_table(scored, [CELL], measure.column)
+    comparisons = compare_with_baseline(paired, names, manifest.baseline_name)
+    return MeasureAnalysis(
+        measure=measure,
+        levels=level_summaries(scored, CELL, names, measure.column),
+        comparisons=comparisons,
+        main_effects=main_effects(manifest, scored, measure.column),
+        interactions=interactions(manifest, scored, measure.column),
+        prompts=scored[PROMPT].nunique(),
+        notes=(*_pair_notes(frame, scored, comparisons, measure), *_score_notes(records, measure)),
+    )
+
+
+def _pair_notes(
+    frame: pd.DataFrame, scored: pd.DataFrame, comparisons: Sequence[Comparison], measure: Measure
+) -> list[str]:
+    notes = []
+    if len(scored) < len(frame):
+        notes.append(f"{len(frame) - len(scored)} of {len(frame)} pictures have no {measure.title} and are left out.")
+    most = max((comparison.pairs for comparison in comparisons), default=0)
+    short = [comparison for comparison in comparisons if comparison.pairs < most]
+    if short:
+        listed = ", ".join(f"{comparison.level} ({comparison.pairs} of {most})" for comparison in short[:5])
+        more = f" and {len(short) - 5} more" if len(short) > 5 else ""
+        notes.append(f"Compared on fewer pairs, those that both levels have: {listed}{more}.")
+    same = [comparison.level for comparison in comparisons if comparison.is_identical]
+    if same and len(same) < len(comparisons):
+        notes.append(f"Exactly the same number as {comparisons[0].baseline} in every pair: {', '.join(same[:5])}.")
+    return notes
+
+
+def _score_notes(records: Sequence[RunRecord], measure: Measure) -> list[str]:
+    notes = []
+    models = sorted(
+        {record.scores_of[measure.metric.name] for record in records if measure.metric.name in record.scores_of}
+    )
+    if len(models) > 1:
+        notes.append(f"Scored by different models, which can't be compared: {', '.join(models)}.")
+    if measure.is_main:
+        counts = flag_counts(records, measure.metric)
+        notes += [f"{count} of {len(records)} pictures: {column.meaning}." for column, count in counts.items()]
+    return notes

@@ -1,0 +1,185 @@
+"""Levels beside each other: summaries, paired differences and their tests, from a table of runs.
+
+A table has one row per picture with the columns `prompt_id`, `seed`, `cell` (name of the combination of levels), one
+column `axis 0`, `axis 1`, ... with level names, and one per measure. Prompts are the unit: each prompt's pairs are
+averaged first, since seeds of one prompt are not independent. The arithmetic is in `paired_statistics`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pandas as pd
+
+from experiments.stats import paired_statistics as statistics
+
+CELL, PROMPT, SEED, AXIS = "cell", "prompt_id", "seed", "axis "
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A mean over prompts with its 95 % interval; the ends are None below two prompts."""
+
+    mean: float
+    low: float | None
+    high: float | None
+
+
+@dataclass(frozen=True)
+class LevelSummary:
+    """One level's numbers.
+
+    Attributes:
+        level: Its name.
+        runs: Pictures that have the number.
+        prompts: Prompts among them.
+        estimate: Mean of the prompts' means, with its interval; None without runs.
+        deviation: Standard deviation over pictures, n - 1 in the denominator; None below two.
+    """
+
+    level: str
+    runs: int
+    prompts: int
+    estimate: Estimate | None
+    deviation: float | None
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One level beside the baseline, paired.
+
+    Attributes:
+        level: The level.
+        baseline: What it is compared with.
+        pairs: Pairs (prompt, seed) that both have.
+        prompts: Prompts among them.
+        difference: Level minus baseline; None without pairs.
+        p_value: Of the sign-flip test; None below two prompts.
+        p_holm: The same, corrected for the number of comparisons.
+        win_rate: Share of pairs in which the level's number is higher, ties half.
+        effect_size: Hedges' g of the paired differences; None where undefined.
+        detectable: Smallest true difference found with 80 % power after correction; None where no difference could be.
+        prompts_for_half: Prompts that would find half of `detectable`.
+        is_identical: True if no pair differs at all.
+    """
+
+    level: str
+    baseline: str
+    pairs: int
+    prompts: int
+    difference: Estimate | None = None
+    p_value: float | None = None
+    p_holm: float | None = None
+    win_rate: float | None = None
+    effect_size: float | None = None
+    detectable: float | None = None
+    prompts_for_half: int | None = None
+    is_identical: bool = False
+
+    @property
+    def is_found(self) -> bool:
+        """True if the level differs from the baseline at the 5 % level after correction."""
+        return self.p_holm is not None and self.p_holm <= statistics.ALPHA
+
+
+def level_summaries(runs: pd.DataFrame, levels_in: str, names: Sequence[str], column: str) -> tuple[LevelSummary, ...]:
+    """Summarise `column` for each level.
+
+    Args:
+        runs: Table of runs that have a number in `column`.
+        levels_in: Column of level names.
+        names: The levels, in the order wanted.
+        column: A measure's column.
+    """
+    groups = {str(name): group for name, group in runs.groupby(levels_in, sort=False)}
+    return tuple(_level_summary(name, groups.get(name, runs.iloc[:0]), column) for name in names)
+
+
+def paired_table(runs: pd.DataFrame, levels_in: Sequence[str], column: str) -> pd.DataFrame:
+    """Return one row per pairing unit (prompt, seed, levels of the axes not in `levels_in`), one column per level."""
+    axes = [name for name in runs.columns if name.startswith(AXIS)]
+    others = [] if CELL in levels_in else [axis for axis in axes if axis not in levels_in]
+    columns = list(levels_in) if len(levels_in) > 1 else levels_in[0]
+    return runs.pivot_table(index=[PROMPT, SEED, *others], columns=columns, values=column, sort=False)
+
+
+def prompt_means(values: pd.Series) -> statistics.Floats:
+    """Average within prompts; prompts in the order of their ids, so that no run order changes a number."""
+    means: statistics.Floats = values.groupby(level=PROMPT, sort=True).mean().to_numpy(dtype=np.float64)
+    return means
+
+
+def estimate_of(by_prompt: statistics.Floats) -> Estimate | None:
+    """Return mean and interval of one number per prompt; None without prompts, no interval below two."""
+    if not len(by_prompt):
+        return None
+    mean = float(by_prompt.mean())
+    if len(by_prompt) < 2:
+        return Estimate(mean, None, None)
+    low, high = statistics.interval_of_mean(by_prompt)
+    return Estimate(mean, float(low), float(high))
+
+
+def compare_with_baseline(paired: pd.DataFrame, names: Sequence[str], baseline: str) -> tuple[Comparison, ...]:
+    """Compare each of `names` with `baseline`; empty where the baseline has no runs."""
+    if baseline not in paired.columns:
+        return ()
+    differences = {
+        name: (paired[name] - paired[baseline]).dropna() if name in paired.columns else paired[baseline].iloc[:0]
+        for name in names
+        if name != baseline
+    }
+    return compare(differences, baseline)
+
+
+def compare(differences: Mapping[str, pd.Series], baseline: str) -> tuple[Comparison, ...]:
+    """Test each series of paired differences; Holm's correction runs over all of them.
+
+    Args:
+        differences: Level name to differences, indexed by prompt (and more).
+        baseline: Name of what was subtracted.
+    """
+    by_prompt = {name: prompt_means(series) for name, series in differences.items()}
+    tested = [name for name, values in by_prompt.items() if len(values) >= 2]
+    p_values = np.array([float(statistics.sign_flip_p_value(by_prompt[name])) for name in tested])
+    corrected = dict(zip(tested, statistics.holm(p_values).tolist(), strict=True))
+    raw = dict(zip(tested, p_values.tolist(), strict=True))
+    return tuple(
+        replace(
+            _comparison(name, baseline, series, by_prompt[name], comparisons=len(tested)),
+            p_value=raw.get(name),
+            p_holm=corrected.get(name),
+        )
+        for name, series in differences.items()
+    )
+
+
+def _comparison(
+    name: str, baseline: str, series: pd.Series, by_prompt: statistics.Floats, *, comparisons: int
+) -> Comparison:
+    pairs = series.to_numpy(dtype=np.float64)
+    comparison = Comparison(name, baseline, len(pairs), len(by_prompt), estimate_of(by_prompt))
+    if len(by_prompt) < 2:
+        return comparison
+    alpha = statistics.ALPHA / comparisons
+    effect = statistics.detectable_effect(len(by_prompt), alpha=alpha)
+    deviation = float(by_prompt.std(ddof=1))
+    size = float(statistics.effect_size(by_prompt))
+    is_possible = math.isfinite(effect)
+    return replace(
+        comparison,
+        win_rate=float(statistics.win_rate(pairs)),
+        effect_size=None if math.isnan(size) else size,
+        detectable=effect * deviation if is_possible else None,
+        prompts_for_half=statistics.prompts_for_effect(effect / 2, alpha=alpha) if is_possible else None,
+        is_identical=not pairs.any(),
+    )
+
+
+def _level_summary(name: str, runs: pd.DataFrame, column: str) -> LevelSummary:
+    by_prompt = prompt_means(runs.set_index(PROMPT)[column])
+    deviation = float(runs[column].std(ddof=1)) if len(runs) > 1 else None
+    return LevelSummary(name, len(runs), len(by_prompt), estimate_of(by_prompt), deviation)

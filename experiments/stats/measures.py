@@ -1,0 +1,103 @@
+"""What of an experiment's numbers is compared: every scored column that has a direction, and the generation time.
+
+Nothing here knows a metric by name; the metrics declare themselves in `experiments.metrics`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from experiments.metrics.declaration import Band, Column, Metric
+from experiments.store.records import RunRecord
+
+TIME_COLUMN = "generation_time_seconds"
+
+GENERATION_TIME = Metric(
+    name=TIME_COLUMN,
+    title="Generation time",
+    unit="s",
+    direction="lower",
+    model="clock",
+    columns=(Column(TIME_COLUMN, "Seconds for encoding (its share), denoising and decoding one picture"),),
+    source="time.perf_counter on the machine in the manifest",
+)
+
+
+@dataclass(frozen=True)
+class Measure:
+    """One column of numbers, one per picture.
+
+    Attributes:
+        column: Name in the summary.
+        title: Name in tables, plots and sentences.
+        meaning: What the number says, in a few words.
+        metric: The declaration it comes from.
+    """
+
+    column: str
+    title: str
+    meaning: str
+    metric: Metric
+
+    @property
+    def is_main(self) -> bool:
+        """True for a metric's main column, whose unit and bands the declaration gives."""
+        return self.column == self.metric.name
+
+    @property
+    def direction(self) -> str:
+        """`higher`, `lower` or `none`: which direction is the better one."""
+        return self.metric.direction
+
+    @property
+    def unit(self) -> str:
+        """Short unit to print after a number; empty where it would not be short."""
+        return self.metric.unit if self.is_main and len(self.metric.unit) <= 3 else ""
+
+    @property
+    def bands(self) -> tuple[Band, ...]:
+        """Rule-of-thumb labels, best first."""
+        return self.metric.bands if self.is_main else ()
+
+    def label(self, value: float) -> str:
+        """Return the band of `value`; empty where there are none."""
+        return self.metric.label(value) if self.bands else ""
+
+    def value(self, record: RunRecord) -> float:
+        """Return a finished run's number; NaN where there is none."""
+        value = record.generation_time_seconds if self.column == TIME_COLUMN else record.scores.get(self.column)
+        return number(value)
+
+
+def number(value: Any) -> float:
+    """Return a finite number as float, anything else (None, a switch, text, infinity) as NaN."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        return math.nan
+    return float(value)
+
+
+def measures_of(records: Sequence[RunRecord], metrics: Sequence[Metric]) -> tuple[Measure, ...]:
+    """Return the measures that at least one run has, in the order of `metrics`, the generation time last.
+
+    Further columns of a metric are measures only where the metric has a direction; flags never are.
+    """
+    present = {name for record in records for name, value in record.scores.items() if not math.isnan(number(value))}
+    measures = [
+        Measure(column.name, metric.title if column.name == metric.name else column.name, column.meaning, metric)
+        for metric in metrics
+        for column in metric.columns
+        if column.name in present and (column.name == metric.name or metric.direction != "none")
+    ]
+    if any(not math.isnan(number(record.generation_time_seconds)) for record in records):
+        meaning = GENERATION_TIME.columns[0].meaning
+        measures.append(Measure(TIME_COLUMN, GENERATION_TIME.title, meaning, GENERATION_TIME))
+    return tuple(measures)
+
+
+def flag_counts(records: Sequence[RunRecord], metric: Metric) -> Mapping[Column, int]:
+    """Return how many runs each flag of a metric is set for; flags that are never set are left out."""
+    counts = {column: sum(record.scores.get(column.name) is True for record in records) for column in metric.columns}
+    return {column: count for column, count in counts.items() if count}

@@ -1,0 +1,210 @@
+"""The answer in sentences, and how numbers are rounded in them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+
+from experiments.stats import paired_statistics as statistics
+from experiments.stats.findings import Analysis, MeasureAnalysis
+from experiments.stats.grids import AxisEffect, Interaction
+from experiments.stats.levels import Comparison, Estimate
+from experiments.stats.measures import TIME_COLUMN, Measure
+
+MOST_LEVELS_NAMED = 3
+MOST_NAME_CHARACTERS = 40
+
+
+def sentences(analysis: Analysis, result: MeasureAnalysis) -> list[str]:
+    """Return what can be said about one measure.
+
+    The first sentence compares the levels with the baseline; in grids one per axis and one per interaction follow.
+    """
+    first = _comparison_sentence(result.measure, " x ".join(analysis.axes), analysis.baseline, result.comparisons)
+    axes = [_axis_sentence(result.measure, effect) for effect in result.main_effects]
+    return [first, *axes, *(_interaction_sentence(item) for item in result.interactions)]
+
+
+def decimals_for(half_width: float) -> int:
+    """Return the number of decimals that a value with this uncertainty deserves: one or two of its digits."""
+    if not math.isfinite(half_width) or half_width <= 0:
+        return 3
+    exponent = math.floor(math.log10(half_width))
+    extra = 1 if half_width / 10**exponent < 3 else 0
+    return min(max(extra - exponent, 0), 6)
+
+
+def format_number(value: float, decimals: int) -> str:
+    """Return `value` rounded, without a minus sign before zero."""
+    text = f"{value:.{decimals}f}"
+    return text.lstrip("-") if float(text) == 0 else text
+
+
+def format_estimate(estimate: Estimate, unit: str = "", decimals: int | None = None) -> tuple[str, str, str]:
+    """Return mean and interval ends as text, rounded alike; empty ends where there is no interval."""
+    if decimals is None:
+        decimals = decimals_for(_half_width(estimate))
+    mean = format_number(estimate.mean, decimals) + _spaced(unit)
+    if estimate.low is None or estimate.high is None:
+        return mean, "", ""
+    return mean, format_number(estimate.low, decimals), format_number(estimate.high, decimals)
+
+
+def decimals_of(result: MeasureAnalysis) -> int:
+    """Return the decimals for a table of one measure: what its most certain difference, else its means deserve."""
+    differences = [item.difference for item in result.comparisons if item.difference]
+    widths = [_half_width(item) for item in differences] or [
+        _half_width(summary.estimate) for summary in result.levels if summary.estimate
+    ]
+    return decimals_for(min((width for width in widths if width), default=0.0))
+
+
+def _half_width(estimate: Estimate) -> float:
+    """Return half the interval's width; 0 where there is none, or none but for rounding."""
+    if estimate.low is None or estimate.high is None:
+        return 0.0
+    width = (estimate.high - estimate.low) / 2
+    return width if width > 1e-9 * max(abs(estimate.low), abs(estimate.high)) else 0.0
+
+
+def format_p_value(p_value: float) -> str:
+    """Return a p-value with the digits that matter: `0.21`, `0.012`, `<0.001`."""
+    if p_value < 0.001:
+        return "<0.001"
+    return f"{p_value:.3f}" if p_value < 0.1 else f"{p_value:.2f}"
+
+
+def quoted(level: str) -> str:
+    """Return a level's name for a sentence: numbers as they are, text in quotation marks and not too long."""
+    shown = level if len(level) <= MOST_NAME_CHARACTERS else level[: MOST_NAME_CHARACTERS - 1].rstrip() + "…"
+    try:
+        for part in level.split(" x "):
+            float(part)
+    except ValueError:
+        return f"“{shown}”"
+    return shown
+
+
+def _spaced(unit: str) -> str:
+    return f" {unit}" if unit else ""
+
+
+def _verbs(measure: Measure) -> tuple[str, str]:
+    """Return what a better and a worse level does to the baseline; higher and lower where neither is better."""
+    if measure.column == TIME_COLUMN:
+        return "is faster than", "is slower than"
+    return ("is higher than", "is lower than") if measure.direction == "none" else ("beats", "loses to")
+
+
+def _comparison_sentence(measure: Measure, variable: str, baseline: str, comparisons: Sequence[Comparison]) -> str:
+    paired = [comparison for comparison in comparisons if comparison.pairs]
+    named = f"{variable} {quoted(baseline)}"
+    if not paired:
+        return f"Nothing can be compared with {named}: no other level shares a scored prompt and seed with it."
+    prompts = max(comparison.prompts for comparison in paired)
+    if prompts < 2:
+        reason = "no interval and no test, since one prompt does not say how the next would differ"
+        return f"Only one prompt: {reason}{_tendency(measure, paired)}."
+    if all(comparison.is_identical for comparison in paired):
+        return f"Every level gave exactly the same numbers as {named}."
+    found = sorted((item for item in paired if item.is_found), key=lambda item: -_gain(measure, item))
+    if not found:
+        return _nothing_found(measure, variable, baseline, paired)
+    clauses = [f"{variable} {_clause(measure, found[0], quoted(baseline))}"]
+    clauses += [_clause(measure, item, "it") for item in found[1:MOST_LEVELS_NAMED]]
+    if len(found) > MOST_LEVELS_NAMED:
+        more = len(found) - MOST_LEVELS_NAMED
+        clauses.append(f"{more} more {'differs' if more == 1 else 'differ'} from it, see the table")
+    rest = [comparison for comparison in paired if not comparison.is_found]
+    return "; ".join([*clauses, *_rest_clause(rest, prompts)]) + "."
+
+
+def _gain(measure: Measure, comparison: Comparison) -> float:
+    """Return the difference counted so that positive is the first of `_verbs`."""
+    assert comparison.difference is not None
+    return -comparison.difference.mean if measure.direction == "lower" else comparison.difference.mean
+
+
+def _clause(measure: Measure, comparison: Comparison, baseline: str) -> str:
+    assert comparison.difference is not None
+    difference = comparison.difference
+    assert difference.low is not None
+    assert difference.high is not None
+    sign = math.copysign(1.0, difference.mean)
+    ends = sorted((sign * difference.low, sign * difference.high))
+    amount, low, high = format_estimate(Estimate(abs(difference.mean), *ends), measure.unit)
+    verb = _verbs(measure)[0 if _gain(measure, comparison) > 0 else 1]
+    caution = " (it holds 0, so a few prompts decide)" if ends[0] <= 0 else ""
+    return f"{quoted(comparison.level)} {verb} {baseline} by {amount}, 95 % interval {low} to {high}{caution}"
+
+
+def _rest_clause(rest: Sequence[Comparison], prompts: int) -> list[str]:
+    if not rest:
+        return []
+    who = quoted(rest[0].level) if len(rest) == 1 else "the others"
+    return [f"{who} can't be told apart from it with {prompts} prompts"]
+
+
+def _tendency(measure: Measure, paired: Sequence[Comparison]) -> str:
+    """Return what was seen without claiming it for other prompts."""
+    best = max(paired, key=lambda item: _gain(measure, item))
+    prompts = "this one" if best.prompts == 1 else f"these {best.prompts}"
+    if _gain(measure, best) <= 0:
+        return ""
+    assert best.difference is not None
+    amount = format_estimate(replace(best.difference, mean=abs(best.difference.mean)), measure.unit)[0]
+    return f"; on {prompts}, {quoted(best.level)} {_verbs(measure)[0]} {quoted(best.baseline)} by {amount}"
+
+
+def _nothing_found(measure: Measure, variable: str, baseline: str, paired: Sequence[Comparison]) -> str:
+    prompts = max(comparison.prompts for comparison in paired)
+    detectable = [item.detectable for item in paired if item.detectable is not None]
+    if not detectable:
+        comparisons = f"{len(paired)} comparisons need" if len(paired) > 1 else "one comparison needs"
+        return (
+            f"With {prompts} prompts no difference from {variable} {quoted(baseline)} can be shown, however large: "
+            f"{comparisons} at least {least_prompts(len(paired))} prompts{_tendency(measure, paired)}."
+        )
+    who, whom = f"{variable} {quoted(paired[0].level)} can't", quoted(baseline)
+    if len(paired) > 1:
+        who, whom = "No level can", f"{variable} {quoted(baseline)}"
+    amount = format_number(max(detectable), decimals_for(max(detectable))) + _spaced(measure.unit)
+    half = max((item.prompts_for_half or 0) for item in paired)
+    needs = f", half of that needs {half} prompts" if half else ""
+    power = f"4 in 5 such experiments would have found a difference of {amount}"
+    return f"{who} be told apart from {whom} with {prompts} prompts; {power}{needs}."
+
+
+def least_prompts(comparisons: int) -> int:
+    """Return the number of prompts from which one of so many comparisons can pass the test at all."""
+    prompts = 2
+    while statistics.smallest_p_value(prompts) > statistics.ALPHA / comparisons:
+        prompts += 1
+    return prompts
+
+
+def _axis_sentence(measure: Measure, effect: AxisEffect) -> str:
+    sentence = _comparison_sentence(measure, effect.axis, effect.baseline, effect.comparisons)
+    return f"Averaged over the other axes: {sentence}"
+
+
+def _interaction_sentence(interaction: Interaction) -> str:
+    axes = f"{interaction.row_axis} and {interaction.column_axis}"
+    cells = [cell for row in interaction.deviations for cell in row]
+    if interaction.prompts < 2:
+        return f"Whether {axes} depend on each other can't be said: fewer than two prompts have every combination."
+    least = least_prompts(len(cells))
+    if interaction.prompts < least:
+        return (
+            f"Whether {axes} depend on each other can't be shown with {interaction.prompts} prompts: "
+            f"{len(cells)} combinations need at least {least}."
+        )
+    found = sorted((cell for cell in cells if cell.is_found), key=lambda cell: cell.p_holm or 0.0)
+    if not found:
+        return (
+            f"No sign that {axes} depend on each other, with {interaction.prompts} prompts that have every combination."
+        )
+    listed = ", ".join(cell.level for cell in found[:MOST_LEVELS_NAMED])
+    more = f" and {len(found) - MOST_LEVELS_NAMED} more" if len(found) > MOST_LEVELS_NAMED else ""
+    return f"{axes[0].upper()}{axes[1:]} depend on each other: {listed}{more} differ from the sum of the two effects."

@@ -1,0 +1,248 @@
+"""Results on disk: images, one metadata file per run, the manifest, and the summaries made from them.
+
+A run is finished when its metadata file is in place and its image has the size written there; the metadata is written
+last, whole, after the image has reached the disk. Reading never writes and needs no lock.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from experiments.planning.design import Axis, Level, Run
+from experiments.store.atomic_file import read_json, remove_partial_files, write_atomically, write_json
+from experiments.store.folder_lock import holder_of, locked
+from experiments.store.records import Manifest, RunRecord, manifest_from_values, merged_manifest, record_from_metadata
+from experiments.store.summary import Summary, summarize, summary_csv, summary_rows
+from llm_dit.errors import OutputError
+
+if TYPE_CHECKING:
+    import pandas
+
+__all__ = ["Axis", "Level", "Manifest", "ResultStore", "RunRecord", "Summary", "write_atomically"]
+
+MANIFEST_FILE = "manifest.json"
+
+
+class ResultStore:
+    """One experiment's folder.
+
+    Attributes:
+        folder: The folder; it need not exist before `create`.
+        images: PNG files.
+        metadata: One JSON file per finished run.
+        failed: One JSON file per failed run.
+    """
+
+    def __init__(self, folder: Path | str) -> None:
+        self.folder = Path(folder)
+        self.images = self.folder / "images"
+        self.metadata = self.folder / "metadata"
+        self.failed = self.folder / "failed"
+
+    @staticmethod
+    def is_results(folder: Path | str) -> bool:
+        """Return True if `folder` holds an experiment's results."""
+        return (Path(folder) / MANIFEST_FILE).is_file()
+
+    def create(self) -> None:
+        """Make the folders.
+
+        Raises:
+            OutputError: If they can't be made.
+        """
+        try:
+            for folder in (self.images, self.metadata, self.failed):
+                folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise OutputError(f"{self.folder} can't be made: {error.strerror}.", field="output_dir") from None
+
+    def lock(self, **details: Any) -> AbstractContextManager[None]:
+        """Hold the folder against other writers; `details` tell them who does."""
+        return locked(self.folder, **details)
+
+    def holder(self) -> dict[str, Any] | None:
+        """Return what the process that works in the folder says about itself; None if none does."""
+        return holder_of(self.folder)
+
+    def remove_partial_files(self) -> None:
+        """Delete what killed writers left; only under the lock."""
+        for folder in (self.folder, self.images, self.metadata, self.failed):
+            remove_partial_files(folder)
+
+    # Manifest
+
+    def manifest(self) -> Manifest:
+        """Return the experiment as resolved.
+
+        Raises:
+            OutputError: If there is none, or it is damaged.
+        """
+        path = self.folder / MANIFEST_FILE
+        values = read_json(path)
+        if values is None:
+            state = "is damaged" if path.exists() else "does not exist"
+            raise OutputError(f"{path} {state}; give the folder of an experiment's results.")
+        return manifest_from_values(values, path)
+
+    def write_manifest(self, values: Mapping[str, Any], *, replace: bool = False) -> Manifest:
+        """Write the manifest, adding to the one on disk unless `replace`.
+
+        Raises:
+            OutputError: If it can't be written.
+        """
+        path = self.folder / MANIFEST_FILE
+        old = None if replace else read_json(path)
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        merged = {"created": now, **(merged_manifest(old, values) if old else values), "updated": now}
+        try:
+            write_json(path, merged)
+        except OSError as error:
+            raise OutputError(f"{path} can't be written: {error.strerror}.", field="output_dir") from None
+        return manifest_from_values(merged, path)
+
+    # Runs
+
+    def finished_identity(self, run_id: str) -> str | None:
+        """Return the identity of a finished run; None if it has no whole result."""
+        metadata = read_json(self.metadata / f"{run_id}.json")
+        record = None if metadata is None else record_from_metadata(metadata, self.folder)
+        return record.identity if record and record.run_id == run_id and _has_whole_image(record) else None
+
+    def image_path(self, run_id: str) -> Path:
+        """Return where a run's image goes."""
+        return self.images / f"{run_id}.png"
+
+    def write_result(self, run: Run, metadata: Mapping[str, Any], png: bytes) -> None:
+        """Write a finished run: the image, then its metadata, which makes it a result.
+
+        Args:
+            run: The run.
+            metadata: Its record, without the block `image`.
+            png: The image file.
+
+        Raises:
+            OSError: If it can't be written; the run is not finished then.
+        """
+        path = self.image_path(run.run_id)
+        marker = self.metadata / f"{run.run_id}.json"
+        # never an old record beside a new image, and the old result stays if the disk is full
+        write_atomically(path, png, before_replace=lambda: marker.unlink(missing_ok=True))
+        image = {
+            "file": f"images/{path.name}",
+            "bytes": len(png),
+            "sha256": hashlib.sha256(png).hexdigest(),
+            "width": run.params.width,
+            "height": run.params.height,
+        }
+        write_json(marker, {**metadata, "image": image})
+        (self.failed / marker.name).unlink(missing_ok=True)
+
+    def write_failure(self, run: Run, metadata: Mapping[str, Any], error: str) -> None:
+        """Write down why a run failed.
+
+        Raises:
+            OSError: If it can't be written.
+        """
+        write_json(self.failed / f"{run.run_id}.json", {**metadata, "error": error})
+
+    def runs(self) -> list[RunRecord]:
+        """Return finished and failed runs made under the manifest's conditions, level definitions and prompt texts.
+
+        Order: prompts, seeds, levels as in the manifest.
+        """
+        manifest = self.manifest()
+        by_id: dict[str, RunRecord] = {}
+        for record in self._records():  # a finished run comes before a failure of the same name
+            if manifest.holds(record):
+                by_id.setdefault(record.run_id, record)
+        prompts = {prompt.id: rank for rank, prompt in enumerate(manifest.prompts)}
+        seeds = {seed: rank for rank, seed in enumerate(manifest.seeds)}
+        cells = {cell.name: rank for rank, cell in enumerate(manifest.combinations)}
+        return sorted(
+            by_id.values(),
+            key=lambda record: (
+                prompts.get(record.prompt_id, len(prompts)),
+                seeds.get(record.seed, record.seed),
+                cells[record.level],
+            ),
+        )
+
+    def some_runs(self) -> Iterator[RunRecord]:
+        """Yield whole records of any kind as they are found, without reading the rest."""
+        return (record for record in self._records() if record.is_finished)
+
+    def stale_runs(self) -> list[RunRecord]:
+        """Return whole runs that the manifest does not hold: they are in no summary."""
+        manifest = self.manifest()
+        return [record for record in self._records() if not manifest.holds(record)]
+
+    def _records(self) -> Iterator[RunRecord]:
+        """Yield every whole record, finished runs before failures."""
+        for folder in (self.metadata, self.failed):
+            for path in sorted(folder.glob("*.json")):
+                values = read_json(path)
+                record = None if values is None else record_from_metadata(values, self.folder)
+                if record is None or record.run_id != path.stem:
+                    continue
+                if record.is_finished and not _has_whole_image(record):
+                    continue
+                yield record
+
+    # Scores
+
+    def needs_scores(self, metric: str, model: str) -> list[RunRecord]:
+        """Return the finished runs that `model` has not scored by `metric`."""
+        return [record for record in self.runs() if record.is_finished and record.scores_of.get(metric) != model]
+
+    def write_scores(self, record: RunRecord, values: Mapping[str, Any], *, metric: str, model: str) -> RunRecord:
+        """Add a metric's columns to a run's metadata; columns of the same name are replaced.
+
+        Args:
+            record: A finished run.
+            values: Column to number, switch or None.
+            metric: Name of the metric.
+            model: The model that scored.
+
+        Raises:
+            OutputError: If the run has gone.
+        """
+        path = self.metadata / f"{record.run_id}.json"
+        current = read_json(path)
+        if current is None:
+            raise OutputError(f"{path} has gone while its image was scored; run the experiment again.")
+        current["scores"] = {**current.get("scores", {}), **values}
+        current["scores_of"] = {**current.get("scores_of", {}), metric: model}
+        write_json(path, current)
+        updated = record_from_metadata(current, self.folder)
+        assert updated is not None
+        return updated
+
+    # Summaries
+
+    def write_summary(self) -> Summary:
+        """Rebuild the CSV and the JSON summary from the metadata files."""
+        manifest, records = self.manifest(), self.runs()
+        summary = summarize(manifest, records)
+        write_atomically(self.folder / f"{manifest.name}_summary.csv", summary_csv(manifest, records).encode("utf-8"))
+        write_json(self.folder / f"{manifest.name}_summary.json", summary.values)
+        return summary
+
+    def to_frame(self) -> pandas.DataFrame:
+        """Return the rows of the CSV, typed; see `experiments.store.summary.columns`."""
+        import pandas
+
+        manifest = self.manifest()
+        return pandas.DataFrame(summary_rows(manifest, self.runs()))
+
+
+def _has_whole_image(record: RunRecord) -> bool:
+    """Return True if the image file is there in the size that was written."""
+    try:
+        return record.image_path is not None and record.image_path.stat().st_size == record.metadata["image"]["bytes"]
+    except (OSError, KeyError):
+        return False

@@ -1,0 +1,128 @@
+"""The summaries of an experiment: one CSV row per run, and totals in JSON, both derived from the runs' records."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from experiments.store.records import Manifest, RunRecord
+
+FIRST_COLUMNS = (
+    "prompt_id",
+    "seed",
+    "variable_name",
+    "variable_value",
+    "generation_time_seconds",
+    "token_count",
+    "image_reward",
+    "siglip_score",
+    "error",
+    "output_path",
+)
+"""These stay first, in this order."""
+RUN_COLUMNS = ("run_id", "category", "difficulty", "level")
+SIZE_COLUMNS = ("width", "height", "num_inference_steps", "evaluations", "token_count_used")
+SUMMARIZED_SCORES = ("image_reward", "siglip_score")
+
+
+@dataclass(frozen=True)
+class Summary:
+    """The content of the JSON summary."""
+
+    values: Mapping[str, Any]
+
+    @property
+    def successful_runs(self) -> int:
+        """Number of images."""
+        return int(self.values["successful_runs"])
+
+    @property
+    def failed_runs(self) -> int:
+        """Number of runs that failed and were not made since."""
+        return int(self.values["failed_runs"])
+
+
+def axis_column(axis: str) -> str:
+    """Return the column of an axis: its name, or `axis_<name>` where a column of that name stands before it."""
+    return f"axis_{axis}" if axis in (*FIRST_COLUMNS, *RUN_COLUMNS) else axis
+
+
+def columns(manifest: Manifest, records: Sequence[RunRecord]) -> list[str]:
+    """Return the columns in order: the fixed ones, one per axis, sizes, then every further score."""
+    axes = [axis_column(axis.name) for axis in manifest.axes]
+    scores = sorted({name for record in records for name in record.scores})
+    return list(dict.fromkeys([*FIRST_COLUMNS, *RUN_COLUMNS, *axes, *SIZE_COLUMNS, *scores]))
+
+
+def summary_rows(manifest: Manifest, records: Sequence[RunRecord]) -> list[dict[str, Any]]:
+    """Return one row per run, with every column; None where a value is missing."""
+    names = columns(manifest, records)
+    return [{name: values.get(name) for name in names} for values in (_row(manifest, record) for record in records)]
+
+
+def summary_csv(manifest: Manifest, records: Sequence[RunRecord]) -> str:
+    """Return the CSV file's text; what is missing is an empty field."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns(manifest, records), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(summary_rows(manifest, records))
+    return text.getvalue()
+
+
+def summarize(manifest: Manifest, records: Sequence[RunRecord]) -> Summary:
+    """Return totals over all runs and per level; scores that no run has show a count of 0 and no numbers."""
+    levels = {cell.name: [record for record in records if record.level == cell.name] for cell in manifest.combinations}
+    return Summary(
+        {
+            "experiment": manifest.name,
+            "timestamp": datetime.now(UTC).isoformat(timespec="seconds"),
+            **_totals(records),
+            "variable_name": manifest.variable_name,
+            "baseline": manifest.baseline_name,
+            "levels": {name: _totals(group) for name, group in levels.items()},
+        }
+    )
+
+
+def _totals(records: Sequence[RunRecord]) -> dict[str, Any]:
+    finished = [record for record in records if record.is_finished]
+    return {
+        "total_runs": len(records),
+        "successful_runs": len(finished),
+        "failed_runs": len(records) - len(finished),
+        "total_time_seconds": round(math.fsum(record.generation_time_seconds or 0.0 for record in finished), 3),
+        **{name: _score_totals(finished, name) for name in SUMMARIZED_SCORES},
+    }
+
+
+def _score_totals(records: Sequence[RunRecord], column: str) -> dict[str, Any]:
+    values = [record.scores[column] for record in records if record.scores.get(column) is not None]
+    if not values:
+        return {"mean": None, "min": None, "max": None, "count": 0}
+    return {"mean": math.fsum(values) / len(values), "min": min(values), "max": max(values), "count": len(values)}
+
+
+def _row(manifest: Manifest, record: RunRecord) -> dict[str, Any]:
+    own = {
+        "prompt_id": record.prompt_id,
+        "seed": record.seed,
+        "variable_name": manifest.variable_name,
+        "variable_value": record.level,
+        "generation_time_seconds": record.generation_time_seconds,
+        "token_count": record.token_count,
+        "error": record.error,
+        "output_path": record.metadata["image"]["file"] if record.image_path else None,
+        "run_id": record.run_id,
+        "category": record.category,
+        "difficulty": record.difficulty,
+        "level": record.level,
+        **{name: record.parameters.get(name) for name in ("width", "height", "num_inference_steps")},
+        "evaluations": record.metadata.get("evaluations"),
+        "token_count_used": record.metadata.get("token_count_used"),
+    }
+    return {**record.scores, **own, **{axis_column(axis): name for axis, name in record.levels.items()}}

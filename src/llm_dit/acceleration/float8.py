@@ -1,0 +1,180 @@
+"""The transformer's blocks in float8: torchao's row-wise weights, and activations quantized where they are made.
+
+A `ScaledLinear` stands in for every linear layer that torchao has quantized; given plain activations, it quantizes them
+itself, as torchao does. In blocks with a time a fifth of the time would go into passes over their activations, so
+`fuse_block` gives them a forward whose norms and SwiGLU write float8 at once, and which leaves its last change to the
+next block. The sums are those of `TransformerBlock.forward`, but for rounding.
+
+Legend: B images, L tokens, M = B L rows, D width, K inputs and N outputs of a layer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from types import MethodType
+from typing import Any, NamedTuple
+
+import torch
+from einops import rearrange
+from torch import Tensor, nn
+
+from llm_dit.networks.transformer import QK_NORM_EPS, Attention, TransformerBlock
+
+FLOAT8 = torch.float8_e4m3fn
+RANGE = torch.finfo(FLOAT8).max
+SMALLEST = 1e-12
+"""Keeps rows of zeros from dividing by zero."""
+
+
+class ScaledLinear(nn.Module):
+    """A linear layer without bias: float8 weights with one scale for each output.
+
+    Attributes:
+        weight: Float8, [N, K].
+        scale: Float32, [1, N].
+        one: Float32, a scalar.
+    """
+
+    weight: Tensor
+    scale: Tensor
+    one: Tensor
+
+    def __init__(self, weight: Tensor, scale: Tensor, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.dtype = dtype
+        self.register_buffer("weight", weight)
+        self.register_buffer("scale", scale)
+        self.register_buffer("one", torch.ones((), device=weight.device))
+
+    @classmethod
+    def from_quantized(cls, linear: nn.Linear) -> ScaledLinear:
+        """Take over what torchao's `quantize_` made of a linear layer's weight."""
+        quantized: Any = linear.weight
+        return cls(quantized.qdata, rearrange(quantized.scale, "N 1 -> 1 N").contiguous(), quantized.dtype)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, L, K] to [B, L, N]."""
+        result: Tensor = self.product(*quantize_rows(x)).unflatten(0, x.shape[:-1])
+        return result
+
+    def product(self, values: Tensor, scales: Tensor) -> Tensor:
+        """Float8 [M, K] with a scale for each row, float32 [M, 1], to [M, N] in the dtype of the model."""
+        product: Tensor = torch._scaled_mm(
+            values, self.weight.t(), scale_a=scales, scale_b=self.scale, out_dtype=self.dtype, use_fast_accum=True
+        )
+        return product
+
+    def unscaled_product(self, values: Tensor) -> Tensor:
+        """Float8 [M, K] to [M, N] that must still be multiplied with the scales of its rows and with `scale`.
+
+        Bfloat16 rounds it as it would the scaled one, and products without scales of rows are faster.
+        """
+        product: Tensor = torch._scaled_mm(
+            values, self.weight.t(), scale_a=self.one, scale_b=self.one, out_dtype=self.dtype, use_fast_accum=True
+        )
+        return product
+
+
+def quantize_rows(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Quantize activations [B, L, K]: float8 [M, K], and each row's largest magnitude over 448, float32 [M, 1]."""
+    rows = x.flatten(0, -2).float()
+    scales = rows.abs().amax(-1, keepdim=True).clamp(min=SMALLEST) / RANGE
+    return (rows / scales).clamp(-RANGE, RANGE).to(FLOAT8), scales
+
+
+class Change(NamedTuple):
+    """A change of the residual stream that waits: `tanh(gate) * rms_norm(values * rows * columns) * weight`.
+
+    A block leaves its last one to the next block, whose first norm then reads the stream in the same pass.
+
+    Attributes:
+        values: A product before its scales, [B, L, D].
+        rows: Scales of its rows, [B, L, 1], float32.
+        columns: Scales of its columns, [1, D], float32.
+        weight: Of the norm, [D].
+        gate: [B, 1, D].
+    """
+
+    values: Tensor
+    rows: Tensor
+    columns: Tensor
+    weight: Tensor
+    gate: Tensor
+
+
+def fuse_block(block: TransformerBlock) -> None:
+    """Give a fused and quantized block with a time and norms of queries and keys the forward below; needs Triton.
+
+    It is for `run_blocks`.
+    """
+    block.forward = MethodType(_forward, block)  # type: ignore[method-assign]
+
+
+def run_blocks(
+    blocks: Iterable[nn.Module], x: Tensor, rope: Tensor, mask: Tensor | None, modulations: Iterable[Tensor]
+) -> Tensor:
+    """Do what `transformer.run_blocks` does with blocks that `fuse_block` has changed."""
+    from llm_dit.acceleration.float8_kernels import advance
+
+    x, eps = x.contiguous(), None
+    change = _no_change(x)
+    for block, modulation in zip(blocks, modulations, strict=True):
+        assert isinstance(block, TransformerBlock)
+        x, change = block(x, rope, mask, modulation, change)
+        eps = float(block.ffn_norm2.eps or 0.0)
+    return x if eps is None else advance(x, *change, eps)
+
+
+def _no_change(x: Tensor) -> Change:
+    """Zeros for the first block, of the kinds that a block leaves, so that one compilation serves both."""
+    images, tokens, width = x.shape
+    values, rows = torch.zeros_like(x), x.new_zeros(images, tokens, 1, dtype=torch.float32)
+    with torch.inference_mode(False):
+        columns = torch.zeros(1, width, device=x.device)
+        weight = nn.Parameter(torch.zeros(width, dtype=x.dtype, device=x.device), requires_grad=False)
+    return Change(values, rows, columns, weight, x.new_zeros(images, 1, width))
+
+
+def _forward(
+    block: TransformerBlock, x: Tensor, rope: Tensor, mask: Tensor | None, modulation: Tensor, change: Change
+) -> tuple[Tensor, Change]:
+    """Do what `TransformerBlock.forward` does, but for the change that comes before it and the one it leaves."""
+    from llm_dit.acceleration.float8_kernels import advance_norm_to_float8, swiglu_to_float8
+
+    attention, feed_forward = block.attention, block.feed_forward
+    scale_attention, gate_attention, scale_ffn, gate_ffn = modulation.unbind(0)
+    eps = float(block.attention_norm1.eps or 0.0)
+    x, *normed = advance_norm_to_float8(x, *change, block.attention_norm1.weight, scale_attention, eps, is_bound=True)
+    mixed = _mixed(attention, normed, x.shape, rope, mask)
+    change = _change(attention.to_out[0], mixed, x.shape, block.attention_norm2.weight, gate_attention)
+    x, *normed = advance_norm_to_float8(x, *change, block.ffn_norm1.weight, scale_ffn, eps, is_bound=False)
+    gate_and_up: Any = feed_forward.w13
+    activated = swiglu_to_float8(gate_and_up.product(*normed).unflatten(0, x.shape[:2]))
+    return x, _change(feed_forward.w2, activated, x.shape, block.ffn_norm2.weight, gate_ffn)
+
+
+def _mixed(
+    attention: Attention, quantized: Sequence[Tensor], shape: torch.Size, rope: Tensor, mask: Tensor | None
+) -> tuple[Tensor, Tensor]:
+    """Do what `Attention` does before its last projection, float8 [M, D] with scales to the same.
+
+    The scales must be alike within an image. The product is left without them: queries and keys get them before their
+    norms, the values after attention, which only adds them up.
+    """
+    from llm_dit.acceleration.float8_kernels import rotate_normed, rows_to_float8
+
+    values, rows = quantized
+    project: Any = attention.to_qkv
+    qkv = project.unscaled_product(values).unflatten(0, shape[:2])
+    norms = attention.norm_q.weight, attention.norm_k.weight
+    query, key = rotate_normed(qkv, rows, project.scale, rope, *norms, QK_NORM_EPS)
+    value = rearrange(qkv.chunk(3, dim=-1)[2], "B L (H K) -> B L H K", K=attention.head_dim)
+    mixed = rearrange(attention.attend(query, key, value, mask), "B L H K -> B L (H K)").contiguous()
+    scaled: tuple[Tensor, Tensor] = rows_to_float8(mixed, rows, project.scale.chunk(3, dim=-1)[2])
+    return scaled
+
+
+def _change(layer: Any, quantized: Sequence[Tensor], shape: torch.Size, weight: Tensor, gate: Tensor) -> Change:
+    values, rows = quantized
+    product: Tensor = layer.unscaled_product(values)
+    return Change(product.unflatten(0, shape[:2]), rows.unflatten(0, shape[:2]), layer.scale, weight, gate)

@@ -1,0 +1,274 @@
+"""Triton kernels of a float8 block: norms, SwiGLU and attention whose rows are quantized while they are in registers.
+
+The compiler's own kernels read the rows twice and divide twice for every value, which at this model's width takes two
+to three times as long as moving the bytes. Each program has one row (one token). All arithmetic is float32; a row's
+scale is its largest magnitude, or a bound of it, over 448, the range of float8 e4m3, as in `float8.quantize_rows`.
+
+Legend: B images, L tokens of an image, M = B L rows, D width of the model, F width of the feed-forward, H heads, K head
+width.
+"""
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+from torch.library import triton_op, wrap_triton
+
+from llm_dit.acceleration.float8 import RANGE, SMALLEST
+
+FLOAT8_RANGE = tl.constexpr(RANGE)
+SMALLEST_MAGNITUDE = tl.constexpr(SMALLEST)
+
+
+@triton.jit
+def _store_quantized(row, columns, is_inside, out, scales, values, largest, WIDTH: tl.constexpr):
+    largest = tl.maximum(largest, SMALLEST_MAGNITUDE)
+    tl.store(out + row * WIDTH + columns, (values * (FLOAT8_RANGE / largest)).to(tl.float8e4nv), mask=is_inside)
+    tl.store(scales + row, largest / FLOAT8_RANGE)
+
+
+@triton.jit
+def _largest(values):
+    return tl.max(tl.abs(values), 0)
+
+
+@triton.jit
+def _normed(values, EPS: tl.constexpr, WIDTH: tl.constexpr):
+    return values * tl.rsqrt(tl.sum(values * values, 0) / WIDTH + EPS)
+
+
+@triton.jit
+def _advance(
+    x, values, row_scales, column_scales, change_weight, gate, advanced, row, columns, is_inside, image,
+    EPS: tl.constexpr, WIDTH: tl.constexpr,
+):  # fmt: skip
+    place = row * WIDTH + columns
+    change = tl.load(values + place, mask=is_inside, other=0.0).to(tl.float32)
+    change *= tl.load(row_scales + row) * tl.load(column_scales + columns, mask=is_inside, other=0.0)
+    change = _normed(change, EPS, WIDTH) * tl.load(change_weight + columns, mask=is_inside, other=0.0).to(tl.float32)
+    # tanh from the gate's exponential, which Triton has
+    closed = tl.load(gate + image * WIDTH + columns, mask=is_inside, other=0.0).to(tl.float32)
+    opening = 2.0 * tl.sigmoid(2.0 * closed) - 1.0
+    stream = tl.load(x + place, mask=is_inside, other=0.0).to(tl.float32) + opening * change
+    rounded = stream.to(advanced.dtype.element_ty)
+    tl.store(advanced + place, rounded, mask=is_inside)
+    return rounded.to(tl.float32)
+
+
+@triton.jit
+def _advance_kernel(
+    x, values, row_scales, column_scales, change_weight, gate, advanced, tokens,
+    EPS: tl.constexpr, WIDTH: tl.constexpr, BLOCK: tl.constexpr,
+):  # fmt: skip
+    row = tl.program_id(0).to(tl.int64)
+    columns = tl.arange(0, BLOCK)
+    is_inside = columns < WIDTH
+    _advance(
+        x, values, row_scales, column_scales, change_weight, gate, advanced, row, columns, is_inside, row // tokens,
+        EPS, WIDTH,
+    )  # fmt: skip
+
+
+@triton.jit
+def _advance_norm_kernel(
+    x, values, row_scales, column_scales, change_weight, gate, weight, modulation, advanced, out, scales, tokens,
+    EPS: tl.constexpr, WIDTH: tl.constexpr, BLOCK: tl.constexpr, BOUND: tl.constexpr,
+):  # fmt: skip
+    row = tl.program_id(0).to(tl.int64)
+    columns = tl.arange(0, BLOCK)
+    is_inside = columns < WIDTH
+    image = row // tokens
+    stream = _advance(
+        x, values, row_scales, column_scales, change_weight, gate, advanced, row, columns, is_inside, image, EPS, WIDTH
+    )
+    scale = tl.load(modulation + image * WIDTH + columns, mask=is_inside, other=0.0).to(tl.float32)
+    gain = (1.0 + scale) * tl.load(weight + columns, mask=is_inside, other=0.0).to(tl.float32)
+    normed = _normed(stream, EPS, WIDTH) * gain
+    largest = BOUND * _largest(gain) if BOUND > 0 else _largest(normed)
+    _store_quantized(row, columns, is_inside, out, scales, normed, largest, WIDTH)
+
+
+@triton.jit
+def _rotate_kernel(
+    qkv, row_scales, column_scales, table, table_step, sines, query_weight, key_weight, query, key, tokens,
+    EPS: tl.constexpr, HEADS: tl.constexpr, HEADS_BLOCK: tl.constexpr, WIDTH: tl.constexpr, HALF_BLOCK: tl.constexpr,
+):  # fmt: skip
+    row, is_key = tl.program_id(0).to(tl.int64), tl.program_id(1)
+    heads, columns = tl.arange(0, HEADS_BLOCK)[:, None], tl.arange(0, 2 * HALF_BLOCK)
+    is_feature = columns < WIDTH
+    is_inside = (heads < HEADS) & is_feature[None, :]
+    place = heads * WIDTH + columns[None, :]
+    features = tl.load(qkv + (3 * row + is_key) * HEADS * WIDTH + place, mask=is_inside, other=0.0).to(tl.float32)
+    scales = tl.load(column_scales + is_key * HEADS * WIDTH + place, mask=is_inside, other=0.0)
+    features *= tl.load(row_scales + row) * scales
+    gain = tl.load((key_weight if is_key else query_weight) + columns, mask=is_feature, other=0.0).to(tl.float32)
+    features *= tl.rsqrt(tl.sum(features * features, 1) / WIDTH + EPS)[:, None] * gain[None, :]
+    first, second = tl.split(tl.reshape(features, (HEADS_BLOCK, HALF_BLOCK, 2)))
+    pairs = tl.arange(0, HALF_BLOCK)
+    angle, is_pair = table + row // tokens * table_step + row % tokens * WIDTH + 2 * pairs, 2 * pairs < WIDTH
+    cosine = tl.load(angle, mask=is_pair, other=0.0)[None, :]
+    sine = tl.load(angle + sines + 1, mask=is_pair, other=0.0)[None, :]
+    turned = tl.join(first * cosine - second * sine, second * cosine + first * sine)
+    turned = tl.reshape(turned, (HEADS_BLOCK, 2 * HALF_BLOCK)).to(query.dtype.element_ty)
+    tl.store((key if is_key else query) + row * HEADS * WIDTH + place, turned, mask=is_inside)
+
+
+@triton.jit
+def _rows_kernel(x, row_scales, column_scales, out, scales, WIDTH: tl.constexpr, BLOCK: tl.constexpr):
+    row = tl.program_id(0).to(tl.int64)
+    columns = tl.arange(0, BLOCK)
+    is_inside = columns < WIDTH
+    values = tl.load(x + row * WIDTH + columns, mask=is_inside, other=0.0).to(tl.float32)
+    values *= tl.load(row_scales + row) * tl.load(column_scales + columns, mask=is_inside, other=0.0)
+    _store_quantized(row, columns, is_inside, out, scales, values, _largest(values), WIDTH)
+
+
+@triton.jit
+def _swiglu_kernel(x, out, scales, WIDTH: tl.constexpr, BLOCK: tl.constexpr):
+    row = tl.program_id(0).to(tl.int64)
+    columns = tl.arange(0, BLOCK)
+    is_inside = columns < WIDTH
+    gate = tl.load(x + row * 2 * WIDTH + columns, mask=is_inside, other=0.0).to(tl.float32)
+    up = tl.load(x + row * 2 * WIDTH + WIDTH + columns, mask=is_inside, other=0.0).to(tl.float32)
+    values = gate * tl.sigmoid(gate) * up
+    _store_quantized(row, columns, is_inside, out, scales, values, _largest(values), WIDTH)
+
+
+def _empty(x: Tensor, width: int) -> tuple[Tensor, Tensor]:
+    rows = x.numel() // x.shape[-1]
+    values = torch.empty(rows, width, dtype=torch.float8_e4m3fn, device=x.device)
+    return values, torch.empty(rows, 1, dtype=torch.float32, device=x.device)
+
+
+@triton_op("llm_dit::advance", mutates_args={})
+def advance(
+    x: Tensor, values: Tensor, rows: Tensor, columns: Tensor, change_weight: Tensor, gate: Tensor, eps: float
+) -> Tensor:
+    """Advance the residual stream by `tanh(gate) * rms_norm(values * rows * columns) * change_weight`.
+
+    Args:
+        x: [B, L, D], contiguous.
+        values: Of the change, before the scales of its product, [B, L, D], contiguous.
+        rows: Scales, [B, L, 1], float32.
+        columns: Scales, [1, D], float32.
+        change_weight: Of the change's norm, [D].
+        gate: [B, 1, D], contiguous.
+        eps: Of the norm.
+
+    Returns:
+        The advanced stream, [B, L, D].
+    """
+    advanced, width = torch.empty_like(x), x.shape[-1]
+    wrap_triton(_advance_kernel)[(x.numel() // width,)](
+        x, values, rows, columns, change_weight, gate, advanced, x.shape[1],
+        EPS=eps, WIDTH=width, BLOCK=_block(width), num_warps=4,
+    )  # fmt: skip
+    return advanced
+
+
+@triton_op("llm_dit::advance_norm_to_float8", mutates_args={})
+def advance_norm_to_float8(
+    x: Tensor,
+    values: Tensor,
+    rows: Tensor,
+    columns: Tensor,
+    change_weight: Tensor,
+    gate: Tensor,
+    weight: Tensor,
+    modulation: Tensor,
+    eps: float,
+    is_bound: bool,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Do what `advance` does, and quantize `rms_norm(advanced) * weight * (1 + modulation)`.
+
+    Args:
+        x: [B, L, D], contiguous.
+        values: Of the change, before the scales of its product, [B, L, D], contiguous.
+        rows: Scales, [B, L, 1], float32.
+        columns: Scales, [1, D], float32.
+        change_weight: Of the change's norm, [D].
+        gate: [B, 1, D], contiguous.
+        weight: Of the norm that is quantized, [D].
+        modulation: [B, 1, D], contiguous.
+        eps: Of both norms.
+        is_bound: All rows of an image get one scale, from the largest value that such a norm can have: the root of D
+            times its largest gain. Float8 keeps its relative precision over 15 powers of two, and a product by one
+            scale is faster. Otherwise every row gets its own, from its largest value.
+
+    Returns:
+        The advanced stream, [B, L, D]; float8 values, [M, D]; their scales, [M, 1], float32.
+    """
+    advanced, width = torch.empty_like(x), x.shape[-1]
+    quantized, scales = _empty(x, width)
+    wrap_triton(_advance_norm_kernel)[(quantized.shape[0],)](
+        x, values, rows, columns, change_weight, gate, weight, modulation, advanced, quantized, scales, x.shape[1],
+        EPS=eps, WIDTH=width, BLOCK=_block(width), BOUND=width**0.5 if is_bound else 0.0, num_warps=4,
+    )  # fmt: skip
+    return advanced, quantized, scales
+
+
+@triton_op("llm_dit::rotate_normed", mutates_args={})
+def rotate_normed(
+    qkv: Tensor, rows: Tensor, columns: Tensor, table: Tensor, query_weight: Tensor, key_weight: Tensor, eps: float
+) -> tuple[Tensor, Tensor]:
+    """Norm the queries and keys of `qkv * rows * columns` by heads and turn them as `rope.rotate` does.
+
+    Args:
+        qkv: Queries, keys and values side by side, before the scales of their product, [B, L, 3 H K], contiguous.
+        rows: Scales, [M, 1], float32.
+        columns: Scales, [1, 3 H K], float32.
+        table: [2, B or 1, L, 1, K], contiguous.
+        query_weight: Of the queries' norm, [K].
+        key_weight: Of the keys' norm, [K].
+        eps: Of both norms.
+
+    Returns:
+        Queries and keys, [B, L, H, K] each.
+    """
+    batch, tokens, head_dim = qkv.shape[0], qkv.shape[1], table.shape[-1]
+    heads = qkv.shape[2] // 3 // head_dim
+    query = torch.empty(batch, tokens, heads, head_dim, dtype=qkv.dtype, device=qkv.device)
+    key = torch.empty_like(query)
+    wrap_triton(_rotate_kernel)[(batch * tokens, 2)](
+        qkv, rows, columns, table, tokens * head_dim if table.shape[1] > 1 else 0, table.shape[1] * tokens * head_dim,
+        query_weight, key_weight, query, key, tokens,
+        EPS=eps, HEADS=heads, HEADS_BLOCK=_block(heads), WIDTH=head_dim, HALF_BLOCK=_block(head_dim // 2), num_warps=4,
+    )  # fmt: skip
+    return query, key
+
+
+@triton_op("llm_dit::rows_to_float8", mutates_args={})
+def rows_to_float8(x: Tensor, rows: Tensor, columns: Tensor) -> tuple[Tensor, Tensor]:
+    """Quantize `x * rows * columns` by rows.
+
+    Args:
+        x: [B, L, D], contiguous.
+        rows: Scales, [M, 1], float32.
+        columns: Scales, D of them, contiguous, float32.
+
+    Returns:
+        Float8 values, [M, D], and their scales, [M, 1], float32.
+    """
+    width = x.shape[-1]
+    values, scales = _empty(x, width)
+    wrap_triton(_rows_kernel)[(values.shape[0],)](
+        x, rows, columns, values, scales, WIDTH=width, BLOCK=_block(width), num_warps=4
+    )
+    return values, scales
+
+
+@triton_op("llm_dit::swiglu_to_float8", mutates_args={})
+def swiglu_to_float8(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Quantize `silu(gate) * up` by rows; `x` holds both side by side, [B, L, 2 F], contiguous.
+
+    Returns:
+        Float8 values, [M, F], and their scales, [M, 1], float32.
+    """
+    width = x.shape[-1] // 2
+    values, scales = _empty(x, width)
+    wrap_triton(_swiglu_kernel)[(values.shape[0],)](x, values, scales, WIDTH=width, BLOCK=_block(width), num_warps=8)
+    return values, scales
+
+
+def _block(width: int) -> int:
+    return 1 << (width - 1).bit_length()

@@ -1,0 +1,303 @@
+"""Find a model, read its weights, and say in one sentence what is wrong with it.
+
+A checkpoint is a folder as on the hub: `transformer/`, `text_encoder/`, `tokenizer/`, `vae/`, each with its
+`config.json` and safetensors. Nothing is ever loaded with tensors missing, spare or misshapen, and pickle files are
+refused.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from llm_dit.errors import CheckpointError
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor, nn
+
+EMBEDDED_MODELS = Path(__file__).parents[1] / "models"
+COMPONENTS = ("transformer", "text_encoder", "tokenizer", "vae")
+WEIGHT_COMPONENTS = ("transformer", "text_encoder", "vae")
+HUB_FILES = ("model_index.json", *(f"{component}/*" for component in (*COMPONENTS, "scheduler")))
+PICKLE_PATTERNS = ("*.bin", "*.pt", "*.pth", "*.ckpt")
+LFS_POINTER = b"version https://git-lfs"
+MAX_READERS = 4
+"""Files read at once; more do not copy faster."""
+
+FINGERPRINT_BLOCK_BYTES = 1 << 20
+FINGERPRINT_BLOCKS = 64
+
+
+@dataclass(frozen=True)
+class TensorFile:
+    """One safetensors file and the tensors in it.
+
+    Attributes:
+        path: The file.
+        shapes: Tensor name to shape.
+    """
+
+    path: Path
+    shapes: Mapping[str, tuple[int, ...]]
+
+
+def find_checkpoint(model_path: str) -> Path:
+    """Return the folder of a model.
+
+    Args:
+        model_path: Name of an embedded model, a folder, or a hub id, which is downloaded once.
+
+    Raises:
+        CheckpointError: If there is no such folder, a component is missing, or the download fails.
+    """
+    embedded = EMBEDDED_MODELS / model_path
+    if re.fullmatch(r"[\w-]+", model_path) and embedded.is_dir():
+        folder = embedded
+    elif Path(model_path).expanduser().is_dir():
+        folder = Path(model_path).expanduser()
+    elif re.fullmatch(r"[\w.-]+/[\w.-]+", model_path) and not model_path.startswith("."):
+        folder = _download(model_path)
+    else:
+        raise CheckpointError(
+            f"Model folder {model_path} does not exist; give 'mini', a folder, or a hub id such as "
+            "Tongyi-MAI/Z-Image-Turbo.",
+            field="model_path",
+        )
+    check_components(folder)
+    return folder
+
+
+def _download(hub_id: str) -> Path:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+
+    try:
+        return Path(snapshot_download(hub_id, allow_patterns=list(HUB_FILES)))
+    except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
+        raise CheckpointError(
+            f"{hub_id} is not a folder here and could not be fetched from the hub ({type(error).__name__}); check the "
+            "name and the network, or give the folder of a downloaded checkpoint.",
+            field="model_path",
+        ) from error
+
+
+def check_components(folder: Path) -> None:
+    """Check that every component's folder and configuration is there.
+
+    Raises:
+        CheckpointError: Names what is missing.
+    """
+    missing = [name for name in COMPONENTS if not (folder / name).is_dir()]
+    if missing:
+        raise CheckpointError(
+            f"{folder} has no {' or '.join(name + '/' for name in missing)}; a checkpoint holds "
+            f"{', '.join(name + '/' for name in COMPONENTS)} as on the hub.",
+            field="model_path",
+        )
+    for name in WEIGHT_COMPONENTS:
+        read_json(folder / name / "config.json")
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a JSON object of a checkpoint.
+
+    Raises:
+        CheckpointError: If the file is missing or is not a JSON object.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise CheckpointError(f"{path} is missing; fetch the checkpoint again.", field="model_path") from None
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise CheckpointError(f"{path} can't be read ({error}); fetch it again.", field="model_path") from None
+    if not isinstance(content, dict):
+        raise CheckpointError(f"{path} is not a JSON object; fetch it again.", field="model_path")
+    return content
+
+
+def open_weights(component: Path) -> list[TensorFile]:
+    """Return the safetensors files of a component, with their headers checked.
+
+    Raises:
+        CheckpointError: If there are none, only pickle files, a Git LFS pointer, a truncated file, or a missing shard.
+    """
+    paths = sorted(component.glob("*.safetensors"))
+    indices = sorted(component.glob("*.safetensors.index.json"))
+    if indices:
+        paths = _shards(indices[0])
+    if not paths:
+        pickles = sorted(path.name for pattern in PICKLE_PATTERNS for path in component.glob(pattern))
+        if pickles:
+            raise CheckpointError(
+                f"{component} holds only pickle files ({', '.join(pickles[:3])}), which can run code when read; "
+                "use a checkpoint in safetensors.",
+                field="model_path",
+            )
+        raise CheckpointError(f"{component} holds no *.safetensors weights; fetch it again.", field="model_path")
+    return [_open_tensor_file(path) for path in paths]
+
+
+def _shards(index: Path) -> list[Path]:
+    names = sorted(set(read_json(index).get("weight_map", {}).values()))
+    missing = [name for name in names if not (index.parent / name).is_file()]
+    if missing:
+        raise CheckpointError(
+            f"{index} lists {', '.join(missing[:3])}, which is missing; fetch the checkpoint again.",
+            field="model_path",
+        )
+    return [index.parent / name for name in names]
+
+
+def _open_tensor_file(path: Path) -> TensorFile:
+    from safetensors import SafetensorError, safe_open
+
+    with path.open("rb") as file:
+        if file.read(len(LFS_POINTER)) == LFS_POINTER:
+            raise CheckpointError(
+                f"{path} is a Git LFS pointer, not weights; run `git lfs pull` in that folder.", field="model_path"
+            )
+    try:
+        with safe_open(path, framework="pt") as tensors:
+            return TensorFile(path, {name: tuple(tensors.get_slice(name).get_shape()) for name in tensors.keys()})  # noqa: SIM118
+    except SafetensorError as error:
+        raise CheckpointError(
+            f"{path} is truncated or damaged ({error}); fetch it again.", field="model_path"
+        ) from None
+
+
+def check_tensors(
+    component: Path, files: Iterable[TensorFile], expected: Mapping[str, tuple[int, ...]], rename: Callable[[str], str]
+) -> None:
+    """Check that a component has exactly the tensors its configuration asks for.
+
+    Args:
+        component: The component's folder, for the message.
+        files: Its weights.
+        expected: Parameter name to shape.
+        rename: From a name in the file to a parameter name; "" for a tensor that repeats another.
+
+    Raises:
+        CheckpointError: Lists missing, spare and misshapen tensors.
+    """
+    found = {rename(name): shape for file in files for name, shape in file.shapes.items()}
+    found.pop("", None)
+    missing = sorted(expected.keys() - found.keys())
+    spare = sorted(found.keys() - expected.keys())
+    misshapen = [
+        f"{name} {list(found[name])} instead of {list(shape)}"
+        for name, shape in expected.items()
+        if name in found and found[name] != shape
+    ]
+    problems = [
+        f"{len(names)} {what} ({', '.join(names[:4])}{', ...' if len(names) > 4 else ''})"
+        for what, names in (("missing", missing), ("spare", spare), ("misshapen", misshapen))
+        if names
+    ]
+    if problems:
+        raise CheckpointError(
+            f"{component} does not fit its config.json: {'; '.join(problems)} tensors. Use weights and config.json of "
+            "the same model.",
+            field="model_path",
+        )
+
+
+def keep_name(name: str) -> str:
+    """Return `name`: the file calls its tensors as the module does."""
+    return name
+
+
+@contextmanager
+def without_weights() -> Iterator[None]:
+    """Make modules on the meta device inside the block, without drawing initial values.
+
+    Drawing them there, to no effect, would import torch's compiler, which takes longer than importing torch.
+    """
+    import torch
+    from torch.overrides import TorchFunctionMode
+
+    class InitialValuesSkipped(TorchFunctionMode):
+        def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            given = kwargs or {}
+            if getattr(func, "__module__", None) == "torch.nn.init":
+                return given.get("tensor", args[0] if args else None)
+            return func(*args, **given)
+
+    with torch.device("meta"), InitialValuesSkipped():
+        yield
+
+
+def load_weights(
+    module: nn.Module,
+    component: Path,
+    *,
+    dtype: torch.dtype,
+    device: torch.device,
+    rename: Callable[[str], str] = keep_name,
+) -> None:
+    """Fill a module whose parameters are on the meta device from a component's weights, strictly.
+
+    Args:
+        module: Module built under `torch.device("meta")`, buffers that are not saved excepted.
+        component: Folder of the weights.
+        dtype: Number format of the loaded parameters.
+        device: Where they go, read straight from the file.
+        rename: See `check_tensors`.
+
+    Raises:
+        CheckpointError: If a file is damaged or the tensors do not match.
+    """
+    files = open_weights(component)
+    expected = {name: tuple(tensor.shape) for name, tensor in module.state_dict().items()}
+    check_tensors(component, files, expected, rename)
+    state: dict[str, Tensor] = {}
+    with ThreadPoolExecutor(min(len(files), MAX_READERS)) as readers:
+        for part in readers.map(lambda file: _read_tensors(file, dtype, device, rename), files):
+            state |= part
+    module.load_state_dict(state, strict=True, assign=True)
+
+
+def _read_tensors(
+    file: TensorFile, dtype: torch.dtype, device: torch.device, rename: Callable[[str], str]
+) -> dict[str, Tensor]:
+    from safetensors import safe_open
+
+    with safe_open(file.path, framework="pt", device=str(device)) as tensors:
+        return {rename(name): tensors.get_tensor(name).to(dtype) for name in file.shapes if rename(name)}
+
+
+def fingerprint(folder: Path) -> str:
+    """Return a hash of everything in a checkpoint that changes an image: configurations, tokenizer, weights.
+
+    Files up to 64 MiB are read whole; of larger ones the header, the size and 64 evenly spaced blocks of 1 MiB are
+    read, which any training step changes, so that a 20 GB model is known within a second.
+
+    Returns:
+        SHA-256, 64 hexadecimal digits.
+    """
+    digest = hashlib.sha256(b"llm-dit checkpoint 1")
+    for component in COMPONENTS:
+        for path in sorted((folder / component).iterdir()):
+            if path.suffix in (".json", ".txt", ".safetensors", ".jinja"):
+                digest.update(f"{component}/{path.name}\0{path.stat().st_size}\0".encode())
+                _digest_file(digest, path)
+    return digest.hexdigest()
+
+
+def _digest_file(digest: hashlib._Hash, path: Path) -> None:
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        if size <= FINGERPRINT_BLOCKS * FINGERPRINT_BLOCK_BYTES:
+            digest.update(file.read())
+            return
+        stride = (size - FINGERPRINT_BLOCK_BYTES) // (FINGERPRINT_BLOCKS - 1)
+        for index in range(FINGERPRINT_BLOCKS):
+            file.seek(index * stride)
+            digest.update(file.read(FINGERPRINT_BLOCK_BYTES))

@@ -1,0 +1,273 @@
+"""Qwen3 as text encoder: from formatted prompts to the hidden states that condition the transformer.
+
+One prompt a pass, without padding, so that its embeddings never depend on what is encoded beside it; every layer a
+caller needs comes from that pass. `hidden_layer` -1 is the state after the last layer and the final norm, -2 the one
+before the last layer (the reference's choice).
+Legend: L tokens, D width of the text encoder.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from llm_dit.acceleration.accelerate import quantize_text_encoder
+from llm_dit.checkpoints.checkpoint import find_checkpoint, load_weights, read_json, without_weights
+from llm_dit.errors import CheckpointError, InvalidParameter
+from llm_dit.placement.devices import resident, resolve_device, resolve_dtype
+from llm_dit.prompting.chat_template import format_prompt, special_tokens_in
+
+if TYPE_CHECKING:
+    import torch
+    from tokenizers import Tokenizer
+    from torch import Tensor
+
+    from llm_dit.networks.qwen3 import Qwen3Encoder
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class EncodedPrompt:
+    """One prompt after the text encoder.
+
+    Attributes:
+        formatted_prompt: What was encoded.
+        embeddings: Hidden layer to hidden state, [L, D], on the CPU.
+    """
+
+    formatted_prompt: str
+    embeddings: Mapping[int, Tensor]
+
+    @property
+    def token_count(self) -> int:
+        """Tokens of the whole formatted prompt."""
+        return int(next(iter(self.embeddings.values())).shape[0])
+
+
+@dataclass(frozen=True)
+class EncoderOutput:
+    """Prompts after the text encoder, at one hidden layer.
+
+    Attributes:
+        formatted_prompts: What was encoded.
+        embeddings: One [L_i, D] per prompt, on the CPU.
+    """
+
+    formatted_prompts: list[str]
+    embeddings: list[Tensor]
+
+    @property
+    def token_counts(self) -> list[int]:
+        """Tokens of each whole formatted prompt."""
+        return [int(item.shape[0]) for item in self.embeddings]
+
+
+class ZImageTextEncoder:
+    """Tokenizer and Qwen3 model of a checkpoint.
+
+    Attributes:
+        model: The network.
+        raw_config: Content of its config.json.
+        tokenizer: From tokenizer.json.
+        device: Where it computes.
+        dtype: Its number format.
+    """
+
+    def __init__(
+        self,
+        model: Qwen3Encoder,
+        raw_config: Mapping[str, Any],
+        tokenizer: Tokenizer,
+        device: torch.device,
+        *,
+        offload: bool = False,
+    ) -> None:
+        self.model = model
+        self.raw_config = raw_config
+        self.tokenizer = tokenizer
+        self.device = device
+        self.offload = offload
+        self._stream = None if offload else _own_stream(device)
+        self.special_tokens = tuple(sorted(token.content for token in tokenizer.get_added_tokens_decoder().values()))
+
+    @classmethod
+    def from_pretrained(
+        cls, model_path: str, *, device: str = "auto", dtype: str = "auto", quantization: str = "none"
+    ) -> Self:
+        """Load the text encoder of a checkpoint.
+
+        Args:
+            model_path: `mini`, a folder, or a hub id.
+            device: auto, cpu, cuda, cuda:N or mps.
+            dtype: auto, bfloat16, float16 or float32.
+            quantization: none, float8 or int8.
+
+        Raises:
+            CheckpointError: If the checkpoint is incomplete or damaged.
+            InvalidParameter: If the device is not there.
+            DeviceError: If the quantization is not there.
+        """
+        where = resolve_device(device, "text_encoder_device")
+        folder = find_checkpoint(model_path)
+        return cls.from_folder(folder, where, resolve_dtype(dtype, where), quantization=quantization)
+
+    @classmethod
+    def from_folder(
+        cls,
+        folder: Path,
+        device: torch.device,
+        dtype: torch.dtype,
+        *,
+        quantization: str = "none",
+        offload: bool = False,
+    ) -> Self:
+        """Load the text encoder of a checkpoint whose folder is known; with `offload` it waits on the CPU."""
+        import torch
+
+        from llm_dit.networks.qwen3 import Qwen3Config, Qwen3Encoder
+
+        component = folder / "text_encoder"
+        raw = read_json(component / "config.json")
+        if raw.get("model_type") != "qwen3":
+            raise CheckpointError(
+                f"{component} holds a model of type {raw.get('model_type')!r}; Z-Image's text encoder is 'qwen3'.",
+                field="model_path",
+            )
+        with without_weights():
+            model = Qwen3Encoder(Qwen3Config.from_dict(raw))
+        start = torch.device("cpu") if offload else device
+        load_weights(model, component, dtype=dtype, device=start, rename=_parameter_name)
+        model.eval().requires_grad_(False)
+        quantize_text_encoder(model, quantization, device)
+        return cls(model, raw, _load_tokenizer(folder / "tokenizer"), device, offload=offload)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Number format of the weights."""
+        return self.model.embed_tokens.weight.dtype
+
+    @property
+    def width(self) -> int:
+        """Width D of the embeddings."""
+        return self.model.config.hidden_size
+
+    @property
+    def hidden_layer_count(self) -> int:
+        """Number of hidden states: valid layers are -1 down to minus this number, which is the token embeddings."""
+        return self.model.config.num_hidden_layers + 1
+
+    def check_hidden_layer(self, hidden_layer: int) -> None:
+        """Raise `InvalidParameter` with the range if the model has no such hidden state."""
+        if not -self.hidden_layer_count <= hidden_layer <= -1:
+            raise InvalidParameter(
+                "hidden_layer", f"{hidden_layer} is not in this model; use -{self.hidden_layer_count} to -1."
+            )
+
+    def count_tokens(self, formatted_prompt: str) -> int:
+        """Return the number of tokens of a whole formatted prompt."""
+        return len(self._input_ids(formatted_prompt))
+
+    def encode(
+        self,
+        prompts: str | Sequence[str],
+        *,
+        hidden_layer: int = -2,
+        system_prompt: str | None = None,
+        thinking_content: str | None = None,
+        force_think_block: bool = False,
+        assistant_content: str | None = None,
+    ) -> EncoderOutput:
+        """Format and encode prompts.
+
+        Args:
+            prompts: One text or several.
+            hidden_layer: Hidden state taken, -1 to minus `hidden_layer_count`.
+            system_prompt: See `format_prompt`.
+            thinking_content: See `format_prompt`.
+            force_think_block: See `format_prompt`.
+            assistant_content: See `format_prompt`.
+
+        Raises:
+            InvalidParameter: If the layer does not exist or a prompt is longer than the model reads.
+        """
+        texts = [prompts] if isinstance(prompts, str) else list(prompts)
+        companions = [text for text in (system_prompt, thinking_content, assistant_content) if text is not None]
+        self.warn_of_special_tokens([*texts, *companions])
+        formatted = [
+            format_prompt(
+                text,
+                system_prompt=system_prompt,
+                thinking_content=thinking_content,
+                force_think_block=force_think_block,
+                assistant_content=assistant_content,
+            )
+            for text in texts
+        ]
+        encoded = self.encode_formatted(formatted, [hidden_layer])
+        return EncoderOutput(formatted, [item.embeddings[hidden_layer] for item in encoded])
+
+    def encode_formatted(self, formatted_prompts: Sequence[str], hidden_layers: Sequence[int]) -> list[EncodedPrompt]:
+        """Encode formatted prompts, one forward pass each, with all `hidden_layers` from that pass.
+
+        Raises:
+            InvalidParameter: If a layer does not exist or a prompt is longer than the model reads.
+        """
+        for hidden_layer in hidden_layers:
+            self.check_hidden_layer(hidden_layer)
+        with resident(self.model, self.device, offload=self.offload):
+            return [self._encode_one(text, hidden_layers) for text in formatted_prompts]
+
+    def warn_of_special_tokens(self, texts: Sequence[str]) -> list[str]:
+        """Log a warning that names the special tokens standing in the user's own texts; return them."""
+        found = special_tokens_in(texts, self.special_tokens)
+        if found:
+            logger.warning("The prompt contains %s, which the tokenizer reads as control tokens.", ", ".join(found))
+        return found
+
+    def _encode_one(self, formatted_prompt: str, hidden_layers: Sequence[int]) -> EncodedPrompt:
+        import torch
+
+        with torch.cuda.stream(self._stream), torch.inference_mode():
+            ids = torch.tensor([self._input_ids(formatted_prompt)], device=self.device)  # [1, L]
+            states = self.model(ids, hidden_layers)
+            chosen = {layer: state.to("cpu", copy=True) for layer, state in states.items()}
+        return EncodedPrompt(formatted_prompt, chosen)
+
+    def _input_ids(self, formatted_prompt: str) -> list[int]:
+        limit = self.model.config.max_position_embeddings
+        ids: list[int] = self.tokenizer.encode(formatted_prompt, add_special_tokens=False).ids
+        if len(ids) > limit:
+            raise InvalidParameter(
+                "prompt", f"has {len(ids):,} tokens; the text encoder reads {limit:,}, so shorten it."
+            )
+        return ids
+
+
+def _own_stream(device: torch.device) -> torch.cuda.Stream | None:
+    """A stream on which a prompt does not wait for the image that the device is drawing; None where there are none."""
+    if device.type != "cuda":
+        return None
+    import torch
+
+    torch.cuda.synchronize(device)  # the weights are there
+    return torch.cuda.Stream(device)
+
+
+def _load_tokenizer(folder: Path) -> Tokenizer:
+    from tokenizers import Tokenizer
+
+    if not (folder / "tokenizer.json").is_file():
+        raise CheckpointError(f"{folder} has no tokenizer.json; fetch it again.", field="model_path")
+    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    return tokenizer
+
+
+def _parameter_name(name: str) -> str:
+    """Map the names of a `Qwen3ForCausalLM` file to `Qwen3Encoder`; its output layer repeats the token embeddings."""
+    return "" if name == "lm_head.weight" else name.removeprefix("model.")

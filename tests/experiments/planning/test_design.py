@@ -1,0 +1,399 @@
+"""Experiments as they are written, and how they become runs."""
+
+import pytest
+
+from experiments.planning.design import (
+    Axis,
+    Experiment,
+    Level,
+    level_name,
+    plan_experiment,
+    run_id,
+    safe_name,
+    select_prompts,
+)
+from experiments.planning.equality import effective_inputs, equal_levels, guided_step_count
+from experiments.planning.experiment_file import experiment_from_sweeps, level_of, load_experiments, parse_numbers
+from experiments.prompts import STANDARD_PROMPTS, Prompt, read_prompts
+from llm_dit.errors import ConfigError, InvalidParameter, LlmDitError
+from llm_dit.parameters import GenerationParams
+
+CAT, DOG = Prompt("cat", "animals", "", "A cat"), Prompt("dog", "animals", "", "A dog")
+
+
+def axis_of(name, *values):
+    return Axis(name, tuple(level_of(name, value) for value in values))
+
+
+def plan_of(*axes, prompts=(CAT,), seeds=(42,), **options):
+    return plan_experiment(Experiment("trial", "", axes), prompts, seeds, **options)
+
+
+def levels(experiment):
+    return {axis.name: [level.name for level in axis.levels] for axis in experiment.axes}
+
+
+# The predefined experiments
+
+
+def test_the_predefined_experiments_are_those_promised():
+    found = load_experiments()
+    assert levels(found["shift_sweep"]) == {"shift": ["1.0", "2.0", "3.0", "4.0", "5.0", "6.0"]}
+    assert found["shift_sweep"].baseline == {"shift": "3.0"}
+    assert levels(found["shift_steps_grid"]) == {
+        "shift": ["2.0", "3.0", "4.0"],
+        "num_inference_steps": ["6", "9", "12", "15"],
+    }
+    assert levels(found["steps_only"]) == {"num_inference_steps": ["4", "6", "8", "9", "10", "12", "15", "20"]}
+    assert levels(found["hidden_layer"]) == {"hidden_layer": ["-1", "-2", "-3", "-4", "-5", "-6"]}
+    assert found["hidden_layer"].baseline == {"hidden_layer": "-2"}
+    assert [level.parameters["guidance_scale"] for level in found["guidance"].axes[0].levels] == [0.0, 1.0, 1.5, 2.5]
+    assert levels(found["max_text_tokens"]) == {"max_text_tokens": ["512", "1024", "1504"]}
+    assert levels(found["long_prompt_mode"]) == {
+        "long_prompt_mode": ["truncate", "interpolate", "pool", "attention_pool"]
+    }
+    assert found["long_prompt_mode"].prompt_set == found["max_text_tokens"].prompt_set == "long"
+    assert [axis.name for axis in found["prompt_parts"].axes] == ["system_prompt", "think_block"]
+
+
+def test_the_levels_of_think_block_and_system_prompt_have_the_texts_promised():
+    found = load_experiments()
+    thinking = [level.parameters["thinking_content"] for level in found["think_block"].axes[0].levels]
+    assert thinking == [
+        None,
+        "",
+        "High quality, detailed, photorealistic",
+        "Soft lighting, warm colors, peaceful atmosphere",
+        "Sharp focus, crisp details, professional composition",
+    ]
+    system = [level.parameters["system_prompt"] for level in found["system_prompt"].axes[0].levels]
+    assert system == [
+        None,
+        "You are a professional photographer.",
+        "You are an artistic painter.",
+        "You are a technical illustrator.",
+        "Generate high quality images.",
+    ]
+
+
+def test_none_and_an_empty_think_block_are_two_levels_with_two_formatted_prompts():
+    plan = plan_experiment(load_experiments()["think_block"], [CAT], [42])
+    none, empty = (effective_inputs(plan.params(index, CAT, 42), None)[0][0] for index in (0, 1))
+    assert none == "<|im_start|>user\nA cat<|im_end|>\n<|im_start|>assistant\n"
+    assert empty == none + "<think>\n\n</think>\n\n"
+    assert equal_levels(plan, None) == []
+
+
+def test_no_predefined_experiment_has_secretly_equal_levels():
+    long = [Prompt("long", "long", "", "word " * 2000)]
+    for experiment in load_experiments().values():
+        plan = plan_experiment(experiment.for_model(9), long, [42])
+        assert equal_levels(plan, lambda text: len(text.split())) == [], experiment.name
+
+
+def test_hidden_layer_deep_has_every_depth_of_the_model():
+    deep = load_experiments()["hidden_layer_deep"].for_model(4)
+    assert levels(deep) == {"hidden_layer": ["-1", "-2", "-3", "-4"]}
+
+
+# Files of one's own
+
+
+def write(folder, axes, rest=""):
+    path = folder / "mine.yaml"
+    path.write_text(f"version: 1\nexperiments:\n  mine:\n    axes:\n{axes}{rest}", encoding="utf-8")
+    return path
+
+
+def test_a_level_may_set_several_parameters_together(tmp_path):
+    path = write(
+        tmp_path,
+        "      speed:\n        quick: {num_inference_steps: 4, shift: 2}\n        slow: {num_inference_steps: 20}\n",
+        "    baseline: slow\n    fixed: {guidance_scale: 1}\n",
+    )
+    plan = plan_experiment(load_experiments(path)["mine"], [CAT], [42])
+    quick, slow = plan.templates
+    assert (quick.num_inference_steps, quick.shift, quick.guidance_scale) == (4, 2.0, 1.0)
+    assert (slow.num_inference_steps, slow.shift, slow.guidance_scale) == (20, 3.0, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("axes", "rest", "message"),
+    [
+        ("      shfit: [1, 2]\n", "", r":5: experiment 'mine': there is no parameter 'shfit'; did you mean 'shift'"),
+        ("      shift: [1,\n        0]\n", "", r":6: experiment 'mine': shift 0"),
+        ("      shift: [3,\n        3.0]\n", "", r":6: experiment 'mine': axis 'shift' has the level 3.0 twice"),
+        ("      shift: []\n", "", r":5: experiment 'mine': axis 'shift' has no level"),
+        ("      {}\n", "", r":5: experiment 'mine' has no axis"),
+        ("      shift: 3\n", "", r":5: axis 'shift' must be a list"),
+        ("      num_inference_steps: [2.5]\n", "", r":5: experiment 'mine': num_inference_steps"),
+        ("      shift: [1, 2]\n      shift: [3]\n", "", r":6: axes of experiment 'mine' has 'shift' twice; .* line 5"),
+        ("      shift: [1, 2]\n", "    baseline: 5\n", r":6: baseline of experiment 'mine': 'shift' has no level '5'"),
+        ("      shift: [1, 2]\n", "    fixd: {}\n", r":6: experiment 'mine' has no key 'fixd'; did you mean 'fixed'"),
+        ("      shift: [1, 2]\n", "    fixed: {shift: 2}\n", r":6: experiment 'mine' both varies and fixes shift"),
+        ("      shift: [1, 2]\n", "    fixed: {sed: 2}\n", r":6: .* no parameter 'sed'; did you mean 'seed'"),
+        ("      shift: [1]\n      a: {x: {shift: 2}}\n", "", r":6: .* axes 'shift' and 'a' both set shift"),
+        ("      a:\n        x: {shift: 2}\n        y: {shift: 2.0}\n", "", r":7: levels 'x' and 'y' of a are the same"),
+        ("      shift: [1]\n      guidance_scale: [1]\n", "    baseline: 1\n", r":7: .* several axes"),
+        ("      shift: [1, [2]]\n", "", r":5: a level of shift must be one value"),
+        ("      force_think_block: [maybe]\n", "", r":5: experiment 'mine': force_think_block"),
+        ("      long_prompt_mode: [squeeze]\n", "", r":5: experiment 'mine': long_prompt_mode"),
+    ],
+)
+def test_a_broken_experiments_file_is_refused_with_file_and_line(tmp_path, axes, rest, message):
+    path = write(tmp_path, axes, rest)
+    with pytest.raises(ConfigError, match=message) as caught:
+        load_experiments(path)
+    assert str(caught.value).startswith(f"{path}:")
+
+
+def test_every_generation_parameter_can_be_an_axis(tmp_path):
+    values = {
+        "prompt": '["{prompt}", "{prompt} Highly detailed."]',
+        "negative_prompt": "[a, b]",
+        "system_prompt": "[null, x]",
+        "thinking_content": '[null, ""]',
+        "force_think_block": "[false, true]",
+        "assistant_content": "[null, x]",
+        "width": "[64, 128]",
+        "height": "[null, 128]",
+        "num_inference_steps": "[1, 2]",
+        "shift": "[1, 2]",
+        "guidance_scale": "[0, 1]",
+        "cfg_normalization": "[0, 1]",
+        "cfg_truncation": "[0.5, 1]",
+        "seed": "[1, 2]",
+        "hidden_layer": "[-1, -2]",
+        "long_prompt_mode": "[truncate, pool]",
+        "max_text_tokens": "[10, 20]",
+        "extend_rope": "[false, true]",
+    }
+    assert values.keys() == GenerationParams.model_fields.keys()
+    for name, listed in values.items():
+        experiment = load_experiments(write(tmp_path, f"      {name}: {listed}\n"))["mine"]
+        first, second = (getattr(plan_experiment(experiment, [CAT], [1]).templates[index], name) for index in (0, 1))
+        assert first != second, name
+
+
+# --sweep
+
+
+def test_sweeps_are_ranges_or_lists_and_are_crossed():
+    found = experiment_from_sweeps(["shift=1..6", "num_inference_steps=6,9,12"], "my_grid")
+    assert found.name == "my_grid"
+    assert levels(found) == {
+        "shift": ["1.0", "2.0", "3.0", "4.0", "5.0", "6.0"],
+        "num_inference_steps": ["6", "9", "12"],
+    }
+
+
+def test_a_list_in_brackets_may_hold_commas_none_and_empty_text():
+    (axis,) = experiment_from_sweeps(['thinking_content=[null, "", "warm, soft"]'], None).axes
+    assert [level.parameters["thinking_content"] for level in axis.levels] == [None, "", "warm, soft"]
+    assert [level.name for level in axis.levels] == ["none", "empty", "warm, soft"]
+
+
+def test_ranges_go_both_ways_and_take_steps_without_rounding_errors():
+    assert parse_numbers("-1..-3", "--sweep") == ["-1", "-2", "-3"]
+    assert parse_numbers("0.1..0.5..0.1", "--sweep") == ["0.1", "0.2", "0.3", "0.4", "0.5"]
+    assert parse_numbers("5,1..2", "--seeds") == ["5", "1", "2"]
+
+
+@pytest.mark.parametrize(
+    ("sweep", "message"),
+    [
+        ("shift", "write parameter=values"),
+        ("shift=", "write parameter=values"),
+        ("shfit=1", "did you mean 'shift'"),
+        ("shift=0..2", "shift"),
+        ("shift=1..x", "is not a range"),
+        ("shift=1,1.0", "the level 1.0 is there twice"),
+        ("shift=1..2..0", "has step 0"),
+        ("seed=0..9999999", "at most 1,000,000"),
+        ("system_prompt=[a", "not valid"),
+    ],
+)
+def test_a_sweep_that_cant_be_read_is_repeated_in_the_message(sweep, message):
+    with pytest.raises(LlmDitError, match=message) as caught:
+        experiment_from_sweeps([sweep], None)
+    assert sweep in str(caught.value)
+
+
+# Plans
+
+
+def test_a_plan_crosses_levels_prompts_and_seeds():
+    plan = plan_of(axis_of("shift", 1, 2), axis_of("num_inference_steps", 6, 9), prompts=(CAT, DOG), seeds=(1, 2, 3))
+    runs = list(plan.runs())
+    assert len(runs) == plan.run_count == 2 * 2 * 2 * 3
+    assert len({run.run_id for run in runs}) == len(runs)
+    assert {(run.params.shift, run.params.num_inference_steps, run.params.prompt, run.params.seed) for run in runs} == {
+        (shift, steps, text, seed)
+        for shift in (1.0, 2.0)
+        for steps in (6, 9)
+        for text in ("A cat", "A dog")
+        for seed in (1, 2, 3)
+    }
+
+
+def test_sizes_are_outermost_since_a_new_size_may_cost_a_compilation():
+    runs = list(plan_of(axis_of("shift", 1, 2), axis_of("width", 64, 128), prompts=(CAT, DOG)).runs())
+    assert [run.params.width for run in runs] == [64] * 4 + [128] * 4
+
+
+def test_a_run_depends_on_its_level_prompt_and_seed_alone():
+    alone = next(plan_of(axis_of("shift", 2), prompts=(DOG,), seeds=(7,)).runs())
+    among = list(plan_of(axis_of("shift", 1, 2, 3), prompts=(CAT, DOG), seeds=(3, 7)).runs())
+    same = next(run for run in among if run.run_id == alone.run_id)
+    assert same == alone
+
+
+def test_overrides_win_over_fixed_which_win_over_defaults():
+    experiment = Experiment("trial", "", (axis_of("shift", 1, 2),), fixed={"num_inference_steps": 5, "height": 64})
+    plan = plan_experiment(
+        experiment,
+        [CAT],
+        [42],
+        defaults={"num_inference_steps": 3, "height": 128, "width": 256, "seed": 9},
+        overrides={"height": 96},
+    )
+    params = next(plan.runs()).params
+    assert (params.num_inference_steps, params.height, params.width, params.seed) == (5, 96, 256, 42)
+
+
+def test_a_flag_that_is_an_axis_is_refused():
+    with pytest.raises(InvalidParameter, match="is an axis of trial"):
+        plan_of(axis_of("shift", 1, 2), overrides={"shift": 4.0})
+
+
+def test_a_combination_out_of_range_names_its_level():
+    with pytest.raises(InvalidParameter, match=r"2048.*level 2048"):
+        plan_of(axis_of("max_text_tokens", 1024, 2048))
+
+
+def test_without_a_named_baseline_it_is_the_level_that_equals_the_settings_in_use():
+    assert plan_of(axis_of("shift", 1, 3, 5)).experiment.baseline == {"shift": "3.0"}
+    assert plan_of(axis_of("shift", 1, 3, 5), defaults={"shift": 5.0}).experiment.baseline == {"shift": "5.0"}
+    assert plan_of(axis_of("shift", 1, 2)).experiment.baseline == {"shift": "1.0"}
+
+
+def test_a_prompt_axis_wraps_the_prompts_or_brings_its_own():
+    wrapped = [run.params.prompt for run in plan_of(axis_of("prompt", "{prompt}", "{prompt}, at night")).runs()]
+    assert wrapped == ["A cat", "A cat, at night"]
+    own = list(plan_of(axis_of("prompt", "A red house", "A blue house"), prompts=(CAT, DOG)).runs())
+    assert [(run.params.prompt, run.prompt.id, run.prompt.text) for run in own] == [
+        ("A red house", "own", "A red house"),
+        ("A blue house", "own", "A blue house"),
+    ]
+
+
+def test_a_seed_axis_sets_the_seed():
+    runs = list(plan_of(axis_of("seed", 5, 6), seeds=(1, 2)).runs())
+    assert [(run.seed, run.params.seed) for run in runs] == [(5, 5), (6, 6)]
+
+
+def test_two_levels_of_a_grid_never_share_a_name():
+    first = Axis("first", (Level("a", {"shift": 1.0}), Level("a x b", {"shift": 2.0})))
+    second = Axis("second", (Level("c", {"guidance_scale": 1.0}), Level("b x c", {"guidance_scale": 2.0})))
+    with pytest.raises(LlmDitError, match="both be called 'a x b x c'; rename one"):
+        plan_of(first, second)
+
+
+# Prompts
+
+
+def test_few_prompts_are_taken_in_turn_from_each_category_and_more_keep_the_fewer():
+    prompts = read_prompts(STANDARD_PROMPTS)
+    five = select_prompts(prompts, max_prompts=5)
+    assert len({prompt.category for prompt in five}) == 5
+    assert set(five) < set(select_prompts(prompts, max_prompts=12))
+    animals = select_prompts(prompts, categories=["animals"], max_prompts=3)
+    assert [prompt.id for prompt in animals] == ["animal_001", "animal_002", "animal_003"]
+
+
+def test_unknown_prompts_and_categories_name_the_nearest():
+    with pytest.raises(LlmDitError, match="'cta' does not exist; did you mean 'cat'"):
+        select_prompts([CAT, DOG], ids=["cta"])
+    with pytest.raises(LlmDitError, match="did you mean 'animals'"):
+        select_prompts([CAT, DOG], categories=["animal"])
+
+
+# Names
+
+
+def test_the_file_names_are_those_promised():
+    assert run_id("shift_sweep", "animal_001", {"shift": "3.0"}, 42) == "shift_sweep_animal_001_shift_3.0_seed42"
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["a/b", "..", ".", "", " ", "x" * 10_000, "Größe", "猫", "a\nb", "CON", "A", "a.", "-", "\ud800", 'a"b', "a:b*?"],
+)
+def test_any_text_is_a_safe_and_short_part_of_a_file_name(text):
+    name = safe_name(text)
+    assert 0 < len(name) <= 40
+    assert name == name.lower()
+    assert set(name) <= set("abcdefghijklmnopqrstuvwxyz0123456789._-")
+    assert not name.endswith(".")
+    assert name.strip(".-") != ""
+
+
+def test_texts_that_differ_only_in_case_or_punctuation_get_different_file_names():
+    names = [safe_name(text) for text in ("warm light", "Warm light", "Warm Light", "warm-light", "warm light!")]
+    assert len(set(names)) == len(names)
+
+
+def test_a_run_id_is_never_longer_than_a_file_name_may_be():
+    long = run_id("e" * 64, "p" * 500, {f"axis{n}": "x" * 10_000 for n in range(9)}, 2**53 - 1)
+    assert len(long) <= 200
+    other = run_id("e" * 64, "p" * 500, {f"axis{n}": "x" * 9_999 for n in range(9)}, 2**53 - 1)
+    assert long != other
+
+
+def test_levels_of_different_values_have_different_names():
+    values = [None, "", "none", "empty", True, "true", 1, 1.5, "x" * 100, "x" * 101, "a\nb", "a b"]
+    assert len({level_name(value) for value in values}) == len(values)
+    assert all(len(level_name(value)) <= 60 and "\n" not in level_name(value) for value in values)
+
+
+# Secretly equal levels
+
+
+def sentences(plan, count_tokens=None):
+    return [found.sentence() for found in equal_levels(plan, count_tokens)]
+
+
+def test_a_negative_prompt_without_guidance_makes_equal_levels():
+    (sentence,) = sentences(plan_of(axis_of("negative_prompt", "", "blurry")))
+    assert "empty, blurry are secretly equal" in sentence
+    assert sentences(plan_of(axis_of("negative_prompt", "", "blurry"), overrides={"guidance_scale": 1.0})) == []
+
+
+def test_a_forced_think_block_equals_an_empty_one():
+    levels = (Level("forced", {"force_think_block": True}), Level("empty", {"thinking_content": ""}))
+    (found,) = equal_levels(plan_of(Axis("think", levels)), None)
+    assert found.levels == ("forced", "empty")
+
+
+def test_a_shift_with_a_single_step_changes_nothing():
+    plan = plan_of(axis_of("shift", 1, 3), overrides={"num_inference_steps": 1})
+    assert "1.0, 3.0 are secretly equal" in sentences(plan)[0]
+
+
+def test_a_token_limit_that_no_prompt_reaches_is_found_and_one_that_some_reach_is_counted():
+    long = Prompt("long", "x", "", "word " * 100)
+    axis = axis_of("max_text_tokens", 50, 500, 1000)
+    (found,) = equal_levels(plan_of(axis), lambda text: len(text.split()))
+    assert (found.levels, found.prompts, found.of_prompts) == (("50", "500", "1000"), 1, 1)
+    both = equal_levels(plan_of(axis, prompts=(CAT, long)), lambda text: len(text.split()))
+    assert [(found.levels, found.prompts) for found in both] == [(("500", "1000"), 2), (("50", "500", "1000"), 1)]
+
+
+def test_truncated_guidance_acts_in_the_steps_before_it():
+    def params(**values):
+        return GenerationParams(prompt="A cat", num_inference_steps=4, shift=1.0, **values)
+
+    # model times 0, 0.25, 0.5, 0.75
+    assert guided_step_count(params(guidance_scale=1.0, cfg_truncation=0.5)) == 3
+    assert guided_step_count(params(guidance_scale=1.0, cfg_truncation=0.0)) == 1
+    assert guided_step_count(params(guidance_scale=0.0)) == 0

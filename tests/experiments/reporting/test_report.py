@@ -1,0 +1,459 @@
+"""The report in a real browser, opened from disk, and the numbers behind its marks."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import re
+import shutil
+import time
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from PIL import Image
+from sample_results import (
+    SHIFT,
+    STEPS,
+    axis,
+    noisy_scores,
+    sample_manifest,
+    sample_plan,
+    sample_prompts,
+    sample_records,
+    write_results,
+)
+
+from experiments import report
+from experiments.metrics import METRICS
+from experiments.reporting.plots import frontier, heat_map, measure_plot, scale_over
+from experiments.reporting.report_data import grid_data, json_for_script
+from experiments.reporting.report_page import write_report
+from experiments.stats.findings import analyse
+from llm_dit.errors import OutputError
+
+HOSTILE = (
+    "<img src=x onerror=\"window.wasRun=1\"></script><script>window.wasRun=1</script><!-- <b>bold</b> & 'quotes'"
+    "\u2028{{ 7 * 7 }}"
+)
+
+
+@pytest.fixture
+def open_report(browser):
+    """Open a page; at the end nothing may have gone wrong in it or been asked of another place."""
+    contexts, complaints, requests = [], [], []
+
+    def open_page(path: Path, *, anchor="", width=1400, height=900, scheme="light"):
+        context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme)
+        contexts.append(context)
+        page = context.new_page()
+        page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.on("request", lambda request: requests.append(request.url))
+        page.goto(path.as_uri() + anchor)
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    assert complaints == []
+    assert [url for url in requests if not url.startswith(("file://", "data:"))] == []
+
+
+@pytest.fixture(scope="module")
+def sweep(tmp_path_factory) -> Path:
+    """12 prompts x 4 levels x 2 seeds; one run failed."""
+    noise = noisy_scores({"4.0": 0.5}, spread=0.05)
+
+    def scores(run):
+        is_lost = run.prompt.id == "animals_000" and run.cell.levels["shift"] == "2.0" and run.params.seed == 1
+        return "CUDA out of memory" if is_lost else noise(run)
+
+    folder = write_results(tmp_path_factory.mktemp("report") / "sweep", sample_plan(seeds=(1, 2)), scores)
+    return write_report(folder)
+
+
+def shown_prompts(page) -> list[str]:
+    """Prompt ids of the rows in view, from top to bottom."""
+    heads = page.locator(".sheet-body .sheet-row").evaluate_all(
+        "rows => rows.sort((a, b) => a.offsetTop - b.offsetTop).map(row => row.querySelector('b').textContent)"
+    )
+    return heads
+
+
+def cell(page, row: int, level: int):
+    return page.locator(f'.cell[data-row="{row}"][data-level="{level}"]')
+
+
+def viewer_title(page) -> str:
+    return page.locator(".viewer-title").inner_text()
+
+
+# In the browser
+
+
+def test_verdict_plots_and_grid_are_on_the_page(open_report, sweep):
+    page = open_report(sweep)
+    assert "shift 4.0 beats 3.0 by 0.49" in page.locator("#verdict").inner_text()
+    assert "1 run failed and is left out" in page.locator("#verdict").inner_text()
+    assert "CUDA out of memory" in page.locator("#verdict .failures").text_content()
+    assert page.locator("article[data-measure=image_reward] .plot-row .point").count() == 4 + 3
+    assert page.locator("#count").inner_text() == "24 of 24 rows, 95 pictures"
+    assert page.locator("#frontier .dot").count() == 2 * 4
+    assert "rules of thumb" in page.locator("#plots").inner_text()
+
+
+def test_failed_run_says_why_in_its_place(open_report, sweep):
+    page = open_report(sweep)
+    assert cell(page, 0, 1).inner_text() == "failed: CUDA out of memory"
+
+
+def test_prompts_with_markup_are_shown_and_never_run(open_report, tmp_path):
+    prompts = [dataclasses.replace(prompt, text=HOSTILE, must_show=(HOSTILE,)) for prompt in sample_prompts(2)]
+    plan = sample_plan(axes=[axis("thinking_content", "plain", HOSTILE)], prompts=prompts)
+    plan = dataclasses.replace(plan, experiment=dataclasses.replace(plan.experiment, description=HOSTILE))
+    noise = noisy_scores({})
+    folder = write_results(
+        tmp_path / "r",
+        plan,
+        lambda run: (
+            HOSTILE if run.prompt.id.endswith("1") and run.cell.levels["thinking_content"] == "plain" else noise(run)
+        ),
+    )
+    page = open_report(write_report(folder))
+    assert page.locator(".lead").text_content() == HOSTILE
+    assert page.locator(".row-head .prompt").first.text_content() == HOSTILE
+    assert page.locator(".failures li").first.text_content() == f"1 × {HOSTILE}"
+    cell(page, 0, 1).click()
+    assert HOSTILE in page.locator("#details").text_content()
+    assert page.locator("#details pre").text_content().startswith(f"<|im_start|>user\n{HOSTILE}")
+    assert page.evaluate("window.wasRun") is None
+    assert page.locator("#sheet b b, #details b, .lead b").count() == 0
+
+
+def test_filters_keep_category_words_and_seed(open_report, sweep):
+    page = open_report(sweep)
+    page.select_option("[name=category]", "landscapes")
+    assert page.locator("#count").inner_text() == "8 of 24 rows, 32 pictures"
+    page.select_option("[name=seed]", "2")
+    assert page.locator("#count").inner_text() == "4 of 24 rows, 16 pictures"
+    page.fill("[name=text]", "LAKE take 4")
+    assert shown_prompts(page) == ["landscapes_004"]
+    page.fill("[name=text]", "volcano")
+    assert page.locator("#sheet .empty").inner_text() == "No prompt matches these filters."
+
+
+def test_orders_follow_score_and_disagreement(open_report, sweep):
+    page = open_report(sweep)
+    data = json.loads(page.locator("#grid-data").text_content())
+    table: dict[int, list[float]] = {}
+    for row, value in zip(data["run"]["row"], data["run"]["values"][0], strict=True):
+        if value is not None:
+            table.setdefault(row, []).append(value)
+    names = [data["prompts"][prompt]["id"] for prompt, _ in data["rows"]]
+
+    def ordered(key):
+        return [names[row] for row in sorted(table, key=key)]
+
+    page.select_option("[name=order]", "best")
+    expected = ordered(lambda row: -sum(table[row]) / len(table[row]))
+    assert shown_prompts(page)[:3] == expected[:3]
+    page.select_option("[name=order]", "worst")
+    assert shown_prompts(page)[:3] == expected[::-1][:3]
+    page.select_option("[name=order]", "disagreement")
+    assert shown_prompts(page)[:3] == ordered(lambda row: min(table[row]) - max(table[row]))[:3]
+    page.locator(".column-head").nth(3).click()
+    assert page.locator("[name=order]").input_value() == "level 3"
+
+
+def test_arrow_keys_move_through_grid_and_viewer(open_report, sweep):
+    page = open_report(sweep)
+    cell(page, 0, 0).focus()
+    for key in ("ArrowRight", "ArrowRight", "ArrowDown", "ArrowLeft"):
+        page.keyboard.press(key)
+    assert page.evaluate("[document.activeElement.dataset.row, document.activeElement.dataset.level]") == ["1", "1"]
+    page.keyboard.press("Enter")
+    assert viewer_title(page) == "shift 2.0\nanimals_000 · seed 2"
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("ArrowDown")
+    assert viewer_title(page) == "shift 3.0\nlandscapes_001 · seed 1"
+    page.keyboard.press("Escape")
+    assert page.locator("#viewer[open]").count() == 0
+    assert page.evaluate("[document.activeElement.dataset.row, document.activeElement.dataset.level]") == ["2", "2"]
+
+
+def test_end_and_page_keys_bring_the_far_cell_into_view(open_report, sweep):
+    page = open_report(sweep, width=700)
+    page.select_option("[name=size]", "l")
+    cell(page, 0, 0).focus()
+    for key in ("End", *["PageDown"] * 6):
+        page.keyboard.press(key)
+    assert page.evaluate("[document.activeElement.dataset.row, document.activeElement.dataset.level]") == ["23", "3"]
+    inside = page.evaluate(
+        "() => { const a = document.activeElement.getBoundingClientRect(), s = document.getElementById('sheet')"
+        ".getBoundingClientRect(); return a.left >= s.left && a.right <= s.right && a.bottom <= s.bottom + 1; }"
+    )
+    assert inside
+
+
+def test_two_pictures_meet_under_the_slider(open_report, sweep):
+    page = open_report(sweep)
+    cell(page, 1, 3).click()
+    page.keyboard.press("c")
+    assert page.locator("#stage img").count() == 2
+    assert page.locator("#stage .side").all_inner_texts() == ["3.0", "4.0"]
+    page.locator("#split").fill("20")
+    clip = page.locator("#stage .over").evaluate("image => getComputedStyle(image).clipPath")
+    assert clip == "inset(0px calc(100% - 20%) 0px 0px)" or "80%" in clip
+    box = page.locator("#stage").bounding_box()
+    page.mouse.move(box["x"] + box["width"] * 0.5, box["y"] + 50)
+    page.mouse.down()
+    page.mouse.move(box["x"] + box["width"] * 0.75, box["y"] + 50)
+    page.mouse.up()
+    assert float(page.locator("#split").input_value()) == pytest.approx(75, abs=1)
+    page.keyboard.press("c")
+    assert page.locator("#stage img").count() == 1
+
+
+def test_any_picture_can_be_pinned_and_compared(open_report, sweep):
+    page = open_report(sweep)
+    cell(page, 1, 0).click()
+    page.keyboard.press("p")
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("c")
+    assert page.locator("#stage .side").all_inner_texts() == ["animals_000, 1.0, seed 2", "2.0"]
+
+
+def test_parameters_and_formatted_prompt_are_one_click_away(open_report, sweep):
+    page = open_report(sweep)
+    cell(page, 0, 3).click()
+    text = page.locator("#details").inner_text()
+    assert "<|im_start|>user\nA tabby cat lies curled in a pool of sunlight, take 0.<|im_end|>" in text
+    parameters = dict(re.findall(r"(\w+)\t(.*)", page.locator("#details .parameters").inner_text()))
+    assert parameters["shift"] == "4"
+    assert parameters["seed"] == "1"
+    assert parameters["system_prompt"] == "none"
+    assert parameters["negative_prompt"] == "empty"
+    record = page.locator("#details a", has_text="Whole record").get_attribute("href")
+    assert (sweep.parent / record).is_file()
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(1400, "dark"), (390, "light")])
+def test_page_fits_its_window(open_report, sweep, width, scheme):
+    page = open_report(sweep, width=width, scheme=scheme)
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    background = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    assert (sum(map(int, re.findall(r"\d+", background)[:3])) < 200) == (scheme == "dark")
+    if width == 390:
+        cell(page, 0, 0).click()
+        assert page.locator("#viewer").bounding_box()["width"] == 390
+
+
+def test_theme_button_switches(open_report, sweep):
+    page = open_report(sweep)
+    before = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    page.click("#theme")
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") != before
+
+
+def test_heads_stay_in_view_while_the_grid_scrolls(open_report, sweep):
+    page = open_report(sweep, width=600)
+    page.locator("#sheet").evaluate("sheet => { sheet.scrollTop = 900; sheet.scrollLeft = 150; }")
+    page.wait_for_timeout(100)
+    sheet = page.locator("#sheet").bounding_box()
+    assert page.locator(".column-head").first.bounding_box()["y"] == pytest.approx(sheet["y"], abs=3)
+    assert page.locator(".row-head").first.bounding_box()["x"] == pytest.approx(sheet["x"], abs=3)
+
+
+def test_5000_pictures_are_seen_within_two_seconds(open_report, tmp_path):
+    plan = sample_plan(axes=[axis("shift", *[float(n) for n in range(1, 11)])], prompts=50, seeds=tuple(range(10)))
+    folder = write_results(tmp_path / "r", plan, noisy_scores({}), image_size=32)
+    _fake_thumbnails(folder)
+    path = write_report(folder)
+    times_s = []
+    for _ in range(3):  # the best of three: the machine may be busy with other things
+        started = time.perf_counter()
+        page = open_report(path, anchor="#pictures")
+        page.wait_for_function("() => document.querySelector('.cell img')?.naturalWidth > 0")
+        times_s.append(time.perf_counter() - started)
+    assert page.locator("#count").inner_text() == "500 of 500 rows, 5000 pictures"
+    assert page.locator(".cell").count() < 500
+    assert min(times_s) < 2, f"first view after {times_s} s"
+    page.locator("#sheet").evaluate("sheet => { sheet.scrollTop = sheet.scrollHeight; }")
+    page.wait_for_function("() => document.querySelector('.cell[data-row=\"499\"] img')?.naturalWidth > 0")
+
+
+def _fake_thumbnails(folder: Path) -> None:
+    """Put one small picture in the place of every thumbnail, newer than the pictures: making them isn't measured."""
+    (folder / "thumbnails").mkdir()
+    small = folder / "small.webp"
+    Image.new("RGB", (256, 256), "teal").save(small)
+    for path in (folder / "images").iterdir():
+        os.link(small, folder / "thumbnails" / f"{path.stem}.webp")
+
+
+def test_bundle_shows_its_pictures_far_from_the_folder(open_report, tmp_path):
+    folder = write_results(tmp_path / "r", sample_plan(prompts=2), noisy_scores({}))
+    path = write_report(folder, bundle=True, output=tmp_path / "sent.html")
+    shutil.rmtree(folder)
+    page = open_report(path, anchor="#pictures")
+    page.wait_for_function(
+        "() => [...document.querySelectorAll('.cell img')].every((image) => image.naturalWidth === 64)"
+    )
+    cell(page, 0, 0).click()
+    assert page.locator("#stage img").get_attribute("src").startswith("data:image/webp;base64,")
+
+
+def test_grid_experiment_shows_heat_maps(open_report, tmp_path):
+    folder = write_results(tmp_path / "r", sample_plan(axes=[SHIFT, STEPS]), noisy_scores({"4.0": 0.4}))
+    page = open_report(write_report(folder))
+    table = page.locator("#grids .heat").first
+    assert table.locator("td").count() == 8
+    assert "num_inference_steps" in table.locator("thead").inner_text()
+    assert page.locator("#plots details").count() == 2 * 3
+
+
+def test_levels_are_explained_and_missing_scores_are_offered(open_report, tmp_path):
+    plan = sample_plan(axes=[axis("system_prompt", "You are a painter.", HOSTILE)], prompts=2)
+    folder = write_results(tmp_path / "r", plan, lambda run: {})
+    page = open_report(write_report(folder))
+    assert json.dumps(HOSTILE, ensure_ascii=False) in page.locator(".levels").text_content()
+    assert "uv run experiments/score.py" in page.locator("#verdict").inner_text()
+
+
+def test_columns_beside_the_main_ones_are_folded_away(open_report, tmp_path):
+    noise = noisy_scores({})
+    scores = lambda run: {**noise(run), "image_reward_chunked": 0.1 * run.params.shift}  # noqa: E731
+    page = open_report(write_report(write_results(tmp_path / "r", sample_plan(), scores)))
+    assert not page.locator("[data-measure=image_reward_chunked]").is_visible()
+    page.locator("#plots > details > summary").click()
+    assert page.locator("[data-measure=image_reward_chunked]").is_visible()
+    assert page.locator("#verdict dt").all_inner_texts() == ["ImageReward", "SigLIP 2", "Generation time"]
+
+
+def test_experiment_without_pictures_still_has_a_page(open_report, tmp_path):
+    folder = write_results(tmp_path / "r", sample_plan(prompts=2), lambda run: "non-finite latents")
+    page = open_report(write_report(folder))
+    assert "No picture is finished" in page.locator("#verdict").inner_text()
+    assert page.locator("#count").inner_text() == "2 of 2 rows, 0 pictures"
+
+
+# Without a browser
+
+
+def test_json_cannot_leave_its_script_element():
+    text = json_for_script([HOSTILE])
+    assert not set("<>&\u2028") & set(text)
+    assert json.loads(text) == [HOSTILE]
+
+
+def test_repeated_texts_and_parameters_are_written_once():
+    plan = sample_plan(prompts=3, seeds=(1, 2))
+    records = sample_records(plan, noisy_scores({}))
+    manifest = sample_manifest(plan)
+    grid = grid_data(manifest, records, analyse(manifest, records, METRICS), unreadable={}, pictures=None)
+    assert len(grid["formatted"]) == 3
+    assert list(grid["parameters"]["varying"]) == ["shift"]
+    assert grid["parameters"]["varying"]["shift"]["values"] == [1.0, 2.0, 3.0, 4.0]
+    assert len(grid["rows"]) == 6
+
+
+def test_thumbnails_are_made_once_and_again_for_a_new_picture(tmp_path):
+    folder = write_results(tmp_path / "r", sample_plan(prompts=1), noisy_scores({}), image_size=600)
+    write_report(folder)
+    thumbnails = sorted((folder / "thumbnails").iterdir())
+    assert len(thumbnails) == 4
+    with Image.open(thumbnails[0]) as thumbnail:
+        assert thumbnail.size == (256, 256)
+    before = [path.stat().st_mtime_ns for path in thumbnails]
+    picture = folder / "images" / f"{thumbnails[1].stem}.png"
+    os.utime(picture, ns=(before[1] + 10**9, before[1] + 10**9))
+    write_report(folder)
+    after = [path.stat().st_mtime_ns for path in thumbnails]
+    assert [index for index in range(4) if after[index] != before[index]] == [1]
+
+
+def test_damaged_picture_is_named_and_the_rest_is_shown(tmp_path):
+    folder = write_results(tmp_path / "r", sample_plan(prompts=1), noisy_scores({}))
+    picture = sorted((folder / "images").iterdir())[0]
+    picture.write_bytes(b"x" * picture.stat().st_size)
+    page = write_report(folder).read_text(encoding="utf-8")
+    assert f"{picture.name} can't be read" in page
+
+
+def test_report_needs_a_results_folder(tmp_path):
+    with pytest.raises(OutputError, match="give the folder of an experiment's results"):
+        write_report(tmp_path)
+
+
+def test_command_writes_the_page_and_names_it(tmp_path):
+    folder = write_results(tmp_path / "r", sample_plan(prompts=1), noisy_scores({}))
+    result = CliRunner().invoke(report.main, [str(folder)])
+    assert (result.exit_code, result.output.strip()) == (0, str(folder / "report.html"))
+
+
+def test_command_refuses_an_output_without_bundle(tmp_path):
+    result = CliRunner().invoke(report.main, [str(tmp_path), "-o", "x.html"])
+    assert result.exit_code == 2
+    assert "--output needs --bundle" in result.output
+
+
+def test_axis_has_round_ticks_that_hold_all_values():
+    scale = scale_over([0.0, 0.43, -0.21])
+    assert [label for _, label in scale.ticks] == ["-0.2", "0.0", "0.2", "0.4"]
+    assert 0 < scale.percent(-0.21) < scale.percent(0.43) < 100
+
+
+def test_axis_of_one_value_is_not_empty():
+    scale = scale_over([0.45, 0.45])
+    assert scale.percent(0.45) == pytest.approx(50)
+    assert len(scale.ticks) >= 2
+
+
+def grid_analysis_of(scores):
+    plan = sample_plan(axes=[axis("num_inference_steps", 4, 9, 15, 20)])
+    records = sample_records(plan, scores)
+    analysis = analyse(sample_manifest(plan), records, METRICS)
+    return {result.measure.column: result for result in analysis.measures}, analysis
+
+
+def test_frontier_holds_what_nothing_beats_in_both():
+    quality = {4: 0.0, 9: 0.5, 15: 0.4, 20: 0.6}
+    seconds = {4: 1.0, 9: 2.0, 15: 3.0, 20: 4.0}
+    noise = noisy_scores({}, spread=0.001)
+
+    def scores(run):
+        steps = run.params.num_inference_steps
+        return {"image_reward": noise(run)["image_reward"] + quality[steps], "generation_time_seconds": seconds[steps]}
+
+    results, analysis = grid_analysis_of(scores)
+    plot = frontier(results["image_reward"], results["generation_time_seconds"], analysis.baseline)
+    assert [point.level for point in plot.points if point.is_on_frontier] == ["4", "9", "20"]
+    assert plot.points[1].seconds == "2 s"
+    heights = [point.y.at for point in plot.points]
+    assert heights[3] < heights[1] < heights[2] < heights[0]  # 0 % is the top
+    assert len(plot.segments) == 2
+
+
+def test_marks_stand_where_their_numbers_say():
+    results, analysis = grid_analysis_of(noisy_scores({"4": -1.0}, spread=0.05))
+    result = results["image_reward"]
+    plot = measure_plot(result, analysis.baseline)
+    row, comparison = plot.rows[0], result.comparisons[0]
+    assert row.outcome == "worse"
+    assert row.difference.at == plot.difference_scale.percent(comparison.difference.mean)
+    assert row.difference.low < row.difference.at < row.difference.high < plot.difference_scale.percent(0.0)
+    assert plot.rows[1].is_baseline
+    assert plot.rows[1].difference is None
+
+
+def test_heat_map_is_warmest_at_the_highest_mean():
+    plan = sample_plan(axes=[SHIFT, STEPS])
+    records = sample_records(plan, noisy_scores({"4.0": 1.0, "9": 0.5}, spread=0.01))
+    result = analyse(sample_manifest(plan), records, METRICS).measures[0]
+    rows = heat_map(result, result.interactions[0]).rows
+    assert rows[3][0] == "4.0"
+    assert rows[3][1][1].warmth == 100
+    assert min(cell.warmth for _, cells in rows for cell in cells) == 0

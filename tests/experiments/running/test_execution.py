@@ -1,0 +1,457 @@
+"""Runs to results: only what is missing, nothing lost, and the same bytes however they came about."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from fake_pipeline import FakePipeline
+
+from experiments.planning.design import Axis, Experiment, Level, plan_experiment
+from experiments.planning.experiment_file import experiment_from_sweeps, find_experiment, load_experiments
+from experiments.prompts import Prompt
+from experiments.running.execution import run_plan
+from experiments.running.worklist import make_worklist
+from experiments.store.result_store import ResultStore
+from llm_dit.errors import InvalidParameter, NonFiniteLatents, OutputError
+
+CAT, CUP = Prompt("animal_001", "animals", "easy", "A cat"), Prompt("simple_001", "simple_objects", "hard", "A cup")
+
+
+def plan_of(*sweeps, prompts=(CAT, CUP), seeds=(42,), name="trial", **options):
+    experiment = experiment_from_sweeps(sweeps or ("shift=1..3",), name)
+    return plan_experiment(experiment, prompts, seeds, **options)
+
+
+def make(folder, plan=None, pipeline=None, **options):
+    plan = plan or plan_of()
+    store = ResultStore(folder / plan.experiment.name)
+    return store, run_plan(plan, pipeline or FakePipeline(), store, **options)
+
+
+def images(store):
+    return {path.name: path.read_bytes() for path in store.images.iterdir()}
+
+
+def test_the_next_image_is_started_before_the_last_one_is_waited_for(tmp_path):
+    events = []
+
+    class Watched(FakePipeline):
+        def draw(self, params, conditioning, shared=None):
+            number = len(self.denoised)
+            events.append(("start", number))
+            drawing = super().draw(params, conditioning, shared)
+            return SimpleNamespace(wait=lambda: (events.append(("wait", number)), drawing.wait())[1])
+
+    make(tmp_path, pipeline=Watched())
+    assert events[:4] == [("start", 0), ("start", 1), ("wait", 0), ("start", 2)]
+    assert events[-2:] == [("wait", 4), ("wait", 5)]
+
+
+# Resume
+
+
+def test_the_same_command_again_makes_nothing_and_says_so(tmp_path):
+    make(tmp_path)
+    pipeline = FakePipeline()
+    _, outcome = make(tmp_path, pipeline=pipeline)
+    assert (outcome.made, outcome.skipped, outcome.remaining) == (0, 6, 0)
+    assert pipeline.denoised == pipeline.encoded == []
+
+
+@pytest.mark.parametrize(
+    ("more", "expected"),
+    [
+        ({"prompts": (CAT, CUP, Prompt("p3", "c", "", "A dog"))}, 3),
+        ({"seeds": (42, 43)}, 6),
+    ],
+)
+def test_adding_prompts_or_seeds_does_only_the_new_ones(tmp_path, more, expected):
+    make(tmp_path)
+    pipeline = FakePipeline()
+    _, outcome = make(tmp_path, plan_of(**more), pipeline)
+    assert (outcome.made, outcome.skipped, len(pipeline.denoised)) == (expected, 6, expected)
+
+
+def test_adding_levels_does_only_the_new_ones_and_keeps_the_baseline_comparable(tmp_path):
+    make(tmp_path)
+    store, outcome = make(tmp_path, plan_of("shift=1..5"))
+    assert (outcome.made, outcome.skipped) == (4, 6)
+    assert [level.name for level in store.manifest().axes[0].levels] == ["1.0", "2.0", "3.0", "4.0", "5.0"]
+
+
+def test_torn_results_are_made_again(tmp_path):
+    store, _ = make(tmp_path)
+    first, second, *_ = (record.run_id for record in store.runs())
+    whole = images(store)
+    (store.metadata / f"{first}.json").write_text("{")
+    store.image_path(second).write_bytes(b"\x89PNG")
+    _, outcome = make(tmp_path)
+    assert (outcome.made, outcome.skipped) == (2, 4)
+    assert images(store) == whole
+
+
+def test_partial_files_of_a_killed_writer_are_removed(tmp_path):
+    store, _ = make(tmp_path)
+    left = store.images / ".partial-abc"
+    left.write_bytes(b"x")
+    make(tmp_path)
+    assert not left.exists()
+
+
+# Stale results
+
+
+def test_a_result_made_with_another_prompt_text_is_stale_and_stays_until_overwritten(tmp_path):
+    store, _ = make(tmp_path)
+    before = images(store)
+    changed = plan_of(prompts=(Prompt(CAT.id, "animals", "easy", "A black cat"), CUP))
+    _, outcome = make(tmp_path, changed)
+    assert outcome.stale == tuple(f"trial_animal_001_shift_{shift}_seed42" for shift in ("1.0", "2.0", "3.0"))
+    assert (outcome.made, outcome.skipped) == (0, 3)
+    assert images(store) == before
+    assert {record.prompt_id for record in store.runs()} == {"simple_001"}
+    _, outcome = make(tmp_path, changed, overwrite=True)
+    assert (outcome.made, outcome.skipped, outcome.stale) == (3, 3, ())
+    assert store.runs()[0].prompt == "A black cat"
+
+
+def test_a_level_that_means_something_else_now_leaves_the_summary(tmp_path):
+    def plan(steps):
+        levels = (Level("quick", {"num_inference_steps": steps}), Level("slow", {"num_inference_steps": 20}))
+        return plan_experiment(Experiment("trial", "", (Axis("speed", levels),)), [CAT], [42])
+
+    store, _ = make(tmp_path, plan(4))
+    _, outcome = make(tmp_path, plan(5))
+    assert outcome.stale == ("trial_animal_001_speed_quick_seed42",)
+    assert [(record.level, record.parameters["num_inference_steps"]) for record in store.runs()] == [("slow", 20)]
+    make(tmp_path, plan(5), overwrite=True)
+    assert [record.parameters["num_inference_steps"] for record in store.runs()] == [5, 20]
+
+
+def test_runs_of_a_prompt_axis_are_all_in_the_summary(tmp_path):
+    store, _ = make(tmp_path / "a", plan_of('prompt=["{prompt}", "{prompt}, at night"]'))
+    assert len(store.runs()) == 4
+    store, _ = make(tmp_path / "b", plan_of('prompt=["A red house", "A blue house"]'))
+    assert [record.prompt for record in store.runs()] == ["A red house", "A blue house"]
+
+
+@pytest.mark.parametrize(
+    ("pipeline", "options", "named"),
+    [
+        (FakePipeline(fingerprint="0" * 64), {}, "model fingerprint: ffffffffffff -> 000000000000"),
+        (FakePipeline(dtype="bfloat16"), {}, "dtype: float32 -> bfloat16"),
+        (FakePipeline(), {"overrides": {"num_inference_steps": 4}}, "num_inference_steps: 9 -> 4"),
+        (FakePipeline(), {"overrides": {"width": 128}}, "width: 64 -> 128"),
+    ],
+)
+def test_other_weights_numerics_or_settings_make_a_folder_stale_and_the_message_names_them(
+    tmp_path, pipeline, options, named
+):
+    store, _ = make(tmp_path)
+    before = images(store)
+    with pytest.raises(OutputError) as caught:
+        make(tmp_path, plan_of(**options), pipeline)
+    message = str(caught.value)
+    assert named in message
+    assert "6 results are stale" in message
+    assert "trial_animal_001_shift_1.0_seed42" in message
+    assert "--overwrite" in message
+    assert images(store) == before
+    _, outcome = make(tmp_path, plan_of(**options), pipeline, overwrite=True)
+    assert outcome.made == 6
+    assert len(store.runs()) == 6
+
+
+def test_results_of_other_settings_never_enter_the_same_summary(tmp_path):
+    make(tmp_path, plan_of(prompts=(CAT, CUP)))
+    store, _ = make(tmp_path, plan_of(prompts=(CAT,), overrides={"num_inference_steps": 4}), overwrite=True)
+    assert {record.parameters["num_inference_steps"] for record in store.runs()} == {4}
+    assert [record.prompt_id for record in store.stale_runs()] == ["simple_001"] * 3
+    assert store.write_summary().values["total_runs"] == 3
+
+
+def test_a_folder_with_other_axes_is_refused(tmp_path):
+    make(tmp_path)
+    with pytest.raises(OutputError, match=r"over shift, not over num_inference_steps; choose another --name"):
+        make(tmp_path, plan_of("num_inference_steps=3,4"), overwrite=True)
+
+
+def test_a_model_that_can_not_do_a_level_is_known_before_any_image(tmp_path):
+    pipeline = FakePipeline()
+    with pytest.raises(InvalidParameter, match=r"-9 is not in this model.*level -9"):
+        make(tmp_path, plan_of("hidden_layer=-1,-9"), pipeline)
+    assert pipeline.denoised == []
+
+
+# Equal bytes
+
+
+def test_images_are_byte_equal_together_alone_in_another_order_and_after_a_resume(tmp_path):
+    together, _ = make(tmp_path / "a", plan_of("shift=1..3", seeds=(1, 2)))
+    make(tmp_path / "b", plan_of("shift=3,1", prompts=(CUP,), seeds=(2,)))
+    make(tmp_path / "b", plan_of("shift=2,1,3", prompts=(CUP, CAT), seeds=(2, 1)))
+    assert images(ResultStore(tmp_path / "b" / "trial")) == images(together)
+
+
+def test_real_images_are_byte_equal_together_alone_and_after_a_resume(tmp_path, tiny_pipeline):
+    overrides = {"num_inference_steps": 2, "guidance_scale": 1.0}
+    together, outcome = make(tmp_path / "a", plan_of("hidden_layer=-1,-2,-3", overrides=overrides), tiny_pipeline)
+    assert (outcome.made, outcome.encoded_prompts) == (6, 3)  # two prompts and the negative one, once each
+    make(tmp_path / "b", plan_of("hidden_layer=-3", prompts=(CUP,), overrides=overrides), tiny_pipeline)
+    alone, outcome = make(tmp_path / "b", plan_of("hidden_layer=-2,-3,-1", overrides=overrides), tiny_pipeline)
+    assert (outcome.made, outcome.skipped) == (5, 1)
+    assert images(alone) == images(together)
+
+
+def test_a_real_run_equals_the_image_its_record_makes_again(tmp_path, tiny_pipeline):
+    from io import BytesIO
+
+    from PIL import Image
+
+    from llm_dit.image_io import read_parameters
+    from llm_dit.parameters import GenerationParams
+
+    store, _ = make(tmp_path, plan_of("shift=2,3", prompts=(CAT,), overrides={"num_inference_steps": 2}), tiny_pipeline)
+    record = store.runs()[1]
+    again = tiny_pipeline.generate(GenerationParams.parse(record.parameters))
+    stored = Image.open(BytesIO(record.image_path.read_bytes()))
+    assert stored.tobytes() == again.image.tobytes()
+    inside = read_parameters(record.image_path)
+    assert inside["parameters"] == record.parameters
+    assert inside["run"]["levels"] == {"shift": "3.0"}
+    assert record.metadata["sigmas"] == again.metadata["sigmas"]
+    assert record.token_count == again.metadata["token_count"]
+
+
+# Shared work
+
+
+def test_each_distinct_formatted_prompt_is_encoded_once_with_all_its_layers(tmp_path):
+    pipeline = FakePipeline()
+    make(tmp_path, plan_of("hidden_layer=-1..-6", "shift=1..3", seeds=(1, 2)), pipeline)
+    assert len(pipeline.denoised) == 6 * 3 * 2 * 2
+    assert [layers for _, layers in pipeline.encoded] == [(-1, -2, -3, -4, -5, -6)] * 2
+    assert len({text for text, _ in pipeline.encoded}) == 2
+
+
+def test_prompts_are_encoded_once_even_where_sizes_bring_them_back_later(tmp_path, monkeypatch):
+    monkeypatch.setattr("experiments.running.prompt_encodings.GROUP_PROMPTS", 2)
+    prompts = [Prompt(f"p{number}", "c", "", f"Cat {number}") for number in range(7)]
+    pipeline = FakePipeline(offload=True)
+    _, outcome = make(tmp_path, plan_of("width=64,128", prompts=prompts), pipeline)
+    assert (outcome.made, len(pipeline.encoded)) == (14, 7)
+
+
+@pytest.mark.parametrize(("offload", "most_ahead"), [(True, 3), (False, 2)])
+def test_an_offloaded_encoder_works_ahead_in_groups_and_another_before_the_first_run_of_a_prompt(
+    tmp_path, monkeypatch, offload, most_ahead
+):
+    monkeypatch.setattr("experiments.running.prompt_encodings.GROUP_PROMPTS", 3)
+    prompts = [Prompt(f"p{number}", "c", "", f"Cat {number}") for number in range(10)]
+    pipeline, ahead = FakePipeline(offload=offload), []
+    make(
+        tmp_path,
+        plan_of("shift=1,2", prompts=prompts),
+        pipeline,
+        on_progress=lambda progress: ahead.append(len(pipeline.encoded) - (progress.done - 1) // 2),
+    )
+    assert len(pipeline.encoded) == 10
+    assert max(ahead) == most_ahead
+
+
+def test_runs_that_begin_alike_share_their_first_evaluation_and_change_no_byte(tmp_path, tiny_pipeline):
+    plan = plan_experiment(find_experiment("shift_sweep", load_experiments()), (CAT, CUP), (1, 2))
+    plan = replace(plan, base={**plan.base, "num_inference_steps": 2})
+    together, outcome = make(tmp_path / "a", plan, tiny_pipeline)
+    assert outcome.shared_evaluations == (6 - 1) * 2 * 2
+    alone, outcome = make(tmp_path / "b", plan, tiny_pipeline, shares=False)
+    assert outcome.shared_evaluations == 0
+    assert images(alone) == images(together)
+
+
+def test_levels_that_take_turns_share_as_well_where_the_outer_axis_acts_later(tmp_path, tiny_pipeline):
+    plan = plan_of("shift=1,2,3", "hidden_layer=-1..-4", prompts=(CAT,), overrides={"num_inference_steps": 1})
+    _, outcome = make(tmp_path, plan, tiny_pipeline)
+    assert outcome.shared_evaluations == (3 - 1) * 4
+
+
+# Failures
+
+
+def test_a_run_that_failed_in_the_shared_evaluation_leaves_it_to_the_next(tmp_path, tiny_pipeline, monkeypatch):
+    forward, calls = tiny_pipeline.transformer.forward, []
+
+    def fail_first(*args):
+        calls.append(1)
+        if len(calls) == 1:
+            raise RuntimeError("out of memory")
+        return forward(*args)
+
+    plan = plan_of(prompts=(CAT,), overrides={"num_inference_steps": 2})
+    monkeypatch.setattr(tiny_pipeline.transformer, "forward", fail_first)
+    _, outcome = make(tmp_path, plan, tiny_pipeline)
+    assert dict(outcome.failed) == {"trial_animal_001_shift_1.0_seed42": "out of memory"}
+    assert (outcome.made, outcome.shared_evaluations, len(calls)) == (2, 1, 1 + 2 + 1)
+    _, outcome = make(tmp_path, plan, tiny_pipeline)
+    assert (outcome.made, outcome.shared_evaluations) == (1, 0)
+
+
+def test_a_failing_run_is_written_down_and_the_others_go_on(tmp_path):
+    failing = {
+        ("A cat", 2.0): NonFiniteLatents("The latents are not finite after step 3 of 9"),
+        ("A cup", 1.0): RuntimeError("CUDA out of memory"),
+    }
+    store, outcome = make(tmp_path, pipeline=FakePipeline(failing=failing))
+    assert outcome.made == 4
+    assert dict(outcome.failed) == {
+        "trial_animal_001_shift_2.0_seed42": "The latents are not finite after step 3 of 9",
+        "trial_simple_001_shift_1.0_seed42": "CUDA out of memory",
+    }
+    errors = {record.run_id: record.error for record in store.runs() if not record.is_finished}
+    assert errors == dict(outcome.failed)
+    assert store.write_summary().values["failed_runs"] == 2
+
+
+def test_a_retry_makes_the_failed_runs_and_forgets_the_failures(tmp_path):
+    store, _ = make(tmp_path, pipeline=FakePipeline(failing={("A cat", 2.0): RuntimeError("out of memory")}))
+    _, outcome = make(tmp_path)
+    assert (outcome.made, outcome.skipped, outcome.failed) == (1, 5, ())
+    assert list(store.failed.iterdir()) == []
+    assert all(record.is_finished for record in store.runs())
+
+
+def test_a_prompt_that_can_not_be_encoded_fails_its_own_runs_only(tmp_path):
+    _, outcome = make(tmp_path, pipeline=FakePipeline(failing_texts=("A cup",)))
+    assert outcome.made == 3
+    assert {error for _, error in outcome.failed} == {"the text encoder ran out of memory"}
+
+
+def test_a_defect_of_our_own_is_not_swallowed(tmp_path):
+    with pytest.raises(ZeroDivisionError):
+        make(tmp_path, pipeline=FakePipeline(failing={("A cat", 2.0): ZeroDivisionError()}))
+
+
+def test_a_failed_overwrite_of_a_stale_result_is_in_the_summary(tmp_path):
+    make(tmp_path)
+    changed = plan_of(prompts=(Prompt(CAT.id, "animals", "easy", "A black cat"),))
+    pipeline = FakePipeline(failing={("A black cat", 2.0): RuntimeError("out of memory")})
+    store, _ = make(tmp_path, changed, pipeline, overwrite=True)
+    failed = [record.run_id for record in store.runs() if not record.is_finished]
+    assert failed == ["trial_animal_001_shift_2.0_seed42"]
+
+
+def test_a_full_disk_fails_the_runs_keeps_what_is_there_and_is_reported(tmp_path, monkeypatch):
+    store, _ = make(tmp_path, plan_of("shift=1", prompts=(CAT,)))
+    before = images(store)
+    sync, full = os.fsync, {"now": False}
+
+    def fsync(descriptor):
+        if full["now"]:
+            raise OSError(28, "No space left on device")
+        sync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+
+    def on_start(_work):
+        full["now"] = True
+
+    _, outcome = make(tmp_path, on_start=on_start)
+    assert outcome.made == 0
+    assert len(outcome.failed) == 5
+    assert all("No space left on device" in error for _, error in outcome.failed)
+    assert "could not be written" in outcome.summary_error
+    assert images(store) == before
+    full["now"] = False
+    _, outcome = make(tmp_path)
+    assert (outcome.made, outcome.skipped, outcome.failed) == (5, 1, ())
+
+
+def test_a_failed_overwrite_keeps_the_old_result(tmp_path, monkeypatch):
+    store, _ = make(tmp_path)
+    before = images(store)
+    changed = plan_of(prompts=(Prompt(CAT.id, "animals", "easy", "A black cat"),))
+
+    def full(_descriptor):
+        raise OSError(28, "No space left on device")
+
+    _, outcome = make(tmp_path, changed, overwrite=True, on_start=lambda _work: monkeypatch.setattr(os, "fsync", full))
+    assert len(outcome.failed) == 3
+    assert images(store) == before
+    assert store.finished_identity("trial_animal_001_shift_1.0_seed42") is not None
+
+
+# Stopping
+
+
+def test_a_wish_to_stop_finishes_the_image_writes_the_summary_and_leaves_the_rest(tmp_path):
+    pipeline = FakePipeline()
+    store, outcome = make(tmp_path, pipeline=pipeline, should_stop=lambda: len(pipeline.denoised) == 2)
+    assert (outcome.made, outcome.remaining, outcome.is_interrupted) == (2, 4, True)
+    assert len(store.runs()) == 2
+    assert len((store.folder / "trial_summary.csv").read_text().splitlines()) == 3
+    _, outcome = make(tmp_path)
+    assert (outcome.made, outcome.skipped) == (4, 2)
+
+
+def test_progress_counts_up_to_what_was_to_do(tmp_path):
+    seen = []
+    make(tmp_path, on_progress=seen.append)
+    assert [(progress.done, progress.total) for progress in seen] == [(number, 6) for number in range(1, 7)]
+    assert seen[-1].seconds_left == 0
+    assert seen[0].images_per_second > 0
+
+
+KILLED_RUNNER = """
+import sys
+sys.path[:0] = {tests!r}
+from pathlib import Path
+from fake_pipeline import FakePipeline
+from test_execution import make, plan_of
+make(Path({folder!r}), plan_of("shift=1..5", seeds=(1, 2)), FakePipeline(seconds=0.005))
+"""
+
+
+def test_killed_at_any_instant_nothing_finished_is_lost_and_a_resume_completes_it(tmp_path):
+    reference, _ = make(tmp_path / "reference", plan_of("shift=1..5", seeds=(1, 2)))
+    store = ResultStore(tmp_path / "killed" / "trial")
+    code = KILLED_RUNNER.format(
+        tests=[str(Path(__file__).parents[2]), str(Path(__file__).parent)], folder=str(tmp_path / "killed")
+    )
+    finished = 0
+    for wanted in (1, 4, 9):
+        process = subprocess.Popen([sys.executable, "-c", code])
+        while process.poll() is None and len(list(store.metadata.glob("*.json"))) < wanted:
+            time.sleep(0.002)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        records = store.runs()
+        assert len(records) >= finished, "a finished run was lost"
+        assert all(record.image_path.read_bytes() == images(reference)[record.image_path.name] for record in records)
+        finished = len(records)
+    assert 9 <= finished < 20
+    _, outcome = make(tmp_path / "killed", plan_of("shift=1..5", seeds=(1, 2)))
+    assert (outcome.made, outcome.skipped) == (20 - finished, finished)
+    assert images(store) == images(reference)
+    assert len(store.write_summary().values["levels"]) == 5
+
+
+def test_twenty_thousand_finished_runs_are_known_within_ten_seconds(tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "fsync", lambda descriptor: None)
+    count = 1_000  # a twentieth of them in a twentieth of the time
+    prompts = [Prompt(f"p{number:05}", "c", "easy", f"A cat number {number}") for number in range(count // 10)]
+    plan = plan_of("shift=1..10", prompts=prompts)
+    store, _ = make(tmp_path, plan)
+    started = time.perf_counter()
+    work = make_worklist(plan, FakePipeline(), store)
+    assert work.finished == count
+    assert time.perf_counter() - started < 0.5
+
+
+def test_doubled_seeds_count_once():
+    assert plan_of("shift=1..6", prompts=(CAT,), seeds=[1, 1, 2]).run_count == 12

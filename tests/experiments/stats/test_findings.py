@@ -1,0 +1,391 @@
+"""What the analysis says about runs whose truth is known."""
+
+from __future__ import annotations
+
+import math
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from sample_results import (
+    SHIFT,
+    STEPS,
+    axis,
+    noisy_scores,
+    sample_manifest,
+    sample_plan,
+    sample_records,
+    write_results,
+)
+from scipy import stats
+
+from experiments import analyze
+from experiments.metrics import METRICS
+from experiments.stats import paired_statistics as statistics
+from experiments.stats.findings import Analysis, MeasureAnalysis, analyse
+from experiments.stats.levels import Estimate
+from experiments.stats.verdict import decimals_for, format_estimate, format_number, format_p_value, quoted, sentences
+
+
+def analysed(plan, scores) -> Analysis:
+    return analyse(sample_manifest(plan), sample_records(plan, scores), METRICS)
+
+
+def measure(analysis: Analysis, column: str = "image_reward") -> MeasureAnalysis:
+    return next(result for result in analysis.measures if result.measure.column == column)
+
+
+def comparison_of(result: MeasureAnalysis, level: str):
+    return next(item for item in result.comparisons if item.level == level)
+
+
+def prompt_number(run) -> int:
+    return int(run.prompt.id[-3:])
+
+
+def by_prompt(level_effect: dict[str, list[float]]):
+    """Scores given per level and prompt number; the seed adds its own constant, which pairing removes."""
+    return lambda run: {
+        "image_reward": level_effect[run.cell.levels["shift"]][prompt_number(run)] + 10 * run.params.seed
+    }
+
+
+def test_summary_of_a_level_equals_plain_numpy():
+    plan = sample_plan(prompts=8, seeds=(1, 2))
+    records = sample_records(plan, noisy_scores({"4.0": 0.5}))
+    summary = measure(analyse(sample_manifest(plan), records, METRICS)).levels[3]
+    records.sort(key=lambda record: record.prompt_id)
+    values = np.array([record.scores["image_reward"] for record in records if record.level == "4.0"])
+    means = values.reshape(8, 2).mean(axis=1)
+    low, high = statistics.interval_of_mean(means)
+    assert (summary.level, summary.runs, summary.prompts) == ("4.0", 16, 8)
+    assert summary.estimate == Estimate(pytest.approx(values.mean()), pytest.approx(low), pytest.approx(high))
+    assert summary.deviation == pytest.approx(values.std(ddof=1))
+
+
+def test_comparison_pairs_by_prompt_and_seed():
+    differences = [0.1, 0.4, 0.2, 0.3, 0.5, 0.6]
+    levels = {"3.0": [float(i) for i in range(6)], "4.0": [i + differences[i] for i in range(6)]}
+    plan = sample_plan(axes=[axis("shift", 3.0, 4.0)], prompts=6, seeds=(1, 2, 3))
+    comparison = measure(analysed(plan, by_prompt(levels))).comparisons[0]
+    assert (comparison.level, comparison.baseline) == ("4.0", "3.0")
+    assert (comparison.pairs, comparison.prompts) == (18, 6)
+    assert comparison.difference.mean == pytest.approx(0.35)
+    assert comparison.p_value == 2 / 2**6  # seeds don't count as evidence: six prompts, all better
+    assert comparison.win_rate == 1.0
+    expected = np.mean(differences) / np.std(differences, ddof=1) * (1 - 3 / 19)
+    assert comparison.effect_size == pytest.approx(expected, rel=0.005)
+    assert comparison.detectable == pytest.approx(statistics.detectable_effect(6) * np.std(differences, ddof=1))
+
+
+def test_holm_runs_over_all_levels_of_a_measure():
+    result = measure(analysed(sample_plan(prompts=10), noisy_scores({"4.0": 1.0, "1.0": -1.0})))
+    p_values = np.array([item.p_value for item in result.comparisons])
+    assert [item.p_holm for item in result.comparisons] == pytest.approx(statistics.holm(p_values).tolist())
+    assert [item.level for item in result.comparisons if item.is_found] == ["1.0", "4.0"]
+
+
+def test_missing_runs_are_left_out_pair_by_pair_and_named():
+    def scores(run):
+        if run.cell.levels["shift"] == "4.0" and prompt_number(run) < 3:
+            return "out of memory"
+        return {"image_reward": prompt_number(run) + float(run.cell.levels["shift"])}
+
+    analysis = analysed(sample_plan(prompts=9), scores)
+    result = measure(analysis)
+    comparison = comparison_of(result, "4.0")
+    assert analysis.failed == 3
+    assert (comparison.pairs, comparison.prompts) == (6, 6)
+    assert comparison.difference.mean == pytest.approx(1.0)  # not the difference of the two means, 4 prompts apart
+    assert any("4.0 (6 of 9)" in note for note in result.notes)
+
+
+def test_a_prompt_with_fewer_seeds_counts_as_much_as_the_others():
+    def scores(run):
+        if prompt_number(run) == 0 and run.params.seed > 1:
+            return "failed"
+        gain = 1.0 if prompt_number(run) == 0 else 0.0
+        return {"image_reward": gain * (run.cell.levels["shift"] == "4.0")}
+
+    plan = sample_plan(axes=[axis("shift", 3.0, 4.0)], prompts=4, seeds=(1, 2, 3))
+    comparison = measure(analysed(plan, scores)).comparisons[0]
+    assert comparison.difference.mean == pytest.approx(0.25)
+
+
+def test_order_of_runs_changes_no_number():
+    plan = sample_plan(prompts=7, seeds=(1, 2))
+    records = sample_records(plan, noisy_scores({"4.0": 0.2}))
+    manifest = sample_manifest(plan)
+    assert analyse(manifest, records, METRICS).measures == analyse(manifest, records[::-1], METRICS).measures
+
+
+def test_one_prompt_has_no_interval_and_says_why():
+    result = measure(analysed(sample_plan(prompts=1, seeds=(1, 2, 3)), noisy_scores({"4.0": 5.0})))
+    comparison = comparison_of(result, "4.0")
+    assert comparison.difference.low is None
+    assert comparison.p_value is None
+    assert result.levels[0].estimate.high is None
+    sentence = sentences(analysed(sample_plan(prompts=1), noisy_scores({"4.0": 5.0})), result)[0]
+    assert sentence.startswith("Only one prompt: no interval and no test, since one prompt does not say")
+    assert "“" not in sentence
+
+
+def test_three_prompts_say_how_many_are_needed():
+    analysis = analysed(sample_plan(prompts=3), noisy_scores({"4.0": 5.0}))
+    assert comparison_of(measure(analysis), "4.0").detectable is None
+    assert sentences(analysis, measure(analysis))[0].startswith(
+        "With 3 prompts no difference from shift 3.0 can be shown, however large: "
+        "3 comparisons need at least 7 prompts; on these 3, 4.0 beats 3.0 by "
+    )
+
+
+def test_found_difference_reads_as_a_sentence():
+    plan = sample_plan(baseline={"shift": "3.0"})
+    analysis = analysed(plan, noisy_scores({"4.0": 0.5}, spread=0.05))
+    comparison = comparison_of(measure(analysis), "4.0")
+    amount, low, high = format_estimate(comparison.difference)
+    assert sentences(analysis, measure(analysis)) == [
+        f"shift 4.0 beats 3.0 by {amount}, 95 % interval {low} to {high}; "
+        "the others can't be told apart from it with 12 prompts."
+    ]
+
+
+def test_worse_level_loses_by_a_positive_amount():
+    plan = sample_plan(axes=[axis("shift", 3.0, 1.0)])
+    analysis = analysed(plan, noisy_scores({"1.0": -0.5}, spread=0.01))
+    sentence = sentences(analysis, measure(analysis))[0]
+    assert sentence.startswith("shift 1.0 loses to 3.0 by 0.")
+    assert "-" not in sentence
+
+
+def test_finding_whose_interval_holds_zero_is_marked():
+    differences = [0.1, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1, 3.0]
+    levels = {"3.0": [0.0] * 8, "4.0": differences}
+    analysis = analysed(sample_plan(axes=[axis("shift", 3.0, 4.0)], prompts=8), by_prompt(levels))
+    comparison = measure(analysis).comparisons[0]
+    assert comparison.p_holm == 2 / 2**8
+    assert comparison.difference.low < 0
+    assert sentences(analysis, measure(analysis))[0].endswith("(it holds 0, so a few prompts decide).")
+
+
+def test_shorter_time_is_the_better_one():
+    plan = sample_plan(axes=[axis("num_inference_steps", 9, 4)])
+    analysis = analysed(plan, lambda run: {"generation_time_seconds": 0.05 * run.params.num_inference_steps})
+    sentence = sentences(analysis, measure(analysis, "generation_time_seconds"))[0]
+    assert sentence == "num_inference_steps 4 is faster than 9 by 0.250 s, 95 % interval 0.250 to 0.250."
+
+
+def test_nothing_found_says_what_could_have_been():
+    analysis = analysed(sample_plan(), noisy_scores({}))
+    result = measure(analysis)
+    sentence = sentences(analysis, result)[0]
+    largest = max(item.detectable for item in result.comparisons)
+    prompts = max(item.prompts_for_half for item in result.comparisons)
+    assert sentence.startswith("No level can be told apart from shift 3.0 with 12 prompts; 4 in 5 such experiments")
+    assert f"a difference of {format_number(largest, decimals_for(largest))}," in sentence
+    assert sentence.endswith(f"half of that needs {prompts} prompts.")
+
+
+def test_equal_arms_are_called_equal():
+    analysis = analysed(sample_plan(), lambda run: {"image_reward": float(prompt_number(run))})
+    assert sentences(analysis, measure(analysis)) == ["Every level gave exactly the same numbers as shift 3.0."]
+
+
+def test_one_equal_arm_among_others_is_named():
+    noise = noisy_scores({}, spread=0.1)
+
+    def scores(run):
+        return {"image_reward": 1.0} if run.cell.levels["shift"] in ("2.0", "3.0") else noise(run)
+
+    assert "Exactly the same number as 3.0 in every pair: 2.0." in measure(analysed(sample_plan(), scores)).notes
+
+
+def test_interaction_says_when_prompts_are_too_few():
+    analysis = analysed(sample_plan(axes=[SHIFT, STEPS], prompts=4), grid_scores(0.8))
+    assert sentences(analysis, measure(analysis))[-1] == (
+        "Whether shift and num_inference_steps depend on each other can't be shown with 4 prompts: "
+        "8 combinations need at least 9."
+    )
+
+
+def test_missing_baseline_compares_nothing():
+    def scores(run):
+        return "failed" if run.cell.levels["shift"] == "3.0" else {"image_reward": 1.0}
+
+    analysis = analysed(sample_plan(), scores)
+    assert measure(analysis).comparisons == ()
+    assert sentences(analysis, measure(analysis))[0].startswith("Nothing can be compared with shift 3.0")
+
+
+def test_levels_that_set_the_seed_are_paired_by_prompt():
+    plan = sample_plan(axes=[axis("seed", 1, 2, 3)], prompts=7)
+    result = measure(analysed(plan, lambda run: {"image_reward": prompt_number(run) + 0.5 * (run.params.seed == 2)}))
+    assert comparison_of(result, "2").pairs == 7
+    assert comparison_of(result, "2").difference.mean == pytest.approx(0.5)
+
+
+def test_numbers_that_are_no_numbers_are_left_out():
+    def scores(run):
+        broken = {0: math.inf, 1: None, 2: True}
+        return {"image_reward": broken.get(prompt_number(run), float(prompt_number(run)))}
+
+    result = measure(analysed(sample_plan(prompts=9), scores))
+    assert result.levels[0].runs == 6
+    assert "12 of 36 pictures have no ImageReward and are left out." in result.notes
+
+
+def test_flags_are_notes_and_never_measures():
+    analysis = analysed(sample_plan(), noisy_scores({}, flag_every=1))
+    assert [result.measure.column for result in analysis.measures] == [
+        "image_reward",
+        "siglip_score",
+        "generation_time_seconds",
+    ]
+    assert any(note.startswith("48 of 48 pictures: The prompt is longer") for note in measure(analysis).notes)
+
+
+def test_experiment_without_pictures_has_no_measures():
+    analysis = analysed(sample_plan(), lambda run: "failed")
+    assert (analysis.finished, analysis.failed, analysis.measures) == (0, 48, ())
+
+
+def grid_scores(interaction: float):
+    """Additive effects of 0.3 per shift and 0.1 per 5 steps, plus `interaction` at the far corner, and small noise."""
+    noise = noisy_scores({}, spread=0.01)
+
+    def scores(run):
+        shift, steps = run.params.shift, run.params.num_inference_steps
+        corner = interaction * (shift == 4.0 and steps == 9)
+        return {"image_reward": noise(run)["image_reward"] + 0.3 * shift + 0.02 * steps + corner}
+
+    return scores
+
+
+def test_main_effects_of_a_grid_average_over_the_other_axis():
+    plan = sample_plan(axes=[SHIFT, STEPS], baseline={"shift": "3.0", "num_inference_steps": "9"})
+    shift, steps = measure(analysed(plan, grid_scores(0.0))).main_effects
+    assert (shift.axis, steps.axis) == ("shift", "num_inference_steps")
+    assert [item.level for item in shift.comparisons] == ["1.0", "2.0", "4.0"]
+    assert [item.difference.mean for item in shift.comparisons] == pytest.approx([-0.6, -0.3, 0.3], abs=0.03)
+    assert steps.comparisons[0].difference.mean == pytest.approx(-0.1, abs=0.02)
+    assert shift.comparisons[0].pairs == 24
+    assert steps.comparisons[0].pairs == 48
+
+
+def test_interaction_table_shows_what_is_not_additive():
+    plan = sample_plan(axes=[SHIFT, STEPS])
+    (table,) = measure(analysed(plan, grid_scores(0.8))).interactions
+    # one cell c of a 4 x 2 grid leaves c * (1 - 1/4) * (1 - 1/2) there, and -c * 1/4 * 1/2 elsewhere in its column
+    assert table.deviations[3][1].difference.mean == pytest.approx(0.8 * 3 / 8, abs=0.02)
+    assert table.deviations[0][1].difference.mean == pytest.approx(-0.8 / 8, abs=0.02)
+    assert table.deviations[3][1].is_found
+    assert table.means[3][1].mean - table.means[0][0].mean == pytest.approx(0.9 + 0.1 + 0.8, abs=0.03)
+    assert table.prompts == 12
+
+
+def test_additive_grid_shows_no_interaction():
+    analysis = analysed(sample_plan(axes=[SHIFT, STEPS], seeds=(2,)), grid_scores(0.0))
+    lines = sentences(analysis, measure(analysis))
+    assert lines[0].startswith("shift x num_inference_steps 4.0 x 9 beats 3.0 x 9 by ")
+    assert lines[1].startswith("Averaged over the other axes: shift 4.0 beats 3.0 by ")
+    assert lines[3].startswith("No sign that shift and num_inference_steps depend on each other, with 12 prompts")
+
+
+def test_axis_with_one_level_has_no_effect_to_show():
+    analysis = analysed(sample_plan(axes=[axis("shift", 3.0), STEPS], prompts=7), grid_scores(0.0))
+    result = measure(analysis)
+    assert [effect.axis for effect in result.main_effects] == ["num_inference_steps"]
+    assert result.interactions == ()
+
+
+def test_interaction_uses_only_prompts_with_every_combination():
+    scores = grid_scores(0.0)
+    plan = sample_plan(axes=[SHIFT, STEPS])
+
+    def holes(run):
+        return "failed" if prompt_number(run) == 4 and run.params.shift == 2.0 else scores(run)
+
+    result = measure(analysed(plan, holes))
+    assert result.interactions[0].prompts == 11
+    assert [item.prompts for item in result.main_effects[0].comparisons] == [12, 11, 12]
+
+
+@pytest.mark.parametrize(
+    ("half_width", "decimals"), [(0.04, 2), (0.012, 3), (0.5, 1), (1.5, 1), (5.0, 0), (400.0, 0), (0.0, 3)]
+)
+def test_numbers_get_the_digits_they_deserve(half_width, decimals):
+    assert decimals_for(half_width) == decimals
+
+
+def test_zero_has_no_minus_sign():
+    assert format_number(-0.0004, 2) == "0.00"
+
+
+@pytest.mark.parametrize(("p_value", "text"), [(0.0004, "<0.001"), (0.0123, "0.012"), (0.4567, "0.46"), (1.0, "1.00")])
+def test_p_values_show_the_digits_that_matter(p_value, text):
+    assert format_p_value(p_value) == text
+
+
+def test_text_levels_are_quoted_and_numbers_are_not():
+    assert quoted("3.0") == "3.0"
+    assert quoted("2.0 x 6") == "2.0 x 6"
+    assert quoted("none") == "“none”"
+    assert len(quoted("soft " * 20)) <= 42
+
+
+def test_command_prints_table_and_sentence(tmp_path):
+    write_results(tmp_path / "r", sample_plan(prompts=8), noisy_scores({"4.0": 0.6}, spread=0.05), image_size=8)
+    result = CliRunner().invoke(analyze.main, [str(tmp_path / "r")], env={"COLUMNS": "160"})
+    assert result.exit_code == 0, result.output
+    assert "ImageReward: shift 4.0 beats 3.0 by 0." in result.output
+    assert "95 % interval" in result.output
+    assert "shift_sweep: 32 pictures, baseline 3.0" in result.output
+
+
+def test_command_prints_markup_of_levels_as_text(tmp_path):
+    plan = sample_plan(axes=[axis("thinking_content", "plain", "[bold red]x[/]")], prompts=2)
+    write_results(tmp_path / "r", plan, noisy_scores({}), image_size=8)
+    result = CliRunner().invoke(analyze.main, [str(tmp_path / "r")], env={"COLUMNS": "160"})
+    assert result.exit_code == 0, result.output
+    assert "[bold red]x[/]" in result.output
+
+
+def test_command_says_what_is_wrong_with_the_folder(tmp_path):
+    result = CliRunner().invoke(analyze.main, [str(tmp_path)])
+    assert result.exit_code == 2
+    assert "give the folder of an experiment's results" in result.output
+    assert "Traceback" not in result.output
+
+
+def test_command_names_the_nearest_measure(tmp_path):
+    write_results(tmp_path / "r", sample_plan(prompts=2), noisy_scores({}), image_size=8)
+    result = CliRunner().invoke(analyze.main, [str(tmp_path / "r"), "--measure", "image_rewrad"])
+    assert result.exit_code == 2
+    assert "did you mean 'image_reward'?" in result.output
+
+
+def test_commands_import_no_pandas_before_they_run():
+    code = (
+        "import sys, experiments.analyze, experiments.report, experiments.compare\n"
+        "heavy = {'pandas', 'scipy', 'matplotlib', 'torch', 'PIL'} & set(sys.modules)\n"
+        "assert not heavy, heavy"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_no_module_hides_one_of_the_standard_library():
+    # `python experiments/run_ablation.py` puts this folder first on the path, and torch imports `statistics`
+    names = {path.stem for path in Path(analyze.__file__).parent.glob("*.py")}
+    assert not names & sys.stdlib_module_names
+
+
+def test_interval_of_scipy_agrees_for_a_level_with_few_prompts():
+    plan = sample_plan(prompts=4)
+    records = sample_records(plan, noisy_scores({}))
+    summary = measure(analyse(sample_manifest(plan), records, METRICS)).levels[0]
+    values = [record.scores["image_reward"] for record in records if record.level == "1.0"]
+    expected = stats.t.interval(0.95, 3, np.mean(values), stats.sem(values))
+    assert (summary.estimate.low, summary.estimate.high) == (pytest.approx(expected[0]), pytest.approx(expected[1]))

@@ -1,0 +1,246 @@
+"""Statistics against closed forms, published examples, scipy and statsmodels, and by simulated experiments."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy import stats
+from statsmodels.stats.multitest import multipletests
+from statsmodels.stats.power import TTestPower
+
+from experiments.stats import paired_statistics as statistics
+
+EXPERIMENTS = 2000
+PROMPTS = 12
+SEEDS = 2
+LEVELS = 6
+
+
+def simulated_scores(effect: float, *, experiments: int = EXPERIMENTS, seed: int = 7) -> np.ndarray:
+    """Scores [experiments, levels, prompts], seed means; level 0 is the baseline, level 1 has the effect.
+
+    `effect` is in standard deviations of the prompts' paired differences. Prompts differ far more than levels do.
+    """
+    generator = np.random.default_rng(seed)
+    prompt = generator.normal(0, 2.0, (experiments, 1, PROMPTS, 1))
+    response = generator.normal(0, 0.5, (experiments, LEVELS, PROMPTS, 1))
+    noise = generator.normal(0, 0.5, (experiments, LEVELS, PROMPTS, SEEDS))
+    deviation = np.sqrt(2 * (0.5**2 + 0.5**2 / SEEDS))
+    shift = np.array([effect * deviation if level == 1 else 0.0 for level in range(LEVELS)])
+    return (prompt + response + noise + shift[:, None, None]).mean(axis=-1)
+
+
+def differences_to_baseline(scores: np.ndarray) -> np.ndarray:
+    return scores[:, 1:] - scores[:, :1]
+
+
+@pytest.fixture(scope="module")
+def null_differences() -> np.ndarray:
+    return differences_to_baseline(simulated_scores(0.0))
+
+
+def test_false_alarms_stay_below_six_percent_over_all_levels_together(null_differences):
+    adjusted = statistics.holm(statistics.sign_flip_p_value(null_differences))
+    assert (adjusted.min(axis=-1) <= 0.05).mean() <= 0.06
+
+
+def test_false_alarms_of_one_comparison_keep_the_stated_level(null_differences):
+    p_values = statistics.sign_flip_p_value(null_differences[:, 0])
+    assert 0.04 <= (p_values <= 0.05).mean() <= 0.06
+
+
+def test_interval_of_the_difference_covers_the_truth_95_percent_of_the_time(null_differences):
+    low, high = statistics.interval_of_mean(null_differences[:, 0])
+    assert 0.93 <= ((low <= 0) & (high >= 0)).mean() <= 0.97
+
+
+def test_interval_of_the_mean_covers_the_truth_95_percent_of_the_time():
+    low, high = statistics.interval_of_mean(simulated_scores(0.0, seed=8)[:, 0])
+    assert 0.93 <= ((low <= 0) & (high >= 0)).mean() <= 0.97
+
+
+@pytest.mark.parametrize(("name", "truth"), [("standard_exponential", 1.0), ("uniform", 0.5), ("standard_normal", 0.0)])
+def test_interval_holds_for_skewed_and_flat_scores(name, truth):
+    values = getattr(np.random.default_rng(3), name)(size=(EXPERIMENTS, 20))
+    low, high = statistics.interval_of_mean(values)
+    assert 0.93 <= ((low <= truth) & (truth <= high)).mean() <= 0.97
+
+
+@pytest.mark.parametrize("prompts", [2, 3, 5, 6, 8])
+def test_interval_holds_with_few_prompts(prompts):
+    low, high = statistics.interval_of_mean(np.random.default_rng(4).normal(size=(EXPERIMENTS, prompts)))
+    assert 0.93 <= ((low <= 0) & (high >= 0)).mean() <= 0.98
+
+
+def test_effect_of_one_standard_deviation_is_found_with_12_prompts():
+    p_values = statistics.sign_flip_p_value(differences_to_baseline(simulated_scores(1.0))[:, 0])
+    assert (p_values <= 0.05).mean() >= 0.85
+
+
+def test_paired_analysis_beats_the_unpaired_one():
+    scores = simulated_scores(1.0)
+    paired = statistics.sign_flip_p_value(scores[:, 1] - scores[:, 0])
+    unpaired = stats.ttest_ind(scores[:, 1], scores[:, 0], axis=-1, equal_var=False).pvalue
+    found_paired, found_unpaired = (paired <= 0.05).mean(), (unpaired <= 0.05).mean()
+    assert found_paired >= 0.85
+    assert found_unpaired <= 0.25
+    width_paired = np.subtract(*statistics.interval_of_mean(scores[:, 1] - scores[:, 0])[::-1])
+    width_level = np.subtract(*statistics.interval_of_mean(scores[:, 1])[::-1])
+    assert np.median(width_paired) < 0.5 * np.median(width_level)
+
+
+@pytest.mark.parametrize("prompts", [2, 5, 9])
+def test_exact_p_value_equals_scipy(prompts):
+    differences = np.random.default_rng(prompts).normal(0.4, 1.0, prompts)
+    expected = stats.permutation_test(
+        (differences,),
+        lambda x, axis: x.mean(axis=axis),
+        permutation_type="samples",
+        n_resamples=np.inf,
+        vectorized=True,
+    )
+    assert statistics.sign_flip_p_value(differences) == pytest.approx(expected.pvalue, abs=1e-12)
+
+
+def test_random_patterns_come_close_to_all_patterns(monkeypatch):
+    differences = np.random.default_rng(1).normal(0.5, 1.0, 14)
+    exact = statistics.sign_flip_p_value(differences)
+    monkeypatch.setattr(statistics, "MOST_PROMPTS_FOR_EXACT_TEST", 10)
+    assert statistics.sign_flip_p_value(differences) == pytest.approx(exact, abs=0.01)
+
+
+def test_random_p_value_is_never_zero():
+    assert statistics.sign_flip_p_value(np.full(40, 5.0)) == pytest.approx(1 / 10_000)
+
+
+def test_all_prompts_better_gives_the_smallest_exact_p_value():
+    assert statistics.sign_flip_p_value(np.array([0.1, 0.2, 0.3, 0.4])) == 2 / 2**4 == statistics.smallest_p_value(4)
+
+
+def test_tied_sums_count_as_equally_far_despite_rounding():
+    # 0.1 + 0.2 - 0.3 is not exactly 0 in binary; patterns that tie on paper must tie here.
+    assert statistics.sign_flip_p_value(np.array([0.1, 0.2, -0.3])) == 1.0
+
+
+def test_equal_arms_are_no_difference():
+    same = np.zeros(12)
+    assert statistics.sign_flip_p_value(same) == 1.0
+    assert statistics.interval_of_mean(same) == (0.0, 0.0)
+    assert np.isnan(statistics.effect_size(same))
+    assert statistics.win_rate(same) == 0.5
+
+
+def test_constant_difference_has_an_interval_without_width():
+    low, high = statistics.interval_of_mean(np.full(12, 0.1))
+    assert (low, high) == (pytest.approx(0.1), pytest.approx(0.1))
+
+
+def test_interval_stays_finite_where_one_prompt_alone_differs():
+    values = np.array([0.0, 0.0, 0.0, 0.0, 0.0, 1.0])
+    low, high = statistics.interval_of_mean(values)
+    half = stats.t.ppf(0.975, 5) * values.std(ddof=1) / np.sqrt(6)
+    assert (low, high) == (pytest.approx(1 / 6 - half), pytest.approx(1 / 6 + half))
+
+
+def test_few_prompts_use_students_interval():
+    values = np.array([1.0, 2.0, 4.0])
+    expected = stats.t.interval(0.95, 2, values.mean(), stats.sem(values))
+    assert statistics.interval_of_mean(values) == (pytest.approx(expected[0]), pytest.approx(expected[1]))
+
+
+def test_many_prompts_approach_students_interval():
+    values = np.random.default_rng(5).normal(size=400)
+    expected = stats.t.interval(0.95, 399, values.mean(), stats.sem(values))
+    assert statistics.interval_of_mean(values) == (
+        pytest.approx(expected[0], abs=0.005),
+        pytest.approx(expected[1], abs=0.005),
+    )
+
+
+def test_same_data_give_the_same_numbers():
+    values = np.random.default_rng(6).normal(size=20)
+    assert statistics.interval_of_mean(values) == statistics.interval_of_mean(values.copy())
+    assert statistics.sign_flip_p_value(values) == statistics.sign_flip_p_value(values.copy())
+
+
+def test_interval_moves_and_scales_with_the_data():
+    values = np.random.default_rng(6).normal(size=12)
+    low, high = statistics.interval_of_mean(values)
+    moved = statistics.interval_of_mean(1000 * values - 3)
+    assert moved == (pytest.approx(1000 * low - 3), pytest.approx(1000 * high - 3))
+
+
+def test_holm_equals_statsmodels():
+    p_values = np.array([0.04, 0.001, 0.03, 0.5, 0.012])
+    assert statistics.holm(p_values) == pytest.approx(multipletests(p_values, method="holm")[1])
+
+
+def test_holm_leaves_out_comparisons_that_were_not_made():
+    adjusted = statistics.holm(np.array([np.nan, 0.02, 0.01]))
+    assert np.isnan(adjusted[0])
+    assert adjusted[1:] == pytest.approx([0.02, 0.02])
+
+
+def test_win_rate_counts_ties_half():
+    assert statistics.win_rate(np.array([1.0, -1.0, 0.0, 2.0])) == 0.625
+
+
+def test_effect_size_has_hedges_correction():
+    # J(9) = 0.9139 for 9 degrees of freedom, the approximation 1 - 3 / (4 df - 1) = 0.9143 of Hedges 1981.
+    differences = np.array([0.0, 2.0] * 5)
+    expected = 1.0 / differences.std(ddof=1)
+    assert statistics.effect_size(differences) == pytest.approx(expected * (1 - 3 / 35), rel=1e-3)
+
+
+@pytest.mark.parametrize(("effect", "prompts", "alpha"), [(0.5, 20, 0.05), (1.0, 12, 0.01), (0.2, 100, 0.05)])
+def test_power_equals_statsmodels(effect, prompts, alpha):
+    expected = TTestPower().power(effect, prompts, alpha)
+    assert statistics.power_of_paired_test(effect, prompts, alpha=alpha) == pytest.approx(expected, abs=1e-9)
+
+
+@pytest.mark.parametrize(("prompts", "alpha"), [(10, 0.05), (12, 0.05), (12, 0.01), (60, 0.05), (60, 0.05 / 3)])
+def test_detectable_effect_equals_statsmodels(prompts, alpha):
+    expected = TTestPower().solve_power(nobs=prompts, alpha=alpha, power=0.8)
+    assert statistics.detectable_effect(prompts, alpha=alpha) == pytest.approx(expected, rel=2e-4)
+
+
+def test_detectable_effect_is_found_in_80_percent_of_simulated_experiments():
+    effect = statistics.detectable_effect(PROMPTS)
+    p_values = statistics.sign_flip_p_value(differences_to_baseline(simulated_scores(effect))[:, 0])
+    assert 0.77 <= (p_values <= 0.05).mean() <= 0.83
+
+
+@pytest.mark.parametrize(("prompts", "comparisons"), [(6, 1), (8, 1), (8, 5), (10, 3), (12, 5), (20, 5)])
+def test_detectable_effect_holds_where_p_values_are_coarse(prompts, comparisons):
+    effect = statistics.detectable_effect(prompts, alpha=0.05 / comparisons)
+    differences = np.random.default_rng(99).normal(effect, 1.0, (EXPERIMENTS, prompts))
+    found = statistics.sign_flip_p_value(differences) <= 0.05 / comparisons
+    assert 0.76 <= found.mean() <= 0.84
+
+
+def test_detectable_effect_of_six_prompts_is_the_closed_form():
+    # six prompts reach p = 0.03 only if all differences have one sign, whose probability is Phi(effect)^6
+    expected = stats.norm.ppf(0.8 ** (1 / 6))
+    assert statistics.detectable_effect(6) == pytest.approx(expected, rel=0.02)
+
+
+def test_power_is_a_number_for_large_effects():
+    for effect in (1.0, 4.0, 20.0):
+        for prompts in (20, 60, 200, 5000):
+            assert 0.9 < statistics.power_of_paired_test(effect, prompts, alpha=0.05 / 3) <= 1.0
+
+
+def test_five_prompts_can_never_show_a_difference_at_five_percent():
+    assert statistics.detectable_effect(5) == np.inf
+    assert np.isfinite(statistics.detectable_effect(6))
+
+
+@pytest.mark.parametrize("effect", [0.25, 0.5, 1.0])
+def test_number_of_prompts_is_the_smallest_that_suffices(effect):
+    prompts = statistics.prompts_for_effect(effect)
+    assert statistics.power_of_paired_test(effect, prompts) >= 0.8
+    assert statistics.power_of_paired_test(effect, prompts - 1) < 0.8
+
+
+def test_no_number_of_prompts_finds_nothing():
+    assert statistics.prompts_for_effect(0.0) is None

@@ -1,0 +1,283 @@
+"""The lab's command line as a user meets it: lists, plans, runs, and what it says when something is wrong."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from experiments.run_ablation import main
+from experiments.store.result_store import ResultStore
+
+ROOT = Path(__file__).parents[2]
+SCRIPT = ROOT / "experiments" / "run_ablation.py"
+
+
+@pytest.fixture
+def run(tiny_checkpoint, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+    def invoke(*arguments):
+        return CliRunner().invoke(main, ["--model-path", str(tiny_checkpoint), *arguments])
+
+    return invoke
+
+
+def plan_table(output):
+    """Return the rows of the printed plan."""
+    return dict(re.findall(r"│ (.+?) +│ (.+?) +│", output))
+
+
+# Without a model
+
+
+def test_lists_plans_and_help_answer_without_torch(tiny_checkpoint, tmp_path):
+    code = (
+        "import sys, time; started = time.perf_counter()\n"
+        "from click.testing import CliRunner\n"
+        "from experiments.run_ablation import main\n"
+        "for arguments in (['--help'], ['--list-experiments'], ['--list-prompts'], ['--experiment', 'shift_sweep',\n"
+        f"        '--model-path', {str(tiny_checkpoint)!r}, '--dry-run']):\n"
+        "    result = CliRunner().invoke(main, arguments)\n"
+        "    assert result.exit_code == 0, result.output\n"
+        "assert not {'torch', 'transformers', 'diffusers', 'pandas', 'scipy'} & sys.modules.keys()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert list(tmp_path.iterdir()) == [], "a dry run writes nothing"
+
+
+def test_the_lists_name_every_experiment_and_every_prompt():
+    listed = CliRunner().invoke(main, ["--list-experiments"]).output
+    for name in ("shift_sweep", "shift_steps_grid", "steps_only", "hidden_layer", "think_block", "system_prompt"):
+        assert re.search(rf"^{name}$", listed, re.MULTILINE), name
+    assert "1.0, 2.0, 3.0, 4.0, 5.0, 6.0  (baseline 3.0)" in listed
+    prompts = CliRunner().invoke(main, ["--list-prompts"]).output
+    assert len(re.findall(r"^    (\w+_\d{3}) ", prompts, re.MULTILINE)) == 66
+
+
+def test_a_dry_run_counts_the_plan(run, tmp_path):
+    result = run("--experiment", "shift_sweep", "--prompt-category", "animals", "--seeds", "42,123", "--dry-run")
+    assert result.exit_code == 0, result.output
+    table = plan_table(result.output)
+    assert table["runs"] == "72"
+    assert (table["levels"], table["prompts"], table["seeds"]) == ("6", "6", "2")
+    assert table["distinct encodings"] == "6"
+    assert table["transformer evaluations"] == str(72 * 9)
+    assert table["axis shift"] == "1.0, 2.0, 3.0, 4.0, 5.0, 6.0  (baseline 3.0)"
+    assert {"disk", "time", "folder"} <= table.keys()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_dry_run_counts_both_branches_of_guidance_and_the_negative_prompt(run):
+    result = run("--experiment", "guidance", "--max-prompts", "2", "--steps", "4", "--dry-run")
+    table = plan_table(result.output)
+    assert table["distinct encodings"] == "3"
+    assert table["transformer evaluations"] == str(2 * (4 + 3 * 8))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads the peak memory from /proc")
+def test_a_hundred_thousand_runs_are_planned_in_five_seconds_and_500_megabytes(tiny_checkpoint, tmp_path):
+    arguments = ["--sweep", "shift=1..25", "--max-prompts", "40", "--seeds", "0..99", "--dry-run"]
+    code = (
+        "import atexit, pathlib\n"
+        "atexit.register(lambda: print(pathlib.Path('/proc/self/status').read_text()))\n"
+        f"from experiments.run_ablation import main; main({['--model-path', str(tiny_checkpoint), *arguments]!r})"
+    )
+    started = time.perf_counter()
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path)
+    assert plan_table(done.stdout)["runs"] == "100,000", done.stderr
+    assert time.perf_counter() - started < 5
+    peak_kilobytes = int(re.search(r"VmHWM:\s+(\d+) kB", done.stdout)[1])
+    assert peak_kilobytes < 500_000
+
+
+def test_levels_that_are_secretly_equal_are_reported_before_the_run(run):
+    result = run("--sweep", "negative_prompt=blurry,dark", "--max-prompts", "1", "--dry-run")
+    assert "Warning: The levels blurry, dark are secretly equal" in result.output
+
+
+def test_every_depth_of_the_model_is_planned(run):
+    result = run("--experiment", "hidden_layer_deep", "--max-prompts", "1", "--dry-run")
+    assert plan_table(result.output)["axis hidden_layer"] == "-1, -2, -3, -4, -5, -6, -7  (baseline -2)"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--experiment", "shift_swep"], "no experiment 'shift_swep'; did you mean 'shift_sweep'"),
+        ([], "Give --experiment or --sweep"),
+        (["--experiment", "shift_sweep", "--sweep", "shift=1,2"], "Give --experiment or --sweep, one of them"),
+        (["--experiment", "shift_sweep", "--prompt-category", "animal"], "'animal' does not exist; did you mean"),
+        (["--experiment", "shift_sweep", "--prompt-ids", "animal_01"], "did you mean 'animal_001'"),
+        (["--experiment", "shift_sweep", "--shift", "4"], "--shift is an axis of shift_sweep"),
+        (["--experiment", "shift_sweep", "--seeds", "a"], "--seeds 'a' is not a list of whole numbers"),
+        (["--experiment", "shift_sweep", "--seeds", "-1"], "--seed -1"),
+        (["--experiment", "shift_sweep", "--seeds", "1", "--seed", "2"], "--seeds or --seed, not both"),
+        (["--experiment", "shift_sweep", "--steps", "0"], "--num-inference-steps 0"),
+        (["--experiment", "shift_sweep", "--width", "1000"], "--width 1000 is not a multiple of 16; use 992 or 1008"),
+        (["--experiment", "shift_sweep", "--name", "../x"], "--name '../x'"),
+        (["--sweep", "shift=0"], "--sweep shift=0: shift 0"),
+        (["--sweep", "max_text_tokens=1024,2048"], "--max-text-tokens 2048"),
+        (["--experiment", "shift_sweep", "--prompts-file", "none.yaml"], "none.yaml does not exist"),
+        (["--experiment", "a", "--experiments-file", "none.yaml"], "none.yaml does not exist"),
+        (["--experiment", "shift_sweep", "--config", "none.toml"], "none.toml does not exist"),
+        (["--experiment", "shift_sweep", "--model-path", "nowhere"], "Model folder nowhere does not exist"),
+        (["--experiment", "shift_sweep", "--dit-device", "tpu"], "--dit-device"),
+    ],
+)
+def test_a_mistake_is_one_sentence_with_exit_code_2_and_nothing_is_written(run, tmp_path, arguments, message):
+    result = run(*arguments)
+    assert result.exit_code == 2, result.output
+    assert message in result.stderr
+    assert "Traceback" not in result.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_output_folder_that_cant_be_made_is_known_before_the_model_is_loaded(run, tmp_path):
+    (tmp_path / "out").write_text("a file")
+    result = run("--experiment", "shift_sweep", "--output-dir", "out")
+    assert result.exit_code == 2
+    assert "out/shift_sweep can't be made" in result.stderr
+    assert "Loading" not in result.stderr
+
+
+def test_a_folder_that_is_in_use_is_known_before_the_model_is_loaded(run, tmp_path):
+    store = ResultStore(tmp_path / "out/shift_sweep")
+    store.create()
+    with store.lock(command="another one"):
+        result = run("--experiment", "shift_sweep", "--output-dir", "out")
+    assert result.exit_code == 2
+    assert f"in use by process {os.getpid()} on " in result.stderr
+    assert "Loading" not in result.stderr
+
+
+# With a model
+
+
+def test_an_experiment_leaves_what_is_promised_and_again_does_nothing(run, tmp_path):
+    arguments = ["--experiment", "shift_sweep", "--prompt-ids", "animal_001,simple_002", "--output-dir", "out"]
+    result = run(*arguments, "--steps", "1")
+    assert result.exit_code == 0, result.output
+    assert re.search(
+        r"^12 images made in \d+\.\d s \(10 evaluations shared\), 0 finished before\.$", result.stdout, re.M
+    )
+    folder = tmp_path / "out" / "shift_sweep"
+    assert (folder / "images" / "shift_sweep_animal_001_shift_3.0_seed42.png").is_file()
+    assert (folder / "metadata" / "shift_sweep_simple_002_shift_6.0_seed42.json").is_file()
+    manifest = json.loads((folder / "manifest.json").read_text())
+    assert manifest["config"]["generation"] == {"num_inference_steps": 1}
+    assert {"engine", "metrics"} <= manifest["config"].keys()
+    assert {"torch", "llm-dit"} <= manifest["versions"].keys()
+    assert manifest["device"] == "cpu"
+    assert [prompt["id"] for prompt in manifest["prompts"]] == ["simple_002", "animal_001"]
+    again = run(*arguments, "--steps", "1")
+    assert again.exit_code == 0
+    assert "0 runs to do, 12 finished before" in again.stderr
+    assert "shared" not in again.stdout
+    other = run(*arguments, "--steps", "3")
+    assert other.exit_code == 2
+    assert "12 results are stale, made with other inputs (num_inference_steps: 1 -> 3)" in other.stderr
+    assert "--overwrite" in other.stderr
+
+
+def test_a_config_file_sets_what_is_fixed_and_the_seed(run, tmp_path):
+    (tmp_path / "c.toml").write_text(
+        "[default.generation]\nnum_inference_steps = 9\nseed = 7\n[quick.generation]\nnum_inference_steps = 1\n"
+    )
+    result = run("--config", "c.toml", "--profile", "quick", "--sweep", "width=64,80", "--max-prompts", "1")
+    assert result.exit_code == 0, result.output
+    records = ResultStore("experiments/results/sweep_width").runs()
+    assert [(record.parameters["num_inference_steps"], record.seed, record.level) for record in records] == [
+        (1, 7, "64"),
+        (1, 7, "80"),
+    ]
+
+
+def test_failed_runs_give_exit_code_1_and_a_last_line_that_says_how_to_retry(run, monkeypatch):
+    from llm_dit.errors import NonFiniteLatents
+    from llm_dit.pipeline import ZImagePipeline
+
+    draw = ZImagePipeline.draw
+
+    def failing(self, params, conditioning, shared):
+        if params.shift == 2.0:
+            raise NonFiniteLatents("The latents are not finite after step 1 of 1.")
+        return draw(self, params, conditioning, shared)
+
+    arguments = ["--sweep", "shift=1..3", "--max-prompts", "1", "--steps", "1", "--name", "failing"]
+    monkeypatch.setattr(ZImagePipeline, "draw", failing)
+    result = run(*arguments)
+    assert result.exit_code == 1
+    last = result.stderr.strip().splitlines()[-1]
+    assert last.startswith("1 of 3 runs failed")
+    assert last.endswith("run the same command again to retry them.")
+    monkeypatch.setattr(ZImagePipeline, "draw", draw)
+    retried = run(*arguments)
+    assert retried.exit_code == 0
+    assert "1 runs to do, 2 finished before" in retried.stderr
+
+
+def test_ctrl_c_finishes_the_image_writes_the_summary_and_says_how_to_go_on(run, tmp_path, monkeypatch):
+    from llm_dit.pipeline import ZImagePipeline
+
+    draw = ZImagePipeline.draw
+
+    def interrupted(self, params, conditioning, shared):
+        if params.shift == 3.0:
+            os.kill(os.getpid(), signal.SIGINT)
+        return draw(self, params, conditioning, shared)
+
+    arguments = ["--sweep", "shift=1..8", "--max-prompts", "1", "--steps", "1", "--name", "stopped"]
+    store = ResultStore(tmp_path / "experiments/results/stopped")
+    monkeypatch.setattr(ZImagePipeline, "draw", interrupted)
+    result = run(*arguments)
+    monkeypatch.setattr(ZImagePipeline, "draw", draw)
+    assert result.exit_code == 130, result.output
+    assert [record.level for record in store.runs()] == ["1.0", "2.0", "3.0"]
+    assert result.stderr.strip().splitlines()[-1] == ("Stopped with 5 runs to do; run the same command again to go on.")
+    assert len((store.folder / "stopped_summary.csv").read_text().splitlines()) == 4
+    resumed = run(*arguments)
+    assert resumed.exit_code == 0
+    assert "5 runs to do, 3 finished before" in resumed.stderr
+
+
+def test_a_long_prompt_that_is_cut_is_said_once_not_once_per_image(run, caplog):
+    (Path.cwd() / "p.txt").write_text("A red apple on a wooden table\n")
+    result = run("--sweep", "shift=1..4", "--prompts-file", "p.txt", "--steps", "1", "--max-text-tokens", "5")
+    assert result.exit_code == 0, result.output
+    assert len([record for record in caplog.records if "brought it to 5" in record.getMessage()]) == 1
+    record = ResultStore("experiments/results/sweep_shift").runs()[0]
+    assert record.metadata["token_count_used"] == 5 < record.token_count
+
+
+def test_under_ci_progress_is_plain_lines(run):
+    result = run("--sweep", "shift=1,2", "--max-prompts", "1", "--steps", "1", "--name", "lines")
+    assert re.search(r"^2/2 done, \d+\.\d\d images/s, 0 s left$", result.stderr, re.MULTILINE)
+
+
+def test_a_metric_that_cant_be_loaded_is_known_before_any_image_is_made(run, tmp_path):
+    result = run("--experiment", "shift_sweep", "--compute-metrics", "--image-reward", "no/such/folder")
+    assert result.exit_code == 2
+    assert "Metric image_reward can't be loaded" in result.stderr
+    assert "Loading" not in result.stderr
+    assert list(tmp_path.rglob("*.png")) == []
+
+
+def test_metrics_are_scored_after_the_images_and_only_where_they_lack(run, tmp_path):
+    arguments = ["--sweep", "shift=1,2", "--max-prompts", "1", "--steps", "1", "--seeds", "1,2", "--name", "scored"]
+    store = ResultStore(tmp_path / "experiments/results/scored")
+    result = run(*arguments, "--metric", "pixel_diversity")
+    assert result.exit_code == 0, result.output
+    assert "pixel_diversity: 4 images scored, 0 had their score already." in result.stderr
+    assert all(0 <= record.scores["pixel_diversity"] <= 2 for record in store.runs())
+    assert "pixel_diversity" in (store.folder / "scored_summary.csv").read_text().splitlines()[0]
+    again = run(*arguments, "--metric", "pixel_diversity")
+    assert "pixel_diversity: 0 images scored, 4 had their score already." in again.stderr
+    assert (store.folder / "report.html").read_text(encoding="utf-8").count("<html") == 1

@@ -1,0 +1,150 @@
+"""Run by test_float8.py with Triton's interpreter: fused kernels and a fused block against plain PyTorch on the CPU."""
+
+import copy
+
+import torch
+import torch.nn.functional as F
+from test_accelerate import CONFIG
+
+from llm_dit.acceleration import float8, float8_kernels
+from llm_dit.acceleration.float8 import quantize_rows
+from llm_dit.networks import transformer
+from llm_dit.networks.rope import rotate, text_rope
+from llm_dit.networks.transformer import TransformerBlock
+
+float8_kernels.wrap_triton = lambda kernel: kernel  # it takes no interpreted kernels
+
+
+def quantized_as_interpreted(x, scales=None):
+    """What `quantize_rows` does, or the same by given scales, with the flaw of Triton's interpreter, not its compiler.
+
+    Where rounding reaches the next power of two, the interpreter joins carry and exponent by "or", which loses the
+    carry if the biased exponent is odd: 7.9 becomes 4 instead of 8, but 15.9 becomes 16.
+    """
+    values, scales = quantize_rows(x) if scales is None else ((x.flatten(0, -2) / scales).to(float8.FLOAT8), scales)
+    exact, rounded = x.flatten(0, -2).float() / scales, values.float()
+    has_carry = (torch.frexp(rounded)[0].abs() == 0.5) & (exact.abs() < rounded.abs())
+    has_carry &= torch.frexp(exact)[1] % 2 == 1
+    return torch.where(has_carry, rounded / 2, rounded).to(values.dtype), scales
+
+
+def error(values, scales, expected, expected_scales=None):
+    """Relative error of a quantized tensor, and the largest one of its scales."""
+    right, right_scales = quantized_as_interpreted(expected, expected_scales)
+    difference = values.float() * scales - right.float() * right_scales
+    return float(difference.norm() / expected.norm()), float(((scales - right_scales) / right_scales).abs().max())
+
+
+def norm(x, weight):
+    return F.rms_norm(x.float(), (x.shape[-1],), weight.float(), 1e-5)
+
+
+def kernels():
+    images, tokens, width = 2, 5, 48
+    x, values, wide = (torch.randn(images, tokens, size).bfloat16() for size in (width, width, 2 * width))
+    weight, change_weight = torch.rand(width).bfloat16(), torch.rand(width).bfloat16()
+    gate, modulation = torch.randn(images, 1, width).bfloat16(), torch.randn(images, 1, width).bfloat16()
+    rows, columns = torch.rand(images, tokens, 1) + 0.1, torch.rand(1, width) + 0.1
+    values[0, 0] = wide[0, 0] = 0  # rows of zeros
+    change = values, rows, columns, change_weight, gate
+    expected = x.float() + gate.float().tanh() * norm(values * rows * columns, change_weight)
+    advanced, *quantized = float8_kernels.advance_norm_to_float8(x, *change, weight, modulation, 1e-5, False)
+    assert (advanced.float() - expected).abs().max() < 0.02, (advanced.float() - expected).abs().max()
+    assert torch.equal(float8_kernels.advance(x, *change, 1e-5), advanced)
+    assert torch.equal(advanced[0, 0], x[0, 0])
+    normed = norm(advanced, weight) * (1 + modulation.float())
+    yield error(*quantized, normed)
+    _, *by_bound = float8_kernels.advance_norm_to_float8(x, *change, weight, modulation, 1e-5, True)
+    bounds = width**0.5 * (weight.float() * (1 + modulation.float())).abs().amax(-1) / float8.RANGE  # [B, 1]
+    yield error(*by_bound, normed, bounds.repeat_interleave(tokens, dim=0))
+    rows, columns = torch.rand(images * tokens, 1) + 0.1, torch.rand(1, 2 * width) + 0.1
+    scaled = wide.float() * rows.unflatten(0, (images, tokens)) * columns
+    yield error(*float8_kernels.rows_to_float8(wide, rows, columns), scaled)
+    first, second = wide.float().chunk(2, dim=-1)
+    yield error(*float8_kernels.swiglu_to_float8(wide), F.silu(first) * second)
+
+
+def check_rotation():
+    """Queries and keys of three heads, with one table for all images and with one for each."""
+    heads, tokens = 3, 5
+    width = sum(CONFIG.axes_dims)
+    qkv, rows, columns = (
+        torch.randn(2, tokens, 3 * heads * width),
+        torch.rand(2 * tokens, 1),
+        torch.rand(1, 3 * heads * width),
+    )
+    weights = [torch.rand(width) for _ in range(2)]
+    shared = text_rope(tokens, CONFIG.axes_dims, CONFIG.rope_theta, torch.device("cpu"))
+    for table in (shared, torch.cat([shared, shared.flip(2)], dim=1).contiguous()):
+        turned = float8_kernels.rotate_normed(qkv, rows, columns, table, *weights, 1e-5)
+        scaled = qkv * rows.unflatten(0, (2, tokens)) * columns
+        for part, weight, result in zip(scaled.chunk(3, dim=-1), weights, turned, strict=False):
+            features = part.unflatten(-1, (heads, width))
+            expected = rotate(F.rms_norm(features, (width,), weight, 1e-5), table)
+            torch.testing.assert_close(result, expected, rtol=1e-5, atol=1e-5)
+
+
+def scaled_product(layer, values, scales):
+    """What `ScaledLinear.product` computes, for devices without float8 products."""
+    return ((values.float() * scales) @ (layer.weight.float() * layer.scale.T).T).to(layer.dtype)
+
+
+def unscaled_product(layer, values):
+    """What `ScaledLinear.unscaled_product` computes, for devices without float8 products."""
+    return (values.float() @ layer.weight.float().T).to(layer.dtype)
+
+
+class BoundedLinear(float8.ScaledLinear):
+    """A layer whose input is quantized by the bound of the norm before it, as the fused blocks do."""
+
+    def forward(self, x):
+        return self.product(*quantized_as_interpreted(x, self.bounds)).unflatten(0, x.shape[:-1])
+
+
+def bounded(layer, norm_weight, modulation, tokens):
+    linear = BoundedLinear(layer.weight, layer.scale, layer.dtype)
+    gains = norm_weight.float() * (1 + modulation.float())  # [B, 1, D]
+    linear.bounds = (gains.shape[-1] ** 0.5 * gains.abs().amax(-1) / float8.RANGE).repeat_interleave(tokens, dim=0)
+    return linear
+
+
+def block_errors():
+    """Relative errors of two float8 blocks and of fused ones against the same blocks in float32."""
+    blocks = [TransformerBlock(CONFIG, has_time=True).to(torch.bfloat16).eval() for _ in range(2)]
+    for block in blocks:
+        block.requires_grad_(False)
+        block.attention.fuse()
+        block.feed_forward.fuse()
+    x = torch.randn(2, 32, CONFIG.dim).bfloat16()
+    modulations = [torch.randn(4, 2, 1, CONFIG.dim).bfloat16() for _ in blocks]
+    rope = text_rope(32, CONFIG.axes_dims, CONFIG.rope_theta, torch.device("cpu"))
+    exact_blocks = [copy.deepcopy(block).float() for block in blocks]
+    exact = transformer.run_blocks(exact_blocks, x.float(), rope, None, [item.float() for item in modulations])
+    for parent in [part for block in blocks for part in (block.attention, block.attention.to_out, block.feed_forward)]:
+        for name, child in list(parent.named_children()):
+            if isinstance(child, torch.nn.Linear):
+                weight, scale = quantize_rows(child.weight)
+                setattr(parent, name, float8.ScaledLinear(weight, scale.T.contiguous(), torch.bfloat16))
+    float8.ScaledLinear.product, float8.quantize_rows = scaled_product, quantized_as_interpreted
+    float8.ScaledLinear.unscaled_product = unscaled_product
+    for block, modulation in zip(blocks, modulations, strict=True):
+        norm_weight = block.attention_norm1.weight
+        block.attention.to_qkv = bounded(block.attention.to_qkv, norm_weight, modulation[0], x.shape[1])
+    plain = transformer.run_blocks(blocks, x, rope, None, modulations)
+    for block in blocks:
+        float8.fuse_block(block)
+    assert torch.equal(float8.run_blocks([], x, rope, None, []), x)
+    fused = float8.run_blocks(blocks, x, rope, None, modulations)
+    return [float((output.float() - exact).norm() / (exact - x.float()).norm()) for output in (plain, fused)]
+
+
+if __name__ == "__main__":
+    torch.manual_seed(0)
+    torch.set_num_threads(1)
+    for values, scales in kernels():
+        print(values, scales)
+        assert values < 0.01 and scales < 1e-4  # a value between two neighbours may be rounded to either
+    check_rotation()
+    plain, fused = block_errors()
+    print(plain, fused)
+    assert 0 < plain < 0.15 and fused < 1.1 * plain

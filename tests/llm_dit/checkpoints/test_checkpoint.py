@@ -1,0 +1,146 @@
+"""Broken checkpoints: one clear sentence each, and nothing loaded in part."""
+
+import json
+import shutil
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from llm_dit import ZImagePipeline
+from llm_dit.checkpoints.checkpoint import find_checkpoint, fingerprint
+from llm_dit.errors import CheckpointError
+
+WEIGHTS = "transformer/diffusion_pytorch_model.safetensors"
+
+
+@pytest.fixture
+def copy(tiny_checkpoint, tmp_path):
+    return shutil.copytree(tiny_checkpoint, tmp_path / "copy")
+
+
+def load(folder):
+    return ZImagePipeline.from_pretrained(str(folder), dit_device="cpu", text_encoder_device="cpu")
+
+
+def change_weights(folder, change):
+    path = folder / WEIGHTS
+    tensors = load_file(path)
+    change(tensors)
+    save_file(tensors, path)
+
+
+def test_a_missing_folder_is_named():
+    with pytest.raises(CheckpointError, match=r"Model folder ./no/such does not exist; give 'mini', a folder"):
+        find_checkpoint("./no/such")
+
+
+def test_a_hub_id_that_can_not_be_fetched_says_so():
+    with pytest.raises(CheckpointError, match=r"no-org/no-model is not a folder here and could not be fetched"):
+        find_checkpoint("no-org/no-model")
+
+
+@pytest.mark.parametrize("component", ["transformer", "text_encoder", "tokenizer", "vae"])
+def test_a_missing_component_is_named(copy, component):
+    shutil.rmtree(copy / component)
+    with pytest.raises(CheckpointError, match=f"has no {component}/"):
+        load(copy)
+
+
+def test_a_missing_config_is_named(copy):
+    (copy / "vae" / "config.json").unlink()
+    with pytest.raises(CheckpointError, match=r"vae/config\.json is missing"):
+        load(copy)
+
+
+def test_a_git_lfs_pointer_is_recognised(copy):
+    (copy / WEIGHTS).write_text("version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 12\n")
+    with pytest.raises(CheckpointError, match="is a Git LFS pointer, not weights; run `git lfs pull`"):
+        load(copy)
+
+
+@pytest.mark.parametrize("kept", [0.0, 0.001, 0.5, 0.999])
+def test_a_truncated_file_is_recognised(copy, kept):
+    path = copy / WEIGHTS
+    content = path.read_bytes()
+    path.write_bytes(content[: int(len(content) * kept)])
+    with pytest.raises(CheckpointError, match="is truncated or damaged"):
+        load(copy)
+
+
+def test_missing_tensors_are_listed(copy):
+    change_weights(copy, lambda tensors: tensors.pop("layers.0.feed_forward.w1.weight"))
+    with pytest.raises(CheckpointError, match=r"1 missing \(layers\.0\.feed_forward\.w1\.weight\) tensors"):
+        load(copy)
+
+
+def test_spare_tensors_are_listed(copy):
+    change_weights(copy, lambda tensors: tensors.update({"lora.up": torch.zeros(3)}))
+    with pytest.raises(CheckpointError, match=r"1 spare \(lora\.up\) tensors"):
+        load(copy)
+
+
+def test_misshapen_tensors_are_listed_with_both_shapes(copy):
+    change_weights(copy, lambda tensors: tensors.update({"cap_pad_token": torch.zeros(1, 7)}))
+    with pytest.raises(CheckpointError, match=r"1 misshapen \(cap_pad_token \[1, 7\] instead of \[1, 48\]\)"):
+        load(copy)
+
+
+def test_spare_tensors_of_the_text_encoder_are_listed(copy):
+    path = copy / "text_encoder" / "model.safetensors"
+    tensors = load_file(path)
+    save_file({**tensors, "model.extra": torch.zeros(2)}, path)
+    with pytest.raises(CheckpointError, match=r"text_encoder does not fit .* 1 spare \(extra\)"):
+        load(copy)
+
+
+def test_a_text_encoder_of_another_width_is_named(copy):
+    path = copy / "text_encoder" / "config.json"
+    config = json.loads(path.read_text())
+    path.write_text(json.dumps({**config, "hidden_size": 64}))
+    with pytest.raises(CheckpointError, match=r"the text encoder is 64 wide, but the transformer reads .* of 32"):
+        load(copy)
+
+
+def test_pickle_files_are_refused(copy):
+    (copy / WEIGHTS).unlink()
+    (copy / "transformer" / "diffusion_pytorch_model.bin").write_bytes(b"\x80\x04.")
+    with pytest.raises(CheckpointError, match=r"holds only pickle files .* use a checkpoint in safetensors"):
+        load(copy)
+
+
+def test_a_missing_shard_is_named(copy):
+    (copy / "transformer" / "model.safetensors.index.json").write_text(
+        json.dumps({"weight_map": {"x_pad_token": "model-00001-of-00002.safetensors"}})
+    )
+    with pytest.raises(CheckpointError, match=r"lists model-00001-of-00002\.safetensors, which is missing"):
+        load(copy)
+
+
+def test_sharded_weights_load_as_one_file(copy, tiny_pipeline):
+    tensors = load_file(copy / WEIGHTS)
+    names = sorted(tensors)
+    shards = {"a.safetensors": names[::2], "b.safetensors": names[1::2]}
+    for file, members in shards.items():
+        save_file({name: tensors[name] for name in members}, copy / "transformer" / file)
+    (copy / WEIGHTS).unlink()
+    index = {"weight_map": {name: file for file, members in shards.items() for name in members}}
+    (copy / "transformer" / "diffusion_pytorch_model.safetensors.index.json").write_text(json.dumps(index))
+    loaded, expected = load(copy).transformer.state_dict(), tiny_pipeline.transformer.state_dict()
+    assert loaded.keys() == expected.keys()
+    assert all(torch.equal(loaded[name], expected[name]) for name in expected)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_files_load_into_float32(copy, dtype):
+    change_weights(copy, lambda tensors: tensors.update({name: value.to(dtype) for name, value in tensors.items()}))
+    assert load(copy).transformer.x_pad_token.dtype == torch.float32
+
+
+def test_the_fingerprint_knows_the_weights_and_nothing_else(copy, tiny_checkpoint):
+    before = fingerprint(tiny_checkpoint)
+    assert fingerprint(copy) == before
+    (copy / "README.md").write_text("notes")
+    assert fingerprint(copy) == before
+    change_weights(copy, lambda tensors: tensors["x_pad_token"].add_(1e-3))
+    assert fingerprint(copy) != before

@@ -1,0 +1,56 @@
+"""The text encoder, against the reference and against itself in other company."""
+
+import pytest
+import torch
+
+from llm_dit import ZImageTextEncoder
+from llm_dit.errors import DeviceError, InvalidParameter
+from llm_dit.prompting.chat_template import format_prompt
+
+
+@pytest.fixture(scope="module")
+def encoder(tiny_checkpoint):
+    return ZImageTextEncoder.from_pretrained(str(tiny_checkpoint), device="cpu")
+
+
+def test_embeddings_equal_the_reference(encoder, reference):
+    expected = reference.encode_prompt("A cat", device="cpu", do_classifier_free_guidance=False)[0][0]
+    output = encoder.encode("A cat")
+    difference = (output.embeddings[0] - expected).abs() / expected.abs().max()
+    assert difference.max() < 1e-5, f"max {difference.max()}, mean {difference.mean()}"
+    assert output.token_counts == [expected.shape[0]]
+    assert output.formatted_prompts == [format_prompt("A cat")]
+
+
+def test_a_prompt_is_the_same_alone_and_among_others(encoder):
+    alone = encoder.encode("A cat").embeddings[0]
+    among = encoder.encode(["A house on the table " * 9, "A cat", "sky"]).embeddings[1]
+    assert torch.equal(alone, among)
+
+
+def test_all_layers_come_from_one_pass_and_equal_those_taken_alone(encoder):
+    calls = []
+    handle = encoder.model.register_forward_hook(lambda *_: calls.append(1))
+    text = format_prompt("A cat")
+    together = encoder.encode_formatted([text], [-1, -2, -7])[0]
+    handle.remove()
+    assert len(calls) == 1
+    for layer in (-1, -2, -7):
+        assert torch.equal(together.embeddings[layer], encoder.encode_formatted([text], [layer])[0].embeddings[layer])
+
+
+def test_the_deepest_layer_is_the_token_embedding(encoder):
+    ids = encoder.tokenizer.encode(format_prompt("A cat"), add_special_tokens=False).ids
+    expected = encoder.model.embed_tokens.weight[ids]
+    assert torch.equal(encoder.encode("A cat", hidden_layer=-7).embeddings[0], expected)
+
+
+def test_a_prompt_beyond_the_models_window_is_refused_with_both_numbers(encoder):
+    with pytest.raises(InvalidParameter, match=r"prompt has [\d,]+ tokens; the text encoder reads 4,096"):
+        encoder.encode("cat " * 5000)
+
+
+def test_quantization_without_torchao_says_how_to_get_it(tiny_checkpoint, monkeypatch):
+    monkeypatch.setattr("llm_dit.acceleration.accelerate.find_spec", lambda _: None)
+    with pytest.raises(DeviceError, match="int8 needs torchao, which is not installed; run `uv sync --extra float8`"):
+        ZImageTextEncoder.from_pretrained(str(tiny_checkpoint), device="cpu", quantization="int8")

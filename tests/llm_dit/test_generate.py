@@ -1,0 +1,123 @@
+"""`scripts/generate.py` as a user runs it: what it prints, its exit codes, and what it leaves behind."""
+
+import importlib.util
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from PIL import Image
+
+from llm_dit.image_io import read_parameters
+
+ROOT = Path(__file__).parents[2]
+SCRIPT = ROOT / "scripts" / "generate.py"
+
+
+@pytest.fixture(scope="module")
+def command():
+    spec = importlib.util.spec_from_file_location("generate", SCRIPT)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.main
+
+
+@pytest.fixture
+def run(command, tiny_checkpoint, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+    def invoke(*arguments, model=str(tiny_checkpoint)):
+        return CliRunner().invoke(command, ["--model-path", model, *arguments], catch_exceptions=False)
+
+    return invoke
+
+
+def test_a_prompt_alone_writes_a_png_and_prints_where(run, tmp_path):
+    result = run("A red apple on a wooden table")
+    assert result.exit_code == 0, result.output
+    path = tmp_path / result.stdout.strip()
+    assert path.parent.name == "outputs"
+    assert "a-red-apple-on-a-wooden-table" in path.name
+    with Image.open(path) as image:
+        assert image.size == (64, 64)
+    assert f"seed {read_parameters(path)['parameters']['seed']}" in result.stderr
+
+
+def test_flags_reach_the_image(run, tmp_path):
+    result = run("A cat", "--steps", "3", "--seed", "7", "--shift", "4", "--width", "96", "--output", "cat.png")
+    assert result.exit_code == 0, result.output
+    record = read_parameters(tmp_path / "cat.png")
+    assert record["parameters"]["num_inference_steps"] == 3
+    assert (record["parameters"]["seed"], record["parameters"]["shift"], record["parameters"]["width"]) == (7, 4.0, 96)
+
+
+def test_the_profile_of_a_file_is_used_and_flags_win(run, tmp_path):
+    (tmp_path / "c.toml").write_text(
+        "[default.scheduler]\nshift = 2.0\n[rtx4090.generation]\nnum_inference_steps = 2\n"
+    )
+    result = run("A cat", "--config", "c.toml", "--profile", "rtx4090", "--seed", "1", "--output", "cat.png")
+    assert result.exit_code == 0, result.output
+    parameters = read_parameters(tmp_path / "cat.png")["parameters"]
+    assert (parameters["shift"], parameters["num_inference_steps"]) == (2.0, 2)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["A cat", "--height", "1000"], "--height 1000 is not a multiple of 16; use 992 or 1008."),
+        (["A cat", "--height", "0"], "--height 0 is not allowed; use a whole number 64 to 4096 pixels."),
+        (["A cat", "--width", "100000"], "--width 100000 is not allowed; use a whole number 64 to 4096 pixels."),
+        (["A cat", "--steps", "0"], "--num-inference-steps 0 is not allowed; use a whole number 1 to 1000 steps."),
+        (["A cat", "--shift", "nan"], "--shift nan is not allowed; use a number above 0 up to 100."),
+        ([""], "The prompt is empty; say what the image shows."),
+        (["word " * 100_000], "The prompt has 500,000 characters, and at most 100,000 are read; shorten it."),
+        (["A cat", "--dit-device", "tpu"], "--dit-device 'tpu' is not a device; use auto, cpu, cuda, cuda:N or mps."),
+        (["A cat", "--text-encoder-device", "cuda:77"], "--text-encoder-device cuda:77 is not on this machine"),
+        (["A cat", "--hidden-layer", "-9"], "--hidden-layer -9 is not in this model; use -7 to -1."),
+        (["A cat", "--output", "/dev/null/cat.png"], "--output /dev/null/cat.png can't be written"),
+        (["A cat", "--output", "cat.jpg"], "--output cat.jpg is not a .png file; images are written as PNG."),
+        (["A cat", "--config", "none.toml"], "none.toml does not exist; copy config.toml.example to start one."),
+    ],
+    ids=lambda value: value[-1][:20] if isinstance(value, list) else "",
+)
+def test_bad_input_is_one_sentence_exit_code_2_and_nothing_written(run, tmp_path, arguments, sentence):
+    result = run(*arguments)
+    assert result.exit_code == 2
+    assert result.stderr.startswith(f"Error: {sentence}")
+    assert len(result.stderr.strip().splitlines()) == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_rewrite_draws_what_the_language_model_wrote(run, tmp_path):
+    result = run("A cat", "--rewrite", "--max-tokens", "12", "--seed", "1", "--steps", "1", "--output", "cat.png")
+    assert result.exit_code == 0, result.output
+    drawn = read_parameters(tmp_path / "cat.png")["parameters"]["prompt"]
+    assert drawn != "A cat"
+    assert f"prompt: {drawn}" in result.stderr
+
+
+def test_an_unknown_rewriter_is_refused_before_the_model_is_loaded(run):
+    result = run("A cat", "--rewriter", "no-such", model="./no-such-model")
+    assert result.exit_code == 2
+    assert "There is no rewriter template 'no-such'" in result.stderr
+
+
+def test_a_missing_model_is_one_sentence(run, tmp_path):
+    result = run("A cat", model="./no-such-model")
+    assert result.exit_code == 2
+    assert result.stderr.startswith("Error: Model folder ./no-such-model does not exist")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_help_lists_every_flag_without_loading_torch():
+    code = (
+        "import sys, runpy; sys.argv = ['generate.py', '--help']\n"
+        f"try: runpy.run_path({str(SCRIPT)!r}, run_name='__main__')\n"
+        "except SystemExit: pass\n"
+        "heavy = {'torch', 'transformers', 'diffusers', 'numpy', 'PIL'} & set(sys.modules)\n"
+        "assert not heavy, heavy"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    for flag in ("--steps", "--num-inference-steps", "--long-prompt-mode", "--text-encoder-device", "--output"):
+        assert flag in result.stdout

@@ -1,0 +1,333 @@
+"""The whole pipeline against diffusers' `ZImagePipeline` on the same weights, and what holds for its stages."""
+
+import logging
+from collections import Counter
+
+import numpy as np
+import pytest
+import torch
+
+from llm_dit import ZImagePipeline
+from llm_dit.errors import InvalidParameter, NonFiniteLatents
+from llm_dit.parameters import GenerationParams
+from llm_dit.pipeline import evaluation_count
+from llm_dit.placement.devices import resolve_device
+from llm_dit.prompting.chat_template import format_prompt
+from llm_dit.sampling.shared_work import SharedWork
+from llm_dit.stages.latent_decoder import pixels_to_levels
+from llm_dit.stages.pending_image import Drawing, StageClock
+
+LONG_PROMPT = "a red apple on the wooden table and a blue house " * 30
+
+
+def levels(image):
+    return np.asarray(image).astype(int)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"height": 96, "width": 64},
+        {"height": 64, "width": 112, "num_inference_steps": 4},
+        {"num_inference_steps": 1},
+        {"shift": 1.0},
+        {"shift": 6.0, "seed": 7},
+        {"guidance_scale": 2.0, "negative_prompt": "a dog and the house on the table of the user"},
+        {"guidance_scale": 2.0, "cfg_normalization": 1.0},
+        {"guidance_scale": 3.0, "cfg_truncation": 0.5},
+        {"prompt": LONG_PROMPT},
+    ],
+    ids=str,
+)
+def test_images_equal_the_reference_to_one_level(tiny_pipeline, reference, changes):
+    from diffusers import FlowMatchEulerDiscreteScheduler
+
+    params = GenerationParams.parse({"prompt": "A cat", "seed": 42, "height": 64, "width": 64, **changes})
+    ours = levels(tiny_pipeline.generate(params).image)
+    reference.scheduler = FlowMatchEulerDiscreteScheduler(shift=params.shift)
+    theirs = levels(
+        reference(
+            params.prompt,
+            height=params.height,
+            width=params.width,
+            num_inference_steps=params.num_inference_steps,
+            guidance_scale=params.guidance_scale,
+            cfg_normalization=params.cfg_normalization,
+            cfg_truncation=params.cfg_truncation,
+            negative_prompt=params.negative_prompt,
+            generator=torch.Generator("cpu").manual_seed(params.seed),
+            max_sequence_length=1024,
+        ).images[0]
+    )
+    difference = np.abs(ours - theirs)
+    assert difference.max() <= 1, f"max {difference.max()}, mean {difference.mean()}"
+    assert ours.std() > 10, "a flat picture would equal anything flat"
+
+
+def test_none_and_an_empty_think_block_give_different_images(tiny_pipeline):
+    plain = levels(tiny_pipeline("A cat", seed=1))
+    empty = levels(tiny_pipeline("A cat", seed=1, thinking_content=""))
+    forced = levels(tiny_pipeline("A cat", seed=1, force_think_block=True))
+    assert np.abs(plain - empty).max() > 0
+    assert np.array_equal(empty, forced)
+
+
+def test_the_same_seed_is_the_same_image_and_another_is_not(tiny_pipeline):
+    first = levels(tiny_pipeline("A cat", seed=5))
+    assert np.array_equal(first, levels(tiny_pipeline("A cat", seed=5)))
+    assert not np.array_equal(first, levels(tiny_pipeline("A cat", seed=6)))
+
+
+def test_a_seed_is_drawn_and_recorded(tiny_pipeline):
+    result = tiny_pipeline.generate(GenerationParams.parse({"prompt": "A cat"}))
+    assert result.params.seed == result.metadata["parameters"]["seed"]
+    again = tiny_pipeline("A cat", seed=result.params.seed)
+    assert np.array_equal(levels(result.image), levels(again))
+
+
+def test_the_metadata_makes_the_image_again(tiny_pipeline):
+    params = {"prompt": "A cat", "seed": 3, "shift": 4.0, "width": 96, "thinking_content": "the sky"}
+    result = tiny_pipeline.generate(GenerationParams.parse(params))
+    again = tiny_pipeline.generate(GenerationParams.parse(result.metadata["parameters"]))
+    assert np.array_equal(levels(result.image), levels(again.image))
+    assert result.metadata["formatted_prompt"] == format_prompt("A cat", thinking_content="the sky")
+    assert result.metadata["sigmas"][0] == 1
+    assert result.metadata["sigmas"][-1] == 0
+    assert len(result.metadata["sigmas"]) == 10
+    assert set(result.metadata["parameters"]) == set(GenerationParams.model_fields)
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"), [({}, 9), ({"guidance_scale": 1.0}, 18), ({"num_inference_steps": 4}, 4)]
+)
+def test_steps_are_evaluations_of_the_transformer(tiny_pipeline, changes, expected, monkeypatch):
+    calls = []
+    forward = type(tiny_pipeline.transformer).forward
+    monkeypatch.setattr(
+        type(tiny_pipeline.transformer), "forward", lambda self, *a, **k: (calls.append(1), forward(self, *a, **k))[1]
+    )
+    params = GenerationParams.parse({"prompt": "A cat", "seed": 1, **changes})
+    assert tiny_pipeline.generate(params).metadata["evaluations"] == expected
+    assert len(calls) == expected
+
+
+def test_truncated_guidance_counts_only_the_guided_steps():
+    params = GenerationParams.parse(
+        {"prompt": "a", "guidance_scale": 1.0, "cfg_truncation": 0.5, "shift": 1.0, "num_inference_steps": 4}
+    )
+    # model times 0, 0.25, 0.5, 0.75: three are not past 0.5
+    assert evaluation_count(params) == 4 + 3
+
+
+def test_what_does_not_depend_on_time_is_computed_once_per_image(tiny_pipeline, monkeypatch):
+    calls = []
+    prepare = type(tiny_pipeline.transformer).prepare
+    monkeypatch.setattr(
+        type(tiny_pipeline.transformer), "prepare", lambda self, *a, **k: (calls.append(1), prepare(self, *a, **k))[1]
+    )
+    tiny_pipeline("A cat", seed=1)
+    assert len(calls) == 1
+
+
+def test_stages_apart_equal_the_whole(tiny_pipeline):
+    params = tiny_pipeline.resolve(GenerationParams.parse({"prompt": "A cat", "seed": 3}))
+    latents = tiny_pipeline.denoise(params, tiny_pipeline.encode(params))
+    assert latents.dtype == torch.float32
+    assert np.array_equal(levels(tiny_pipeline.decode(latents)[0]), levels(tiny_pipeline("A cat", seed=3)))
+
+
+def test_an_image_drawn_in_two_halves_equals_the_whole(tiny_pipeline):
+    params = tiny_pipeline.resolve(GenerationParams.parse({"prompt": "A cat", "seed": 3}))
+    image, times = tiny_pipeline.draw(params, tiny_pipeline.encode(params)).wait()
+    assert np.array_equal(levels(image), levels(tiny_pipeline("A cat", seed=3)))
+    assert list(times) == ["denoise", "decode"]
+    assert all(seconds > 0 for seconds in times.values())
+
+
+def drawn(pipeline, shared=None, **changes):
+    values = {"prompt": "A cat", "seed": 3, "num_inference_steps": 3, **changes}
+    params = pipeline.resolve(GenerationParams.parse(values))
+    return levels(pipeline.draw(params, pipeline.encode(params), shared).wait()[0])
+
+
+@pytest.fixture
+def counted(tiny_pipeline, monkeypatch):
+    """Calls of the transformer's methods by name, counted from here on."""
+    calls = Counter()
+
+    def count(name):
+        method = getattr(tiny_pipeline.transformer, name)
+        monkeypatch.setattr(tiny_pipeline.transformer, name, lambda *a, **k: (calls.update([name]), method(*a, **k))[1])
+
+    for name in ("prepare", "forward"):
+        count(name)
+    return calls
+
+
+GUIDED = {"guidance_scale": 2.0, "negative_prompt": "a dog"}
+
+
+@pytest.mark.parametrize(
+    ("images", "prepared", "evaluated"),
+    [
+        ([{"num_inference_steps": 9}, {"num_inference_steps": 9, "shift": 6.0}], 1, 9 + 8),
+        ([{"shift": 1.0}, {"shift": 4.0, "num_inference_steps": 5}, {"num_inference_steps": 1}], 1, 3 + 4 + 0),
+        ([GUIDED, {**GUIDED, "guidance_scale": 3.0, "cfg_normalization": 1.0}, {**GUIDED, "shift": 1.0}], 2, 6 + 4 + 4),
+        # past model time 0 the guidance stops: 1 + 3, of which both first ones are there already
+        ([GUIDED, {**GUIDED, "cfg_truncation": 0.0}], 2, 6 + 2),
+        ([{**GUIDED, "guidance_scale": 0.0}, GUIDED], 2, 3 + 5),  # the positive one is the same
+        ([{"shift": 3.0}, {"shift": 0.1}], 1, 3 + 3),  # rounding starts it beside 1
+    ],
+)
+def test_images_that_begin_alike_share_their_beginning_and_stay_what_they_are_alone(
+    tiny_pipeline, counted, images, prepared, evaluated
+):
+    shared = SharedWork(tiny_pipeline.device)
+    together = [drawn(tiny_pipeline, shared, **changes) for changes in images]
+    assert counted == {"prepare": prepared, "forward": evaluated}
+    for changes, image in zip(images, together, strict=True):
+        assert np.array_equal(image, drawn(tiny_pipeline, **changes))
+    alone = counted["forward"] - evaluated
+    assert shared.reused_evaluations == alone - evaluated
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"seed": 4},
+        {"width": 96},
+        {"prompt": "A dog"},
+        {"hidden_layer": -3},
+        {"max_text_tokens": 8},
+        {"max_text_tokens": 8, "long_prompt_mode": "pool"},
+        {"system_prompt": "the red house"},
+    ],
+    ids=str,
+)
+def test_images_that_begin_otherwise_share_nothing(tiny_pipeline, counted, changes):
+    shared = SharedWork(tiny_pipeline.device)
+    first, second = drawn(tiny_pipeline, shared), drawn(tiny_pipeline, shared, **changes)
+    assert counted == {"prepare": 2, "forward": 6}
+    assert shared.reused_evaluations == 0
+    assert first.shape != second.shape or np.abs(first - second).max() > 0
+
+
+def test_an_image_that_was_spared_work_is_timed_as_if_it_had_done_it(monkeypatch):
+    marks = iter([0.0, 5.0, 10.0, 12.0, 13.0])
+    monkeypatch.setattr("llm_dit.stages.pending_image.time.perf_counter", lambda: next(marks))
+    earlier = StageClock(torch.device("cpu"))
+    earlier.mark()
+    pixels, is_finite = pixels_to_levels(torch.zeros(1, 3, 1, 1))
+    drawing = Drawing(StageClock(torch.device("cpu")), pixels, torch.tensor([True]), is_finite, (earlier,))
+    drawing.clock.mark()
+    drawing.clock.mark()
+    assert drawing.wait()[1] == {"denoise": 2.0 + 5.0, "decode": 1.0}
+
+
+def test_pixels_that_are_not_finite_are_refused_when_the_image_is_waited_for():
+    levels, is_finite = pixels_to_levels(torch.tensor([[[[0.0]], [[float("nan")]], [[1.0]]]]))
+    drawing = Drawing(StageClock(torch.device("cpu")), levels, torch.tensor([True]), is_finite)
+    drawing.clock.mark()
+    drawing.clock.mark()
+    with pytest.raises(NonFiniteLatents, match="decoded image is not finite"):
+        drawing.wait()
+
+
+def test_steps_report_progress_with_a_preview_that_ends_as_the_image(tiny_pipeline):
+    seen = []
+    params = GenerationParams.parse({"prompt": "A cat", "seed": 3})
+    result = tiny_pipeline.generate(params, on_step=lambda info: seen.append((info.step, info.total, info.preview())))
+    assert [item[:2] for item in seen] == [(step, 9) for step in range(1, 10)]
+    assert np.abs(levels(seen[-1][2]) - levels(result.image)).max() <= 1
+
+
+def test_previews_of_large_images_are_small(tiny_pipeline):
+    sizes = []
+    params = GenerationParams.parse(
+        {"prompt": "A cat", "seed": 3, "height": 512, "width": 256, "num_inference_steps": 1}
+    )
+    tiny_pipeline.generate(params, on_step=lambda info: sizes.append(info.preview().size))
+    assert sizes == [(128, 256)]
+
+
+def test_long_prompts_are_reported_before_and_after(tiny_pipeline, caplog):
+    params = GenerationParams.parse(
+        {"prompt": LONG_PROMPT, "seed": 1, "max_text_tokens": 64, "long_prompt_mode": "interpolate"}
+    )
+    with caplog.at_level(logging.WARNING, "llm_dit"):
+        metadata = tiny_pipeline.generate(params).metadata
+    before = tiny_pipeline.text_encoder.count_tokens(format_prompt(LONG_PROMPT))
+    assert (metadata["token_count"], metadata["token_count_used"]) == (before, 64)
+    assert f"{before} tokens; interpolate brought it to 64" in caplog.text
+
+
+@pytest.mark.parametrize("mode", ["truncate", "interpolate", "pool", "attention_pool"])
+@pytest.mark.parametrize("limit", [1024, 1504])
+def test_every_mode_reaches_the_published_limit(tiny_pipeline, mode, limit):
+    prompt = "cat " * 1600
+    params = GenerationParams.parse(
+        {"prompt": prompt, "seed": 1, "max_text_tokens": limit, "long_prompt_mode": mode, "num_inference_steps": 1}
+    )
+    assert tiny_pipeline.generate(params).metadata["token_count_used"] == limit
+
+
+@pytest.mark.parametrize("limit", [1505, 1536])
+def test_beyond_the_limit_needs_extend_rope(tiny_pipeline, limit):
+    values = {"prompt": "cat " * 1600, "seed": 1, "max_text_tokens": limit, "num_inference_steps": 1}
+    with pytest.raises(InvalidParameter, match=f"max_text_tokens {limit} is above 1504"):
+        GenerationParams.parse(values)
+    params = GenerationParams.parse({**values, "extend_rope": True})
+    assert tiny_pipeline.generate(params).metadata["token_count_used"] == limit
+
+
+def test_extend_rope_changes_no_bit_of_what_fits(tiny_pipeline):
+    plain, extended = (levels(tiny_pipeline("A cat", seed=1, extend_rope=switch)) for switch in (False, True))
+    assert np.array_equal(plain, extended)
+
+
+def test_special_tokens_in_the_prompt_are_named_in_a_warning(tiny_pipeline, caplog):
+    with caplog.at_level(logging.WARNING, "llm_dit"):
+        tiny_pipeline("A cat <|im_end|> <think>", seed=1)
+    assert "<think>, <|im_end|>" in caplog.text
+
+
+def test_a_hidden_layer_the_model_lacks_is_an_error_with_the_range(tiny_pipeline):
+    with pytest.raises(InvalidParameter, match="hidden_layer -8 is not in this model; use -7 to -1"):
+        tiny_pipeline("A cat", hidden_layer=-8)
+
+
+def test_every_hidden_layer_gives_another_image(tiny_pipeline):
+    images = [levels(tiny_pipeline("A cat", seed=1, hidden_layer=-layer)) for layer in range(1, 8)]
+    for index, image in enumerate(images):
+        assert all(np.abs(image - other).max() > 0 for other in images[:index])
+
+
+def test_float16_overflow_is_an_error_and_never_a_black_image(tiny_checkpoint):
+    pipeline = ZImagePipeline.from_pretrained(str(tiny_checkpoint), dit_device="cpu", dtype="float16")
+    with torch.no_grad():
+        pipeline.transformer.all_x_embedder["2-1"].weight.mul_(1e5)
+    with pytest.raises(NonFiniteLatents, match=r"after step 1 of 9; use dtype bfloat16 or float32"):
+        pipeline("A cat", seed=1)
+
+
+def test_a_shared_prediction_that_is_not_finite_fails_each_of_its_images(tiny_checkpoint):
+    pipeline = ZImagePipeline.from_pretrained(str(tiny_checkpoint), dit_device="cpu", dtype="float16")
+    with torch.no_grad():
+        pipeline.transformer.all_x_embedder["2-1"].weight.mul_(1e5)
+    shared = SharedWork(pipeline.device)
+    for steps in (3, 5):
+        with pytest.raises(NonFiniteLatents, match=f"after step 1 of {steps};"):
+            drawn(pipeline, shared, num_inference_steps=steps)
+    assert shared.reused_evaluations == 1
+
+
+def test_a_cuda_device_that_is_not_there_is_named(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(InvalidParameter, match="dit_device cuda is not on this machine, which has 0 CUDA devices"):
+        resolve_device("cuda", "dit_device")
+
+
+def test_offload_on_the_cpu_changes_nothing(tiny_checkpoint, tiny_pipeline):
+    offloaded = ZImagePipeline.from_pretrained(str(tiny_checkpoint), offload=True, dit_device="cpu")
+    assert np.array_equal(levels(offloaded("A cat", seed=1)), levels(tiny_pipeline("A cat", seed=1)))

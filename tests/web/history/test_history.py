@@ -1,0 +1,168 @@
+"""The history: what it keeps, and what it says after a crash."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from llm_dit.errors import OutputError
+from web.history.image_history import open_history
+
+PARAMS = {"prompt": "a fox", "num_inference_steps": 9, "seed": None, "width": None, "height": None}
+ID = "0123456789abcdef" * 2
+
+
+def entry_id(number: int) -> str:
+    return f"{number:032x}"
+
+
+def store(history, number: int) -> None:
+    image = Image.new("RGB", (16, 16), (number % 256, 0, 0))
+    history.add_waiting({entry_id(number): PARAMS})
+    history.store_image(entry_id(number), b"png bytes", image, {**PARAMS, "seed": number}, {"token_count": 3})
+
+
+def test_a_stored_image_is_there_after_reopening(tmp_path: Path) -> None:
+    history = open_history(tmp_path, 50)
+    store(history, 7)
+    history.close()
+
+    reopened = open_history(tmp_path, 50)
+    (listed,) = reopened.newest()
+    assert (listed.id, listed.metadata) == (entry_id(7), None)
+    entry = reopened.get(entry_id(7))
+    assert (entry.id, entry.state, entry.params["seed"], entry.metadata) == (
+        entry_id(7),
+        "done",
+        7,
+        {"token_count": 3},
+    )
+    assert reopened.image_path(entry.id).read_bytes() == b"png bytes"
+    with Image.open(reopened.thumbnail_path(entry.id)) as thumbnail:
+        assert thumbnail.size == (16, 16)
+    reopened.close()
+
+
+def test_entries_are_newest_first_by_the_time_they_were_finished(tmp_path: Path) -> None:
+    history = open_history(tmp_path, 50)
+    history.add_waiting({entry_id(1): PARAMS, entry_id(2): PARAMS})
+    image = Image.new("RGB", (16, 16))
+    for number in (2, 1):
+        history.store_image(entry_id(number), b"", image, PARAMS, {})
+    assert [entry.id for entry in history.newest()] == [entry_id(1), entry_id(2)]
+    history.close()
+
+
+def test_only_the_last_images_are_kept_with_their_files(tmp_path: Path) -> None:
+    history = open_history(tmp_path, 3)
+    for number in range(5):
+        store(history, number)
+    assert [entry.params["seed"] for entry in history.newest()] == [4, 3, 2]
+    assert sorted(path.stem for path in (tmp_path / "images").iterdir()) == [entry_id(n) for n in (2, 3, 4)]
+    assert sorted(path.stem for path in (tmp_path / "thumbnails").iterdir()) == [entry_id(n) for n in (2, 3, 4)]
+    history.close()
+
+
+def test_a_waiting_row_says_after_a_restart_that_it_was_interrupted(tmp_path: Path) -> None:
+    history = open_history(tmp_path, 50)
+    history.add_waiting({ID: PARAMS})
+    assert history.newest() == []
+    history.close()
+
+    reopened = open_history(tmp_path, 50)
+    (entry,) = reopened.newest()
+    assert entry.state == "interrupted"
+    assert entry.error == "The server stopped before the image was finished."
+    reopened.close()
+
+
+def test_files_of_a_crash_before_the_row_was_written_are_removed(tmp_path: Path) -> None:
+    history = open_history(tmp_path, 50)
+    store(history, 1)
+    history.image_path(ID).write_bytes(b"an image whose row was never written")
+    history.close()
+
+    reopened = open_history(tmp_path, 50)
+    assert [path.stem for path in (tmp_path / "images").iterdir()] == [entry_id(1)]
+    reopened.close()
+
+
+def test_delete_removes_row_and_files(tmp_path: Path) -> None:
+    history = open_history(tmp_path, 50)
+    store(history, 1)
+    assert history.delete(entry_id(1)) is True
+    assert history.delete(entry_id(1)) is False
+    assert history.newest() == []
+    assert list((tmp_path / "images").iterdir()) == []
+    history.close()
+
+
+def test_a_second_server_on_the_same_folder_is_refused(tmp_path: Path) -> None:
+    history = open_history(tmp_path, 50)
+    with pytest.raises(OutputError, match="is in use by another server"):
+        open_history(tmp_path, 50)
+    history.close()
+    open_history(tmp_path, 50).close()
+
+
+def test_a_database_of_another_version_is_refused_and_left_alone(tmp_path: Path) -> None:
+    open_history(tmp_path, 50).close()
+    connection = sqlite3.connect(tmp_path / "history.sqlite3")
+    connection.execute("PRAGMA user_version = 99")
+    connection.close()
+    with pytest.raises(OutputError, match="version 99"):
+        open_history(tmp_path, 50)
+
+
+def test_a_file_that_is_no_database_is_one_clear_sentence(tmp_path: Path) -> None:
+    (tmp_path / "history.sqlite3").write_bytes(b"not a database" * 100)
+    with pytest.raises(OutputError, match="can't be read"):
+        open_history(tmp_path, 50)
+
+
+def test_a_folder_that_cannot_be_written_is_one_clear_sentence(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OutputError, match="can't be written") as error:
+        open_history(tmp_path / "file" / "data", 50)
+    assert error.value.field == "data_dir"
+
+
+def test_every_row_tells_the_truth_after_kill_9(tmp_path: Path) -> None:
+    script = textwrap.dedent("""
+        import sys
+        from pathlib import Path
+        from PIL import Image
+        from web.history.image_history import open_history
+        history = open_history(Path(sys.argv[1]), 1000)
+        image = Image.new("RGB", (16, 16))
+        for number in range(100_000):
+            history.add_waiting({f"{number:032x}": {"prompt": "x"}})
+            history.store_image(f"{number:032x}", b"png", image, {"prompt": "x"}, {})
+            print(number, flush=True)
+    """)
+    process = subprocess.Popen([sys.executable, "-c", script, str(tmp_path)], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    for _ in range(20):
+        process.stdout.readline()
+    os.kill(process.pid, signal.SIGKILL)
+    finished = 20 + len(process.stdout.read().split())
+    process.wait()
+    process.stdout.close()
+
+    history = open_history(tmp_path, 1000)
+    entries = history.newest()
+    done = [entry for entry in entries if entry.state == "done"]
+    assert len(done) in (finished, finished + 1)
+    assert all(history.image_path(entry.id).read_bytes() == b"png" for entry in done)
+    assert [entry.state for entry in entries if entry not in done] in ([], ["interrupted"])
+    files = {path.stem for path in (tmp_path / "images").iterdir()}
+    assert files == {entry.id for entry in done}
+    history.close()

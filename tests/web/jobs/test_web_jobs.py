@@ -1,0 +1,217 @@
+"""The queue: order, bounds, cancelling, and what a failing job leaves behind."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from types import SimpleNamespace
+
+import pytest
+from web_server import wait_until
+
+from llm_dit.errors import LlmDitError
+from web.jobs.queue import Job, JobHandle, JobQueue, JobState, QueueFull
+
+
+@pytest.fixture
+def queue() -> Iterator[JobQueue]:
+    queue = JobQueue(queue_size=3)
+    queue.start()
+    yield queue
+    queue.close()
+
+
+class Gate:
+    """A job that runs until it is let through."""
+
+    def __init__(self) -> None:
+        self.is_inside, self.may_go = threading.Event(), threading.Event()
+
+    def work(self, handle: JobHandle) -> str:
+        self.is_inside.set()
+        step = 0
+        while not self.may_go.wait(0.005):
+            step += 1
+            handle.step(step, 1000)
+        return "through"
+
+
+def job(work=lambda handle: None, client: str | None = None) -> Job:
+    return Job(kind="generate", title="a fox", work=work, client=client)
+
+
+def finish(*jobs: Job) -> None:
+    wait_until(lambda: all(item.state.is_final for item in jobs))
+
+
+def test_jobs_run_one_at_a_time_in_the_order_they_came(queue: JobQueue) -> None:
+    order: list[int] = []
+    jobs = [job(lambda handle, number=number: order.append(number)) for number in range(3)]
+    queue.submit(jobs)
+    finish(*jobs)
+    assert order == [0, 1, 2]
+    assert [item.state for item in jobs] == [JobState.DONE] * 3
+
+
+def test_a_full_queue_refuses_all_of_a_request_or_none(queue: JobQueue) -> None:
+    gate = Gate()
+    running = job(gate.work)
+    queue.submit([running])
+    gate.is_inside.wait()
+    queue.submit([job(), job()])
+    with pytest.raises(QueueFull, match="3 jobs are waiting already; try again in 1 s") as error:
+        queue.submit([job(), job()])
+    assert error.value.retry_after_s >= 1
+    assert queue.waiting_count == 2
+    gate.may_go.set()
+
+
+def test_position_counts_the_running_job(queue: JobQueue) -> None:
+    gate = Gate()
+    first, second, third = job(gate.work), job(), job()
+    queue.submit([first])
+    gate.is_inside.wait()
+    queue.submit([second, third])
+    assert [queue.position(item) for item in (first, second, third)] == [0, 1, 2]
+    assert queue.active() == [first, second, third]
+    gate.may_go.set()
+
+
+def test_cancelling_a_waiting_job_takes_it_out_at_once(queue: JobQueue) -> None:
+    gate = Gate()
+    first, second = job(gate.work), job()
+    queue.submit([first, second])
+    gate.is_inside.wait()
+    queue.cancel(second.id)
+    assert second.state is JobState.CANCELLED
+    assert queue.active() == [first]
+    gate.may_go.set()
+    finish(first)
+    assert first.state is JobState.DONE
+
+
+def test_cancelling_a_running_job_stops_it_within_one_step(queue: JobQueue) -> None:
+    steps: list[int] = []
+    begun, go = threading.Event(), threading.Event()
+
+    def work(handle: JobHandle) -> None:
+        for step in range(1, 100):
+            steps.append(step)
+            if step == 3:
+                begun.set()
+                go.wait()
+            handle.step(step, 100)
+
+    running = job(work)
+    queue.submit([running])
+    begun.wait()
+    queue.cancel(running.id)
+    go.set()
+    finish(running)
+    assert running.state is JobState.CANCELLED
+    assert steps == [1, 2, 3]
+
+
+def test_cancelling_a_finished_job_changes_nothing(queue: JobQueue) -> None:
+    done = job()
+    queue.submit([done])
+    finish(done)
+    assert queue.cancel(done.id) is done
+    assert done.state is JobState.DONE
+    assert queue.cancel("0" * 32) is None
+
+
+@pytest.mark.parametrize(
+    ("raised", "sentence", "is_defect"),
+    [
+        (LlmDitError("The prompt is too long.", field="prompt"), "The prompt is too long.", False),
+        (MemoryError(), "The device ran out of memory; make the image smaller", True),
+        (KeyError("x"), "Something went wrong inside (KeyError)", True),
+    ],
+)
+def test_a_failing_job_says_why_and_the_next_one_runs(
+    queue: JobQueue, raised: Exception, sentence: str, is_defect: bool
+) -> None:
+    def work(handle: JobHandle) -> None:
+        raise raised
+
+    failing, next_one = job(work), job()
+    queue.submit([failing, next_one])
+    finish(failing, next_one)
+    assert failing.state is JobState.FAILED
+    assert failing.error is not None
+    assert failing.error.startswith(sentence)
+    assert failing.is_defect is is_defect
+    assert failing.error_field == getattr(raised, "field", None)
+    assert next_one.state is JobState.DONE
+
+
+def test_a_failure_to_record_the_end_does_not_end_the_worker() -> None:
+    def full_disk(_job: Job) -> None:
+        raise OSError("disk full")
+
+    queue = JobQueue(3, on_finish=full_disk)
+    queue.start()
+    first, second = job(), job()
+    queue.submit([first, second])
+    finish(first, second)
+    queue.close()
+    assert second.state is JobState.DONE
+
+
+def test_closing_interrupts_the_running_job_and_leaves_the_waiting() -> None:
+    queue = JobQueue(3)
+    queue.start()
+    gate = Gate()
+    running, waiting = job(gate.work), job()
+    queue.submit([running, waiting])
+    gate.is_inside.wait()
+    queue.close()
+    assert running.state is JobState.INTERRUPTED
+    assert waiting.state is JobState.WAITING
+
+
+def test_only_the_waiting_jobs_of_a_client_are_cancelled_when_it_leaves(queue: JobQueue) -> None:
+    gate = Gate()
+    running, own, other = job(gate.work, "tab"), job(client="tab"), job(client="another")
+    queue.submit([running, own, other])
+    gate.is_inside.wait()
+    queue.cancel_waiting_of("tab")
+    assert [item.state for item in (running, own, other)] == [JobState.RUNNING, JobState.CANCELLED, JobState.WAITING]
+    gate.may_go.set()
+
+
+def test_changed_since_gives_each_change_once(queue: JobQueue) -> None:
+    first = job()
+    queue.submit([first])
+    finish(first)
+    wait_until(lambda: not queue.active())
+    seen = max(item.version for item in queue.changed_since(0))
+    assert queue.changed_since(seen) == []
+    second = job()
+    queue.submit([second])
+    finish(second)
+    assert queue.changed_since(seen) == [second]
+
+
+def test_time_left_is_the_mean_step_times_the_steps_to_go(queue: JobQueue, monkeypatch: pytest.MonkeyPatch) -> None:
+    import web.jobs.queue
+
+    seen: list[float | None] = []
+    clock = iter([0.0, 10.0, 10.0, 12.0, 14.0, 20.0])
+    monkeypatch.setattr(web.jobs.queue, "time", SimpleNamespace(monotonic=lambda: next(clock), time=lambda: 0.0))
+
+    def work(handle: JobHandle) -> None:
+        for step in (1, 2, 3):
+            handle.step(step, 5)
+            seen.append(handle.job.eta_s)
+
+    one = job(work)
+    queue._run(_started(queue, one))
+    assert seen == [None, 2.0 * 3, 2.0 * 2]
+
+
+def _started(queue: JobQueue, one: Job) -> Job:
+    one.started_at = 0.0
+    queue._jobs[one.id] = one
+    return one

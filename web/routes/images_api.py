@@ -1,0 +1,299 @@
+"""The HTTP API under /api: images, jobs, history, and what the form needs while one types."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+import re
+from collections.abc import AsyncIterator, Sequence
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Path, Query, Request
+from fastapi.concurrency import run_in_threadpool
+from fastapi.responses import FileResponse, Response
+from sse_starlette import EventSourceResponse, ServerSentEvent
+
+from llm_dit.errors import LlmDitError
+from llm_dit.parameters import GenerationParams
+from llm_dit.prompting.chat_template import format_prompt
+from web.jobs.queue import Job, JobState
+from web.jobs.snapshots import entry_as_job, entry_snapshot, job_snapshot
+from web.responses import AsciiJSONResponse, HttpError, not_found, read_json
+from web.routes.form import GENERATE_BODY, parameter_schema
+from web.services import Services, ServicesOf
+
+router = APIRouter(prefix="/api", default_response_class=AsciiJSONResponse)
+
+Id = Annotated[str, Path(pattern="^[0-9a-f]{32}$", description="32 hexadecimal digits.")]
+CLIENT_HEADER = "x-client"
+CLIENT_PATTERN = r"[0-9a-zA-Z-]{8,64}"
+PNG_ANSWER: dict[int | str, dict[str, Any]] = {200: {"content": {"image/png": {}}, "description": "The image."}}
+PROMPT_FIELDS = ("prompt", "system_prompt", "thinking_content", "force_think_block", "assistant_content")
+BLANK = "-"
+"""Stands in for the prompt while the field is still empty."""
+
+
+@router.post("/generate", openapi_extra=GENERATE_BODY, summary="Make an image")
+async def generate(
+    request: Request,
+    services: ServicesOf,
+    wait: Annotated[bool, Query(description="Answer with the PNG itself, when it is done.")] = False,
+) -> Response:
+    """Queue one image. The answer is the job; with `wait=true` it is the PNG."""
+    params = services.config.generation(**_with_prompt(await read_json(request)))
+    client = request.headers.get(CLIENT_HEADER)
+    if client is not None and not re.fullmatch(CLIENT_PATTERN, client):
+        raise HttpError(422, "X-Client has to be 8 to 64 letters, digits and hyphens.")
+    (job,) = await submit(services, [params], client=client, is_awaited=wait)
+    if not wait:
+        return AsciiJSONResponse(job_snapshot(services.queue, job), 202, {"Location": f"/api/jobs/{job.id}"})
+    (png,) = await images_of(services, [job], request)
+    return Response(png, media_type="image/png", headers={"X-Job-Id": job.id, "X-Seed": str(job.request["seed"])})
+
+
+@router.get("/jobs", summary="The queue")
+async def list_jobs(services: ServicesOf) -> list[dict[str, Any]]:
+    """Return the running job and the waiting ones, in order."""
+    return [job_snapshot(services.queue, job) for job in services.queue.active()]
+
+
+@router.get("/jobs/{job_id}", summary="One job")
+async def get_job(job_id: Id, services: ServicesOf) -> dict[str, Any]:
+    """Return a job; after a restart, what the history knows of it."""
+    job = services.queue.get(job_id)
+    if job is not None:
+        return job_snapshot(services.queue, job)
+    entry = await run_in_threadpool(services.history.get, job_id)
+    if entry is None:
+        raise not_found("job")
+    return entry_as_job(entry)
+
+
+@router.delete("/jobs/{job_id}", summary="Cancel a job")
+async def cancel_job(job_id: Id, services: ServicesOf) -> dict[str, Any]:
+    """Cancel a waiting job at once, a running one within its current step; a finished one stays as it is."""
+    job = await run_in_threadpool(services.queue.cancel, job_id)
+    if job is None:
+        raise not_found("job")
+    return job_snapshot(services.queue, job)
+
+
+@router.get("/jobs/{job_id}/preview", summary="The image so far", responses={200: {"content": {"image/jpeg": {}}}})
+async def preview(job_id: Id, services: ServicesOf) -> Response:
+    """Return a small JPEG of the running job's current estimate; made only while someone follows its events."""
+    job = services.queue.get(job_id)
+    if job is None or job.preview is None:
+        raise not_found("preview")
+    return Response(job.preview, media_type="image/jpeg", headers={"Cache-Control": "private, max-age=60"})
+
+
+@router.get("/jobs/{job_id}/events", summary="Follow a job", responses={200: {"content": {"text/event-stream": {}}}})
+async def job_events(job_id: Id, services: ServicesOf) -> Response:
+    """Send the job after each change, as server-sent events named `job`, until it is over.
+
+    A waiting job is cancelled when everyone who followed it has gone away.
+    """
+    job = services.queue.get(job_id)
+    if job is None:
+        raise not_found("job")
+    if job.client is None and job.state is JobState.WAITING:
+        job.client = job.id
+
+    async def stream() -> AsyncIterator[ServerSentEvent]:
+        sent = 0
+        with services.hub.watching(job.client or job.id):
+            async for _ in services.hub.ticks():
+                is_final = job.state.is_final
+                if job.version > sent:
+                    sent = job.version
+                    yield _event("job", job_snapshot(services.queue, job))
+                if is_final:
+                    return
+
+    return EventSourceResponse(stream())
+
+
+@router.get("/events", include_in_schema=False)
+async def page_events(
+    services: ServicesOf, client: Annotated[str, Query(pattern=f"^{CLIENT_PATTERN}$")]
+) -> EventSourceResponse:
+    """Send model and queue to a page as they change; while it is open, the tab's waiting jobs stay."""
+
+    async def stream() -> AsyncIterator[ServerSentEvent]:
+        seen = 0
+        with services.hub.watching(client):
+            async for _ in services.hub.ticks():
+                active = services.queue.active()
+                changed = services.queue.changed_since(seen) if seen else active
+                seen = max([seen, 1, *(job.version for job in changed)])
+                shown = {job.id: job_snapshot(services.queue, job) for job in [*changed, *active]}
+                news = {
+                    "model": vars(services.engine.card),
+                    "active": [job.id for job in active],
+                    "jobs": list(shown.values()),
+                }
+                yield _event("news", news)
+
+    return EventSourceResponse(stream())
+
+
+@router.get("/history", summary="The images made")
+def list_history(services: ServicesOf) -> list[dict[str, Any]]:
+    """Return the finished, failed and interrupted images, newest first."""
+    return [entry_snapshot(entry) for entry in services.history.newest()]
+
+
+@router.get("/history/{image_id}", summary="One image's record")
+def get_history(image_id: Id, services: ServicesOf) -> dict[str, Any]:
+    """Return all parameters and the whole record of one image."""
+    entry = services.history.get(image_id)
+    if entry is None:
+        raise not_found("image")
+    return {**entry_snapshot(entry), "metadata": entry.metadata}
+
+
+@router.delete("/history/{image_id}", summary="Delete an image")
+def delete_history(image_id: Id, services: ServicesOf) -> dict[str, Any]:
+    """Delete an image with its record."""
+    entry = services.history.get(image_id)
+    if entry is None or entry.state == "waiting" or not services.history.delete(image_id):
+        raise not_found("image")
+    return {"deleted": image_id}
+
+
+@router.get("/images/{image_id}", responses=PNG_ANSWER, response_class=Response, summary="The PNG")
+def get_image(image_id: Id, services: ServicesOf, download: bool = False) -> Response:
+    """Return the PNG with its parameters inside."""
+    path = services.history.image_path(image_id)
+    if not path.is_file():
+        raise not_found("image")
+    name = f"llm-dit-{image_id[:8]}.png" if download else None
+    return FileResponse(path, media_type="image/png", filename=name, headers=_cached())
+
+
+@router.get("/images/{image_id}/thumbnail", response_class=Response, summary="A small copy")
+def get_thumbnail(image_id: Id, services: ServicesOf) -> Response:
+    """Return a small WebP."""
+    path = services.history.thumbnail_path(image_id)
+    if not path.is_file():
+        raise not_found("image")
+    return FileResponse(path, media_type="image/webp", headers=_cached())
+
+
+@router.post(
+    "/image-parameters",
+    summary="Read the parameters inside a PNG",
+    openapi_extra={
+        "requestBody": {"content": {"image/png": {"schema": {"type": "string", "format": "binary"}}}, "required": True}
+    },
+)
+async def image_parameters(request: Request) -> dict[str, Any]:
+    """Return the record that was stored in a PNG when it was made; the file is not kept."""
+    from llm_dit.image_io import read_parameters
+
+    record = await run_in_threadpool(read_parameters, io.BytesIO(await request.body()))
+    values = record.get("parameters")
+    if not isinstance(values, dict):
+        raise LlmDitError("The image carries no llm-dit parameters.", field="image")
+    return {"params": GenerationParams.parse(values).model_dump(), "metadata": record}
+
+
+@router.post("/format-prompt", openapi_extra=GENERATE_BODY, summary="The text that is tokenised")
+async def format_prompt_route(request: Request, services: ServicesOf) -> dict[str, Any]:
+    """Return the formatted prompt, split at its special tokens, with its number of tokens.
+
+    Takes the same body as `/api/generate`; only the texts matter. `token_count` is null until the model is there.
+    """
+    body = await read_json(request)
+    is_blank = not str(body.get("prompt", "")).strip()
+    params = services.config.generation(**({**body, "prompt": BLANK} if is_blank else body))
+    texts = {name: getattr(params, name) for name in PROMPT_FIELDS}
+    formatted = format_prompt(**texts | ({"prompt": ""} if is_blank else {}))
+    tokenized = await run_in_threadpool(services.engine.tokenize, formatted)
+    return {
+        "formatted_prompt": formatted,
+        "segments": [{"text": text, "is_special": is_special} for text, is_special in tokenized.segments],
+        "token_count": tokenized.token_count,
+        "token_limit": params.max_text_tokens,
+        "long_prompt_mode": params.long_prompt_mode,
+    }
+
+
+@router.get("/templates", summary="Prompt and rewriter templates")
+def list_templates(services: ServicesOf) -> dict[str, Any]:
+    """Return all templates, and one sentence for each file that can't be read."""
+    templates, problems = services.templates.read()
+    return {"templates": [vars(template) for template in templates], "problems": problems}
+
+
+@router.get("/parameters", summary="Every parameter")
+async def list_parameters(services: ServicesOf) -> dict[str, Any]:
+    """Return every parameter with kind, range, help and default here, and the model in use."""
+    return {"parameters": parameter_schema(services.config.values), "model": vars(services.engine.card)}
+
+
+async def submit(
+    services: Services, requests: Sequence[GenerationParams], *, client: str | None = None, is_awaited: bool = False
+) -> list[Job]:
+    """Queue one job an image, off the event loop."""
+    return await run_in_threadpool(services.studio.submit, requests, client, is_awaited=is_awaited)
+
+
+async def images_of(services: Services, jobs: Sequence[Job], request: Request) -> list[bytes]:
+    """Wait for all of `jobs` and return their PNGs; if the client goes away, cancel those that wait.
+
+    Raises:
+        HttpError: If one of them ended without an image.
+    """
+    try:
+        await until_over(services, jobs, request)
+        for job in jobs:
+            if job.state is not JobState.DONE:
+                raise failure(job)
+        return [job.result for job in jobs]
+    finally:
+        for job in jobs:
+            job.result = None
+
+
+async def until_over(services: Services, jobs: Sequence[Job], request: Request, *, stop_running: bool = False) -> None:
+    """Wait until all of `jobs` are over; if the client goes away, cancel those that wait, or all that are not over."""
+    everything_over = asyncio.ensure_future(services.hub.until(lambda: all(job.state.is_final for job in jobs)))
+    gone = asyncio.ensure_future(_until_disconnected(request))
+    try:
+        await asyncio.wait({everything_over, gone}, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        everything_over.cancel()
+        gone.cancel()
+        for job in jobs:
+            if job.state is JobState.WAITING or (stop_running and not job.state.is_final):
+                services.queue.cancel(job.id)
+
+
+async def _until_disconnected(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+
+
+def failure(job: Job) -> HttpError:
+    """Return the error that tells why a job has no result."""
+    if job.state is JobState.CANCELLED:
+        return HttpError(409, "The job was cancelled.")
+    if job.state is JobState.FAILED:
+        return HttpError(500 if job.is_defect else 422, job.error or "The job failed.", field=job.error_field)
+    return HttpError(503, "The server is stopping.")
+
+
+def _with_prompt(body: dict[str, Any]) -> dict[str, Any]:
+    if "prompt" not in body:
+        raise HttpError(422, "prompt is missing; it says what the image shows.", field="prompt")
+    return body
+
+
+def _event(name: str, content: dict[str, Any]) -> ServerSentEvent:
+    return ServerSentEvent(json.dumps(content), event=name)
+
+
+def _cached() -> dict[str, str]:
+    return {"Cache-Control": "private, max-age=31536000, immutable"}

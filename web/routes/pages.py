@@ -1,0 +1,216 @@
+"""The HTML pages. Each is rendered whole from the services' state; scripts in `static/` bring them to life."""
+
+from __future__ import annotations
+
+import json
+import time
+from functools import cache
+from pathlib import Path
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Form, Query, Request
+from fastapi.responses import HTMLResponse, RedirectResponse, Response
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
+
+from llm_dit.parameters import PARAMETERS, RewriterSettings
+from web.history.image_history import Entry
+from web.responses import not_found
+from web.routes.form import PROMPT_SECTION, SHAPES, SIZE_SECTION, allowed_in_schema, control, label_of, sections
+from web.routes.images_api import Id
+from web.routes.rewriter_api import DEFAULT_TEMPLATE
+from web.security import COOKIE, cookie_value, is_same_text
+from web.services import Services, ServicesOf
+
+router = APIRouter(include_in_schema=False)
+
+COOKIE_AGE_S = 30 * 24 * 3600
+RECENT_SHOWN = 8
+
+
+@cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parents[1] / "templates"),
+        autoescape=select_autoescape(default=True),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["ago"] = _ago
+    environment.filters["label"] = label_of
+    environment.filters["pretty_json"] = lambda value: json.dumps(value, ensure_ascii=False, indent=2)
+    environment.filters["compact_json"] = lambda value: json.dumps(value, ensure_ascii=False)
+    environment.filters["allowed"] = allowed_in_schema
+    return environment
+
+
+def render(services: Services, template: str, status: int = 200, **context: Any) -> HTMLResponse:
+    """Return a page made of a file in `templates/`."""
+    common = {"model": services.engine.card, "has_key": services.config.server.api_key is not None}
+    text = _environment().get_template(template).render(**common, **context)
+    return HTMLResponse(text.encode("utf-8", "replace"), status, headers={"Cache-Control": "no-store"})
+
+
+def is_for_people(request: Request) -> bool:
+    """Say whether a browser asks for a page, rather than a client for data."""
+    is_data = request.url.path.startswith(("/api/", "/v1/", "/static/"))
+    return not is_data and "text/html" in request.headers.get("accept", "")
+
+
+def error_page(request: Request, status: int, message: str) -> HTMLResponse:
+    """Return an error as a page."""
+    return render(request.app.state.services, "error.html", status, page="error", status_code=status, message=message)
+
+
+@router.get("/")
+def generate_page(
+    services: ServicesOf,
+    edit: Annotated[str | None, Query(pattern="^[0-9a-f]{32}$")] = None,
+    run: Annotated[str | None, Query(pattern=r"^[A-Za-z0-9_.-]{1,100}/[A-Za-z0-9_.-]{1,200}$")] = None,
+) -> Response:
+    """Show the form, with the parameters of an image of the history (`edit`) or of an experiment (`run`)."""
+    values = services.config.values
+    initial = None
+    if edit is not None:
+        initial = _entry(services, edit).params
+    elif run is not None:
+        initial = services.lab.run_params(*run.split("/"))
+    return render(
+        services,
+        "generate.html",
+        page="generate",
+        prompt=control(PROMPT_SECTION[0], values),
+        size=[control(name, values) for name in SIZE_SECTION],
+        shapes=SHAPES,
+        sections=sections(values),
+        templates=services.templates.of_kind("prompt"),
+        initial=None if initial is None else json.dumps(initial),
+        recent=[entry for entry in services.history.newest(RECENT_SHOWN) if entry.state == "done"],
+    )
+
+
+@router.get("/history")
+def history_page(services: ServicesOf) -> Response:
+    """Show all images, newest first."""
+    entries = services.history.newest()
+    return render(services, "history.html", page="history", entries=entries, size=services.history.size)
+
+
+@router.get("/history/compare")
+def compare_page(services: ServicesOf, left: str, right: str) -> Response:
+    """Show two images under a slider, and what differs."""
+    first, second = _entry(services, left), _entry(services, right)
+    return render(
+        services, "compare.html", page="history", left=first, right=second, differences=_differences(first, second)
+    )
+
+
+@router.get("/history/{image_id}")
+def image_page(image_id: Id, services: ServicesOf) -> Response:
+    """Show one image with everything that is known of it."""
+    entry = _entry(services, image_id)
+    names = [entry.id for entry in services.history.newest()]
+    place = names.index(entry.id) if entry.id in names else 0
+    return render(
+        services,
+        "image.html",
+        page="history",
+        entry=entry,
+        parameters=[(name, entry.params[name]) for name in PARAMETERS if name in entry.params],
+        newer=names[place - 1] if place > 0 else None,
+        older=names[place + 1] if place + 1 < len(names) else None,
+    )
+
+
+@router.get("/rewriter")
+def rewriter_page(services: ServicesOf) -> Response:
+    """Show the prompt rewriter."""
+    values = services.config.values
+    names = [item.name for item in PARAMETERS.values() if item.group is RewriterSettings]
+    return render(
+        services,
+        "rewriter.html",
+        page="rewriter",
+        templates=services.templates.of_kind("rewriter"),
+        default_template=DEFAULT_TEMPLATE,
+        problems=services.templates.read()[1],
+        controls=[control(name, values) for name in names],
+    )
+
+
+@router.get("/docs")
+def api_page(request: Request, services: ServicesOf) -> Response:
+    """Show the OpenAPI document, readable without any script."""
+    document = request.app.openapi()
+    routes = [
+        (method.upper(), path, route) for path, item in document["paths"].items() for method, route in item.items()
+    ]
+    return render(services, "docs.html", page="docs", document=document, routes=routes)
+
+
+@router.get("/login")
+def login_page(services: ServicesOf, next: str = "/") -> Response:
+    """Ask for the API key."""
+    return render(services, "login.html", page="login", next=_own_path(next), error=None)
+
+
+@router.post("/login")
+def login(
+    services: ServicesOf,
+    request: Request,
+    key: Annotated[str, Form()],
+    next: Annotated[str, Form()] = "/",
+) -> Response:
+    """Set the cookie if the key is right."""
+    api_key = services.config.server.api_key
+    if api_key is None:
+        return RedirectResponse("/", 303)
+    if not is_same_text(key, api_key):
+        time.sleep(0.5)  # on a thread; slows guessing down
+        return render(services, "login.html", 401, page="login", next=_own_path(next), error="That key is not right.")
+    answer = RedirectResponse(_own_path(next), 303)
+    answer.set_cookie(
+        COOKIE,
+        cookie_value(api_key),
+        max_age=COOKIE_AGE_S,
+        httponly=True,
+        samesite="strict",
+        secure=request.url.scheme == "https",
+    )
+    return answer
+
+
+@router.get("/favicon.ico")
+def favicon() -> Response:
+    """Point browsers that ask for it to the icon."""
+    return RedirectResponse("/static/icon.svg", 308)
+
+
+def _entry(services: Services, entry_id: str) -> Entry:
+    entry = services.history.get(entry_id)
+    if entry is None or entry.state == "waiting":
+        raise not_found("image")
+    return entry
+
+
+def _differences(left: Entry, right: Entry) -> list[tuple[str, Any, Any]]:
+    """Return name and both values of every parameter that differs."""
+    names = [name for name in PARAMETERS if name in left.params or name in right.params]
+    pairs = [(name, left.params.get(name), right.params.get(name)) for name in names]
+    return [pair for pair in pairs if pair[1] != pair[2]]
+
+
+def _own_path(path: str) -> str:
+    """Return `path` if it leads to a page of ours, else the start page."""
+    is_own = path.startswith("/") and not path.startswith("//") and "\\" not in path and path.isprintable()
+    return path if is_own else "/"
+
+
+def _ago(when: float) -> str:
+    """Say how long ago a Unix time was."""
+    seconds = max(0, time.time() - when)
+    for length_s, unit in ((86400, "day"), (3600, "hour"), (60, "minute")):
+        if seconds >= length_s:
+            count = int(seconds // length_s)
+            return f"{count} {unit}{'' if count == 1 else 's'} ago"
+    return "just now"
