@@ -45,8 +45,8 @@ METRIC = Metric(
         Column("siglip_truncated", "The prompt is longer than the metric reads; its end is ignored"),
     ),
     source="Tschannen et al. 2025, arXiv:2502.14786",
-    bands=(Band("excellent", 0.35), Band("good", 0.28), Band("acceptable", 0.20)),
-    below="poor",
+    bands=(Band("excellent", 0.35), Band("good", 0.28), Band("moderate", 0.20)),
+    below="weak",
 )
 
 

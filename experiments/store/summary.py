@@ -116,7 +116,7 @@ def _row(manifest: Manifest, record: RunRecord) -> dict[str, Any]:
         "generation_time_seconds": record.generation_time_seconds,
         "token_count": record.token_count,
         "error": record.error,
-        "output_path": record.metadata["image"]["file"] if record.image_path else None,
+        "output_path": str(record.image_path) if record.image_path else None,
         "run_id": record.run_id,
         "category": record.category,
         "difficulty": record.difficulty,

@@ -56,8 +56,8 @@ def test_importing_the_metrics_loads_neither_torch_nor_transformers():
         ("image_reward", -0.5, "poor"),
         ("siglip_score", 0.36, "excellent"),
         ("siglip_score", 0.29, "good"),
-        ("siglip_score", 0.21, "acceptable"),
-        ("siglip_score", 0.1, "poor"),
+        ("siglip_score", 0.21, "moderate"),
+        ("siglip_score", 0.2, "weak"),
         ("pixel_diversity", 0.5, ""),
     ],
 )

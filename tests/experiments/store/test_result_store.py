@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from fake_pipeline import FakePipeline
@@ -57,9 +58,20 @@ def test_the_csv_begins_with_the_columns_promised_and_has_one_per_axis(tmp_path)
     assert row["variable_name"] == "shift x num_inference_steps"
     assert row["variable_value"] == "2.0 x 9"
     assert (row["shift"], row["num_inference_steps"], row["width"], row["seed"]) == ("2.0", "9", "64", "42")
-    assert row["output_path"] == "images/trial_animal_001_shift_2.0_num_inference_steps_9_seed42.png"
-    assert (store.folder / row["output_path"]).is_file()
+    name = "trial_animal_001_shift_2.0_num_inference_steps_9_seed42.png"
+    assert row["output_path"] == str(store.folder / "images" / name)
     assert row["image_reward"] == row["error"] == ""
+
+
+def test_output_path_opens_from_where_the_command_ran_also_after_the_folder_moved(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    store, _ = make(Path("results"))
+    assert rows(store)[0]["output_path"] == "results/trial/images/trial_animal_001_shift_2.0_seed42.png"
+    Path("results").rename("kept")
+    moved = ResultStore("kept/trial")
+    moved.write_summary()
+    assert [Path(row["output_path"]).is_file() for row in rows(moved)] == [True] * 4
+    assert rows(moved)[0]["output_path"] == "kept/trial/images/trial_animal_001_shift_2.0_seed42.png"
 
 
 def test_the_json_summary_has_the_keys_promised_in_total_and_per_level(tmp_path):
