@@ -1,0 +1,43 @@
+"""Every parameter once: `groups.py` declares them, in the words of `declaration.py` and `values.py`.
+
+The configuration file, the command line, the web form, the HTTP API, the axes of an experiment, the metadata beside an
+image and the reference page are all made from them. No surface and no model code is known here.
+"""
+
+from __future__ import annotations
+
+from llm_dit.parameters.base import Parameters
+from llm_dit.parameters.declaration import Parameter
+from llm_dit.parameters.groups import (
+    EngineSettings,
+    GenerationParams,
+    MetricSettings,
+    RewriterSettings,
+    ServerSettings,
+)
+from llm_dit.parameters.values import MAX_SEED, LongPromptMode
+
+__all__ = [
+    "GROUPS",
+    "MAX_SEED",
+    "PARAMETERS",
+    "EngineSettings",
+    "GenerationParams",
+    "LongPromptMode",
+    "MetricSettings",
+    "Parameter",
+    "Parameters",
+    "RewriterSettings",
+    "ServerSettings",
+]
+
+GROUPS: tuple[type[Parameters], ...] = (
+    EngineSettings,
+    GenerationParams,
+    RewriterSettings,
+    MetricSettings,
+    ServerSettings,
+)
+
+PARAMETERS: dict[str, Parameter] = {name: group.parameter(name) for group in GROUPS for name in group.model_fields}
+"""Every parameter by name, in the order of the reference page."""

@@ -1,0 +1,160 @@
+"""What a field declares beyond its type, and the same read back as one `Parameter` for every surface."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_origin
+
+from pydantic import AfterValidator, Field
+from pydantic.config import JsonDict
+from pydantic.fields import FieldInfo
+
+from llm_dit.parameters.values import SIZE_STEP, size_in_steps
+
+if TYPE_CHECKING:
+    from llm_dit.parameters.base import Parameters
+
+
+@dataclass(frozen=True)
+class FieldNote:
+    """What a field says beyond its type, default, range and help.
+
+    Attributes:
+        table: Table of the profile in the configuration file; empty for the profile itself.
+        key: Key in that table.
+        changes_image: True if the parameter is part of an image's identity.
+        unit: Unit of the value, where it has one.
+        usual: Range that a slider offers; the allowed range may be wider.
+        flags: Short forms on the command line, beside `--field-name`.
+        in_file: False for what belongs to one image only, such as the prompt.
+    """
+
+    table: str
+    key: str
+    changes_image: bool
+    unit: str = ""
+    usual: tuple[float, float] | None = None
+    flags: tuple[str, ...] = ()
+    in_file: bool = True
+
+    def __call__(self, schema: JsonDict) -> None:
+        """Tell a JSON schema what it can not know from the type."""
+        schema["x-changes-image"] = self.changes_image
+        if self.unit:
+            schema["x-unit"] = self.unit
+        if self.usual:
+            schema["x-usual-range"] = list(self.usual)
+
+
+def parameter(default: Any, help_text: str, note: FieldNote, **limits: Any) -> Any:
+    """Declare a field: its default, help of one sentence or two, note, and limits `ge`, `gt`, `le`."""
+    return Field(default, description=help_text, json_schema_extra=note, **limits)
+
+
+def generation(key: str, **extra: Any) -> FieldNote:
+    """Return the note of a field of one image, in the table `generation`."""
+    return FieldNote("generation", key, changes_image=True, **extra)
+
+
+def runtime(table: str, key: str, *, changes_image: bool = False, **extra: Any) -> FieldNote:
+    """Return the note of a field that leaves the image as it is unless `changes_image` says otherwise."""
+    return FieldNote(table, key, changes_image=changes_image, **extra)
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One parameter, as every surface reads it.
+
+    Attributes:
+        name: Field name in Python, HTTP and metadata.
+        group: The model that holds it.
+        kind: `text`, `integer`, `number`, `switch` or `choice`.
+        default: Built-in default; None also for the required prompt.
+        choices: Allowed values of a `choice`.
+        minimum: Smallest value, excluded where `minimum_excluded`.
+        maximum: Largest value.
+        step: Values are multiples of it.
+        optional: True if None is a value.
+        required: True if there is no default.
+        help: One sentence or two.
+        note: Place in the file, unit, identity, short flags.
+    """
+
+    name: str
+    group: type[Parameters]
+    kind: Literal["text", "integer", "number", "switch", "choice"]
+    default: Any
+    choices: tuple[str, ...]
+    minimum: float | None
+    minimum_excluded: bool
+    maximum: float | None
+    step: int | None
+    optional: bool
+    required: bool
+    help: str
+    note: FieldNote
+
+    @property
+    def flag(self) -> str:
+        """Long form on the command line."""
+        return "--" + self.name.replace("_", "-")
+
+    @property
+    def allowed(self) -> str:
+        """The allowed values as a sentence part; empty where anything goes."""
+        if self.choices:
+            return "one of " + ", ".join(self.choices)
+        unit = f" {self.note.unit}" if self.note.unit else ""
+        if self.minimum is None or self.maximum is None:
+            return ""
+        low, high = f"{self.minimum:g}", f"{self.maximum:g}" if self.maximum < 1e6 else f"{self.maximum:.0f}"
+        return f"above {low} up to {high}{unit}" if self.minimum_excluded else f"{low} to {high}{unit}"
+
+
+def _unwrap(annotation: Any, metadata: list[Any]) -> tuple[Any, list[Any], bool]:
+    """Take `Optional` and `Annotated` off a type; collect the constraints."""
+    optional = False
+    while True:
+        origin = get_origin(annotation)
+        if origin is Annotated:
+            inner, *extra = get_args(annotation)
+            for item in extra:
+                metadata = metadata + (item.metadata if isinstance(item, FieldInfo) else [item])
+            annotation = inner
+        elif origin is Union or type(annotation).__name__ == "UnionType":
+            (annotation,) = [part for part in get_args(annotation) if part is not type(None)]
+            optional = True
+        else:
+            return annotation, metadata, optional
+
+
+def parameter_from_field(group: type[Parameters], name: str, field: FieldInfo) -> Parameter:
+    """Read back what `parameter` and the type annotation of a field say."""
+    annotation, metadata, optional = _unwrap(field.annotation, list(field.metadata))
+    limits = {key: getattr(item, key) for item in metadata for key in ("ge", "gt", "le") if hasattr(item, key)}
+    choices = tuple(get_args(annotation)) if get_origin(annotation) is Literal else ()
+    kinds: dict[Any, Literal["text", "integer", "number", "switch"]] = {
+        str: "text",
+        int: "integer",
+        float: "number",
+        bool: "switch",
+    }
+    note = field.json_schema_extra
+    assert isinstance(note, FieldNote)
+    assert field.description is not None
+    is_size = any(isinstance(item, AfterValidator) and item.func is size_in_steps for item in metadata)
+    return Parameter(
+        name=name,
+        group=group,
+        kind="choice" if choices else kinds[annotation],
+        default=None if field.is_required() else field.default,
+        choices=choices,
+        minimum=limits.get("ge", limits.get("gt")),
+        minimum_excluded="gt" in limits,
+        maximum=limits.get("le"),
+        step=SIZE_STEP if is_size else None,
+        optional=optional,
+        required=field.is_required(),
+        help=field.description,
+        note=note,
+    )

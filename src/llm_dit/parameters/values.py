@@ -1,0 +1,64 @@
+"""The kinds of values that parameters take, with the checks that a type alone can't make and their sentences."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic_core import PydanticCustomError
+
+MAX_PROMPT_CHARACTERS = 100_000
+SIZE_STEP = 16
+"""Height and width come in units of the VAE's factor 8 times the transformer's patch of 2, in pixels."""
+ROPE_TABLE_TOKENS = 1504
+"""Longest caption whose image index lies in the published RoPE table; docs/research/long_prompts.md derives it."""
+MAX_SEED = 2**53 - 1
+"""Largest integer that JSON readers of every language keep exactly."""
+
+LongPromptMode = Literal["truncate", "interpolate", "pool", "attention_pool"]
+DType = Literal["auto", "bfloat16", "float16", "float32"]
+AttentionBackend = Literal["auto", "sdpa", "cudnn", "flash", "sage"]
+Quantization = Literal["none", "float8", "int8"]
+CompileMode = Literal["auto", "on", "off"]
+
+
+def _valid_device(value: str) -> str:
+    if not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", value):
+        raise PydanticCustomError("device", "is not a device; use auto, cpu, cuda, cuda:N or mps")
+    return value
+
+
+def size_in_steps(value: int | None) -> int | None:
+    """Refuse a size that is not a multiple of `SIZE_STEP`."""
+    if value is not None and value % SIZE_STEP:
+        lower = value // SIZE_STEP * SIZE_STEP
+        raise PydanticCustomError(
+            "size", f"is not a multiple of {SIZE_STEP}; use {max(lower, SIZE_STEP)} or {lower + SIZE_STEP}"
+        )
+    return value
+
+
+def _number_not_switch(value: Any) -> Any:
+    if isinstance(value, bool):
+        raise PydanticCustomError("number", "is a switch, not a number")
+    return value
+
+
+def _readable_text(value: str) -> str:
+    if len(value) > MAX_PROMPT_CHARACTERS:
+        raise PydanticCustomError(
+            "text", f"has {len(value):,} characters, and at most {MAX_PROMPT_CHARACTERS:,} are read; shorten it"
+        )
+    if "\x00" in value:
+        raise PydanticCustomError("text", "contains a NUL character; remove it")
+    if not value.isascii() and any("\ud800" <= character <= "\udfff" for character in value):
+        raise PydanticCustomError("text", "contains lone surrogates, which are not valid Unicode; remove them")
+    return value
+
+
+Device = Annotated[str, AfterValidator(_valid_device)]
+Text = Annotated[str, AfterValidator(_readable_text)]
+Whole = Annotated[int, BeforeValidator(_number_not_switch)]
+Number = Annotated[float, BeforeValidator(_number_not_switch), Field(allow_inf_nan=False)]
+Size = Annotated[int, BeforeValidator(_number_not_switch), AfterValidator(size_in_steps), Field(ge=64, le=4096)]
