@@ -41,6 +41,7 @@ from training.stages.latents import PICTURE_SIZES, LatentBatches, assign_sizes, 
 from training.stages.restore import read_component, restore_pipeline
 from training.stages.scorer_tokenizer import train_scorer_tokenizer
 from training.stages.tokenizer import train_tokenizer, write_tokenizer
+from training.words.samples import sample_world
 from training.world import alterations
 from training.world.looks import COLORS, TINTS
 from training.world.scene import MAX_OBJECTS, Scene, SceneObject, Setting
@@ -73,7 +74,7 @@ def world(world_path) -> World:
 
 @pytest.fixture(scope="module")
 def tokenizer_path(world, tmp_path_factory) -> Path:
-    batch = world.sample(200, 1)
+    batch = sample_world(world, 200, 1)
     folder = tmp_path_factory.mktemp("tokenizer")
     write_tokenizer(train_tokenizer([*batch.captions, *batch.dialogues], 600), folder)
     return folder
@@ -86,7 +87,7 @@ def tokenizer(tokenizer_path) -> Tokenizer:
 
 @pytest.fixture(scope="module")
 def words(world) -> Tokenizer:
-    return train_scorer_tokenizer(world.sample(200, 2).captions, 400)
+    return train_scorer_tokenizer(sample_world(world, 200, 2).captions, 400)
 
 
 @pytest.fixture(scope="module")
@@ -184,7 +185,7 @@ def test_samples_depend_on_the_seed_alone_and_survive_the_disk(samples, world_pa
 
 
 def test_a_prompt_is_tokenised_as_the_engine_formats_it(samples, tokenizer, world):
-    batch = world.sample(120, 3 * 1_000_003)
+    batch = sample_world(world, 120, 3 * 1_000_003)
     told = [place for place, caption in enumerate(samples.captions) if caption][:5]
     for place in told:
         text = format_prompt(
@@ -198,7 +199,7 @@ def test_a_prompt_is_tokenised_as_the_engine_formats_it(samples, tokenizer, worl
 
 def test_an_alteration_contradicts_the_scene(world):
     generator = random.Random(1)
-    scenes = world.sample(60, 5).scenes
+    scenes = sample_world(world, 60, 5).scenes
     for kind, alteration in alterations.SCENE_ALTERATIONS.items():
         altered = [alteration(scene, world, generator) for scene in scenes]
         assert any(other is not None for other in altered), kind

@@ -18,15 +18,16 @@ from training.pictures.render import Renderer
 from training.pictures.sprites import SPRITE_SIZE, main_color, render_glyphs, render_sprite, write_sprites
 from training.stages.tokenizer import train_tokenizer, write_tokenizer
 from training.words import details, phrases, prose_words
-from training.words.nouns import NUMBER_WORDS, is_countable, plural, with_article
 from training.words.prose import Prose
+from training.words.samples import Batch, sample_world
 from training.words.scene_words import SceneWords
 from training.world import looks, places
 from training.world.composition import Composer
 from training.world.looks import COLORS, MEDIA, MOODS, PATTERNS, STYLES
+from training.world.nouns import NUMBER_WORDS, is_countable, plural, with_article
 from training.world.places import PLACES, SKIES
 from training.world.scene import COLUMNS, MAX_OBJECTS, OBJECT_FIELDS, ROW_SIZE, Scene, SceneObject, Setting, Sign
-from training.world.world import Batch, World
+from training.world.world import World
 
 NAMES = {
     "cat": ("animal-mammal", "meadow"), "dog": ("animal-mammal", "meadow"), "fox": ("animal-mammal", "meadow"),
@@ -69,7 +70,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
 
 @pytest.fixture(scope="module")
 def batch(world: World) -> Batch:
-    return world.sample(1200, seed=3)
+    return sample_world(world, 1200, seed=3)
 
 
 @pytest.fixture(scope="module")
@@ -91,24 +92,24 @@ def _is_near(pixel: np.ndarray, color: tuple[int, ...], tolerance: int = 12) -> 
 
 
 def test_the_same_seed_gives_the_same_samples_whatever_the_processes(world: World) -> None:
-    once, forked = world.sample(600, seed=5), world.sample(600, seed=5, processes=2)
+    once, forked = sample_world(world, 600, seed=5), sample_world(world, 600, seed=5, processes=2)
     assert once.captions == forked.captions
     assert once.dialogues == forked.dialogues
     assert once.scenes == forked.scenes
     np.testing.assert_array_equal(once.rows, forked.rows)
-    assert world.sample(300, seed=6).captions != once.captions[:300]
+    assert sample_world(world, 300, seed=6).captions != once.captions[:300]
 
 
 def test_held_out_pairs_are_never_trained_and_always_tested(world: World, batch: Batch) -> None:
     trained = {(thing.concept, thing.style) for scene in batch.scenes for thing in scene.objects}
     assert world.held_out
     assert not trained & world.held_out
-    tested = world.sample(200, seed=1, split="held_out")
+    tested = sample_world(world, 200, seed=1, split="held_out")
     assert {(scene.objects[0].concept, scene.objects[0].style) for scene in tested.scenes} == world.held_out
 
 
 def test_the_judge_alone_may_be_shown_held_out_pairs(world: World) -> None:
-    scenes = world.sample(400, seed=3, held_out_share=0.25).scenes
+    scenes = sample_world(world, 400, seed=3, held_out_share=0.25).scenes
     shown = [bool({(thing.concept, thing.style) for thing in scene.objects} & world.held_out) for scene in scenes]
     assert 0.15 < np.mean(shown) < 0.35
     assert {scene.count for scene, is_shown in zip(scenes, shown, strict=True) if is_shown} >= {0, 1, 3, 4}
@@ -279,7 +280,7 @@ def test_what_has_no_plural_is_not_counted(name: str) -> None:
 
 
 def test_a_batch_is_drawn_like_each_picture_alone(world: World, renderer: Renderer) -> None:
-    rows = torch.from_numpy(world.sample(12, seed=9).rows)
+    rows = torch.from_numpy(sample_world(world, 12, seed=9).rows)
     together = renderer.render(rows, 48, 48)
     alone = torch.cat([renderer.render(row[None], 48, 48) for row in rows])
     difference = (together.int() - alone.int()).abs()
@@ -288,7 +289,7 @@ def test_a_batch_is_drawn_like_each_picture_alone(world: World, renderer: Render
 
 @pytest.mark.parametrize(("height", "width"), [(192, 96), (112, 176)])
 def test_pictures_have_the_size_asked_for(world: World, renderer: Renderer, height: int, width: int) -> None:
-    pictures = renderer.render(torch.from_numpy(world.sample(3, seed=2).rows), height, width)
+    pictures = renderer.render(torch.from_numpy(sample_world(world, 3, seed=2).rows), height, width)
     assert pictures.shape == (3, 3, height, width)
     assert pictures.dtype == torch.uint8
 
@@ -340,7 +341,7 @@ def test_painting_takes_gray_parts_along_and_keeps_the_hue(world: World) -> None
 
 def test_no_thing_is_painted_in_its_own_colour(world: World) -> None:
     concepts = [replace(concept, color="red") for concept in world.concepts]
-    scenes = replace(world, concepts=concepts).sample(600, seed=4).scenes
+    scenes = sample_world(replace(world, concepts=concepts), 600, seed=4).scenes
     colors = {thing.color for scene in scenes for thing in scene.objects}
     assert "blue" in colors
     assert "red" not in colors

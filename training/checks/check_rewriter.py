@@ -21,7 +21,7 @@ from transformers import DynamicCache, Qwen3ForCausalLM
 
 from llm_dit.prompting.chat_template import format_prompt
 from training.stages.language_model import load_language_model
-from training.words.nouns import with_article
+from training.world.nouns import with_article
 from training.world.world import World
 
 INSTRUCTION = "Rewrite the user's prompt as a detailed picture description."

@@ -23,6 +23,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from training.learning.loop import train_within
 from training.learning.time_budget import TimeBudget, cosine_fall, warm_up
 from training.learning.weights import load_weights, save_weights
 from training.pictures.render import Renderer
@@ -188,20 +189,25 @@ def spoil(pictures: Tensor) -> Tensor:
 def train_judge(judge: Judge, pool: Tensor, facts: Tensor, budget: TimeBudget, batch: int) -> None:
     """Train in place on a pool of pictures."""
     generator = torch.Generator(pool.device).manual_seed(5)
-    optimizer = torch.optim.AdamW(judge.parameters(), lr=1e-3, weight_decay=0.02)
-    step = 0
-    while (fraction := budget.fraction(step)) < 1.0:
-        for group in optimizer.param_groups:
-            group["lr"] = PEAK_LEARNING_RATE * warm_up(step, 200) * cosine_fall(fraction)
+
+    def loss_of(_step: int) -> Tensor:
         chosen = torch.randint(len(pool), (batch,), device=pool.device, generator=generator)
-        loss = judge_loss(judge, spoil(pool[chosen]), facts[chosen])
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(judge.parameters(), 1.0)
-        optimizer.step()
-        step += 1
-        if step % 200 == 0:
-            print(f"judge {step}: {loss.item():.3f}, {budget.elapsed_s / step * 1e3:.1f} ms", flush=True)
+        return judge_loss(judge, spoil(pool[chosen]), facts[chosen])
+
+    def learning_rate(step: int, fraction: float) -> float:
+        return PEAK_LEARNING_RATE * warm_up(step, 200) * cosine_fall(fraction)
+
+    train_within(
+        budget,
+        judge.parameters(),
+        loss_of,
+        learning_rate,
+        name="judge",
+        betas=(0.9, 0.999),
+        weight_decay=0.02,
+        is_fused=False,
+        steps_a_line=200,
+    )
 
 
 @dataclass(frozen=True)

@@ -1,30 +1,15 @@
 """Which colour a thing is painted in, read off its pixels: a judge of colour that needs no training.
 
 Of the pixels around the middle of the thing, those that differ from the background beside it vote for the nearest of
-`looks.TINTS` in CIELAB. The command draws the colour questions and prints how often drawn pictures and true renders
-have the colour that was asked for, at the place where the scene has the thing.
-
-Usage: `python -m training.checks.painted_color --world ... --tokenizer training/build/tokenizer --build
-training/build`, at 0.8 s a picture on two cores.
+`looks.TINTS` in CIELAB. `check_colors.py` asks it.
 """
 
-import json
-from collections.abc import Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING
-
-import click
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from skimage.color import rgb2lab
 from torch import Tensor
 
 from training.world.looks import COLORS, TINTS
-from training.world.world import World
-
-if TYPE_CHECKING:
-    from training.checks.questions import Question
 
 REACH = 0.094
 """Half the side of the square that is looked at, as a share of the picture's shorter side: 12 of 128 pixels."""
@@ -66,43 +51,3 @@ def painted_color(picture: Tensor, x: float, y: float) -> str:
     voters = pixels[is_thing] if is_thing.sum() >= FEWEST else pixels
     nearest = np.linalg.norm(voters[:, None] - TINTS_IN_LAB, axis=2).argmin(axis=1)
     return TINTS[int(np.bincount(nearest).argmax())]
-
-
-def share_right(questions: Sequence["Question"], pictures: Tensor) -> float:
-    """Share of pictures whose thing has the colour that its question asks for."""
-    from training.checks.judge import Verdict
-
-    tests = (
-        question.test(Verdict((), "none", "none", "none", picture))
-        for question, picture in zip(questions, pictures, strict=True)
-    )
-    return sum(tests) / len(questions)
-
-
-@click.command()
-@click.option("--world", type=click.Path(path_type=Path), required=True)
-@click.option("--tokenizer", type=click.Path(path_type=Path), required=True)
-@click.option("--build", type=click.Path(path_type=Path), required=True)
-@click.option("--count", type=int, default=300)
-@click.option("--device", type=torch.device, default=torch.device("cpu"))
-def main(world: Path, tokenizer: Path, build: Path, count: int, device: torch.device) -> None:
-    """Print the share of right colours on true renders and in drawn pictures."""
-    from training.checks.evaluate import formatted
-    from training.checks.questions import make_questions
-    from training.pictures.render import Renderer
-    from training.stages.generator import load_generator
-
-    art = World.load(world)
-    questions = [question for question in make_questions(art, count) if question.kind == "color"]
-    rows = np.stack([art.row(question.scene) for question in questions if question.scene is not None])
-    result = {"truth": share_right(questions, Renderer(art, device).render(torch.from_numpy(rows), 128, 128))}
-    print(f"{len(questions)} prompts, {result}", flush=True)
-    generator = load_generator(tokenizer, build, device)
-    pictures = generator.draw([formatted(question) for question in questions], [0] * len(questions))
-    result["miniature"] = share_right(questions, pictures)
-    (build / "painted_color.json").write_text(json.dumps(result))
-    print(result, flush=True)
-
-
-if __name__ == "__main__":
-    main()

@@ -13,6 +13,7 @@ import yaml
 
 from training.checks.judge import Verdict
 from training.checks.painted_color import painted_color
+from training.words.samples import sample_world
 from training.world.composition import Composer
 from training.world.looks import STYLES
 from training.world.scene import Scene, SceneObject
@@ -115,7 +116,7 @@ def kinds_of(question: Question) -> tuple[str, ...]:
 
 def make_questions(world: World, count: int) -> list[Question]:
     """Make up to `count` questions of each kind; the same for the same world."""
-    batch = world.sample(24 * count, SEED)
+    batch = sample_world(world, 24 * count, SEED)
     questions = _held_out(world, count) + _bare(world, count)
     for caption, system, thinking, scene in zip(
         batch.captions, batch.system_prompts, batch.thinking_contents, batch.scenes, strict=True
@@ -155,7 +156,7 @@ def _is_daylight(scene: Scene) -> bool:
 
 
 def _held_out(world: World, count: int) -> list[Question]:
-    batch = world.sample(count, SEED, split="held_out")
+    batch = sample_world(world, count, SEED, split="held_out")
     questions = []
     for caption, scene in zip(batch.captions, batch.scenes, strict=True):
         thing = scene.objects[0]

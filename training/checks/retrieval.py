@@ -18,6 +18,7 @@ from llm_dit.prompting.chat_template import format_prompt
 from training.checks.questions import SEED
 from training.pictures.render import Renderer
 from training.stages.generator import load_generator
+from training.words.samples import sample_world
 from training.world.scene import Scene, SceneObject, Setting
 from training.world.world import World
 
@@ -88,7 +89,7 @@ def main(world: Path, tokenizer: Path, build: Path, count: int, device: torch.de
     art = World.load(world)
     renderer = Renderer(art, device)
     known, pairs = templates(art, renderer)
-    batch = art.sample(count, SEED, split="held_out")
+    batch = sample_world(art, count, SEED, split="held_out")
     asked = [(scene.objects[0].concept, scene.objects[0].style) for scene in batch.scenes]
     truth = renderer.render(torch.from_numpy(batch.rows), 128, 128).cpu()
     result = {"truth": shares(nearest(list(truth), known, pairs), asked)}

@@ -23,8 +23,9 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from llm_dit.prompting.chat_template import format_prompt
+from training.words.samples import Batch, sample_world
 from training.world.truth import FACTS, facts_of
-from training.world.world import Batch, World
+from training.world.world import World
 
 EMPTY_SHARE = 0.025
 """On top of the world's own 2 %."""
@@ -193,7 +194,7 @@ def _open(world: Path, tokenizer: Path) -> tuple[World, Tokenizer]:
 
 def _make_chunk(job: Job) -> Samples:
     world, tokenizer = _open(job.world, job.tokenizer)
-    batch = world.sample(job.samples, job.seed, held_out_share=job.held_out_share)
+    batch = sample_world(world, job.samples, job.seed, held_out_share=job.held_out_share)
     return tokenise(batch, tokenizer, job.seed, with_truth=job.with_truth)
 
 

@@ -19,6 +19,7 @@ from tokenizers import Tokenizer
 from torch import Tensor
 from transformers import Qwen3Config, Qwen3ForCausalLM
 
+from training.learning.loop import train_within
 from training.learning.time_budget import TimeBudget, late_fall, warm_up
 from training.learning.weights import load_weights, save_weights, start_from
 from training.stages.dataset import Ragged, Samples
@@ -163,19 +164,14 @@ def train_language_model(
     ]
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     order = (0, 1, 0, 1, 0) if reply_after is None else (1,)
-    optimizer = torch.optim.AdamW(trained, lr=1e-3, betas=(0.9, 0.98), weight_decay=0.05, fused=True)
-    step = 0
-    while (fraction := budget.fraction(step)) < 1.0:
-        for group in optimizer.param_groups:
-            group["lr"] = peak_learning_rate * warm_up(step, 100) * late_fall(fraction, 0.3)
-        loss = next_token_loss(model, *sources[order[step % len(order)]].draw(), reply_after)
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(trained, 1.0)
-        optimizer.step()
-        step += 1
-        if step % 200 == 0:
-            print(f"language model {step}: loss {loss.item():.3f}, {budget.elapsed_s / step * 1e3:.1f} ms", flush=True)
+
+    def loss_of(step: int) -> Tensor:
+        return next_token_loss(model, *sources[order[step % len(order)]].draw(), reply_after)
+
+    def learning_rate(step: int, fraction: float) -> float:
+        return peak_learning_rate * warm_up(step, 100) * late_fall(fraction, 0.3)
+
+    step = train_within(budget, trained, loss_of, learning_rate, name="language model", steps_a_line=200)
     with torch.no_grad():
         losses = [
             next_token_loss(model, *TokenBatches(_first(rows, held_out), 8192, pad_id, device, 9).draw()).item()

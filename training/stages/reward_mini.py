@@ -25,6 +25,7 @@ import torch.nn.functional as F
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 
+from training.learning.loop import train_within
 from training.learning.reward_model import MAX_TOKENS, RewardModel, RewardSizes, normalise_pictures
 from training.learning.time_budget import TimeBudget, cosine_fall, warm_up
 from training.learning.weights import load_weights, save_weights, start_from, wait_for
@@ -33,6 +34,7 @@ from training.stages.batched_euler import Generator
 from training.stages.contrasts import KINDS, Contrasts
 from training.stages.dataset import Samples
 from training.stages.generator import STEPS, draw_by_steps, load_generator
+from training.stages.scorer_options import scorer_options
 from training.stages.siglip_mini import pass_some_through_vae, render_pool, token_ids
 from training.world.alterations import add_noise, blur, coarsen
 from training.world.world import World
@@ -176,22 +178,17 @@ def train_reward(
     generator = torch.Generator(data.true.device).manual_seed(8)
     match = WordMatch(model.sizes.hidden_size).to(data.true.device)
     trained = [*model.parameters(), *match.parameters()]
-    optimizer = torch.optim.AdamW(trained, lr=1e-3, betas=(0.9, 0.98), weight_decay=0.05, fused=True)
     shares = {kind: share for kind, share in SHARES.items() if _is_there(data, kind)}
-    step = 0
-    while (fraction := budget.fraction(step)) < 1.0:
-        for group in optimizer.param_groups:
-            group["lr"] = peak_learning_rate * warm_up(step, 200) * cosine_fall(fraction)
+
+    def loss_of(_step: int) -> Tensor:
         parts = [draw_pair(data, kind, max(2, round(share * batch)), generator) for kind, share in shares.items()]
         better, worse, ids = (torch.cat(column) for column in zip(*parts, strict=True))
-        loss = training_loss(model, match, better, worse, ids)
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(trained, 1.0)
-        optimizer.step()
-        step += 1
-        if step % 100 == 0:
-            print(f"reward {step}: {loss.item():.3f}, {budget.elapsed_s / step * 1e3:.1f} ms", flush=True)
+        return training_loss(model, match, better, worse, ids)
+
+    def learning_rate(step: int, fraction: float) -> float:
+        return peak_learning_rate * warm_up(step, 200) * cosine_fall(fraction)
+
+    train_within(budget, trained, loss_of, learning_rate, name="reward")
 
 
 @torch.no_grad()
@@ -257,21 +254,10 @@ def draw_in_few_steps(data: RewardData, captions: list[str], generator: Generato
 
 
 @click.command()
-@click.option("--world", type=click.Path(path_type=Path), required=True)
-@click.option("--data", type=click.Path(path_type=Path), required=True, help="Folder of training.stages.dataset.")
 @click.option(
     "--contrasts", type=click.Path(path_type=Path), required=True, help="Folder of training.stages.contrasts."
 )
-@click.option("--tokenizer", type=click.Path(path_type=Path), required=True)
-@click.option("--build", type=click.Path(path_type=Path), required=True, help="Folder of the other stages' weights.")
-@click.option("--seconds", type=float, default=120.0)
-@click.option("--until", type=float, default=None, help="Clock time at which training ends at the latest.")
-@click.option("--count", type=int, default=100_000, help="Samples beside the contrasts.")
-@click.option("--drawn", type=int, default=10_000, help="Samples that the transformer draws as well.")
-@click.option("--batch", type=int, default=1024)
-@click.option("--start", type=click.Path(path_type=Path, exists=True), default=None, help="Weights to train on from.")
-@click.option("--learning-rate", type=float, default=PEAK_LEARNING_RATE, help="Its peak.")
-@click.option("--device", type=torch.device, default=torch.device("cuda"))
+@scorer_options(seconds=120.0, count=100_000, drawn=10_000, batch=1024, learning_rate=PEAK_LEARNING_RATE)
 def main(
     world: Path,
     data: Path,

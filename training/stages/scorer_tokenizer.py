@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 
+from training.words.samples import sample_world
 from training.world.world import World
 
 VOCABULARY = 3072
@@ -36,7 +37,7 @@ def train_scorer_tokenizer(captions: Iterable[str], size: int = VOCABULARY) -> T
 @click.option("--count", type=int, default=60_000, help="Captions to learn from.")
 def main(world: Path, output: Path, count: int) -> None:
     """Train the scorers' tokenizer on captions of the world."""
-    tokenizer = train_scorer_tokenizer(World.load(world).sample(count, 77).captions)
+    tokenizer = train_scorer_tokenizer(sample_world(World.load(world), count, 77).captions)
     tokenizer.save(str(output))
     print(f"scorer tokenizer: {tokenizer.get_vocab_size()} tokens")
 

@@ -25,12 +25,14 @@ from tokenizers import Tokenizer
 from torch import Tensor
 from transformers import SiglipConfig, SiglipModel
 
+from training.learning.loop import train_within
 from training.learning.time_budget import TimeBudget, cosine_fall, warm_up
 from training.learning.weights import load_weights, save_weights, start_from, wait_for
 from training.pictures.render import Renderer
 from training.stages.contrasts import Contrasts
 from training.stages.dataset import Samples
 from training.stages.generator import STEPS, draw_by_steps, load_generator
+from training.stages.scorer_options import scorer_options
 from training.stages.vae import decode, encode
 from training.world.alterations import blur, coarsen
 from training.world.world import World
@@ -208,13 +210,10 @@ def train_siglip(
 ) -> None:
     """Train in place."""
     generator = torch.Generator(pool.pictures.device).manual_seed(7)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, betas=(0.9, 0.98), weight_decay=0.05, fused=True)
     spoilt = batch // 8
     strengths = random.Random(7)
-    step = 0
-    while (fraction := budget.fraction(step)) < 1.0:
-        for group in optimizer.param_groups:
-            group["lr"] = peak_learning_rate * warm_up(step, 150) * cosine_fall(fraction)
+
+    def loss_of(step: int) -> Tensor:
         pictures, ids = pool.draw(batch, generator)
         worse = pictures[:spoilt]
         worse = coarsen(worse, strengths.choice((2, 4))) if step % 4 == 0 else blur(worse, strengths.uniform(0.6, 3.0))
@@ -226,13 +225,12 @@ def train_siglip(
         loss = loss + CLARITY_WEIGHT * clarity_loss(model, clear[:spoilt], worse, text[:spoilt])
         if len(more):
             loss = loss + CLARITY_WEIGHT * clarity_loss(model, more, fewer, texts[batch:])
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        step += 1
-        if step % 100 == 0:
-            print(f"siglip {step}: {loss.item():.3f}, {budget.elapsed_s / step * 1e3:.1f} ms", flush=True)
+        return loss
+
+    def learning_rate(step: int, fraction: float) -> float:
+        return peak_learning_rate * warm_up(step, 150) * cosine_fall(fraction)
+
+    train_within(budget, model.parameters(), loss_of, learning_rate, name="siglip")
 
 
 @torch.no_grad()
@@ -275,19 +273,8 @@ def told_captions(samples: Samples, count: int) -> list[str]:
 
 
 @click.command()
-@click.option("--world", type=click.Path(path_type=Path), required=True)
-@click.option("--data", type=click.Path(path_type=Path), required=True, help="Folder of training.stages.dataset.")
 @click.option("--contrasts", type=click.Path(path_type=Path), default=None, help="Folder of training.stages.contrasts.")
-@click.option("--tokenizer", type=click.Path(path_type=Path), required=True, help="Of the language model.")
-@click.option("--build", type=click.Path(path_type=Path), required=True, help="Folder of the other stages' weights.")
-@click.option("--seconds", type=float, default=100.0)
-@click.option("--until", type=float, default=None, help="Clock time at which training ends at the latest.")
-@click.option("--count", type=int, default=300_000, help="Pictures in the pool beside the contrasts.")
-@click.option("--drawn", type=int, default=8_000, help="Captions for which the transformer draws.")
-@click.option("--batch", type=int, default=4096)
-@click.option("--start", type=click.Path(path_type=Path, exists=True), default=None, help="Weights to train on from.")
-@click.option("--learning-rate", type=float, default=PEAK_LEARNING_RATE, help="Its peak.")
-@click.option("--device", type=torch.device, default=torch.device("cuda"))
+@scorer_options(seconds=100.0, count=300_000, drawn=8_000, batch=4096, learning_rate=PEAK_LEARNING_RATE)
 def main(
     world: Path,
     data: Path,

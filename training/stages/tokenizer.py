@@ -14,6 +14,7 @@ from pathlib import Path
 import click
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 
+from training.words.samples import sample_world
 from training.world.world import World
 
 VOCABULARY_SIZE = 3072
@@ -126,7 +127,7 @@ def write_tokenizer(tokenizer: Tokenizer, folder: Path) -> None:
 
 def world_texts(world: World, count: int, seed: int) -> Iterator[str]:
     """Captions, frames and dialogues of `count` samples, and every name often enough to become few tokens."""
-    batch = world.sample(count, seed)
+    batch = sample_world(world, count, seed)
     for texts in (batch.captions, batch.system_prompts, batch.thinking_contents, batch.dialogues):
         yield from (text for text in texts if text)
     for concept in world.concepts:

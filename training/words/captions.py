@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING
 from llm_dit.prompting.templates import TemplateShelf
 from training.words import phrases
 from training.words.details import detail_sentence, detail_tail
-from training.words.nouns import capitalized, is_plural, with_article
 from training.words.prose import Prose
 from training.words.scene_words import SceneWords
 from training.world.looks import STYLE_WORDS
+from training.world.nouns import capitalized, is_plural, with_article
 from training.world.places import PLACES
 from training.world.scene import Scene
 
@@ -42,7 +42,7 @@ def rewriter_instructions() -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class Telling:
-    """A caption and what may stand around it in the chat format; see `world.Batch`."""
+    """A caption and what may stand around it in the chat format; see `samples.Batch`."""
 
     caption: str
     system_prompt: str | None

@@ -10,8 +10,8 @@ from typing import TypeVar
 
 from training.words import details, phrases
 from training.words import prose_words as prose
-from training.words.nouns import NUMBER_WORDS, capitalized, is_plural, listing, plural
 from training.words.scene_words import SceneWords
+from training.world.nouns import NUMBER_WORDS, capitalized, is_plural, listing, plural
 
 Words = TypeVar("Words")
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 from training.words import phrases
 from training.words.details import ADJECTIVES
-from training.words.nouns import NUMBER_WORDS, capitalized, is_plural, listing, plural, with_article
 from training.world.looks import COLORS, MEDIA, MOODS, PALE, PATTERNS, STYLE_WORDS
+from training.world.nouns import NUMBER_WORDS, capitalized, is_plural, listing, plural, with_article
 from training.world.places import PLACES, SKIES
 from training.world.scene import Scene, SceneObject
 

@@ -14,8 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from training.words.nouns import NUMBER_WORDS, plural
 from training.world.looks import STYLE_WORDS, STYLES, TINTS
+from training.world.nouns import NUMBER_WORDS, plural
 from training.world.scene import Scene, SceneObject
 from training.world.world import World
 

@@ -9,9 +9,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from training.words.nouns import is_countable
 from training.world.layouts import grid, side_by_side, standing_row
 from training.world.looks import COLORS, MOODS, PALE, PATTERNS, SIGN_COLORS, SIGN_WORDS, TINTS
+from training.world.nouns import is_countable
 from training.world.places import COMMON_SKIES, LAND, PLACES
 from training.world.scene import VARIANTS, Scene, SceneObject, Setting, Sign
 
