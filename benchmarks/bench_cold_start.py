@@ -22,7 +22,7 @@ import click
 import torch
 
 from benchmarks.timing import machine
-from llm_dit.checkpoints.checkpoint import find_checkpoint
+from llm_dit.checkpoints.finding import find_checkpoint
 
 FLOOR = """
 import sys

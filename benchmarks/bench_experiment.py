@@ -36,7 +36,7 @@ from experiments.prompts import STANDARD_PROMPTS, read_prompts
 from experiments.running.execution import run_plan
 from experiments.store.result_store import ResultStore
 from llm_dit import ZImagePipeline
-from llm_dit.checkpoints.checkpoint import find_checkpoint
+from llm_dit.checkpoints.finding import find_checkpoint
 from llm_dit.parameters import EngineSettings
 from llm_dit.pipeline import evaluation_count
 

@@ -26,7 +26,7 @@ from benchmarks.full_size import TRANSFORMER_CONFIGS, build_diffusers, build_our
 from benchmarks.timing import CLOCKS, Clock, elapsed_s, float8_ceiling, machine, matrix_ceiling, median_times_s
 from experiments.prompts import STANDARD_PROMPTS, read_prompts
 from llm_dit.acceleration.accelerate import accelerate
-from llm_dit.checkpoints.checkpoint import find_checkpoint
+from llm_dit.checkpoints.finding import find_checkpoint
 from llm_dit.networks.transformer import SEQUENCE_MULTIPLE, ZImageTransformer
 from llm_dit.prompting.chat_template import format_prompt
 

@@ -127,7 +127,7 @@ def _run(request: Request, plan: Plan, *, overwrite: bool, metrics: Sequence[str
     from experiments.planning.equality import equal_levels
     from experiments.planning.model_facts import read_model_facts
     from experiments.store.result_store import ResultStore
-    from llm_dit.checkpoints.checkpoint import find_checkpoint
+    from llm_dit.checkpoints.finding import find_checkpoint
 
     settings = request.config.engine
     find_checkpoint(settings.model_path)  # fetches a hub model, or fails before torch is imported

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from llm_dit.checkpoints.checkpoint import EMBEDDED_MODELS
+from llm_dit.checkpoints.finding import EMBEDDED_MODELS
 from llm_dit.errors import LlmDitError
 
 READ_WHOLE_BYTES = 64 << 20

@@ -11,7 +11,7 @@ from experiments.metrics.declaration import Metric, Scorer
 from experiments.metrics.image_reward import ImageRewardScorer
 from experiments.metrics.pixel_diversity import PixelDiversityScorer
 from experiments.metrics.siglip import SigLIPScorer
-from llm_dit.checkpoints.checkpoint import EMBEDDED_MODELS
+from llm_dit.checkpoints.finding import EMBEDDED_MODELS
 from llm_dit.errors import LlmDitError, nearest
 from llm_dit.parameters import MetricSettings
 

@@ -10,7 +10,7 @@ from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt
 
 from experiments.metrics.model_files import first_line, read_json
-from llm_dit.checkpoints.checkpoint import load_weights
+from llm_dit.checkpoints.weights import load_weights
 from llm_dit.errors import LlmDitError
 
 Triple = tuple[float, float, float]

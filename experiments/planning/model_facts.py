@@ -8,7 +8,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from llm_dit.checkpoints.checkpoint import find_checkpoint, read_json
+from llm_dit.checkpoints.finding import find_checkpoint, read_json
 from llm_dit.errors import CheckpointError
 
 

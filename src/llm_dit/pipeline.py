@@ -17,7 +17,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from llm_dit.acceleration.accelerate import accelerate, compile_decoder
-from llm_dit.checkpoints.checkpoint import find_checkpoint, fingerprint, load_weights, read_json, without_weights
+from llm_dit.checkpoints.finding import find_checkpoint, read_json
+from llm_dit.checkpoints.fingerprint import fingerprint
+from llm_dit.checkpoints.weights import load_weights, without_weights
 from llm_dit.errors import CheckpointError, InvalidParameter
 from llm_dit.parameters import EngineSettings, GenerationParams
 from llm_dit.placement.devices import resident, resolve_device, resolve_dtype, sent

@@ -15,7 +15,7 @@ from safetensors import safe_open
 from tiny_world import write_tiny_world
 from tokenizers import Tokenizer
 
-from llm_dit.checkpoints.checkpoint import EMBEDDED_MODELS
+from llm_dit.checkpoints.finding import EMBEDDED_MODELS
 from llm_dit.prompting.chat_template import format_prompt
 from training import run
 from training.checks import check_rewriter, check_scorers, evaluate, judge, retrieval

@@ -8,7 +8,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from llm_dit.checkpoints.checkpoint import load_weights, read_json, without_weights
+from llm_dit.checkpoints.finding import read_json
+from llm_dit.checkpoints.weights import load_weights, without_weights
 from llm_dit.errors import CheckpointError, NonFiniteLatents
 from llm_dit.placement.devices import resident
 

@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from llm_dit.acceleration.accelerate import quantize_text_encoder
-from llm_dit.checkpoints.checkpoint import find_checkpoint, load_weights, read_json, without_weights
+from llm_dit.checkpoints.finding import find_checkpoint, read_json
+from llm_dit.checkpoints.weights import load_weights, without_weights
 from llm_dit.errors import CheckpointError, InvalidParameter
 from llm_dit.placement.devices import resident, resolve_device, resolve_dtype
 from llm_dit.prompting.chat_template import format_prompt, special_tokens_in

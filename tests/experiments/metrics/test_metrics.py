@@ -22,7 +22,7 @@ from experiments.metrics import (
 from experiments.metrics.images import open_image, read_ahead
 from experiments.metrics.pixel_diversity import diversity
 from experiments.metrics.prompt_chunks import split_prompt, split_sentences
-from llm_dit.checkpoints.checkpoint import EMBEDDED_MODELS
+from llm_dit.checkpoints.finding import EMBEDDED_MODELS
 from llm_dit.errors import LlmDitError
 
 

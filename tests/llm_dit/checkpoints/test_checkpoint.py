@@ -8,7 +8,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from llm_dit import ZImagePipeline
-from llm_dit.checkpoints.checkpoint import find_checkpoint, fingerprint
+from llm_dit.checkpoints.finding import find_checkpoint
+from llm_dit.checkpoints.fingerprint import fingerprint
 from llm_dit.errors import CheckpointError
 
 WEIGHTS = "transformer/diffusion_pytorch_model.safetensors"

@@ -1,15 +1,11 @@
-"""Find a model, read its weights, and say in one sentence what is wrong with it.
+"""Read weights strictly, and say in one sentence what is wrong with them.
 
-A checkpoint is a folder as on the hub: `transformer/`, `text_encoder/`, `tokenizer/`, `vae/`, each with its
-`config.json` and safetensors. Nothing is ever loaded with tensors missing, spare or misshapen, and pickle files are
-refused.
+Nothing is ever loaded with tensors missing, spare or misshapen, and pickle files are refused. Names and shapes are
+compared by the files' headers, before a tensor is read.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -17,23 +13,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from llm_dit.checkpoints.finding import read_json
 from llm_dit.errors import CheckpointError
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor, nn
 
-EMBEDDED_MODELS = Path(__file__).parents[1] / "models"
-COMPONENTS = ("transformer", "text_encoder", "tokenizer", "vae")
-WEIGHT_COMPONENTS = ("transformer", "text_encoder", "vae")
-HUB_FILES = ("model_index.json", *(f"{component}/*" for component in (*COMPONENTS, "scheduler")))
 PICKLE_PATTERNS = ("*.bin", "*.pt", "*.pth", "*.ckpt")
 LFS_POINTER = b"version https://git-lfs"
 MAX_READERS = 4
 """Files read at once; more do not copy faster."""
-
-FINGERPRINT_BLOCK_BYTES = 1 << 20
-FINGERPRINT_BLOCKS = 64
 
 
 @dataclass(frozen=True)
@@ -47,80 +37,6 @@ class TensorFile:
 
     path: Path
     shapes: Mapping[str, tuple[int, ...]]
-
-
-def find_checkpoint(model_path: str) -> Path:
-    """Return the folder of a model.
-
-    Args:
-        model_path: Name of an embedded model, a folder, or a hub id, which is downloaded once.
-
-    Raises:
-        CheckpointError: If there is no such folder, a component is missing, or the download fails.
-    """
-    embedded = EMBEDDED_MODELS / model_path
-    if re.fullmatch(r"[\w-]+", model_path) and embedded.is_dir():
-        folder = embedded
-    elif Path(model_path).expanduser().is_dir():
-        folder = Path(model_path).expanduser()
-    elif re.fullmatch(r"[\w.-]+/[\w.-]+", model_path) and not model_path.startswith("."):
-        folder = _download(model_path)
-    else:
-        raise CheckpointError(
-            f"Model folder {model_path} does not exist; give 'mini', a folder, or a hub id such as "
-            "Tongyi-MAI/Z-Image-Turbo.",
-            field="model_path",
-        )
-    check_components(folder)
-    return folder
-
-
-def _download(hub_id: str) -> Path:
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
-
-    try:
-        return Path(snapshot_download(hub_id, allow_patterns=list(HUB_FILES)))
-    except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
-        raise CheckpointError(
-            f"{hub_id} is not a folder here and could not be fetched from the hub ({type(error).__name__}); check the "
-            "name and the network, or give the folder of a downloaded checkpoint.",
-            field="model_path",
-        ) from error
-
-
-def check_components(folder: Path) -> None:
-    """Check that every component's folder and configuration is there.
-
-    Raises:
-        CheckpointError: Names what is missing.
-    """
-    missing = [name for name in COMPONENTS if not (folder / name).is_dir()]
-    if missing:
-        raise CheckpointError(
-            f"{folder} has no {' or '.join(name + '/' for name in missing)}; a checkpoint holds "
-            f"{', '.join(name + '/' for name in COMPONENTS)} as on the hub.",
-            field="model_path",
-        )
-    for name in WEIGHT_COMPONENTS:
-        read_json(folder / name / "config.json")
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """Read a JSON object of a checkpoint.
-
-    Raises:
-        CheckpointError: If the file is missing or is not a JSON object.
-    """
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise CheckpointError(f"{path} is missing; fetch the checkpoint again.", field="model_path") from None
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise CheckpointError(f"{path} can't be read ({error}); fetch it again.", field="model_path") from None
-    if not isinstance(content, dict):
-        raise CheckpointError(f"{path} is not a JSON object; fetch it again.", field="model_path")
-    return content
 
 
 def open_weights(component: Path) -> list[TensorFile]:
@@ -271,33 +187,3 @@ def _read_tensors(
 
     with safe_open(file.path, framework="pt", device=str(device)) as tensors:
         return {rename(name): tensors.get_tensor(name).to(dtype) for name in file.shapes if rename(name)}
-
-
-def fingerprint(folder: Path) -> str:
-    """Return a hash of everything in a checkpoint that changes an image: configurations, tokenizer, weights.
-
-    Files up to 64 MiB are read whole; of larger ones the header, the size and 64 evenly spaced blocks of 1 MiB are
-    read, which any training step changes, so that a 20 GB model is known within a second.
-
-    Returns:
-        SHA-256, 64 hexadecimal digits.
-    """
-    digest = hashlib.sha256(b"llm-dit checkpoint 1")
-    for component in COMPONENTS:
-        for path in sorted((folder / component).iterdir()):
-            if path.suffix in (".json", ".txt", ".safetensors", ".jinja"):
-                digest.update(f"{component}/{path.name}\0{path.stat().st_size}\0".encode())
-                _digest_file(digest, path)
-    return digest.hexdigest()
-
-
-def _digest_file(digest: hashlib._Hash, path: Path) -> None:
-    size = path.stat().st_size
-    with path.open("rb") as file:
-        if size <= FINGERPRINT_BLOCKS * FINGERPRINT_BLOCK_BYTES:
-            digest.update(file.read())
-            return
-        stride = (size - FINGERPRINT_BLOCK_BYTES) // (FINGERPRINT_BLOCKS - 1)
-        for index in range(FINGERPRINT_BLOCKS):
-            file.seek(index * stride)
-            digest.update(file.read(FINGERPRINT_BLOCK_BYTES))
