@@ -23,7 +23,7 @@ from torch import Tensor
 from benchmarks.bench_transformer import parse_size
 from benchmarks.full_size import VAE_CONFIGS
 from benchmarks.timing import elapsed_s, machine, median_times_s
-from llm_dit.acceleration.accelerate import compile_decoder
+from llm_dit.acceleration.compilation import compile_decoder
 from llm_dit.networks.banded_decoder import decode_in_bands
 from llm_dit.networks.vae_decoder import Autoencoder, DecoderConfig
 from llm_dit.stages.latent_decoder import pixels_to_levels

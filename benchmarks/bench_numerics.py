@@ -21,7 +21,7 @@ from benchmarks.timing import machine
 from llm_dit import ZImagePipeline
 from llm_dit.errors import DeviceError
 from llm_dit.parameters import GenerationParams
-from llm_dit.pipeline import PromptConditioning
+from llm_dit.stages.denoiser import PromptConditioning
 
 PROMPT = "A red apple on a wooden table"
 VARIANTS: dict[str, dict[str, Any]] = {

@@ -23,8 +23,9 @@ from experiments.store.result_store import ResultStore
 from llm_dit.sampling.shared_work import HELD_RESULTS, SharedWork
 
 if TYPE_CHECKING:
-    from llm_dit.pipeline import PromptConditioning, ZImagePipeline
-    from llm_dit.stages.pending_image import Drawing
+    from llm_dit.pipeline import ZImagePipeline
+    from llm_dit.stages.denoiser import PromptConditioning
+    from llm_dit.stages.pending_image import PendingImage
 
 VOLATILE_KEYS = ("stage_times_s",)
 """Parts of the engine's record that differ between two makings of the same image."""
@@ -185,7 +186,7 @@ class _Begun:
 
     item: WorkItem
     conditioning: PromptConditioning | None
-    drawing: Drawing | None
+    drawing: PendingImage | None
     encode_s: float
     error: Exception | None = None
 

@@ -10,62 +10,37 @@ import platform
 import secrets
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from llm_dit.acceleration.accelerate import accelerate, compile_decoder
-from llm_dit.checkpoints.finding import find_checkpoint, read_json
 from llm_dit.checkpoints.fingerprint import fingerprint
-from llm_dit.checkpoints.weights import load_weights, without_weights
-from llm_dit.errors import CheckpointError, InvalidParameter
+from llm_dit.errors import InvalidParameter
 from llm_dit.parameters import EngineSettings, GenerationParams
-from llm_dit.placement.devices import resident, resolve_device, resolve_dtype, sent
+from llm_dit.placement.devices import resident
 from llm_dit.prompting.chat_template import formatted_negative_prompt, formatted_prompt_from_params, user_texts
 from llm_dit.prompting.long_prompt import shorten
-from llm_dit.sampling.euler import EulerStep, check_finite, guidance_is_on, guided, sample_euler
+from llm_dit.sampling.euler import EulerStep, check_finite, guidance_is_on
 from llm_dit.sampling.schedule import schedule
-from llm_dit.sampling.shared_work import Beginning, Branch, SharedWork
-from llm_dit.stages.latent_decoder import LATENT_SCALE, LatentDecoder
-from llm_dit.stages.pending_image import Drawing, StageClock
-from llm_dit.stages.text_encoder import EncodedPrompt, ZImageTextEncoder
+from llm_dit.sampling.shared_work import Beginning, SharedWork
+from llm_dit.sampling.stage_clock import StageClock
+from llm_dit.stages.denoiser import PromptConditioning
+from llm_dit.stages.loading import LoadedStages, load_stages
+from llm_dit.stages.pending_image import PendingImage
+from llm_dit.stages.text_encoder import EncodedPrompt
 
 if TYPE_CHECKING:
     import torch
     from PIL import Image
     from torch import Tensor
 
-    from llm_dit.networks.transformer import Conditioning, ZImageTransformer
+    from llm_dit.networks.transformer import ZImageTransformer
 
 logger = logging.getLogger(__name__)
 
 PREVIEW_LATENT_SIDE = 32
 """Longest side of the latents behind a preview: a sixteenth of the decoder's work at 1024 x 1024."""
 DRAWN_SEED_BITS = 32
-
-
-@dataclass(frozen=True)
-class PromptConditioning:
-    """Embeddings as the transformer gets them.
-
-    Attributes:
-        formatted_prompt: The text they come from.
-        prompt_embeds: At most `max_text_tokens` of them, [tokens, width].
-        negative_prompt_embeds: The same for the negative prompt; None without guidance.
-        token_count: Tokens of the whole formatted prompt.
-    """
-
-    formatted_prompt: str
-    prompt_embeds: Tensor
-    negative_prompt_embeds: Tensor | None
-    token_count: int
-
-    @property
-    def token_count_used(self) -> int:
-        """Embeddings left after long-prompt handling."""
-        return int(self.prompt_embeds.shape[0])
 
 
 @dataclass(frozen=True)
@@ -107,28 +82,28 @@ class ZImagePipeline:
         settings: Model, devices and numerics it was loaded with.
         folder: The checkpoint's folder.
         text_encoder: First stage.
-        transformer: Second stage.
+        denoiser: Second stage.
         decoder: Third stage.
         numerics: Effective number formats and kernels, part of an image's identity.
     """
 
-    def __init__(
-        self,
-        settings: EngineSettings,
-        folder: Path,
-        text_encoder: ZImageTextEncoder,
-        transformer: ZImageTransformer,
-        decoder: LatentDecoder,
-        device: torch.device,
-        numerics: dict[str, str],
-    ) -> None:
+    def __init__(self, settings: EngineSettings, stages: LoadedStages) -> None:
         self.settings = settings
-        self.folder = folder
-        self.text_encoder = text_encoder
-        self.transformer = transformer
-        self.decoder = decoder
-        self.device = device
-        self.numerics = numerics
+        self.folder = stages.folder
+        self.text_encoder = stages.text_encoder
+        self.denoiser = stages.denoiser
+        self.decoder = stages.decoder
+        self.numerics = stages.numerics
+
+    @property
+    def transformer(self) -> ZImageTransformer:
+        """The network of the second stage."""
+        return self.denoiser.transformer
+
+    @property
+    def device(self) -> torch.device:
+        """Where the transformer computes."""
+        return self.denoiser.device
 
     @classmethod
     def from_pretrained(
@@ -153,50 +128,7 @@ class ZImagePipeline:
         if model_path is not None:
             overrides["model_path"] = model_path
         wanted = (settings or EngineSettings()).replaced(**overrides)
-        folder = find_checkpoint(wanted.model_path)
-        encoder_device = resolve_device(wanted.text_encoder_device, "text_encoder_device")
-        device = resolve_device(wanted.dit_device, "dit_device")
-        vae_device = device if wanted.vae_device is None else resolve_device(wanted.vae_device, "vae_device")
-        encoder_dtype = resolve_dtype(wanted.text_encoder_dtype, encoder_device)
-        dtype, vae_dtype = resolve_dtype(wanted.dtype, device), resolve_dtype(wanted.dtype, vae_device)
-        _check_widths(folder)
-        with ThreadPoolExecutor(1) as beside:  # the largest part is copied while the others' code is imported
-            loading = beside.submit(_load_transformer, folder, device, dtype, offload=wanted.offload)
-            text_encoder = ZImageTextEncoder.from_folder(
-                folder,
-                encoder_device,
-                encoder_dtype,
-                quantization=wanted.text_encoder_quantization,
-                offload=wanted.offload,
-            )
-            decoder = LatentDecoder.from_folder(
-                folder, vae_device, vae_dtype, tiling=wanted.vae_tiling, offload=wanted.offload
-            )
-            transformer = loading.result()
-        applied = accelerate(
-            transformer,
-            device=device,
-            compile=wanted.compile,
-            attention_backend=wanted.attention_backend,
-            quantization=wanted.quantization,
-            planned_evaluations=planned_evaluations,
-            stays=not wanted.offload,
-        )
-        # offloaded, it also draws previews on the CPU
-        if applied.compile == "on" and vae_device.type == device.type and not (wanted.vae_tiling or wanted.offload):
-            compile_decoder(decoder.vae)
-        numerics = {
-            "text_encoder_device": encoder_device.type,
-            "text_encoder_dtype": str(encoder_dtype).removeprefix("torch."),
-            "text_encoder_quantization": wanted.text_encoder_quantization,
-            "dit_device": device.type,
-            "dtype": str(dtype).removeprefix("torch."),
-            "vae_device": vae_device.type,
-            "vae_dtype": str(vae_dtype).removeprefix("torch."),
-            "vae_tiling": str(wanted.vae_tiling).lower(),
-            **applied.as_numerics(),
-        }
-        return cls(wanted, folder, text_encoder, transformer, decoder, device, numerics)
+        return cls(wanted, load_stages(wanted, planned_evaluations))
 
     @cached_property
     def fingerprint(self) -> str:
@@ -299,31 +231,14 @@ class ZImagePipeline:
             NonFiniteLatents: If a step left the range of the number format.
         """
         alone = Beginning(params, SharedWork(self.device, limit=0))
-        latents, is_finite = self._sample(params, conditioning, alone, on_step)
+        observer = None if on_step is None else lambda step: on_step(self._step_info(step))
+        latents, is_finite = self.denoiser.sample(params, conditioning, alone, observer)
         check_finite(is_finite.tolist())
         return latents
 
-    def _sample(
-        self,
-        params: GenerationParams,
-        conditioning: PromptConditioning,
-        beginning: Beginning,
-        on_step: Callable[[StepInfo], None] | None = None,
-    ) -> tuple[Tensor, Tensor]:
-        """Do as `denoise` does without waiting; see `sample_euler`."""
-        import torch
-
-        assert params.height is not None and params.width is not None and params.seed is not None
-        noise = self._noise(params.height, params.width, params.seed)
-        sigmas = schedule(params.num_inference_steps, params.shift)
-        observer = None if on_step is None else lambda step: on_step(self._step_info(step))
-        with resident(self.transformer, self.device, offload=self.settings.offload), torch.inference_mode():
-            velocity = self._velocity(params, conditioning, sigmas, beginning)
-            return sample_euler(velocity, noise, sigmas, observer)
-
     def draw(
         self, params: GenerationParams, conditioning: PromptConditioning, shared: SharedWork | None = None
-    ) -> Drawing:
+    ) -> PendingImage:
         """Start an image: all its work is queued on a CUDA device, elsewhere it is done.
 
         Args:
@@ -334,11 +249,11 @@ class ZImagePipeline:
 
         Raises:
             NonFiniteLatents: Where the work is done already, if sampling left the range of the number format;
-                elsewhere `Drawing.wait` raises it.
+                elsewhere `PendingImage.wait` raises it.
         """
         beginning = Beginning(params, SharedWork(self.device, limit=0) if shared is None else shared)
         clock = StageClock(self.device)
-        latents, step_is_finite = self._sample(params, conditioning, beginning)
+        latents, step_is_finite = self.denoiser.sample(params, conditioning, beginning)
         if self.device.type != "cuda":
             check_finite(step_is_finite.tolist())
         clock.mark()
@@ -349,55 +264,7 @@ class ZImagePipeline:
             tensor.to("cpu", non_blocking=is_queued) for tensor in (levels, step_is_finite, is_finite)
         )
         clock.mark()
-        return Drawing(clock, levels, step_is_finite, is_finite, tuple(beginning.spared))
-
-    def _noise(self, height: int, width: int, seed: int) -> Tensor:
-        """Draw noise on the CPU, so that a seed means the same image on every device, [1, 16, H/8, W/8]."""
-        import torch
-
-        generator = torch.Generator("cpu").manual_seed(seed)
-        shape = (1, self.transformer.config.in_channels, height // LATENT_SCALE, width // LATENT_SCALE)
-        return sent(torch.randn(shape, generator=generator, dtype=torch.float32), self.device)
-
-    def _velocity(
-        self, params: GenerationParams, conditioning: PromptConditioning, sigmas: Tensor, beginning: Beginning
-    ) -> Callable[[Tensor, Tensor, int], Tensor]:
-        """Prepare all that does not depend on the time, and return the velocity as a function of it."""
-        positive = self._prepared(params, conditioning.prompt_embeds, "positive", beginning)
-        negative_embeds = conditioning.negative_prompt_embeds
-        negative = None if negative_embeds is None else self._prepared(params, negative_embeds, "negative", beginning)
-        is_guided = [
-            guidance_is_on(model_time, params.guidance_scale, params.cfg_truncation)
-            for model_time in (1 - sigmas[:-1]).tolist()
-        ]
-        first_sigma = sigmas[0].item()
-
-        def evaluated(branch: Branch, given: Conditioning, latents: Tensor, model_time: Tensor, step: int) -> Tensor:
-            def evaluate() -> Tensor:
-                output: Tensor = self.transformer(latents, model_time, given)
-                return output
-
-            return evaluate() if step else beginning.evaluation(branch, first_sigma, evaluate)
-
-        def velocity(latents: Tensor, model_time: Tensor, step: int) -> Tensor:
-            output = evaluated("positive", positive, latents, model_time, step)
-            if is_guided[step]:
-                assert negative is not None
-                against = evaluated("negative", negative, latents, model_time, step)
-                output = guided(output, against, params.guidance_scale, params.cfg_normalization)
-            return -output
-
-        return velocity
-
-    def _prepared(self, params: GenerationParams, embeds: Tensor, branch: Branch, beginning: Beginning) -> Conditioning:
-        assert params.height is not None and params.width is not None
-        size = (params.height // LATENT_SCALE, params.width // LATENT_SCALE)
-
-        def prepare() -> Conditioning:
-            own = sent(embeds, self.device).to(self.transformer.dtype)
-            return self.transformer.prepare([own], *size, extend_rope=params.extend_rope)
-
-        return beginning.conditioning(branch, prepare)
+        return PendingImage(clock, levels, step_is_finite, is_finite, tuple(beginning.spared))
 
     def _step_info(self, step: EulerStep) -> StepInfo:
         return StepInfo(step.step, step.total, step.sigma, lambda: self.preview(step.estimate))
@@ -484,28 +351,3 @@ def versions() -> dict[str, str]:
 
     packages = ("llm-dit", "torch", "transformers", "diffusers")
     return {"python": platform.python_version(), **{name: version(name) for name in packages}}
-
-
-def _load_transformer(folder: Path, device: torch.device, dtype: torch.dtype, *, offload: bool) -> ZImageTransformer:
-    import torch
-
-    from llm_dit.networks.transformer import ZImageTransformer, ZImageTransformerConfig
-
-    component = folder / "transformer"
-    config = ZImageTransformerConfig.from_dict(read_json(component / "config.json"))
-    with without_weights():
-        transformer = ZImageTransformer(config)
-    start = torch.device("cpu") if offload else device
-    load_weights(transformer, component, dtype=dtype, device=start)
-    return transformer.eval().requires_grad_(False)
-
-
-def _check_widths(folder: Path) -> None:
-    width = read_json(folder / "text_encoder" / "config.json").get("hidden_size")
-    expected = read_json(folder / "transformer" / "config.json").get("cap_feat_dim")
-    if width != expected:
-        raise CheckpointError(
-            f"{folder}: the text encoder is {width} wide, but the transformer reads embeddings of {expected}; use "
-            "components of the same model.",
-            field="model_path",
-        )

@@ -14,8 +14,9 @@ from llm_dit.pipeline import evaluation_count
 from llm_dit.placement.devices import resolve_device
 from llm_dit.prompting.chat_template import format_prompt
 from llm_dit.sampling.shared_work import SharedWork
+from llm_dit.sampling.stage_clock import StageClock
 from llm_dit.stages.latent_decoder import pixels_to_levels
-from llm_dit.stages.pending_image import Drawing, StageClock
+from llm_dit.stages.pending_image import PendingImage
 
 LONG_PROMPT = "a red apple on the wooden table and a blue house " * 30
 
@@ -215,11 +216,11 @@ def test_images_that_begin_otherwise_share_nothing(tiny_pipeline, counted, chang
 
 def test_an_image_that_was_spared_work_is_timed_as_if_it_had_done_it(monkeypatch):
     marks = iter([0.0, 5.0, 10.0, 12.0, 13.0])
-    monkeypatch.setattr("llm_dit.stages.pending_image.time.perf_counter", lambda: next(marks))
+    monkeypatch.setattr("llm_dit.sampling.stage_clock.time.perf_counter", lambda: next(marks))
     earlier = StageClock(torch.device("cpu"))
     earlier.mark()
     pixels, is_finite = pixels_to_levels(torch.zeros(1, 3, 1, 1))
-    drawing = Drawing(StageClock(torch.device("cpu")), pixels, torch.tensor([True]), is_finite, (earlier,))
+    drawing = PendingImage(StageClock(torch.device("cpu")), pixels, torch.tensor([True]), is_finite, (earlier,))
     drawing.clock.mark()
     drawing.clock.mark()
     assert drawing.wait()[1] == {"denoise": 2.0 + 5.0, "decode": 1.0}
@@ -227,7 +228,7 @@ def test_an_image_that_was_spared_work_is_timed_as_if_it_had_done_it(monkeypatch
 
 def test_pixels_that_are_not_finite_are_refused_when_the_image_is_waited_for():
     levels, is_finite = pixels_to_levels(torch.tensor([[[[0.0]], [[float("nan")]], [[1.0]]]]))
-    drawing = Drawing(StageClock(torch.device("cpu")), levels, torch.tensor([True]), is_finite)
+    drawing = PendingImage(StageClock(torch.device("cpu")), levels, torch.tensor([True]), is_finite)
     drawing.clock.mark()
     drawing.clock.mark()
     with pytest.raises(NonFiniteLatents, match="decoded image is not finite"):

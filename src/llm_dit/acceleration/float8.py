@@ -18,12 +18,8 @@ import torch
 from einops import rearrange
 from torch import Tensor, nn
 
+from llm_dit.acceleration.float8_format import FLOAT8, RANGE, SMALLEST
 from llm_dit.networks.transformer import QK_NORM_EPS, Attention, TransformerBlock
-
-FLOAT8 = torch.float8_e4m3fn
-RANGE = torch.finfo(FLOAT8).max
-SMALLEST = 1e-12
-"""Keeps rows of zeros from dividing by zero."""
 
 
 class ScaledLinear(nn.Module):

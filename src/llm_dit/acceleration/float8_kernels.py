@@ -14,7 +14,7 @@ import triton.language as tl
 from torch import Tensor
 from torch.library import triton_op, wrap_triton
 
-from llm_dit.acceleration.float8 import RANGE, SMALLEST
+from llm_dit.acceleration.float8_format import RANGE, SMALLEST
 
 FLOAT8_RANGE = tl.constexpr(RANGE)
 SMALLEST_MAGNITUDE = tl.constexpr(SMALLEST)

@@ -12,7 +12,7 @@ from collections.abc import Callable, Hashable
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from llm_dit.parameters import PARAMETERS, GenerationParams
-from llm_dit.stages.pending_image import StageClock
+from llm_dit.sampling.stage_clock import StageClock
 
 if TYPE_CHECKING:
     import torch

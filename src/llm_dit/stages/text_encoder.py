@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from llm_dit.acceleration.accelerate import quantize_text_encoder
+from llm_dit.acceleration.quantization import quantize_text_encoder
 from llm_dit.checkpoints.finding import find_checkpoint, read_json
 from llm_dit.checkpoints.weights import load_weights, without_weights
 from llm_dit.errors import CheckpointError, InvalidParameter

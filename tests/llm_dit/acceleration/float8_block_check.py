@@ -8,6 +8,7 @@ from test_accelerate import CONFIG
 
 from llm_dit.acceleration import float8, float8_kernels
 from llm_dit.acceleration.float8 import quantize_rows
+from llm_dit.acceleration.float8_format import FLOAT8, RANGE
 from llm_dit.networks import transformer
 from llm_dit.networks.rope import rotate, text_rope
 from llm_dit.networks.transformer import TransformerBlock
@@ -21,7 +22,7 @@ def quantized_as_interpreted(x, scales=None):
     Where rounding reaches the next power of two, the interpreter joins carry and exponent by "or", which loses the
     carry if the biased exponent is odd: 7.9 becomes 4 instead of 8, but 15.9 becomes 16.
     """
-    values, scales = quantize_rows(x) if scales is None else ((x.flatten(0, -2) / scales).to(float8.FLOAT8), scales)
+    values, scales = quantize_rows(x) if scales is None else ((x.flatten(0, -2) / scales).to(FLOAT8), scales)
     exact, rounded = x.flatten(0, -2).float() / scales, values.float()
     has_carry = (torch.frexp(rounded)[0].abs() == 0.5) & (exact.abs() < rounded.abs())
     has_carry &= torch.frexp(exact)[1] % 2 == 1
@@ -55,7 +56,7 @@ def kernels():
     normed = norm(advanced, weight) * (1 + modulation.float())
     yield error(*quantized, normed)
     _, *by_bound = float8_kernels.advance_norm_to_float8(x, *change, weight, modulation, 1e-5, True)
-    bounds = width**0.5 * (weight.float() * (1 + modulation.float())).abs().amax(-1) / float8.RANGE  # [B, 1]
+    bounds = width**0.5 * (weight.float() * (1 + modulation.float())).abs().amax(-1) / RANGE  # [B, 1]
     yield error(*by_bound, normed, bounds.repeat_interleave(tokens, dim=0))
     rows, columns = torch.rand(images * tokens, 1) + 0.1, torch.rand(1, 2 * width) + 0.1
     scaled = wide.float() * rows.unflatten(0, (images, tokens)) * columns
@@ -104,7 +105,7 @@ class BoundedLinear(float8.ScaledLinear):
 def bounded(layer, norm_weight, modulation, tokens):
     linear = BoundedLinear(layer.weight, layer.scale, layer.dtype)
     gains = norm_weight.float() * (1 + modulation.float())  # [B, 1, D]
-    linear.bounds = (gains.shape[-1] ** 0.5 * gains.abs().amax(-1) / float8.RANGE).repeat_interleave(tokens, dim=0)
+    linear.bounds = (gains.shape[-1] ** 0.5 * gains.abs().amax(-1) / RANGE).repeat_interleave(tokens, dim=0)
     return linear
 
 

@@ -10,8 +10,10 @@ import pytest
 import torch
 from torch._dynamo.utils import counters
 
-from llm_dit.acceleration import accelerate as acceleration
+from llm_dit.acceleration import compilation
+from llm_dit.acceleration import quantization as quantizing
 from llm_dit.acceleration.accelerate import EVALUATIONS_WORTH_COMPILING, accelerate
+from llm_dit.acceleration.attention import attention_function
 from llm_dit.acceleration.int8 import Int8Linear
 from llm_dit.errors import DeviceError
 from llm_dit.networks.transformer import ZImageTransformer, ZImageTransformerConfig
@@ -107,7 +109,7 @@ def test_auto_on_the_cpu_is_plain_and_says_so():
     ("planned", "compiled"), [(0, "off"), (EVALUATIONS_WORTH_COMPILING - 1, "off"), (EVALUATIONS_WORTH_COMPILING, "on")]
 )
 def test_auto_compiles_on_cuda_where_the_planned_work_pays(monkeypatch, own_cache, planned, compiled):
-    monkeypatch.setattr(acceleration, "find_spec", lambda name: object() if name == "triton" else None)
+    monkeypatch.setattr(compilation, "find_spec", lambda name: object() if name == "triton" else None)
     model = make_transformer()  # stays on the CPU; compiling is lazy, so no CUDA is needed to decide
     applied = accelerate(
         model, device=torch.device("cuda"), **DEFAULTS | {"compile": "auto", "planned_evaluations": planned}
@@ -129,7 +131,7 @@ def test_installed_kernel_serves_all_but_masked_batches(monkeypatch):
         return torch.zeros_like(value)
 
     monkeypatch.setitem(sys.modules, "flash_attn", types.SimpleNamespace(flash_attn_func=flash_attn_func))
-    attend = acceleration._attention_function("flash")
+    attend = attention_function("flash")
     query = torch.randn(1, 4, 2, 8)
     assert attend(query, query, query, None).abs().max() == 0
     assert attend(query, query, query, torch.ones(1, 1, 1, 4, dtype=torch.bool)).abs().max() > 0
@@ -138,7 +140,7 @@ def test_installed_kernel_serves_all_but_masked_batches(monkeypatch):
 
 @pytest.mark.parametrize("quantization", ["float8", "int8"])
 def test_quantization_without_torchao_names_the_command(monkeypatch, quantization):
-    monkeypatch.setattr(acceleration, "find_spec", lambda name: None)
+    monkeypatch.setattr(quantizing, "find_spec", lambda name: None)
     model = make_transformer()
     with pytest.raises(DeviceError, match="uv sync --extra float8"):
         accelerate(model, device=CPU, **DEFAULTS | {"quantization": quantization})
@@ -146,13 +148,13 @@ def test_quantization_without_torchao_names_the_command(monkeypatch, quantizatio
 
 
 def test_float8_on_the_cpu_is_refused_and_points_to_int8(monkeypatch):
-    monkeypatch.setattr(acceleration, "find_spec", lambda name: object())
+    monkeypatch.setattr(quantizing, "find_spec", lambda name: object())
     with pytest.raises(DeviceError, match=r"capability 8\.9 .* not cpu; use int8"):
         accelerate(make_transformer(), device=CPU, **DEFAULTS | {"quantization": "float8"})
 
 
 def test_float8_without_triton_is_refused_rather_than_computed_otherwise(monkeypatch):
-    monkeypatch.setattr(acceleration, "find_spec", lambda name: object() if name == "torchao" else None)
+    monkeypatch.setattr(quantizing, "find_spec", lambda name: object() if name == "torchao" else None)
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (9, 0))
     model = make_transformer()
     with pytest.raises(DeviceError, match="float8 needs triton, which is not installed; use int8 or none"):
@@ -162,7 +164,7 @@ def test_float8_without_triton_is_refused_rather_than_computed_otherwise(monkeyp
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
 def test_float8_in_another_format_than_bfloat16_is_refused(monkeypatch, dtype):
-    monkeypatch.setattr(acceleration, "find_spec", lambda name: object())
+    monkeypatch.setattr(quantizing, "find_spec", lambda name: object())
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (9, 0))
     model = make_transformer().to(dtype)
     with pytest.raises(DeviceError, match=r"float8 computes in bfloat16, not float(32|16); set dtype to bfloat16"):
@@ -171,7 +173,7 @@ def test_float8_in_another_format_than_bfloat16_is_refused(monkeypatch, dtype):
 
 
 def test_float8_of_a_model_that_torchao_would_leave_as_it_is_is_refused(monkeypatch):
-    monkeypatch.setattr(acceleration, "find_spec", lambda name: object())
+    monkeypatch.setattr(quantizing, "find_spec", lambda name: object())
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (9, 0))
     model = make_transformer().to(torch.bfloat16)
     with pytest.raises(
@@ -203,7 +205,7 @@ def test_an_int8_layer_is_torchaos_with_the_scales_before_the_product():
 
 
 def test_compile_without_a_compiler_is_refused(monkeypatch):
-    monkeypatch.setattr(acceleration.shutil, "which", lambda name: None)
+    monkeypatch.setattr(compilation.shutil, "which", lambda name: None)
     with pytest.raises(DeviceError, match="C\\+\\+ compiler"):
         accelerate(make_transformer(), device=CPU, **DEFAULTS | {"compile": "on"})
 

@@ -13,8 +13,9 @@ import pytest
 import torch
 from torch import nn
 
-from llm_dit.acceleration.accelerate import replace_linears
-from llm_dit.acceleration.float8 import RANGE, ScaledLinear, quantize_rows
+from llm_dit.acceleration.float8 import ScaledLinear, quantize_rows
+from llm_dit.acceleration.float8_format import RANGE
+from llm_dit.acceleration.quantization import replace_linears
 
 CHECK = Path(__file__).with_name("float8_block_check.py")
 

@@ -51,6 +51,6 @@ def test_a_prompt_beyond_the_models_window_is_refused_with_both_numbers(encoder)
 
 
 def test_quantization_without_torchao_says_how_to_get_it(tiny_checkpoint, monkeypatch):
-    monkeypatch.setattr("llm_dit.acceleration.accelerate.find_spec", lambda _: None)
+    monkeypatch.setattr("llm_dit.acceleration.quantization.find_spec", lambda _: None)
     with pytest.raises(DeviceError, match="int8 needs torchao, which is not installed; run `uv sync --extra float8`"):
         ZImageTextEncoder.from_pretrained(str(tiny_checkpoint), device="cpu", quantization="int8")

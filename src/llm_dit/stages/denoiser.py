@@ -1,0 +1,157 @@
+"""From embeddings to latents: the transformer with its weights, on its device.
+
+Legend: B images, H and W pixels, N steps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+from llm_dit.checkpoints.finding import read_json
+from llm_dit.checkpoints.weights import load_weights, without_weights
+from llm_dit.parameters import GenerationParams
+from llm_dit.placement.devices import resident, sent
+from llm_dit.sampling.euler import EulerStep, guidance_is_on, guided, sample_euler
+from llm_dit.sampling.schedule import schedule
+from llm_dit.sampling.shared_work import Beginning, Branch
+from llm_dit.stages.latent_decoder import LATENT_SCALE
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+    from llm_dit.networks.transformer import Conditioning, ZImageTransformer
+
+
+@dataclass(frozen=True)
+class PromptConditioning:
+    """Embeddings as the transformer gets them.
+
+    Attributes:
+        formatted_prompt: The text they come from.
+        prompt_embeds: At most `max_text_tokens` of them, [tokens, width].
+        negative_prompt_embeds: The same for the negative prompt; None without guidance.
+        token_count: Tokens of the whole formatted prompt.
+    """
+
+    formatted_prompt: str
+    prompt_embeds: Tensor
+    negative_prompt_embeds: Tensor | None
+    token_count: int
+
+    @property
+    def token_count_used(self) -> int:
+        """Embeddings left after long-prompt handling."""
+        return int(self.prompt_embeds.shape[0])
+
+
+class Denoiser:
+    """The transformer of a checkpoint.
+
+    Attributes:
+        transformer: The network.
+        device: Where it computes.
+        offload: Whether it waits on the CPU while it has nothing to do.
+    """
+
+    def __init__(self, transformer: ZImageTransformer, device: torch.device, *, offload: bool = False) -> None:
+        self.transformer = transformer
+        self.device = device
+        self.offload = offload
+
+    @classmethod
+    def from_folder(cls, folder: Path, device: torch.device, dtype: torch.dtype, *, offload: bool = False) -> Self:
+        """Load the transformer of a checkpoint; with `offload` it waits on the CPU.
+
+        Raises:
+            LlmDitError: If the weights are damaged or the configuration is not a Z-Image transformer's.
+        """
+        import torch
+
+        from llm_dit.networks.transformer import ZImageTransformer, ZImageTransformerConfig
+
+        component = folder / "transformer"
+        config = ZImageTransformerConfig.from_dict(read_json(component / "config.json"))
+        with without_weights():
+            transformer = ZImageTransformer(config)
+        start = torch.device("cpu") if offload else device
+        load_weights(transformer, component, dtype=dtype, device=start)
+        return cls(transformer.eval().requires_grad_(False), device, offload=offload)
+
+    def sample(
+        self,
+        params: GenerationParams,
+        conditioning: PromptConditioning,
+        beginning: Beginning,
+        on_step: Callable[[EulerStep], None] | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """Sample the latents of one image without waiting for the device; see `sample_euler`.
+
+        Args:
+            params: With seed and size filled in.
+            conditioning: What the image shows.
+            beginning: What the image has in common with others.
+            on_step: Called after each step; what it raises stops the sampling at once.
+
+        Returns:
+            Latents, [1, 16, H/8, W/8], float32; whether those after each step are finite, bool, [N].
+        """
+        import torch
+
+        assert params.height is not None and params.width is not None and params.seed is not None
+        noise = self._noise(params.height, params.width, params.seed)
+        sigmas = schedule(params.num_inference_steps, params.shift)
+        with resident(self.transformer, self.device, offload=self.offload), torch.inference_mode():
+            velocity = self._velocity(params, conditioning, sigmas, beginning)
+            return sample_euler(velocity, noise, sigmas, on_step)
+
+    def _noise(self, height: int, width: int, seed: int) -> Tensor:
+        """Draw noise on the CPU, so that a seed means the same image on every device, [1, 16, H/8, W/8]."""
+        import torch
+
+        generator = torch.Generator("cpu").manual_seed(seed)
+        shape = (1, self.transformer.config.in_channels, height // LATENT_SCALE, width // LATENT_SCALE)
+        return sent(torch.randn(shape, generator=generator, dtype=torch.float32), self.device)
+
+    def _velocity(
+        self, params: GenerationParams, conditioning: PromptConditioning, sigmas: Tensor, beginning: Beginning
+    ) -> Callable[[Tensor, Tensor, int], Tensor]:
+        """Prepare all that does not depend on the time, and return the velocity as a function of it."""
+        positive = self._prepared(params, conditioning.prompt_embeds, "positive", beginning)
+        negative_embeds = conditioning.negative_prompt_embeds
+        negative = None if negative_embeds is None else self._prepared(params, negative_embeds, "negative", beginning)
+        is_guided = [
+            guidance_is_on(model_time, params.guidance_scale, params.cfg_truncation)
+            for model_time in (1 - sigmas[:-1]).tolist()
+        ]
+        first_sigma = sigmas[0].item()
+
+        def evaluated(branch: Branch, given: Conditioning, latents: Tensor, model_time: Tensor, step: int) -> Tensor:
+            def evaluate() -> Tensor:
+                output: Tensor = self.transformer(latents, model_time, given)
+                return output
+
+            return evaluate() if step else beginning.evaluation(branch, first_sigma, evaluate)
+
+        def velocity(latents: Tensor, model_time: Tensor, step: int) -> Tensor:
+            output = evaluated("positive", positive, latents, model_time, step)
+            if is_guided[step]:
+                assert negative is not None
+                against = evaluated("negative", negative, latents, model_time, step)
+                output = guided(output, against, params.guidance_scale, params.cfg_normalization)
+            return -output
+
+        return velocity
+
+    def _prepared(self, params: GenerationParams, embeds: Tensor, branch: Branch, beginning: Beginning) -> Conditioning:
+        assert params.height is not None and params.width is not None
+        size = (params.height // LATENT_SCALE, params.width // LATENT_SCALE)
+
+        def prepare() -> Conditioning:
+            own = sent(embeds, self.device).to(self.transformer.dtype)
+            return self.transformer.prepare([own], *size, extend_rope=params.extend_rope)
+
+        return beginning.conditioning(branch, prepare)
