@@ -87,7 +87,7 @@ def _option(parameter: Parameter) -> Callable[[Command], Command]:
         names = f"{parameter.flag}/--no-{parameter.flag[2:]}"
         return click.option(names, parameter.name, default=None, help=help_text)
     metavar = {"integer": "N", "number": "X", "choice": "NAME"}.get(parameter.kind, "TEXT")
-    return click.option(*parameter.note.flags, parameter.flag, parameter.name, metavar=metavar, help=help_text)
+    return click.option(*parameter.flags, parameter.name, metavar=metavar, help=help_text)
 
 
 def config_from_flags(flags: dict[str, Any]) -> Config:

@@ -143,7 +143,7 @@ def _read_toml(path: Path) -> dict[str, Any]:
 def _profile_values(path: Path, profile: str, table: Mapping[str, Any]) -> dict[str, Any]:
     """Check every table of one profile; return parameter name to value."""
     values: dict[str, Any] = {}
-    top_keys = {parameter.note.key for parameter in PARAMETERS.values() if parameter.note.table == ""}
+    top_keys = {parameter.key for parameter in PARAMETERS.values() if parameter.note.table == ""}
     table_names = {name for name in TABLE_TITLES if name}
     for key, value in table.items():
         if key in top_keys and not isinstance(value, dict):
@@ -160,7 +160,7 @@ def _profile_values(path: Path, profile: str, table: Mapping[str, Any]) -> dict[
 def _table_values(path: Path, header: str, table: str, entries: Any) -> dict[str, Any]:
     if not isinstance(entries, dict):
         raise ConfigError(f"{path}: {header} is a table of keys, not a value.")
-    by_key = {item.note.key: item for item in file_parameters() if item.note.table == table}
+    by_key = {item.key: item for item in file_parameters() if item.note.table == table}
     values: dict[str, Any] = {}
     for key, value in entries.items():
         if key not in by_key:
@@ -177,13 +177,13 @@ def _checked(path: Path, header: str, parameter: Parameter, value: Any) -> Any:
     }
     types, wanted = kinds.get(parameter.kind, ((str,), "text in quotes"))
     if not isinstance(value, types):
-        raise ConfigError(f"{path}: {header} {parameter.note.key} = {value!r} is not {wanted}.", field=parameter.name)
+        raise ConfigError(f"{path}: {header} {parameter.key} = {value!r} is not {wanted}.", field=parameter.name)
     prompt = {"prompt": "-"} if parameter.group is GenerationParams else {}
     together = {"extend_rope": True} if parameter.name == "max_text_tokens" else {}
     try:
         checked = parameter.group.parse({**prompt, **together, parameter.name: value})
     except InvalidParameter as error:
-        raise ConfigError(f"{path}: {header} {error.named(parameter.note.key)}", field=parameter.name) from None
+        raise ConfigError(f"{path}: {header} {error.named(parameter.key)}", field=parameter.name) from None
     return getattr(checked, parameter.name)
 
 
@@ -212,8 +212,8 @@ def _example_line(parameter: Parameter) -> list[str]:
     allowed = f" ({parameter.allowed})" if parameter.allowed else ""
     lines = [f"# {parameter.help}{allowed}"]
     if parameter.default is None:
-        return [*lines, f"# {parameter.note.key} ="]
-    return [*lines, f"{parameter.note.key} = {_toml_value(parameter.default)}"]
+        return [*lines, f"# {parameter.key} ="]
+    return [*lines, f"{parameter.key} = {_toml_value(parameter.default)}"]
 
 
 def example_file() -> str:
@@ -255,9 +255,9 @@ def reference_page() -> str:
 
 
 def _reference_row(parameter: Parameter) -> str:
-    place = ".".join(part for part in (parameter.note.table, parameter.note.key) if part)
+    place = ".".join(part for part in (parameter.note.table, parameter.key) if part)
     file = f"`{place}`" if parameter.note.in_file else "-"
-    flags = ", ".join(f"`{flag}`" for flag in (parameter.flag, *parameter.note.flags))
+    flags = ", ".join(f"`{flag}`" for flag in reversed(parameter.flags))
     default = "required" if parameter.required else "none" if parameter.default is None else f"`{parameter.default!r}`"
     allowed = parameter.allowed or parameter.kind
     if parameter.step:

@@ -9,11 +9,13 @@ from __future__ import annotations
 import json
 import os
 import secrets
+from collections.abc import Mapping
 from io import BytesIO
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from llm_dit.errors import OutputError
+from llm_dit.parameters import PARAMETERS, Parameter
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -99,16 +101,12 @@ def parameters_text(metadata: dict[str, Any]) -> str:
     """Return the record as the `parameters` text that other image tools read: prompt, negative prompt, settings."""
     parameters = metadata["parameters"]
     settings = {
-        "Steps": parameters["num_inference_steps"],
+        **_named_elsewhere(parameters),
         "Sampler": "Euler",
         "Schedule type": "Simple",
-        "CFG scale": parameters["guidance_scale"],
-        "Shift": parameters["shift"],
-        "Seed": parameters["seed"],
         "Size": f"{parameters['width']}x{parameters['height']}",
         "Model": Path(metadata["model_path"]).name,
         "Model hash": metadata["model_fingerprint"][:10],
-        "Hidden layer": parameters["hidden_layer"],
         "Version": f"llm-dit {metadata['versions']['llm-dit']}",
     }
     lines = [parameters["prompt"]]
@@ -116,6 +114,16 @@ def parameters_text(metadata: dict[str, Any]) -> str:
         lines.append(f"Negative prompt: {parameters['negative_prompt']}")
     lines.append(", ".join(f"{name}: {value}" for name, value in settings.items()))
     return "\n".join(lines)
+
+
+def _named_elsewhere(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what declares a name for other tools, with the value as they count it."""
+    declared = [item for item in PARAMETERS.values() if item.note.in_text and item.name in parameters]
+    return {item.note.in_text: _counted_elsewhere(item, parameters[item.name]) for item in declared}
+
+
+def _counted_elsewhere(item: Parameter, value: Any) -> Any:
+    return value + item.note.elsewhere_offset if item.note.elsewhere_offset else value
 
 
 def _name(source: Path | str | IO[bytes]) -> str:

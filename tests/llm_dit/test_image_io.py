@@ -41,8 +41,10 @@ def test_the_record_comes_back_to_the_letter(tmp_path, image):
 
 def test_other_tools_find_their_parameters_text(image):
     text = Image.open(BytesIO(png_bytes(image, RECORD))).info["parameters"]
-    assert text.startswith('A cat, "quoted" \u2014 \u732b\nsecond line\nNegative prompt: blurry\nSteps: 9, Sampler:')
-    assert "Seed: 9007199254740991, Size: 64x96, Model: z-image-turbo, Model hash: 0123456789" in text
+    assert text.startswith('A cat, "quoted" \u2014 \u732b\nsecond line\nNegative prompt: blurry\nSteps: 9, Shift: 3.0,')
+    assert "CFG scale: 1.0, Seed:" in text, "off is 1 where others count, and 0 here"
+    assert "Seed: 9007199254740991, Hidden layer: -2, Sampler: Euler, Schedule type: Simple, Size: 64x96" in text
+    assert "Model: z-image-turbo, Model hash: 0123456789, Version: llm-dit 0.1.0" in text
 
 
 def test_nothing_is_left_behind_where_writing_fails(tmp_path, image, monkeypatch):

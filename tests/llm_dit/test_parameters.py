@@ -1,11 +1,13 @@
 """Parameters: ranges, sentences, and their appearance on every surface of the engine."""
 
+import re
 import tomllib
 from pathlib import Path
 
 import click
 import pytest
 from click.testing import CliRunner
+from parameter_values import other_value
 
 from llm_dit.cli import config_from_flags, parameter_options
 from llm_dit.config import example_file, reference_page
@@ -20,15 +22,6 @@ from llm_dit.parameters import (
 )
 
 ROOT = Path(__file__).parents[2]
-SAMPLES = {"text": "cpu", "integer": 64, "number": 0.5, "switch": True}
-
-
-def sample_value(parameter):
-    if parameter.choices:
-        return parameter.choices[-1]
-    if parameter.name == "hidden_layer":
-        return -4
-    return SAMPLES[parameter.kind]
 
 
 @pytest.mark.parametrize("parameter", PARAMETERS.values(), ids=lambda item: item.name)
@@ -38,9 +31,9 @@ def test_every_parameter_is_a_key_of_the_example_file_with_its_default(parameter
     document = tomllib.loads(example_file())["default"]
     table = document[parameter.note.table] if parameter.note.table else document
     if parameter.default is None:
-        assert f"# {parameter.note.key} =" in example_file()
+        assert f"# {parameter.key} =" in example_file()
     else:
-        assert table[parameter.note.key] == parameter.default
+        assert table[parameter.key] == parameter.default
 
 
 @pytest.mark.parametrize("parameter", PARAMETERS.values(), ids=lambda item: item.name)
@@ -54,7 +47,7 @@ def test_every_parameter_is_a_flag_that_reaches_its_field(parameter):
     def command(**flags):
         seen.update(config_from_flags(flags).values)
 
-    value = sample_value(parameter)
+    value = other_value(parameter)
     arguments = [parameter.flag] if parameter.kind == "switch" else [parameter.flag, str(value)]
     result = CliRunner().invoke(command, arguments, catch_exceptions=False)
     assert result.exit_code == 0, result.output
@@ -68,20 +61,34 @@ def test_every_parameter_stands_on_the_reference_page_with_its_help(parameter):
     assert parameter.help.endswith(".")
 
 
+@pytest.mark.parametrize("parameter", PARAMETERS.values(), ids=lambda item: item.name)
+def test_every_parameter_is_read_by_some_code_outside_its_declaration(parameter):
+    reading = re.compile(rf"\.{parameter.name}\b|\b{parameter.name}: ")
+    files = [path for folder in ("src/llm_dit", "experiments", "web") for path in (ROOT / folder).rglob("*.py")]
+    readers = [path for path in files if path.parent.name != "parameters" and reading.search(path.read_text())]
+    assert readers, f"nothing reads {parameter.name}: see step 2 of docs/add_a_parameter.md"
+
+
+def test_no_two_names_of_parameters_are_the_same():
+    names = [name for item in PARAMETERS.values() for name in (item.name, *item.note.aliases)]
+    assert len(set(names)) == len(names)
+
+
 def test_every_generation_parameter_is_identity():
     assert all(item.note.changes_image for item in PARAMETERS.values() if item.group is GenerationParams)
 
 
-def test_devices_and_offload_are_runtime_and_precision_is_identity():
-    runtime = {
-        item.name for item in PARAMETERS.values() if item.group is EngineSettings and not item.note.changes_image
-    }
-    assert runtime == {"text_encoder_device", "dit_device", "vae_device", "offload"}
+def test_precision_is_identity_and_where_it_runs_is_not():
+    for name in ("dtype", "quantization", "compile", "attention_backend", "text_encoder_dtype"):
+        assert PARAMETERS[name].note.changes_image, name
+    for name in ("text_encoder_device", "dit_device", "vae_device", "offload"):
+        assert not PARAMETERS[name].note.changes_image, name
 
 
 def test_the_generated_files_are_up_to_date():
-    assert (ROOT / "config.toml.example").read_text() == example_file()
-    assert (ROOT / "docs" / "configuration.md").read_text() == reference_page()
+    mend = "run `uv run scripts/write_reference.py`"
+    assert (ROOT / "config.toml.example").read_text() == example_file(), mend
+    assert (ROOT / "docs" / "configuration.md").read_text() == reference_page(), mend
 
 
 def test_defaults_are_the_published_ones():

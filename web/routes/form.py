@@ -1,40 +1,16 @@
 """The form of the Generate page and the schema of the API, both read from `llm_dit.parameters`.
 
-What is added here is only for the eye: which section a control stands in, a short label, and a slider's step.
+What is added here is only for the eye: the presets of the size, and a slider's step.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args
 
-from llm_dit.parameters import GROUPS, PARAMETERS, GenerationParams, Parameter, Parameters, RewriterSettings
+from llm_dit.parameters import GROUPS, PARAMETERS, GenerationParams, Parameter, Parameters, RewriterSettings, Section
 
-LABELS = {
-    "num_inference_steps": "Steps",
-    "guidance_scale": "Guidance scale",
-    "cfg_normalization": "Guidance normalization",
-    "cfg_truncation": "Guidance until",
-    "force_think_block": "Empty think block",
-    "thinking_content": "Think block",
-    "assistant_content": "Assistant content",
-    "extend_rope": "Longer position table",
-    "max_text_tokens": "Most text tokens",
-    "long_prompt_mode": "Long prompts",
-    "top_p": "Top p",
-    "top_k": "Top k",
-    "min_p": "Min p",
-    "max_tokens": "Most tokens",
-}
-PROMPT_SECTION = ("prompt",)
-SIZE_SECTION = ("width", "height")
-SECTIONS: tuple[tuple[str, tuple[str, ...]], ...] = (
-    ("Sampling", ("num_inference_steps", "shift", "seed")),
-    ("Chat template", ("system_prompt", "thinking_content", "force_think_block", "assistant_content")),
-    ("Guidance", ("guidance_scale", "negative_prompt", "cfg_normalization", "cfg_truncation")),
-    ("Text encoder", ("hidden_layer", "long_prompt_mode", "max_text_tokens", "extend_rope")),
-)
 SHAPES = (("1:1", 1, 1), ("4:3", 4, 3), ("3:4", 3, 4), ("16:9", 16, 9), ("9:16", 9, 16))
 """Width to height of the size presets; each has about the pixels of the model's native size."""
 
@@ -79,17 +55,21 @@ def control(name: str, values: Mapping[str, Any]) -> Control:
     step = float(parameter.step or 1)
     if parameter.kind == "number":
         step = 0.05 if high is not None and high <= 2 else 0.1
-    return Control(parameter, label_of(name), values.get(name, parameter.default), low, high, step)
+    return Control(parameter, parameter.label, values.get(name, parameter.default), low, high, step)
 
 
-def sections(values: Mapping[str, Any]) -> list[tuple[str, list[Control]]]:
-    """Return the sections of the Generate form below prompt and size."""
-    return [(title, [control(name, values) for name in names]) for title, names in SECTIONS]
+def sections(values: Mapping[str, Any]) -> dict[str, list[Control]]:
+    """Return the controls of the Generate form by their sections."""
+    found: dict[str, list[Control]] = {section: [] for section in get_args(Section)}
+    for parameter in PARAMETERS.values():
+        if parameter.note.section is not None:
+            found[parameter.note.section].append(control(parameter.name, values))
+    return found
 
 
 def label_of(name: str) -> str:
     """Return the short name of a parameter."""
-    return LABELS.get(name, name.replace("_", " ").capitalize())
+    return PARAMETERS[name].label if name in PARAMETERS else name
 
 
 def parameter_schema(values: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -101,7 +81,7 @@ def _described(item: Parameter, values: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "name": item.name,
         "group": item.group.__name__,
-        "label": label_of(item.name),
+        "label": item.label,
         "kind": item.kind,
         "default": values.get(item.name, item.default),
         "required": item.required,

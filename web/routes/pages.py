@@ -15,7 +15,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoes
 from llm_dit.parameters import PARAMETERS, RewriterSettings
 from web.history.image_history import Entry
 from web.responses import not_found
-from web.routes.form import PROMPT_SECTION, SHAPES, SIZE_SECTION, allowed_in_schema, control, label_of, sections
+from web.routes.form import SHAPES, allowed_in_schema, control, label_of, sections
 from web.routes.images_api import Id
 from web.routes.rewriter_api import DEFAULT_TEMPLATE
 from web.security import COOKIE, cookie_value, is_same_text
@@ -75,14 +75,15 @@ def generate_page(
         initial = _entry(services, edit).params
     elif run is not None:
         initial = services.lab.run_params(*run.split("/"))
+    controls = sections(values)
     return render(
         services,
         "generate.html",
         page="generate",
-        prompt=control(PROMPT_SECTION[0], values),
-        size=[control(name, values) for name in SIZE_SECTION],
+        prompt=controls.pop("Prompt")[0],
+        size=controls.pop("Size"),
         shapes=SHAPES,
-        sections=sections(values),
+        sections=controls.items(),
         templates=services.templates.of_kind("prompt"),
         initial=None if initial is None else json.dumps(initial),
         recent=[entry for entry in services.history.newest(RECENT_SHOWN) if entry.state == "done"],

@@ -7,7 +7,7 @@ image and the reference page are all made from them. No surface and no model cod
 from __future__ import annotations
 
 from llm_dit.parameters.base import Parameters
-from llm_dit.parameters.declaration import Parameter
+from llm_dit.parameters.declaration import Parameter, Section
 from llm_dit.parameters.groups import (
     EngineSettings,
     GenerationParams,
@@ -28,6 +28,7 @@ __all__ = [
     "Parameter",
     "Parameters",
     "RewriterSettings",
+    "Section",
     "ServerSettings",
 ]
 

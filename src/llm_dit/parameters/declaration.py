@@ -15,26 +15,42 @@ if TYPE_CHECKING:
     from llm_dit.parameters.base import Parameters
 
 
-@dataclass(frozen=True)
+Section = Literal["Prompt", "Size", "Sampling", "Chat template", "Guidance", "Text encoder"]
+"""Sections of the page's form, in their order; a field stands in its section in the order of its declaration."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class FieldNote:
-    """What a field says beyond its type, default, range and help.
+    """What a field says beyond its name, type, default, range and help.
 
     Attributes:
         table: Table of the profile in the configuration file; empty for the profile itself.
-        key: Key in that table.
         changes_image: True if the parameter is part of an image's identity.
+        key: Key in that table; the field's name if empty.
+        section: Section of the page's form; None for what is no knob of one image.
+        label: Short name in forms; made from the field's name if empty.
         unit: Unit of the value, where it has one.
         usual: Range that a slider offers; the allowed range may be wider.
-        flags: Short forms on the command line, beside `--field-name`.
+        aliases: Short names that mean the same wherever the field's name is read, as `steps`.
+        elsewhere: What other tools call it, for suggestions only; names with blanks between them.
+        elsewhere_offset: Other tools' value less ours: 1 where their scale 1 is our 0.
+        in_text: Name in the line that images carry for other tools; empty to leave it out there.
+        acts_later: True if the first evaluation of the transformer does not depend on it.
         in_file: False for what belongs to one image only, such as the prompt.
     """
 
     table: str
-    key: str
     changes_image: bool
+    key: str = ""
+    section: Section | None = None
+    label: str = ""
     unit: str = ""
     usual: tuple[float, float] | None = None
-    flags: tuple[str, ...] = ()
+    aliases: tuple[str, ...] = ()
+    elsewhere: str = ""
+    elsewhere_offset: int = 0
+    in_text: str = ""
+    acts_later: bool = False
     in_file: bool = True
 
     def __call__(self, schema: JsonDict) -> None:
@@ -51,14 +67,14 @@ def parameter(default: Any, help_text: str, note: FieldNote, **limits: Any) -> A
     return Field(default, description=help_text, json_schema_extra=note, **limits)
 
 
-def generation(key: str, **extra: Any) -> FieldNote:
-    """Return the note of a field of one image, in the table `generation`."""
-    return FieldNote("generation", key, changes_image=True, **extra)
+def generation(section: Section, *, table: str = "generation", **extra: Any) -> FieldNote:
+    """Return the note of a knob of one image."""
+    return FieldNote(table=table, changes_image=True, section=section, **extra)
 
 
-def runtime(table: str, key: str, *, changes_image: bool = False, **extra: Any) -> FieldNote:
-    """Return the note of a field that leaves the image as it is unless `changes_image` says otherwise."""
-    return FieldNote(table, key, changes_image=changes_image, **extra)
+def runtime(table: str, *, changes_image: bool = False, **extra: Any) -> FieldNote:
+    """Return the note of a setting, which leaves images as they are unless `changes_image` says otherwise."""
+    return FieldNote(table=table, changes_image=changes_image, **extra)
 
 
 @dataclass(frozen=True)
@@ -77,7 +93,7 @@ class Parameter:
         optional: True if None is a value.
         required: True if there is no default.
         help: One sentence or two.
-        note: Place in the file, unit, identity, short flags.
+        note: Whatever else the field says: place in the file, section, unit, identity, other names.
     """
 
     name: str
@@ -98,6 +114,21 @@ class Parameter:
     def flag(self) -> str:
         """Long form on the command line."""
         return "--" + self.name.replace("_", "-")
+
+    @property
+    def flags(self) -> tuple[str, ...]:
+        """Every form on the command line, the long one last."""
+        return (*("--" + alias.replace("_", "-") for alias in self.note.aliases), self.flag)
+
+    @property
+    def key(self) -> str:
+        """Key in its table of the configuration file."""
+        return self.note.key or self.name
+
+    @property
+    def label(self) -> str:
+        """Short name in forms."""
+        return self.note.label or self.name.replace("_", " ").capitalize()
 
     @property
     def allowed(self) -> str:

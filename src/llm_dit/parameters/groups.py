@@ -1,4 +1,7 @@
-"""Every parameter once: name, type, default, range, unit, help, place in the file, and whether it changes the image."""
+"""Every parameter once: name, type, default, range, unit, help, place in the file, and whether it changes the image.
+
+`docs/add_a_parameter.md` says how to add one; `FieldNote` is the list of what a field can say.
+"""
 
 from __future__ import annotations
 
@@ -8,10 +11,7 @@ from pydantic import model_validator
 from pydantic_core import PydanticCustomError
 
 from llm_dit.parameters.base import Parameters
-from llm_dit.parameters.declaration import FieldNote
-from llm_dit.parameters.declaration import generation as _generation
-from llm_dit.parameters.declaration import parameter as _parameter
-from llm_dit.parameters.declaration import runtime as _runtime
+from llm_dit.parameters.declaration import generation, parameter, runtime
 from llm_dit.parameters.values import (
     MAX_SEED,
     ROPE_TABLE_TOKENS,
@@ -31,95 +31,161 @@ from llm_dit.parameters.values import (
 class GenerationParams(Parameters):
     """Every knob that changes an image, apart from the model and its numerics."""
 
-    prompt: Text = _parameter(..., "What the image shows.", _generation("prompt", in_file=False))
-    negative_prompt: Text = _parameter(
-        "", "What guidance leads away from; used where guidance_scale > 0.", _generation("negative_prompt")
+    prompt: Text = parameter(
+        ...,
+        "What the image shows.",
+        generation("Prompt", in_file=False, elsewhere="positive positive_prompt text caption"),
     )
-    system_prompt: Text | None = _parameter(
-        None, "System message in front of the prompt; none by default.", _generation("system_prompt")
+    system_prompt: Text | None = parameter(
+        None,
+        "System message in front of the prompt; none by default.",
+        generation("Chat template", elsewhere="system system_message template"),
     )
-    thinking_content: Text | None = _parameter(
+    thinking_content: Text | None = parameter(
         None,
         "Text of a think block after the prompt; empty text makes an empty block, none makes no block.",
-        _generation("thinking_content"),
+        generation("Chat template", label="Think block", elsewhere="thinking think think_content"),
     )
-    force_think_block: bool = _parameter(
-        False, "Append an empty think block where thinking_content is none.", _generation("force_think_block")
+    force_think_block: bool = parameter(
+        False,
+        "Append an empty think block where thinking_content is none.",
+        generation("Chat template", label="Empty think block", elsewhere="enable_thinking force_think add_think_block"),
     )
-    assistant_content: Text | None = _parameter(
-        None, "Beginning of the assistant's answer, closed with <|im_end|>.", _generation("assistant_content")
+    assistant_content: Text | None = parameter(
+        None,
+        "Beginning of the assistant's answer, closed with <|im_end|>.",
+        generation("Chat template", elsewhere="assistant assistant_prefix prefill"),
     )
-    width: Size | None = _parameter(
-        None, "Width of the image; the model's native size by default.", _generation("width", unit="pixels")
+    width: Size | None = parameter(
+        None,
+        "Width of the image; the model's native size by default.",
+        generation("Size", unit="pixels", elsewhere="w image_width resolution_x"),
     )
-    height: Size | None = _parameter(
-        None, "Height of the image; the model's native size by default.", _generation("height", unit="pixels")
+    height: Size | None = parameter(
+        None,
+        "Height of the image; the model's native size by default.",
+        generation("Size", unit="pixels", elsewhere="h image_height resolution_y"),
     )
-    num_inference_steps: Whole = _parameter(
+    num_inference_steps: Whole = parameter(
         9,
         "Euler steps, each one evaluation of the transformer (two with guidance).",
-        _generation("num_inference_steps", unit="steps", usual=(1, 50), flags=("--steps",)),
+        generation(
+            "Sampling",
+            label="Steps",
+            unit="steps",
+            usual=(1, 50),
+            aliases=("steps",),
+            elsewhere="sampling_steps step_count inference_steps n_steps",
+            in_text="Steps",
+            acts_later=True,
+        ),
         ge=1,
         le=1000,
     )
-    shift: Number = _parameter(
+    shift: Number = parameter(
         3.0,
         "Static factor that moves the noise schedule towards high noise; 1 leaves it linear.",
-        FieldNote("scheduler", "shift", changes_image=True, usual=(0.5, 10)),
+        generation(
+            "Sampling",
+            table="scheduler",
+            usual=(0.5, 10),
+            elsewhere="sampler_shift flow_shift time_shift timestep_shift sigma_shift mu sd3_shift",
+            in_text="Shift",
+            acts_later=True,
+        ),
         gt=0,
         le=100,
     )
-    guidance_scale: Number = _parameter(
+    guidance_scale: Number = parameter(
         0.0,
         "Strength s of guidance pos + s * (pos - neg); 0 switches it off.",
-        _generation("guidance_scale", usual=(0, 10)),
+        generation(
+            "Guidance",
+            usual=(0, 10),
+            elsewhere="cfg cfg_scale cfgscale guidance classifier_free_guidance true_cfg_scale",
+            elsewhere_offset=1,
+            in_text="CFG scale",
+            acts_later=True,
+        ),
         ge=0,
         le=100,
     )
-    cfg_normalization: Number = _parameter(
+    negative_prompt: Text = parameter(
+        "",
+        "What guidance leads away from; used where guidance_scale > 0.",
+        generation("Guidance", elsewhere="negative neg uc negative_text uncond"),
+    )
+    cfg_normalization: Number = parameter(
         0.0,
         "Largest norm of the guided prediction relative to the positive one; 0 switches it off.",
-        _generation("cfg_normalization", usual=(0, 2)),
+        generation(
+            "Guidance",
+            label="Guidance normalization",
+            usual=(0, 2),
+            elsewhere="cfg_norm guidance_rescale cfg_rescale cfg_rescale_multiplier rescale_cfg",
+            acts_later=True,
+        ),
         ge=0,
         le=100,
     )
-    cfg_truncation: Number = _parameter(
+    cfg_truncation: Number = parameter(
         1.0,
         "Model time (1 - sigma) after which guidance stops; 1 keeps it to the end.",
-        _generation("cfg_truncation", usual=(0, 1)),
+        generation(
+            "Guidance",
+            label="Guidance until",
+            usual=(0, 1),
+            elsewhere="cfg_trunc guidance_end cfg_end end_percent cfg_interval control_guidance_end",
+            acts_later=True,
+        ),
         ge=0,
         le=1,
     )
-    seed: Whole | None = _parameter(
+    seed: Whole | None = parameter(
         None,
         "Seed of the noise; the same image on every device. Drawn and recorded if none is given.",
-        _generation("seed"),
+        generation("Sampling", elsewhere="noise_seed random_seed manual_seed rng_seed", in_text="Seed"),
         ge=0,
         le=MAX_SEED,
     )
-    hidden_layer: Whole = _parameter(
+    hidden_layer: Whole = parameter(
         -2,
         "Hidden state of the text encoder that conditions the image: -1 the last, -2 the one before (reference).",
-        FieldNote("encoder", "hidden_layer", changes_image=True, usual=(-6, -1)),
+        generation(
+            "Text encoder",
+            table="encoder",
+            usual=(-6, -1),
+            elsewhere="hidden_state_layer text_encoder_layer encoder_layer layer clip_skip stop_at_clip_layer",
+            in_text="Hidden layer",
+        ),
         ge=-1000,
         le=-1,
     )
-    long_prompt_mode: LongPromptMode = _parameter(
+    long_prompt_mode: LongPromptMode = parameter(
         "truncate",
         "How embeddings beyond max_text_tokens are brought down to it.",
-        FieldNote("pytorch", "long_prompt_mode", changes_image=True),
+        generation("Text encoder", table="pytorch", label="Long prompts", elsewhere="truncation prompt_truncation"),
     )
-    max_text_tokens: Whole = _parameter(
+    max_text_tokens: Whole = parameter(
         1024,
         f"Most text tokens the transformer sees; up to {ROPE_TABLE_TOKENS}, beyond it extend_rope is needed.",
-        FieldNote("pytorch", "max_text_tokens", changes_image=True, unit="tokens", usual=(32, ROPE_TABLE_TOKENS)),
+        generation(
+            "Text encoder",
+            table="pytorch",
+            label="Most text tokens",
+            unit="tokens",
+            usual=(32, ROPE_TABLE_TOKENS),
+            elsewhere="max_sequence_length max_length max_text_length text_tokens max_prompt_tokens",
+        ),
         ge=1,
         le=16384,
     )
-    extend_rope: bool = _parameter(
+    extend_rope: bool = parameter(
         False,
         "Compute rotary positions beyond the published table (experimental).",
-        FieldNote("pytorch", "extend_rope", changes_image=True),
+        generation(
+            "Text encoder", table="pytorch", label="Longer position table", elsewhere="rope_scaling rope_extension"
+        ),
     )
 
     @model_validator(mode="after")
@@ -138,88 +204,131 @@ class GenerationParams(Parameters):
 class EngineSettings(Parameters):
     """Which model runs, where, and with which numerics."""
 
-    model_path: str = _parameter(
+    model_path: str = parameter(
         "mini",
         "Model: 'mini' (embedded), a folder, or a hub id such as Tongyi-MAI/Z-Image-Turbo.",
-        FieldNote("", "model_path", changes_image=True),
+        runtime(
+            "",
+            changes_image=True,
+            elsewhere="model model_name model_id ckpt ckpt_name checkpoint sd_model_checkpoint unet_name",
+        ),
         min_length=1,
     )
-    text_encoder_device: Device = _parameter(
-        "auto", "Device of the text encoder: auto, cpu, cuda, cuda:N, mps.", _runtime("encoder", "device")
+    text_encoder_device: Device = parameter(
+        "auto",
+        "Device of the text encoder: auto, cpu, cuda, cuda:N, mps.",
+        runtime("encoder", key="device", elsewhere="encoder_device clip_device te_device"),
     )
-    text_encoder_dtype: DType = _parameter(
+    text_encoder_dtype: DType = parameter(
         "auto",
         "Number format of the text encoder; auto is bfloat16 on cuda and mps, float32 on cpu.",
-        _runtime("encoder", "dtype", changes_image=True),
+        runtime("encoder", key="dtype", changes_image=True, elsewhere="encoder_dtype clip_dtype"),
     )
-    text_encoder_quantization: Quantization = _parameter(
-        "none", "Weight quantization of the text encoder.", _runtime("encoder", "quantization", changes_image=True)
+    text_encoder_quantization: Quantization = parameter(
+        "none",
+        "Weight quantization of the text encoder.",
+        runtime("encoder", key="quantization", changes_image=True, elsewhere="encoder_quantization load_in_8bit"),
     )
-    dit_device: Device = _parameter(
+    dit_device: Device = parameter(
         "auto",
         "Device of the transformer, and of the VAE unless vae_device says otherwise.",
-        _runtime("pipeline", "device"),
+        runtime(
+            "pipeline",
+            key="device",
+            elsewhere="device pipeline_device transformer_device unet_device device_map",
+        ),
     )
-    vae_device: Device | None = _parameter(
-        None, "Device of the VAE; the transformer's by default.", _runtime("pipeline", "vae_device")
+    vae_device: Device | None = parameter(
+        None, "Device of the VAE; the transformer's by default.", runtime("pipeline", elsewhere="decoder_device")
     )
-    dtype: DType = _parameter(
+    dtype: DType = parameter(
         "auto",
         "Number format of transformer and VAE; auto is bfloat16 on cuda and mps, float32 on cpu.",
-        _runtime("pipeline", "dtype", changes_image=True),
+        runtime(
+            "pipeline",
+            changes_image=True,
+            elsewhere="torch_dtype precision weight_dtype pipeline_dtype dit_dtype half no_half",
+        ),
     )
-    offload: bool = _parameter(False, "Keep only the stage in use on the accelerator.", _runtime("pipeline", "offload"))
-    quantization: Quantization = _parameter(
-        "none", "Quantization of the transformer.", _runtime("pipeline", "quantization", changes_image=True)
+    offload: bool = parameter(
+        False,
+        "Keep only the stage in use on the accelerator.",
+        runtime(
+            "pipeline",
+            elsewhere="cpu_offload model_cpu_offload enable_model_cpu_offload lowvram low_vram medvram",
+        ),
     )
-    vae_tiling: bool = _parameter(
+    quantization: Quantization = parameter(
+        "none",
+        "Quantization of the transformer.",
+        runtime(
+            "pipeline",
+            changes_image=True,
+            elsewhere="quant quantize quantization_config fp8 dit_quantization",
+        ),
+    )
+    vae_tiling: bool = parameter(
         False,
         "Decode in bands of rows, which needs less memory for large images.",
-        _runtime("pipeline", "vae_tiling", changes_image=True),
+        runtime(
+            "pipeline",
+            changes_image=True,
+            elsewhere="tiled_vae enable_vae_tiling vae_tiled vae_slicing enable_vae_slicing tiled_decode tile_size",
+        ),
     )
-    compile: CompileMode = _parameter(
+    compile: CompileMode = parameter(
         "auto",
         "Compile the transformer with torch.compile; auto does where the planned work pays for it.",
-        _runtime("pytorch", "compile", changes_image=True),
+        runtime("pytorch", changes_image=True, elsewhere="torch_compile compile_model use_compile"),
     )
-    attention_backend: AttentionBackend = _parameter(
-        "auto", "Attention kernel.", _runtime("pytorch", "attention_backend", changes_image=True)
+    attention_backend: AttentionBackend = parameter(
+        "auto",
+        "Attention kernel.",
+        runtime(
+            "pytorch",
+            changes_image=True,
+            elsewhere="flash_attn flash_attention sage_attention xformers attention attn_mode attn_implementation",
+        ),
     )
 
 
 class RewriterSettings(Parameters):
     """How the text encoder's language model samples when it rewrites a prompt."""
 
-    temperature: Number = _parameter(
-        0.7, "Sampling temperature; 0 takes the likeliest token.", _runtime("rewriter", "temperature"), ge=0, le=2
+    temperature: Number = parameter(
+        0.7, "Sampling temperature; 0 takes the likeliest token.", runtime("rewriter", elsewhere="temp"), ge=0, le=2
     )
-    top_p: Number = _parameter(
-        0.9, "Smallest set of tokens with this much probability is kept.", _runtime("rewriter", "top_p"), gt=0, le=1
+    top_p: Number = parameter(
+        0.9, "Smallest set of tokens with this much probability is kept.", runtime("rewriter"), gt=0, le=1
     )
-    top_k: Whole = _parameter(
-        20, "Number of likeliest tokens kept; 0 keeps all.", _runtime("rewriter", "top_k"), ge=0, le=1_000_000
+    top_k: Whole = parameter(
+        20, "Number of likeliest tokens kept; 0 keeps all.", runtime("rewriter"), ge=0, le=1_000_000
     )
-    min_p: Number = _parameter(
-        0.0, "Least probability relative to the likeliest token.", _runtime("rewriter", "min_p"), ge=0, le=1
+    min_p: Number = parameter(
+        0.0, "Least probability relative to the likeliest token.", runtime("rewriter"), ge=0, le=1
     )
-    max_tokens: Whole = _parameter(
-        512, "Most tokens of a rewrite.", _runtime("rewriter", "max_tokens", unit="tokens"), ge=1, le=32768
+    max_tokens: Whole = parameter(
+        512,
+        "Most tokens of a rewrite.",
+        runtime("rewriter", label="Most tokens", unit="tokens", elsewhere="max_new_tokens num_predict n_predict"),
+        ge=1,
+        le=32768,
     )
 
 
 class MetricSettings(Parameters):
     """Which scorers judge the images."""
 
-    image_reward: str = _parameter(
+    image_reward: str = parameter(
         "auto",
         "ImageReward model: auto (image-reward-mini for mini, else zai-org/ImageReward), a folder or a hub id.",
-        _runtime("metrics", "image_reward"),
+        runtime("metrics", elsewhere="imagereward reward_model"),
         min_length=1,
     )
-    siglip: str = _parameter(
+    siglip: str = parameter(
         "auto",
         "SigLIP model: auto (siglip-mini for mini, else google/siglip2-giant-opt-patch16-384), a folder or a hub id.",
-        _runtime("metrics", "siglip"),
+        runtime("metrics", elsewhere="siglip2 clip_model"),
         min_length=1,
     )
 
@@ -227,23 +336,39 @@ class MetricSettings(Parameters):
 class ServerSettings(Parameters):
     """Where the web page listens and keeps its data."""
 
-    host: str = _parameter("127.0.0.1", "Address to listen on.", _runtime("server", "host"), min_length=1)
-    port: Whole = _parameter(8000, "Port to listen on.", _runtime("server", "port"), ge=0, le=65535)
-    api_key: str | None = _parameter(
-        None, "Key that clients must send; needed on any address but this machine's own.", _runtime("server", "api_key")
+    host: str = parameter(
+        "127.0.0.1",
+        "Address to listen on.",
+        runtime("server", elsewhere="listen server_name bind address"),
+        min_length=1,
     )
-    history_size: Whole = _parameter(
-        50, "Images kept in the history.", _runtime("server", "history_size", unit="images"), ge=1, le=100_000
+    port: Whole = parameter(8000, "Port to listen on.", runtime("server", elsewhere="server_port"), ge=0, le=65535)
+    api_key: str | None = parameter(
+        None,
+        "Key that clients must send; needed on any address but this machine's own.",
+        runtime("server", elsewhere="token api_token password api_auth"),
     )
-    data_dir: str = _parameter(
-        "outputs/web", "Folder of the history's database and images.", _runtime("server", "data_dir"), min_length=1
+    history_size: Whole = parameter(
+        50, "Images kept in the history.", runtime("server", unit="images"), ge=1, le=100_000
     )
-    results_dir: str = _parameter(
-        "experiments/results", "Folder of the experiments shown.", _runtime("server", "results_dir"), min_length=1
+    data_dir: str = parameter(
+        "outputs/web",
+        "Folder of the history's database and images.",
+        runtime("server", elsewhere="output_directory outdir output_path"),
+        min_length=1,
     )
-    templates_dir: str | None = _parameter(
-        None, "Folder of your own prompt and rewriter templates.", _runtime("server", "templates_dir")
+    results_dir: str = parameter(
+        "experiments/results", "Folder of the experiments shown.", runtime("server"), min_length=1
     )
-    queue_size: Whole = _parameter(
-        32, "Jobs that may wait; more are refused for the moment.", _runtime("server", "queue_size"), ge=1, le=10_000
+    templates_dir: str | None = parameter(
+        None,
+        "Folder of your own prompt and rewriter templates.",
+        runtime("server", elsewhere="templates template_dir prompt_templates"),
+    )
+    queue_size: Whole = parameter(
+        32,
+        "Jobs that may wait; more are refused for the moment.",
+        runtime("server", elsewhere="max_queue_size queue"),
+        ge=1,
+        le=10_000,
     )

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from llm_dit.networks.transformer import Conditioning
 
-LATER_PARAMETERS = ("num_inference_steps", "shift", "guidance_scale", "cfg_normalization", "cfg_truncation")
+LATER_PARAMETERS = tuple(name for name, item in PARAMETERS.items() if item.note.acts_later)
 """What acts only after the first evaluation: the levels that follow, and the use guidance makes of its predictions."""
 HELD_RESULTS = 16
 """At most some 100 MB on the device at 1024 x 1024, where a conditioning has 10 MB and a prediction 1; it grows with

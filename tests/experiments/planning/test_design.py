@@ -1,6 +1,9 @@
 """Experiments as they are written, and how they become runs."""
 
+import json
+
 import pytest
+from parameter_values import other_value
 
 from experiments.planning.design import (
     Axis,
@@ -16,7 +19,7 @@ from experiments.planning.equality import effective_inputs, equal_levels, guided
 from experiments.planning.experiment_file import experiment_from_sweeps, level_of, load_experiments, parse_numbers
 from experiments.prompts import STANDARD_PROMPTS, Prompt, read_prompts
 from llm_dit.errors import ConfigError, InvalidParameter, LlmDitError
-from llm_dit.parameters import GenerationParams
+from llm_dit.parameters import PARAMETERS, GenerationParams
 
 CAT, DOG = Prompt("cat", "animals", "", "A cat"), Prompt("dog", "animals", "", "A dog")
 
@@ -147,32 +150,14 @@ def test_a_broken_experiments_file_is_refused_with_file_and_line(tmp_path, axes,
     assert str(caught.value).startswith(f"{path}:")
 
 
-def test_every_generation_parameter_can_be_an_axis(tmp_path):
-    values = {
-        "prompt": '["{prompt}", "{prompt} Highly detailed."]',
-        "negative_prompt": "[a, b]",
-        "system_prompt": "[null, x]",
-        "thinking_content": '[null, ""]',
-        "force_think_block": "[false, true]",
-        "assistant_content": "[null, x]",
-        "width": "[64, 128]",
-        "height": "[null, 128]",
-        "num_inference_steps": "[1, 2]",
-        "shift": "[1, 2]",
-        "guidance_scale": "[0, 1]",
-        "cfg_normalization": "[0, 1]",
-        "cfg_truncation": "[0.5, 1]",
-        "seed": "[1, 2]",
-        "hidden_layer": "[-1, -2]",
-        "long_prompt_mode": "[truncate, pool]",
-        "max_text_tokens": "[10, 20]",
-        "extend_rope": "[false, true]",
-    }
-    assert values.keys() == GenerationParams.model_fields.keys()
-    for name, listed in values.items():
-        experiment = load_experiments(write(tmp_path, f"      {name}: {listed}\n"))["mine"]
-        first, second = (getattr(plan_experiment(experiment, [CAT], [1]).templates[index], name) for index in (0, 1))
-        assert first != second, name
+@pytest.mark.parametrize("name", GenerationParams.model_fields)
+def test_every_generation_parameter_can_be_an_axis(tmp_path, name):
+    parameter = PARAMETERS[name]
+    first = {"prompt": "A hat", "seed": 2}.get(name, parameter.default)
+    listed = json.dumps([first, other_value(parameter)])
+    experiment = load_experiments(write(tmp_path, f"      {name}: {listed}\n"))["mine"]
+    templates = plan_experiment(experiment, [CAT], [1]).templates
+    assert [getattr(template, name) for template in templates] == [first, other_value(parameter)]
 
 
 # --sweep
