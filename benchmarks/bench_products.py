@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from benchmarks.full_size import TRANSFORMER_CONFIGS
+from benchmarks.full_size import TRANSFORMERS, transformer_config
 from benchmarks.timing import machine, median_times_s
 
 BURST = 10
@@ -89,12 +89,12 @@ def timed(
 
 
 @click.command(help=__doc__)
-@click.option("--config", "config_name", type=click.Choice(list(TRANSFORMER_CONFIGS)), default="full")
+@click.option("--config", "config_name", type=click.Choice(TRANSFORMERS), default="full")
 @click.option("--tokens", default=4224, show_default=True, help="Image and text tokens together.")
 @click.option("--device", "device_name", default="cuda", show_default=True)
 def main(config_name: str, tokens: int, device_name: str) -> None:
     """Run the benchmark."""
-    device, config = torch.device(device_name), TRANSFORMER_CONFIGS[config_name]
+    device, config = torch.device(device_name), transformer_config(config_name)
     layers = config["n_layers"] + config["n_refiner_layers"]
     print(f"{machine(device)}, torch {torch.__version__}, {tokens} tokens")
     print("operation  kernel                       ms   TFLOP/s   step ms")

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 from torch._dynamo.utils import counters
 
-from benchmarks.full_size import TRANSFORMER_CONFIGS, build_diffusers, build_ours
+from benchmarks.full_size import TRANSFORMERS, build_diffusers, build_ours, transformer_config
 from benchmarks.timing import CLOCKS, Clock, elapsed_s, float8_ceiling, machine, matrix_ceiling, median_times_s
 from experiments.prompts import STANDARD_PROMPTS, read_prompts
 from llm_dit.acceleration.accelerate import accelerate
@@ -195,9 +195,7 @@ def parse_size(text: str) -> tuple[int, int]:
 
 
 @click.command(help=__doc__)
-@click.option(
-    "--config", "config_name", type=click.Choice(list(TRANSFORMER_CONFIGS)), default="mini", show_default=True
-)
+@click.option("--config", "config_name", type=click.Choice(TRANSFORMERS), default="mini", show_default=True)
 @click.option(
     "--size", "sizes", multiple=True, default=["256x256"], show_default=True, help="HEIGHTxWIDTH; may be repeated."
 )
@@ -230,7 +228,7 @@ def main(**options: Any) -> None:
     if options["threads"] is not None:
         torch.set_num_threads(options["threads"])
     setting = Setting(
-        config=TRANSFORMER_CONFIGS[options["config_name"]],
+        config=transformer_config(options["config_name"]),
         device=torch.device(options["device_name"]),
         dtype=getattr(torch, options["dtype_name"]),
         batch=options["batch"],

@@ -7,7 +7,7 @@ whole random checkpoint folder, so that everything from `generate.py` to an expe
     python -m benchmarks.full_size z-image-small --config tiny
 
 The pictures are noise. The tokenizer is trained on a text of yours, so that a word costs about one token, as with the
-real one. Source of the sizes: the config.json files of Tongyi-MAI/Z-Image-Turbo.
+real one.
 """
 
 import json
@@ -19,37 +19,13 @@ import torch
 from huggingface_hub import save_torch_state_dict
 from torch import nn
 
+from llm_dit.checkpoints import published
+from llm_dit.checkpoints.finding import EMBEDDED_MODELS
 from llm_dit.networks.transformer import ZImageTransformer, ZImageTransformerConfig
 
-TRANSFORMER_CONFIGS: dict[str, dict[str, Any]] = {
-    "full": {
-        "all_f_patch_size": [1],
-        "all_patch_size": [2],
-        "axes_dims": [32, 48, 48],
-        "axes_lens": [1536, 512, 512],
-        "cap_feat_dim": 2560,
-        "dim": 3840,
-        "in_channels": 16,
-        "n_heads": 30,
-        "n_kv_heads": 30,
-        "n_layers": 30,
-        "n_refiner_layers": 2,
-        "norm_eps": 1e-05,
-        "qk_norm": True,
-        "rope_theta": 256.0,
-        "t_scale": 1000.0,
-    },
-}
+TRANSFORMERS = ("full", "mini", "tiny")
 """`mini` has the sizes of the embedded miniature, `tiny` is for trying a benchmark out."""
-TRANSFORMER_CONFIGS["mini"] = TRANSFORMER_CONFIGS["full"] | {
-    "axes_dims": [16, 16, 16],
-    "cap_feat_dim": 192,
-    "dim": 288,
-    "n_heads": 6,
-    "n_kv_heads": 6,
-    "n_layers": 7,
-}
-TRANSFORMER_CONFIGS["tiny"] = TRANSFORMER_CONFIGS["mini"] | {
+TINY_TRANSFORMER = {
     "axes_dims": [8, 12, 12],
     "cap_feat_dim": 32,
     "dim": 64,
@@ -59,23 +35,7 @@ TRANSFORMER_CONFIGS["tiny"] = TRANSFORMER_CONFIGS["mini"] | {
     "n_refiner_layers": 1,
 }
 
-QWEN3_CONFIGS: dict[str, dict[str, Any]] = {
-    "full": {
-        "architectures": ["Qwen3ForCausalLM"],
-        "model_type": "qwen3",
-        "head_dim": 128,
-        "hidden_size": 2560,
-        "intermediate_size": 9728,
-        "max_position_embeddings": 40960,
-        "num_attention_heads": 32,
-        "num_hidden_layers": 36,
-        "num_key_value_heads": 8,
-        "rms_norm_eps": 1e-06,
-        "rope_theta": 1000000,
-        "tie_word_embeddings": True,
-        "vocab_size": 151936,
-    },
-}
+QWEN3_CONFIGS: dict[str, dict[str, Any]] = {"full": published.TEXT_ENCODER}
 QWEN3_CONFIGS["tiny"] = QWEN3_CONFIGS["full"] | {
     "head_dim": 16,
     "hidden_size": 32,
@@ -86,25 +46,7 @@ QWEN3_CONFIGS["tiny"] = QWEN3_CONFIGS["full"] | {
     "vocab_size": 8192,
 }
 
-VAE_CONFIGS: dict[str, dict[str, Any]] = {
-    "full": {
-        "block_out_channels": [128, 256, 512, 512],
-        "down_block_types": ["DownEncoderBlock2D"] * 4,
-        "force_upcast": True,
-        "in_channels": 3,
-        "latent_channels": 16,
-        "layers_per_block": 2,
-        "mid_block_add_attention": True,
-        "norm_num_groups": 32,
-        "out_channels": 3,
-        "sample_size": 1024,
-        "scaling_factor": 0.3611,
-        "shift_factor": 0.1159,
-        "up_block_types": ["UpDecoderBlock2D"] * 4,
-        "use_post_quant_conv": False,
-        "use_quant_conv": False,
-    },
-}
+VAE_CONFIGS: dict[str, dict[str, Any]] = {"full": published.VAE}
 VAE_CONFIGS["tiny"] = VAE_CONFIGS["full"] | {"block_out_channels": [8, 8, 16, 16], "norm_num_groups": 4}
 
 CHAT_TEMPLATE = (
@@ -127,6 +69,14 @@ TOKENIZER_WORDS = 8000
 """Below the vocabulary of `tiny`."""
 
 
+def transformer_config(name: str) -> dict[str, Any]:
+    """Return the configuration of a transformer of `TRANSFORMERS`."""
+    if name == "mini":
+        shipped = json.loads((EMBEDDED_MODELS / "mini" / "transformer" / "config.json").read_text())
+        return {key: shipped[key] for key in published.TRANSFORMER}
+    return published.TRANSFORMER | (TINY_TRANSFORMER if name == "tiny" else {})
+
+
 def randomise(module: nn.Module, seed: int = 0) -> None:
     """Draw weights that keep activations in range: gains near 1, everything else near 0, both with deviation 0.02.
 
@@ -142,7 +92,7 @@ def randomise(module: nn.Module, seed: int = 0) -> None:
 def build_ours(name: str, device: torch.device, dtype: torch.dtype) -> ZImageTransformer:
     """Make our transformer on `device`, with random weights and the published parameter names."""
     with torch.device("meta"):
-        model = ZImageTransformer(ZImageTransformerConfig.from_dict(TRANSFORMER_CONFIGS[name]))
+        model = ZImageTransformer(ZImageTransformerConfig.from_dict(transformer_config(name)))
     _materialise(model, device, dtype)
     return model
 
@@ -152,7 +102,7 @@ def build_diffusers(name: str, device: torch.device, dtype: torch.dtype) -> nn.M
     from diffusers import ZImageTransformer2DModel
 
     with torch.device("meta"):
-        model: nn.Module = ZImageTransformer2DModel(**TRANSFORMER_CONFIGS[name])
+        model: nn.Module = ZImageTransformer2DModel(**transformer_config(name))
     _materialise(model, device, dtype)
     return model
 
@@ -195,7 +145,7 @@ def write_checkpoint(folder: Path, name: str, device: torch.device, dtype: torch
 
     (folder / "transformer").mkdir(parents=True, exist_ok=True)
     (folder / "model_index.json").write_text(json.dumps(MODEL_INDEX, indent=2))
-    config = {"_class_name": "ZImageTransformer2DModel", **TRANSFORMER_CONFIGS[name]}
+    config = {"_class_name": "ZImageTransformer2DModel", **transformer_config(name)}
     (folder / "transformer" / "config.json").write_text(json.dumps(config, indent=2))
     save_torch_state_dict(
         build_ours(name, device, dtype).state_dict(),

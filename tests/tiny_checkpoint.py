@@ -9,28 +9,22 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from llm_dit.checkpoints import published
+
 TOKENIZER_TEXT = "a an the red apple cat dog on wooden table sits house user assistant system blue sky and of"
 SPECIAL_TOKENS = ["<|endoftext|>", "<|im_start|>", "<|im_end|>", "<think>", "</think>"]
 CHAT_TEMPLATE = (
     "{% for message in messages %}{{ '<|im_start|>' + message.role + '\n' + message.content + '<|im_end|>\n' }}"
     "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
 )
-TRANSFORMER_CONFIG = {
-    "all_patch_size": [2],
-    "all_f_patch_size": [1],
-    "in_channels": 16,
+TRANSFORMER_CONFIG = published.TRANSFORMER | {
     "dim": 48,
     "n_layers": 2,
     "n_refiner_layers": 1,
     "n_heads": 2,
     "n_kv_heads": 2,
-    "norm_eps": 1e-5,
-    "qk_norm": True,
     "cap_feat_dim": 32,
-    "rope_theta": 256.0,
-    "t_scale": 1000.0,
     "axes_dims": [8, 8, 8],
-    "axes_lens": [1536, 512, 512],
 }
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from llm_dit.errors import CheckpointError, InvalidParameter
 from llm_dit.parameters import RewriterSettings
@@ -22,10 +22,17 @@ if TYPE_CHECKING:
     import torch
     from tokenizers import Tokenizer
 
-    from llm_dit.pipeline import ZImagePipeline
     from llm_dit.stages.text_encoder import ZImageTextEncoder
 
 END_TOKENS = (MESSAGE_END, "<|endoftext|>")
+
+
+class HasTextEncoder(Protocol):
+    """A pipeline, as far as rewriting needs one."""
+
+    @property
+    def text_encoder(self) -> ZImageTextEncoder:
+        """The stage whose language model writes."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +49,7 @@ class Rewrite:
 
 
 def rewrite(
-    pipeline_or_encoder: ZImagePipeline | ZImageTextEncoder,
+    pipeline_or_encoder: HasTextEncoder | ZImageTextEncoder,
     prompt: str,
     template: Template | str,
     settings: RewriterSettings,

@@ -15,26 +15,15 @@ from llm_dit.acceleration import quantization as quantizing
 from llm_dit.acceleration.accelerate import EVALUATIONS_WORTH_COMPILING, accelerate
 from llm_dit.acceleration.attention import attention_function
 from llm_dit.acceleration.int8 import Int8Linear
+from llm_dit.checkpoints import published
 from llm_dit.errors import DeviceError
 from llm_dit.networks.transformer import ZImageTransformer, ZImageTransformerConfig
 
 CPU = torch.device("cpu")
-CONFIG = ZImageTransformerConfig(
-    in_channels=16,
-    dim=64,
-    n_layers=2,
-    n_refiner_layers=1,
-    n_heads=2,
-    n_kv_heads=2,
-    norm_eps=1e-5,
-    qk_norm=True,
-    cap_feat_dim=24,
-    rope_theta=256.0,
-    t_scale=1000.0,
-    axes_dims=(8, 12, 12),
-    axes_lens=(1536, 512, 512),
-    all_patch_size=(2,),
-    all_f_patch_size=(1,),
+CONFIG = ZImageTransformerConfig.from_dict(
+    published.TRANSFORMER
+    | {"dim": 64, "n_layers": 2, "n_refiner_layers": 1, "n_heads": 2, "n_kv_heads": 2}
+    | {"cap_feat_dim": 24, "axes_dims": [8, 12, 12]}
 )
 DEFAULTS = {"compile": "off", "attention_backend": "auto", "quantization": "none", "planned_evaluations": 0}
 

@@ -8,32 +8,14 @@ import pytest
 import torch
 from torch import Tensor
 
+from llm_dit.checkpoints import published
 from llm_dit.errors import LlmDitError
 from llm_dit.networks import rope
 from llm_dit.networks.transformer import Conditioning, ZImageTransformer, ZImageTransformerConfig
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 
-PUBLISHED_CONFIG = {
-    "_class_name": "ZImageTransformer2DModel",
-    "_diffusers_version": "0.36.0.dev0",
-    "all_f_patch_size": [1],
-    "all_patch_size": [2],
-    "axes_dims": [32, 48, 48],
-    "axes_lens": [1536, 512, 512],
-    "cap_feat_dim": 2560,
-    "dim": 3840,
-    "in_channels": 16,
-    "n_heads": 30,
-    "n_kv_heads": 30,
-    "n_layers": 30,
-    "n_refiner_layers": 2,
-    "norm_eps": 1e-05,
-    "qk_norm": True,
-    "rope_theta": 256.0,
-    "t_scale": 1000.0,
-}
-SMALL_CONFIG = PUBLISHED_CONFIG | {
+SMALL_CONFIG = published.TRANSFORMER | {
     "axes_dims": [8, 12, 12],
     "cap_feat_dim": 24,
     "dim": 64,
@@ -196,16 +178,16 @@ def test_gradients_reach_every_parameter_and_the_prompt(reference):
 
 def test_published_layout_has_6_15_billion_parameters():
     with torch.device("meta"):
-        model = ZImageTransformer(ZImageTransformerConfig.from_dict(PUBLISHED_CONFIG))
+        model = ZImageTransformer(ZImageTransformerConfig.from_dict(published.TRANSFORMER))
     assert round(sum(p.numel() for p in model.parameters()) / 1e9, 2) == 6.15
 
 
 def test_published_layout_has_the_reference_names_and_shapes():
     from diffusers import ZImageTransformer2DModel
 
-    config = {key: value for key, value in PUBLISHED_CONFIG.items() if not key.startswith("_")}
+    config = {key: value for key, value in published.TRANSFORMER.items() if not key.startswith("_")}
     with torch.device("meta"):
-        ours = ZImageTransformer(ZImageTransformerConfig.from_dict(PUBLISHED_CONFIG)).state_dict()
+        ours = ZImageTransformer(ZImageTransformerConfig.from_dict(published.TRANSFORMER)).state_dict()
         theirs = ZImageTransformer2DModel(**config).state_dict()
     assert {name: tensor.shape for name, tensor in ours.items()} == {n: t.shape for n, t in theirs.items()}
 
