@@ -1,11 +1,17 @@
-"""What one command of the lab asks for: its flags and the files they name, checked before any model is looked at."""
+"""What one command of the lab asks for: its flags and the files they name, checked before any model is looked at.
+
+The flags are declared here, since the page reads its requests with them too and shows them as a command.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import shlex
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+
+import click
 
 from experiments.planning.design import AXIS_PARAMETERS, DEFAULT_SEED, Experiment, Plan, plan_experiment, select_prompts
 from experiments.planning.experiment_file import (
@@ -19,9 +25,53 @@ from experiments.planning.experiment_file import (
     parse_numbers,
 )
 from experiments.prompts import Prompt, read_prompts
-from llm_dit.cli import config_from_flags
-from llm_dit.config import Config
+from llm_dit.cli import config_from_flags, flags_from_values, parameter_options
+from llm_dit.config import DEFAULT_PROFILE, Config, load_config
 from llm_dit.errors import LlmDitError
+from llm_dit.parameters import PARAMETERS, EngineSettings, GenerationParams, MetricSettings
+
+DEFAULT_OUTPUT = Path("experiments/results")
+PARAMETER_GROUPS = (EngineSettings, GenerationParams, MetricSettings)
+"""Whose parameters are flags of the lab."""
+OPTIONS = (
+    click.option("--experiment", metavar="NAME", help="Experiment to run; --list-experiments shows them."),
+    click.option(
+        "--sweep",
+        "sweeps",
+        multiple=True,
+        metavar="PARAMETER=VALUES",
+        help="An axis of your own: shift=1..6, num_inference_steps=6,9,12, or a list in brackets; several are crossed.",
+    ),
+    click.option(
+        "--name", metavar="NAME", help="Name of the experiment's folder and files; for --sweep, or for a variant."
+    ),
+    click.option(
+        "--experiments-file", type=click.Path(path_type=Path), metavar="FILE", help="Experiments of your own."
+    ),
+    click.option(
+        "--prompts-file",
+        type=click.Path(path_type=Path),
+        metavar="FILE",
+        help="Prompts of your own: YAML, or a .txt file with a prompt a line.",
+    ),
+    click.option("--prompt-category", "categories", metavar="NAME[,NAME]", help="Prompts of these categories."),
+    click.option("--prompt-ids", "ids", metavar="ID[,ID]", help="These prompts."),
+    click.option(
+        "--max-prompts",
+        type=click.IntRange(min=1),
+        metavar="N",
+        help="At most so many prompts, taken in turn from each category.",
+    ),
+    click.option("--seeds", metavar="N[,N]", help=f"Seeds, such as 42,123 or 0..9. [default: {DEFAULT_SEED}]"),
+    click.option(
+        "--output-dir",
+        type=click.Path(path_type=Path),
+        metavar="FOLDER",
+        default=DEFAULT_OUTPUT,
+        show_default=True,
+        help="Folder of all results; the experiment gets a folder of its own in it.",
+    ),
+)
 
 
 @dataclass(frozen=True)
@@ -55,8 +105,32 @@ class Request:
         return plan_experiment(experiment, self.prompts, self.seeds, defaults=defaults, overrides=self.overrides)
 
 
-def request_from_flags(flags: dict[str, Any]) -> Request:
+def question_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the flags that say what to run, on which prompts and seeds, and where results go."""
+    for option in reversed(OPTIONS):
+        command = option(command)
+    return command
+
+
+def request_from_arguments(arguments: Sequence[str], config: Config) -> Request:
+    """Read arguments as a terminal would hand them over, under a configuration that is loaded already.
+
+    Raises:
+        LlmDitError: For whatever is wrong, before any model is looked at.
+    """
+    try:
+        flags = dict(_parser.make_context("run_ablation.py", list(arguments)).params)
+    except click.ClickException as error:
+        raise LlmDitError(error.format_message(), field="experiment") from None
+    return request_from_flags(flags, config)
+
+
+def request_from_flags(flags: dict[str, Any], base: Config | None = None) -> Request:
     """Read the command line and every file it names; takes what it reads out of `flags`.
+
+    Args:
+        flags: As click hands them over.
+        base: A configuration that is read already, in place of the file that `flags` name.
 
     Raises:
         LlmDitError: For whatever is wrong, before any model is looked at.
@@ -69,10 +143,61 @@ def request_from_flags(flags: dict[str, Any]) -> Request:
     )
     seeds, folder = flags.pop("seeds"), flags.pop("output_dir") / experiment.name
     given = {name for name in AXIS_PARAMETERS if flags.get(name) is not None}
-    config = config_from_flags(flags)
+    config = config_from_flags(flags, base)
     assert not flags, f"options that nothing reads: {flags}"
     overrides = {name: config.values[name] for name in given if name != "seed"}
     return Request(experiment, prompts, _seeds(seeds, config, is_flag="seed" in given), config, overrides, folder)
+
+
+def command_of(request: Request, arguments: Sequence[str], *, compute_metrics: bool) -> str:
+    """Return the command that does in a terminal what `arguments` do under the request's configuration.
+
+    The configuration's file is named where it is still what was read; every other value is a flag. Parameters that
+    the experiment itself sets are left out, since a flag would win over them.
+
+    Args:
+        request: Read from `arguments` by `request_from_arguments`.
+        arguments: Flags of `question_options` other than `--output-dir`.
+        compute_metrics: Score the images afterwards.
+    """
+    config, output = request.config, request.folder.parent
+    in_file = _values_in_file(config)
+    file = [] if in_file is None else [f"--config={config.path}"]
+    if in_file is not None and config.profile != DEFAULT_PROFILE:
+        file.append(f"--profile={config.profile}")
+    in_file = in_file or {}
+    set_by_experiment = request.experiment.axis_parameters | set(request.experiment.fixed)
+    if any(argument.startswith("--seeds=") for argument in arguments):
+        set_by_experiment |= {"seed"}
+    values = {
+        name: value
+        for name, value in config.values.items()
+        if PARAMETERS[name].group in PARAMETER_GROUPS
+        and name not in set_by_experiment
+        and (name not in in_file or in_file[name] != value)
+    }
+    folder = [] if output == DEFAULT_OUTPUT else [f"--output-dir={output}"]
+    metrics = ["--compute-metrics"] if compute_metrics else []
+    words = [*arguments, *file, *flags_from_values(values), *folder, *metrics]
+    return shlex.join(["uv", "run", "experiments/run_ablation.py", *words])
+
+
+def _values_in_file(config: Config) -> Mapping[str, Any] | None:
+    """Return what the configuration's file says now; None if naming it would bring in what was not read from it."""
+    if config.path is None:
+        return None
+    try:
+        values = load_config(config.path, None if config.profile == DEFAULT_PROFILE else config.profile).values
+    except LlmDitError:  # changed since it was read: flags say it all
+        return None
+    return values if values.keys() <= config.values.keys() else None
+
+
+@click.command()
+@question_options
+@parameter_options(*PARAMETER_GROUPS)
+def _parser(**_flags: Any) -> None:
+    """Read arguments; never called."""
 
 
 def _experiment(flags: dict[str, Any]) -> Experiment:

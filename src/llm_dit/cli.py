@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 import logging
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -76,6 +76,18 @@ def parameter_options(*groups: type[Parameters], exclude: Iterable[str] = ("prom
     return decorate
 
 
+def flags_from_values(values: Mapping[str, Any]) -> list[str]:
+    """Return the flags that set parameters to `values`, as they are typed: `--steps=4`, `--no-offload`."""
+    flags = []
+    for name, value in values.items():
+        flag = PARAMETERS[name].flag
+        if PARAMETERS[name].kind == "switch":
+            flags.append(flag if value else f"--no-{flag[2:]}")
+        else:
+            flags.append(f"{flag}={value}")
+    return flags
+
+
 def _option(parameter: Parameter) -> Callable[[Command], Command]:
     help_text = parameter.help
     if parameter.allowed:
@@ -90,13 +102,18 @@ def _option(parameter: Parameter) -> Callable[[Command], Command]:
     return click.option(*parameter.flags, parameter.name, metavar=metavar, help=help_text)
 
 
-def config_from_flags(flags: dict[str, Any]) -> Config:
+def config_from_flags(flags: dict[str, Any], base: Config | None = None) -> Config:
     """Take `config`, `profile` and every parameter out of `flags`; return them in the fixed precedence.
+
+    Args:
+        flags: As click hands them over.
+        base: A configuration that is read already, in place of the file that `flags` name.
 
     Raises:
         LlmDitError: If the file or a flag is not valid.
     """
-    config = load_config(flags.pop("config"), flags.pop("profile"))
+    file, profile = flags.pop("config"), flags.pop("profile")
+    config = load_config(file, profile) if base is None else base
     given = {name: flags.pop(name) for name in list(flags) if name in PARAMETERS}
     values = {name: value for name, value in given.items() if value is not None}
     for name, value in values.items():

@@ -9,7 +9,7 @@ import logging
 import re
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -94,7 +94,7 @@ class EngineHandle:
     """
 
     def __init__(self, settings: EngineSettings, factory: EngineFactory | None = None) -> None:
-        self._settings = settings
+        self._settings = self._loaded_settings = settings
         self._factory = factory or load_pipeline
         self._engine: ImageEngine | None = None
         self._failure: LlmDitError | None = None
@@ -106,33 +106,63 @@ class EngineHandle:
     def load(self) -> None:
         """Load the model; a failure is kept and told to every job."""
         try:
-            engine = self._factory(self._settings)
-            self._take_tokenizer(engine.text_encoder.tokenizer)
+            self._load(self._settings)
         except LlmDitError as error:
-            self._fail(error)
+            self._failure = error
         except Exception as error:  # the page must stay up to say so; the log has the traceback
             logger.exception("the model could not be loaded")
-            self._fail(LlmDitError(f"The model could not be loaded ({type(error).__name__}); see the server's log."))
-        else:
-            self._engine = engine
-            self.card = ModelCard(
-                self.card.name,
-                "ready",
-                native_height=engine.native_height,
-                native_width=engine.native_width,
-                hidden_layer_count=engine.hidden_layer_count,
+            self._failure = LlmDitError(
+                f"The model could not be loaded ({type(error).__name__}); see the server's log."
             )
+        if self._failure is not None:
+            self.card = replace(self.card, state="failed", error=str(self._failure))
 
-    def get(self) -> ImageEngine:
-        """Return the engine; only the worker's thread may use it.
+    def get(self, settings: EngineSettings | None = None) -> ImageEngine:
+        """Return the engine, loaded anew if it was released or has other settings; only the worker's thread may use it.
+
+        Args:
+            settings: An experiment's; the page's own if None.
 
         Raises:
-            LlmDitError: If it could not be loaded.
+            LlmDitError: If it could not be loaded. Another job tries again, unless it was the server's first try.
         """
         if self._failure is not None:
             raise self._failure
-        assert self._engine is not None, "the worker loads the engine before its first job"
+        wanted = settings or self._settings
+        if self._engine is None or not self._fits(wanted):
+            self.release()
+            self._load(wanted)
+        assert self._engine is not None
         return self._engine
+
+    def release(self) -> None:
+        """Let go of the engine, so that the device is free; the next job loads it again."""
+        self._engine = None
+
+    def _load(self, settings: EngineSettings) -> None:
+        self.card = replace(self.card, state="loading", error=None)
+        try:
+            engine = self._factory(settings)
+        except LlmDitError as error:
+            self.card = replace(self.card, state="failed", error=str(error))
+            raise
+        self._take_tokenizer(engine.text_encoder.tokenizer)
+        self._engine, self._loaded_settings = engine, settings
+        self.card = ModelCard(
+            self.card.name,
+            "ready",
+            native_height=engine.native_height,
+            native_width=engine.native_width,
+            hidden_layer_count=engine.hidden_layer_count,
+        )
+
+    def _fits(self, wanted: EngineSettings) -> bool:
+        """Return whether the engine would be the same if it was loaded as `wanted`."""
+        if wanted == self._loaded_settings:
+            return True
+        is_alike = wanted == self._loaded_settings.replaced(compile=wanted.compile)
+        applied = getattr(self._engine, "numerics", {}).get("compile")
+        return is_alike and self._loaded_settings.compile == "auto" and wanted.compile == applied
 
     def resolve(self, params: GenerationParams) -> GenerationParams:
         """Check `params` against the model and fill them in, if it is there yet. May be called from any thread.
@@ -140,7 +170,8 @@ class EngineHandle:
         Raises:
             InvalidParameter: If a parameter does not fit the model.
         """
-        return params if self._engine is None else self._engine.resolve(params)
+        engine = self._engine  # the worker may let go of it meanwhile
+        return params if engine is None else engine.resolve(params)
 
     def tokenize(self, formatted_prompt: str) -> TokenizedPrompt:
         """Split a formatted prompt at its special tokens and count its tokens. May be called from any thread."""
@@ -159,10 +190,6 @@ class EngineHandle:
         self._tokenizer = Tokenizer.from_str(tokenizer.to_str())
         added = (token.content for token in tokenizer.get_added_tokens_decoder().values())
         self._special_pattern = _pattern_of((*CHAT_TOKENS, *added))
-
-    def _fail(self, error: LlmDitError) -> None:
-        self._failure = error
-        self.card = ModelCard(self.card.name, "failed", str(error))
 
 
 def load_pipeline(settings: EngineSettings) -> ImageEngine:

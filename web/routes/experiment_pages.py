@@ -10,7 +10,8 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import FileResponse, Response
 
 from llm_dit.errors import LlmDitError
-from web.jobs.experiment_jobs import LabRequest, lab_choices, lab_request
+from web.jobs.experiment_jobs import lab_choices
+from web.jobs.lab_request import LabRequest, lab_request
 from web.responses import not_found
 from web.routes.experiments_api import Name, report_path
 from web.routes.pages import render
@@ -71,7 +72,7 @@ def result_file(token: str, name: Name, path: str, services: ServicesOf) -> Resp
     """Return a file of a results folder: reports, images and tables only."""
     if not is_same_text(token, results_token(services.config.server.api_key)):
         raise not_found("file")
-    file = services.lab.file(name, path)
+    file = services.lab.folders.file(name, path)
     if file is None or file.suffix.lower() not in SERVED_TYPES:
         raise not_found("file")
     media_type = mimetypes.guess_type(file.name)[0] or "application/octet-stream"

@@ -9,7 +9,9 @@ from fastapi import APIRouter, Path, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import Response
 
-from web.jobs.experiment_jobs import FIELDS, ExperimentCard, lab_choices, lab_request
+from web.jobs.experiment_jobs import lab_choices
+from web.jobs.lab_request import FIELDS, lab_request
+from web.jobs.results_folders import ExperimentCard
 from web.jobs.snapshots import job_snapshot
 from web.responses import AsciiJSONResponse, not_found, read_json
 from web.security import results_token
@@ -86,7 +88,7 @@ def resume(name: Name, services: ServicesOf) -> Response:
 @router.get("/{name}/runs/{run_id}", summary="Parameters of a run")
 def run_params(name: Name, run_id: RunId, services: ServicesOf) -> dict[str, Any]:
     """Return the generation parameters of one run."""
-    return {"params": services.lab.run_params(name, run_id)}
+    return {"params": services.lab.folders.run_params(name, run_id)}
 
 
 def card_snapshot(services: Services, card: ExperimentCard) -> dict[str, Any]:

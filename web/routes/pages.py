@@ -74,7 +74,7 @@ def generate_page(
     if edit is not None:
         initial = _entry(services, edit).params
     elif run is not None:
-        initial = services.lab.run_params(*run.split("/"))
+        initial = services.lab.folders.run_params(*run.split("/"))
     controls = sections(values)
     return render(
         services,

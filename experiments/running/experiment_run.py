@@ -1,0 +1,276 @@
+"""One experiment from its request to its report: the model, the images, the scores, and what could not be done.
+
+The command and the page both run this; they differ in where the model comes from and in whom they tell. It prints
+nothing and parses nothing.
+"""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from experiments.planning.command_flags import Request
+from experiments.planning.design import Plan
+from experiments.store.result_store import ResultStore
+from llm_dit.errors import LlmDitError, OutputError
+from llm_dit.parameters import EngineSettings
+
+if TYPE_CHECKING:
+    from experiments.metrics import Scorer
+    from experiments.metrics.missing_scores import ScoringResult
+    from experiments.running.execution import Outcome, Progress
+    from experiments.running.forecast import Totals
+    from experiments.running.worklist import Worklist
+
+
+class Model(Protocol):
+    """Where the pipeline comes from."""
+
+    def get(self, settings: EngineSettings, planned_evaluations: int) -> Any:
+        """Return the pipeline for these settings, loaded."""
+
+    def release(self) -> None:
+        """Let go of the pipeline, so that scorers find the device free."""
+
+
+class Events:
+    """Whom a run tells of its progress; this one tells nobody."""
+
+    def on_warning(self, sentence: str) -> None:
+        """Before anything is loaded, for each thing to know about the plan."""
+
+    def on_load(self, settings: EngineSettings) -> None:
+        """Before the model is loaded."""
+
+    def on_start(self, work: Worklist) -> None:
+        """With what is left to do."""
+
+    def on_progress(self, progress: Progress) -> None:
+        """After each image."""
+
+    def on_scoring(self, done: int, total: int) -> None:
+        """After each batch of scores."""
+
+
+@dataclass(frozen=True)
+class DryRun:
+    """What a request would cost.
+
+    Attributes:
+        plan: Its runs.
+        totals: Their number, time and disk.
+        warnings: Sentences on levels that are secretly equal.
+    """
+
+    plan: Plan
+    totals: Totals
+    warnings: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Result:
+    """What came of a run.
+
+    Attributes:
+        outcome: Of the images.
+        scoring: Of the scores; None if none were asked for, or it was stopped before its end.
+        report: The report; None if it was not written.
+        problems: One sentence for each thing that could not be summarised, scored or reported.
+        is_stopped: True if it was asked to stop.
+    """
+
+    outcome: Outcome
+    scoring: ScoringResult | None
+    report: Path | None
+    problems: tuple[str, ...]
+    is_stopped: bool
+
+
+class _Stopped(Exception):
+    """Leaves the scoring between two batches."""
+
+
+def dry_run(request: Request) -> DryRun:
+    """Plan without doing anything.
+
+    Raises:
+        LlmDitError: For whatever is wrong with the request.
+    """
+    from experiments.planning.equality import equal_levels
+    from experiments.planning.model_facts import read_model_facts
+    from experiments.running.forecast import forecast
+
+    plan, settings = request.plan(), request.config.engine
+    facts = read_model_facts(settings.model_path)
+    totals = forecast(plan, facts, settings, ResultStore(request.folder))
+    return DryRun(plan, totals, tuple(found.sentence() for found in equal_levels(plan, facts.count_tokens)))
+
+
+def run_experiment(
+    request: Request,
+    model: Model,
+    *,
+    command: str,
+    metrics: Sequence[str] | None = None,
+    overwrite: bool = False,
+    events: Events | None = None,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> Result:
+    """Make what is missing of an experiment, score it, and write its summary and report.
+
+    Args:
+        request: What is asked for.
+        model: Used by this call alone meanwhile, and released before anything is scored.
+        command: How to run the same in a terminal, for the manifest.
+        metrics: Names of metrics to score by, all of them if empty; None scores nothing.
+        overwrite: Make runs again whose file was made with other inputs.
+        events: Whom to tell.
+        should_stop: Asked before each image and after each batch of scores; what is done stays.
+
+    Raises:
+        LlmDitError: If the request is wrong, the folder is in use or can't be written, or model or scorers can't be
+            loaded; no image is made then.
+    """
+    from experiments.planning.equality import equal_levels
+    from experiments.planning.model_facts import read_model_facts
+    from llm_dit.checkpoints.finding import find_checkpoint
+
+    events = events or Events()
+    plan, settings = request.plan(), request.config.engine
+    find_checkpoint(settings.model_path)  # fetches a hub model, or fails before torch is imported
+    for found in equal_levels(plan, read_model_facts(settings.model_path).count_tokens):
+        events.on_warning(found.sentence())
+    store = ResultStore(request.folder)
+    store.create()
+    with store.lock(command=command):
+        pass  # whether the folder is in use or can't be written is known before the model is loaded
+    scorers = [] if metrics is None else _load_scorers(request, metrics)
+    outcome = _make_images(request, plan, model, store, events, should_stop, command=command, overwrite=overwrite)
+    problems = [outcome.summary_error] if outcome.summary_error else []
+    if should_stop():
+        return Result(outcome, None, None, tuple(problems), is_stopped=True)
+    scoring = None
+    if scorers:
+        model.release()
+        scoring, found_problems = _score(store, scorers, settings.dit_device, events, should_stop, command)
+        problems += found_problems
+    report, found_problems = _report(store)
+    told_once = tuple(dict.fromkeys(problems + found_problems))
+    return Result(outcome, scoring, report, told_once, is_stopped=should_stop())
+
+
+def settings_for(store: ResultStore, settings: EngineSettings) -> EngineSettings:
+    """Return the settings with the numerics of the folder's images, where the settings leave a choice."""
+    if settings.compile != "auto" or not store.is_results(store.folder):
+        return settings
+    return settings.replaced(compile=store.manifest().conditions.numerics.get("compile", "auto"))
+
+
+def _make_images(
+    request: Request,
+    plan: Plan,
+    model: Model,
+    store: ResultStore,
+    events: Events,
+    should_stop: Callable[[], bool],
+    *,
+    command: str,
+    overwrite: bool,
+) -> Outcome:
+    """Take the model and make what is missing; nothing here holds the model afterwards."""
+    from experiments.running.execution import run_plan
+
+    settings = settings_for(store, request.config.engine)
+    evaluations = sum(template.num_inference_steps for template in plan.templates) * len(plan.prompts) * len(plan.seeds)
+    events.on_load(settings)
+    pipeline = model.get(settings, evaluations)
+    return run_plan(
+        plan,
+        pipeline,
+        store,
+        overwrite=overwrite,
+        on_start=events.on_start,
+        on_progress=events.on_progress,
+        should_stop=should_stop,
+        about=_about(request, pipeline, command),
+    )
+
+
+def _about(request: Request, pipeline: Any, command: str) -> dict[str, Any]:
+    """Return what the manifest says beside the experiment."""
+    from llm_dit.pipeline import versions
+
+    config = request.config
+    return {
+        "command": command,
+        "model_path": config.engine.model_path,
+        "config": {
+            "file": None if config.path is None else str(config.path),
+            "profile": config.profile,
+            "engine": config.engine.model_dump(),
+            "generation": config.generation_values,
+            "metrics": config.metrics.model_dump(),
+        },
+        "versions": versions(),
+        "device": str(pipeline.device),
+    }
+
+
+def _load_scorers(request: Request, names: Sequence[str]) -> list[Scorer]:
+    """Load the scorers before any image is made, so that a missing one is known at once; the CPU holds them."""
+    from experiments.metrics import METRICS, load_configured_scorers
+
+    chosen = names or [metric.name for metric in METRICS]
+    return load_configured_scorers(chosen, request.config.metrics, request.config.engine.model_path, device="cpu")
+
+
+def _score(
+    store: ResultStore,
+    scorers: Sequence[Scorer],
+    device: str,
+    events: Events,
+    should_stop: Callable[[], bool],
+    command: str,
+) -> tuple[ScoringResult | None, list[str]]:
+    """Score what has no score yet, with the device to the scorers alone; return what went wrong beside it."""
+    from experiments.metrics.missing_scores import score_results
+    from experiments.running.execution import free_device_memory
+
+    gc.collect()  # compiled modules refer to themselves
+    free_device_memory()
+    for scorer in scorers:
+        scorer.move_to(device)
+
+    def on_progress(done: int, total: int) -> None:
+        events.on_scoring(done, total)
+        if should_stop():
+            raise _Stopped
+
+    result, problems = None, []
+    with store.lock(command=command):
+        try:
+            result = score_results(store, scorers, on_progress)
+            problems = [f"Not scored: {problem}" for problem in result.unreadable]
+        except _Stopped:
+            pass  # what is scored is written
+        except LlmDitError as error:
+            problems = [f"The scoring stopped: {error}"]
+        except OSError as error:
+            problems = [f"The scores could not be written: {error.strerror}."]
+        try:
+            store.write_summary()
+        except OSError as error:
+            problems.append(f"The summary could not be written: {error.strerror}.")
+    return result, problems
+
+
+def _report(store: ResultStore) -> tuple[Path | None, list[str]]:
+    from experiments.reporting.report_page import write_report
+
+    try:
+        return write_report(store.folder), []
+    except OutputError as error:
+        return None, [f"The report could not be written: {error}"]

@@ -1,0 +1,133 @@
+"""One experiment from request to report, as command and page run it."""
+
+from types import SimpleNamespace
+
+import pytest
+from fake_pipeline import FakePipeline
+
+from experiments.planning.command_flags import request_from_arguments
+from experiments.running.experiment_run import Events, dry_run, run_experiment
+from experiments.store.result_store import ResultStore
+from llm_dit.config import Config
+from llm_dit.errors import LlmDitError
+
+ROWS_A_BATCH = 2
+
+
+class Model:
+    """Hands out a fake pipeline and notes what is asked of it."""
+
+    def __init__(self):
+        self.asked = []
+
+    def get(self, settings, planned_evaluations):
+        self.asked.append((settings.compile, planned_evaluations))
+        return FakePipeline()
+
+    def release(self):
+        self.asked.append("release")
+
+
+@pytest.fixture
+def request_(tmp_path):
+    arguments = ["--sweep=shift=1..3", "--prompt-ids=animal_001,simple_002", f"--output-dir={tmp_path}"]
+    return request_from_arguments(arguments, Config({"num_inference_steps": 4}))
+
+
+@pytest.fixture
+def scorer(monkeypatch):
+    metric = SimpleNamespace(name="siglip_score", model="m", compares_seeds=False)
+    stub = SimpleNamespace(
+        metric=metric, move_to=lambda device: None, score_rows=lambda rows: [{"siglip_score": 0.5} for _ in rows]
+    )
+    monkeypatch.setattr("experiments.metrics.load_configured_scorers", lambda *args, **values: [stub])
+    monkeypatch.setattr("experiments.metrics.missing_scores.ROWS_PER_WRITE", ROWS_A_BATCH)
+    return stub
+
+
+def scored(store):
+    return sum(bool(record.scores) for record in store.runs())
+
+
+def test_the_model_is_asked_for_once_and_released_before_anything_is_scored(request_, scorer):
+    model = Model()
+    scorer.move_to = lambda device: model.asked.append(f"scorer to {device}")
+    result = run_experiment(request_, model, command="c", metrics=())
+    assert model.asked == [("auto", 3 * 2 * 4), "release", "scorer to auto"]
+    assert (result.outcome.made, result.problems, result.is_stopped) == (6, (), False)
+    assert result.scoring.scored == {"siglip_score": 6}
+    assert result.report == request_.folder / "report.html"
+    assert ResultStore(request_.folder).manifest().raw["command"] == "c"
+
+
+def test_without_metrics_nothing_is_scored_and_the_model_stays(request_):
+    model = Model()
+    result = run_experiment(request_, model, command="c")
+    assert result.scoring is None
+    assert "release" not in model.asked
+
+
+def test_a_stop_while_images_are_made_scores_and_reports_nothing(request_, scorer):
+    asks = iter([False] * 2 + [True] * 99)
+    result = run_experiment(request_, Model(), command="c", metrics=(), should_stop=lambda: next(asks))
+    assert (result.outcome.made, result.outcome.remaining, result.is_stopped) == (2, 4, True)
+    assert (result.scoring, result.report) == (None, None)
+
+
+def test_a_stop_between_two_batches_keeps_the_scores_so_far(request_, scorer):
+    wishes = []
+
+    class Impatient(Events):
+        def on_scoring(self, done, total):
+            wishes.append((done, total))
+
+    result = run_experiment(
+        request_, Model(), command="c", metrics=(), events=Impatient(), should_stop=lambda: bool(wishes)
+    )
+    assert wishes == [(2, 6)]
+    assert (result.is_stopped, result.scoring, result.problems) == (True, None, ())
+    store = ResultStore(request_.folder)
+    assert scored(store) == 2
+    again = run_experiment(request_, Model(), command="c", metrics=())
+    assert again.outcome.skipped == 6
+    assert again.scoring.scored == {"siglip_score": 4}
+    assert scored(store) == 6
+
+
+def test_a_scorer_with_damaged_weights_leaves_images_summary_and_report(request_, scorer):
+    scorer.score_rows = lambda rows: [{"siglip_score": float("nan")} for _ in rows]
+    result = run_experiment(request_, Model(), command="c", metrics=())
+    assert result.outcome.made == 6
+    assert len(result.problems) == 1
+    assert result.problems[0].startswith("The scoring stopped: siglip_score of ")
+    assert result.report is not None
+
+
+def test_a_full_disk_under_scores_and_summary_is_said_and_the_images_are_counted(request_, scorer, monkeypatch):
+    def full(*_args, **_values):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(ResultStore, "write_scores", full)
+    monkeypatch.setattr(ResultStore, "write_summary", full)
+    result = run_experiment(request_, Model(), command="c", metrics=())
+    assert result.outcome.made == 6
+    assert result.problems == (
+        "The summary could not be written: No space left on device.",
+        "The scores could not be written: No space left on device.",
+    )
+
+
+def test_a_folder_in_use_is_known_before_model_and_scorers(request_, scorer):
+    store, model = ResultStore(request_.folder), Model()
+    store.create()
+    with store.lock(command="another"), pytest.raises(LlmDitError, match="in use by process"):
+        run_experiment(request_, model, command="c", metrics=())
+    assert model.asked == []
+
+
+def test_a_dry_run_names_levels_that_are_secretly_equal_and_writes_nothing(tmp_path):
+    arguments = ["--sweep=negative_prompt=blurry,dark", "--max-prompts=1", f"--output-dir={tmp_path}"]
+    found = dry_run(request_from_arguments(arguments, Config()))
+    assert found.totals.runs == 2
+    assert [sentence[:40] for sentence in found.warnings] == ["The levels blurry, dark are secretly equ"]
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,69 @@
+"""What the page asks of the lab: a form or a JSON body -> arguments of `run_ablation.py`.
+
+A request is put together as a command line and read by the lab's own parser, so that page and terminal understand the
+same, and the page can show the command.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from llm_dit.errors import LlmDitError
+
+TEXT_OPTIONS = {
+    "experiment": "--experiment",
+    "name": "--name",
+    "categories": "--prompt-category",
+    "ids": "--prompt-ids",
+    "max_prompts": "--max-prompts",
+    "seeds": "--seeds",
+}
+"""Field of a request to the option of `run_ablation.py` that it fills."""
+FIELDS = (*TEXT_OPTIONS, "sweeps", "compute_metrics")
+
+
+@dataclass(frozen=True)
+class LabRequest:
+    """What the page asks of the lab.
+
+    Attributes:
+        arguments: Arguments of `run_ablation.py`, without the results folder.
+        compute_metrics: Score the images afterwards.
+    """
+
+    arguments: tuple[str, ...]
+    compute_metrics: bool
+
+
+def lab_request(values: Mapping[str, Any]) -> LabRequest:
+    """Read what a form or a JSON body asks for.
+
+    Args:
+        values: `experiment`, or `sweeps` (lines of `parameter=values`); `name`, `categories`, `ids`, `max_prompts`,
+            `seeds` (texts, empty for the default); `compute_metrics`.
+
+    Raises:
+        LlmDitError: If a value is not a text, `compute_metrics` not a switch, or a field is unknown.
+    """
+    for name, value in values.items():
+        if name not in FIELDS:
+            raise LlmDitError(f"{name[:100]!a} is not a field; use {', '.join(FIELDS)}.", field=name)
+        if name == "compute_metrics":
+            if not isinstance(value, bool | None):
+                raise LlmDitError(f"compute_metrics {str(value)[:100]!a} is not true or false.", field=name)
+        elif not isinstance(value, str | int | None) or "\x00" in str(value) or not _is_unicode(str(value)):
+            raise LlmDitError(f"{name} has to be a plain text.", field=name)
+    arguments = []
+    for name, option in TEXT_OPTIONS.items():
+        text = str(values.get(name) or "").strip()
+        if text:
+            arguments.append(f"{option}={text}")
+    sweeps = str(values.get("sweeps") or "").splitlines()
+    arguments += [f"--sweep={line.strip()}" for line in sweeps if line.strip()]
+    return LabRequest(tuple(arguments), bool(values.get("compute_metrics")))
+
+
+def _is_unicode(text: str) -> bool:
+    return not any("\ud800" <= character <= "\udfff" for character in text)

@@ -1,0 +1,125 @@
+"""The results folders on disk, as the page lists and serves them; reading only."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from llm_dit.errors import LlmDitError, OutputError
+from llm_dit.parameters import GenerationParams
+from web.jobs.queue import Job
+
+REPORT_FILE = "report.html"
+LONGEST_PATH = 250
+"""Of a file inside of a results folder; a file name that the system can't hold is an error there, not an answer."""
+
+
+@dataclass(frozen=True)
+class ExperimentCard:
+    """One results folder.
+
+    Attributes:
+        name: Its name.
+        description: What is asked.
+        variable: What is varied.
+        done: Finished runs.
+        failed: Failed runs.
+        planned: Runs of all levels, prompts and seeds.
+        updated: ISO time of the manifest.
+        job: The job that works on it or waits to; None if none of ours does.
+        is_held: True if any process works in the folder.
+        has_report: True if there is a report.
+        can_resume: True if it was started from this page.
+        problem: Why the folder can't be read, or why the last job on it failed.
+        is_unreadable: True if the folder can't be read.
+    """
+
+    name: str
+    description: str = ""
+    variable: str = ""
+    done: int = 0
+    failed: int = 0
+    planned: int = 0
+    updated: str = ""
+    job: Job | None = None
+    is_held: bool = False
+    has_report: bool = False
+    can_resume: bool = False
+    problem: str | None = None
+    is_unreadable: bool = False
+
+
+class ResultsFolders:
+    """The folder of all results.
+
+    Attributes:
+        folder: Where experiments have a folder each.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def all(self) -> list[Path]:
+        """Return the folders that hold results."""
+        found = self.folder.iterdir() if self.folder.is_dir() else ()
+        return [path for path in found if (path / "manifest.json").is_file()]
+
+    def run_params(self, name: str, run_id: str) -> dict[str, Any]:
+        """Return the generation parameters of one run.
+
+        Raises:
+            LlmDitError: If there is none of that name.
+        """
+        from experiments.store.atomic_file import read_json
+
+        path = self.file(name, f"metadata/{run_id}.json")
+        record = None if path is None else read_json(path)
+        if record is None or not isinstance(record.get("parameters"), dict):
+            raise OutputError(f"{name} has no run {run_id}.")
+        return GenerationParams.parse(record["parameters"]).model_dump()
+
+    def file(self, name: str, path: str) -> Path | None:
+        """Return a file of a results folder; None if it is not there, or not inside of it."""
+        if not path.isprintable() or len(path) > LONGEST_PATH:
+            return None
+        folder = (self.folder / name).resolve()
+        wanted = (folder / path).resolve()
+        is_inside = folder.parent == self.folder.resolve() and wanted.is_relative_to(folder)
+        return wanted if is_inside and wanted.is_file() else None
+
+
+def read_card(folder: Path, job: Job | None, problem: str | None, *, can_resume: bool) -> ExperimentCard:
+    """Read what the page shows of a results folder.
+
+    Args:
+        folder: The folder.
+        job: The job that works on it or waits to.
+        problem: Why the last job on it failed.
+        can_resume: True if it was started from this page.
+    """
+    from experiments.store.result_store import ResultStore
+
+    store = ResultStore(folder)
+    try:
+        manifest = store.manifest()
+    except LlmDitError as error:
+        return ExperimentCard(folder.name, job=job, problem=str(error), is_unreadable=True)
+    return ExperimentCard(
+        folder.name,
+        manifest.description,
+        manifest.variable_name,
+        done=_count_files(store.metadata),
+        failed=_count_files(store.failed),
+        planned=len(manifest.combinations) * len(manifest.prompts) * len(manifest.seeds),
+        updated=str(manifest.raw.get("updated", "")),
+        job=job,
+        is_held=job is not None or store.holder() is not None,  # asking for the holder takes the lock for a moment
+        has_report=(folder / REPORT_FILE).is_file(),
+        can_resume=can_resume,
+        problem=problem,
+    )
+
+
+def _count_files(folder: Path) -> int:
+    return sum(1 for path in folder.glob("*.json")) if folder.is_dir() else 0
