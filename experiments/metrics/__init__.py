@@ -1,5 +1,6 @@
 """Scores for pictures: ImageReward, SigLIP 2 and pixel diversity.
 
+Here: a file a judge, their declarations, and what has no score yet. Not here: what scores say about levels (stats).
 Importing this package is cheap: torch and transformers are imported when a scorer is constructed.
 """
 

@@ -1,4 +1,7 @@
-"""The prompts that experiments draw."""
+"""The prompts that experiments draw: the project's sets, and readers of the lists that people have.
+
+Here: from files to prompts with ids. Not here: which of them an experiment takes (planning), and how they are encoded.
+"""
 
 from experiments.prompts.reader import (
     LONG_PROMPTS,

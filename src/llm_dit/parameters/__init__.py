@@ -1,7 +1,7 @@
 """Every parameter once: `groups.py` declares them, in the words of `declaration.py` and `values.py`.
 
 The configuration file, the command line, the web form, the HTTP API, the axes of an experiment, the metadata beside an
-image and the reference page are all made from them. No surface and no model code is known here.
+image and the reference page are all made from them. Not here: any surface, any model code.
 """
 
 from __future__ import annotations

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, Protocol, Union, get_args, get_origin
 
 from pydantic import AfterValidator, Field
 from pydantic.config import JsonDict
 from pydantic.fields import FieldInfo
 
 from llm_dit.parameters.values import SIZE_STEP, size_in_steps
-
-if TYPE_CHECKING:
-    from llm_dit.parameters.base import Parameters
-
 
 Section = Literal["Prompt", "Size", "Sampling", "Chat template", "Guidance", "Text encoder"]
 """Sections of the page's form, in their order; a field stands in its section in the order of its declaration."""
@@ -77,6 +74,14 @@ def runtime(table: str, *, changes_image: bool = False, **extra: Any) -> FieldNo
     return FieldNote(table=table, changes_image=changes_image, **extra)
 
 
+class Group(Protocol):
+    """A group of parameters, as far as its declarations know it; `base.Parameters` is what groups are made of."""
+
+    @classmethod
+    def parse(cls, values: Mapping[str, Any]) -> Any:
+        """Validate values by the names of their fields."""
+
+
 @dataclass(frozen=True)
 class Parameter:
     """One parameter, as every surface reads it.
@@ -97,7 +102,7 @@ class Parameter:
     """
 
     name: str
-    group: type[Parameters]
+    group: type[Group]
     kind: Literal["text", "integer", "number", "switch", "choice"]
     default: Any
     choices: tuple[str, ...]
@@ -159,7 +164,7 @@ def _unwrap(annotation: Any, metadata: list[Any]) -> tuple[Any, list[Any], bool]
             return annotation, metadata, optional
 
 
-def parameter_from_field(group: type[Parameters], name: str, field: FieldInfo) -> Parameter:
+def parameter_from_field(group: type[Group], name: str, field: FieldInfo) -> Parameter:
     """Read back what `parameter` and the type annotation of a field say."""
     annotation, metadata, optional = _unwrap(field.annotation, list(field.metadata))
     limits = {key: getattr(item, key) for item in metadata for key in ("ge", "gt", "le") if hasattr(item, key)}
