@@ -16,7 +16,7 @@ import click
 
 from experiments.planning.command_flags import PARAMETER_GROUPS, Request, question_options, request_from_flags
 from experiments.planning.experiment_file import PREDEFINED_EXPERIMENTS, PROMPT_SETS, load_experiments
-from experiments.prompts import read_prompts
+from experiments.prompts import read_prompt_list
 from experiments.running.console import print_experiments, print_plan, print_prompts, progress_display
 from experiments.running.experiment_run import Events, Result, dry_run, run_experiment
 from llm_dit.cli import parameter_options, user_errors
@@ -52,6 +52,8 @@ def main(**flags: Any) -> None:
     if _listed(flags):
         return
     request = request_from_flags(flags)
+    if request.told:
+        click.echo(request.told, err=True)
     if is_dry:
         _print_dry_run(request)
         return
@@ -75,8 +77,13 @@ def _listed(flags: dict[str, Any]) -> bool:
     if wants_experiments:
         print_experiments(load_experiments(flags["experiments_file"] or PREDEFINED_EXPERIMENTS))
     if wants_prompts:
-        files = [flags["prompts_file"]] if flags["prompts_file"] else list(PROMPT_SETS.values())
-        print_prompts(prompt for file in files for prompt in read_prompts(file))
+        own_file = flags["prompts_file"]
+        lists = [
+            read_prompt_list(file, flags["wildcards"]) for file in ([own_file] if own_file else PROMPT_SETS.values())
+        ]
+        if own_file:
+            click.echo(lists[0].told, err=True)
+        print_prompts(prompt for found in lists for prompt in found.prompts)
     return bool(wants_experiments or wants_prompts)
 
 

@@ -24,7 +24,7 @@ from experiments.planning.experiment_file import (
     load_experiments,
     parse_numbers,
 )
-from experiments.prompts import Prompt, read_prompts
+from experiments.prompts import Prompt, read_prompt_list
 from llm_dit.cli import config_from_flags, flags_from_values, parameter_options
 from llm_dit.config import DEFAULT_PROFILE, Config, load_config
 from llm_dit.errors import LlmDitError
@@ -52,7 +52,13 @@ OPTIONS = (
         "--prompts-file",
         type=click.Path(path_type=Path),
         metavar="FILE",
-        help="Prompts of your own: YAML, or a .txt file with a prompt a line.",
+        help="Prompts of your own: .txt, .csv, .tsv, .json, .jsonl, .yaml, or a folder of .txt files.",
+    ),
+    click.option(
+        "--wildcards",
+        type=click.Path(path_type=Path),
+        metavar="FOLDER",
+        help="Where NAME.txt is for __NAME__ in prompts; the folder wildcards beside the prompts by default.",
     ),
     click.option("--prompt-category", "categories", metavar="NAME[,NAME]", help="Prompts of these categories."),
     click.option("--prompt-ids", "ids", metavar="ID[,ID]", help="These prompts."),
@@ -85,6 +91,7 @@ class Request:
         config: File and flags, in their precedence.
         overrides: Generation parameters given as flags.
         folder: The experiment's results folder.
+        told: What was read from a prompts file of the user's own; empty without one.
     """
 
     experiment: Experiment
@@ -93,6 +100,7 @@ class Request:
     config: Config
     overrides: Mapping[str, Any]
     folder: Path
+    told: str = ""
 
     def plan(self) -> Plan:
         """Cross the experiment with prompts and seeds; reads the model's configuration only where an axis needs it."""
@@ -137,16 +145,16 @@ def request_from_flags(flags: dict[str, Any], base: Config | None = None) -> Req
     """
     experiment = _experiment(flags)
     categories, ids = _names(flags.pop("categories")), _names(flags.pop("ids"))
-    prompts_file = flags.pop("prompts_file") or PROMPT_SETS[experiment.prompt_set]
-    prompts = select_prompts(
-        read_prompts(prompts_file), categories=categories, ids=ids, max_prompts=flags.pop("max_prompts")
-    )
+    own_file, wildcards = flags.pop("prompts_file"), flags.pop("wildcards")
+    read = read_prompt_list(own_file or PROMPT_SETS[experiment.prompt_set], wildcards)
+    prompts = select_prompts(read.prompts, categories=categories, ids=ids, max_prompts=flags.pop("max_prompts"))
     seeds, folder = flags.pop("seeds"), flags.pop("output_dir") / experiment.name
     given = {name for name in AXIS_PARAMETERS if flags.get(name) is not None}
     config = config_from_flags(flags, base)
     assert not flags, f"options that nothing reads: {flags}"
     overrides = {name: config.values[name] for name in given if name != "seed"}
-    return Request(experiment, prompts, _seeds(seeds, config, is_flag="seed" in given), config, overrides, folder)
+    chosen_seeds = _seeds(seeds, config, is_flag="seed" in given)
+    return Request(experiment, prompts, chosen_seeds, config, overrides, folder, read.told if own_file else "")
 
 
 def command_of(request: Request, arguments: Sequence[str], *, compute_metrics: bool) -> str:

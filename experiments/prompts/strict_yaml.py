@@ -13,6 +13,7 @@ from typing import Any
 
 import yaml
 
+from experiments.prompts.text_file import read_text
 from llm_dit.errors import ConfigError, nearest
 
 
@@ -40,12 +41,9 @@ class YamlFile:
         """
         self.path = path
         loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+        text = read_text(path, option)
         try:
-            root = yaml.compose(path.read_text(encoding="utf-8"), Loader=loader)
-        except FileNotFoundError:
-            raise ConfigError(f"{option} {path} does not exist.") from None
-        except (OSError, UnicodeDecodeError) as error:
-            raise ConfigError(f"{option} {path} can't be read: {error}.") from None
+            root = yaml.compose(text, Loader=loader)
         except yaml.MarkedYAMLError as error:
             line = error.problem_mark.line + 1 if error.problem_mark else 1
             raise ConfigError(f"{path}:{line}: not valid YAML: {error.problem}.") from None
@@ -57,7 +55,11 @@ class YamlFile:
 
     def error(self, node: yaml.Node, problem: str) -> ConfigError:
         """Return an error that says where `node` stands."""
-        return ConfigError(f"{self.path}:{node.start_mark.line + 1}: {problem}")
+        return ConfigError(f"{self.place(node)}: {problem}")
+
+    def place(self, node: yaml.Node) -> str:
+        """Return file and line of `node`."""
+        return f"{self.path}:{node.start_mark.line + 1}"
 
     def mapping(
         self, node: yaml.Node, what: str, *, allowed: Collection[str] = (), required: Collection[str] = ()

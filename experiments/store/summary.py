@@ -52,17 +52,28 @@ def axis_column(axis: str) -> str:
     return f"axis_{axis}" if axis in (*FIRST_COLUMNS, *RUN_COLUMNS) else axis
 
 
+def detail_columns(manifest: Manifest) -> dict[str, str]:
+    """Return what the prompts' list says beside their texts: name to its column, `prompt_<name>` where it is taken."""
+    names = dict.fromkeys(name for prompt in manifest.prompts for name in prompt.details)
+    taken = {*FIRST_COLUMNS, *RUN_COLUMNS, *SIZE_COLUMNS, *(axis_column(axis.name) for axis in manifest.axes)}
+    return {name: f"prompt_{name}" if name in taken else name for name in names}
+
+
 def columns(manifest: Manifest, records: Sequence[RunRecord]) -> list[str]:
-    """Return the columns in order: the fixed ones, one per axis, sizes, then every further score."""
+    """Return the columns in order: the fixed ones, one per axis, sizes, the prompts' details, every further score."""
     axes = [axis_column(axis.name) for axis in manifest.axes]
     scores = sorted({name for record in records for name in record.scores})
-    return list(dict.fromkeys([*FIRST_COLUMNS, *RUN_COLUMNS, *axes, *SIZE_COLUMNS, *scores]))
+    return list(
+        dict.fromkeys([*FIRST_COLUMNS, *RUN_COLUMNS, *axes, *SIZE_COLUMNS, *detail_columns(manifest).values(), *scores])
+    )
 
 
 def summary_rows(manifest: Manifest, records: Sequence[RunRecord]) -> list[dict[str, Any]]:
     """Return one row per run, with every column; None where a value is missing."""
-    names = columns(manifest, records)
-    return [{name: values.get(name) for name in names} for values in (_row(manifest, record) for record in records)]
+    names, own = columns(manifest, records), detail_columns(manifest)
+    details = {prompt.id: {own[name]: text for name, text in prompt.details.items()} for prompt in manifest.prompts}
+    rows = [{**details.get(record.prompt_id, {}), **_row(manifest, record)} for record in records]
+    return [{name: values.get(name) for name in names} for values in rows]
 
 
 def summary_csv(manifest: Manifest, records: Sequence[RunRecord]) -> str:

@@ -93,14 +93,6 @@ def test_long_prompts_overflow_1024_and_half_of_them_1504_tokens():
     assert sum(count > 1504 for count in counts) >= 3, counts
 
 
-def test_a_text_file_is_a_prompt_a_line(tmp_path):
-    prompts = read_prompts(write(tmp_path, "A cat\n\n  A dog  \n", "mine.txt"))
-    assert [(prompt.id, prompt.text, prompt.category) for prompt in prompts] == [
-        ("line_001", "A cat", "mine"),
-        ("line_003", "A dog", "mine"),
-    ]
-
-
 @pytest.mark.parametrize(
     ("text", "message"),
     [

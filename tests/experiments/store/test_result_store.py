@@ -74,6 +74,14 @@ def test_output_path_opens_from_where_the_command_ran_also_after_the_folder_move
     assert rows(moved)[0]["output_path"] == "kept/trial/images/trial_animal_001_shift_2.0_seed42.png"
 
 
+def test_what_a_list_says_of_a_prompt_and_its_choices_are_columns(tmp_path):
+    said = {"colour": "red", "seed": "of the list"}
+    store, _ = make(tmp_path, prompts=[Prompt("x", "a", "", "A red cat", details=said), PROMPTS[0]])
+    assert [(row["colour"], row["prompt_seed"], row["seed"]) for row in rows(store)] == [
+        ("red", "of the list", "42"), ("red", "of the list", "42"), ("", "", "42"), ("", "", "42"),
+    ]  # fmt: skip
+
+
 def test_the_json_summary_has_the_keys_promised_in_total_and_per_level(tmp_path):
     store, _ = make(tmp_path)
     for value, record in enumerate(store.runs()):
