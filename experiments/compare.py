@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from experiments.planning.comma_list import texts_of
 from llm_dit.cli import user_errors
 from llm_dit.errors import LlmDitError, OutputError, nearest
 
@@ -57,8 +58,8 @@ def main(
         output,
         mode=mode,
         levels=levels,
-        prompt_ids=_listed(prompt_ids),
-        seeds=_listed(seeds),
+        prompt_ids=texts_of(prompt_ids, "--prompt-ids"),
+        seeds=texts_of(seeds, "--seeds"),
         max_rows=max_rows,
         cell_pixels=size or MODE_PIXELS[mode],
     )
@@ -111,14 +112,12 @@ def write_comparison(
     return output
 
 
-def _listed(text: str | None) -> list[str]:
-    return [part.strip() for part in text.split(",") if part.strip()] if text else []
-
-
 def _levels_shown(manifest: Manifest, mode: str, asked: Sequence[str]) -> list[str]:
     """Return the levels of the columns; the baseline first in the modes that compare with it."""
     known = list(dict.fromkeys(cell.name for cell in manifest.combinations))
-    asked = [name for text in asked for name in ([text] if text in known else _listed(text))]  # names may hold commas
+    asked = [
+        name for text in asked for name in ([text] if text in known else texts_of(text, "--levels"))
+    ]  # names may hold commas
     for name in asked:
         if name not in known:
             raise LlmDitError(f"--levels {name} is not a level of {manifest.name}{nearest(name, known)}")

@@ -13,6 +13,7 @@ from typing import Any
 
 import click
 
+from experiments.planning.comma_list import texts_of
 from experiments.planning.design import AXIS_PARAMETERS, DEFAULT_SEED, Experiment, Plan, plan_experiment, select_prompts
 from experiments.planning.experiment_file import (
     NAME_RULE,
@@ -144,7 +145,7 @@ def request_from_flags(flags: dict[str, Any], base: Config | None = None) -> Req
         LlmDitError: For whatever is wrong, before any model is looked at.
     """
     experiment = _experiment(flags)
-    categories, ids = _names(flags.pop("categories")), _names(flags.pop("ids"))
+    categories, ids = texts_of(flags.pop("categories"), "--prompt-category"), texts_of(flags.pop("ids"), "--prompt-ids")
     own_file, wildcards = flags.pop("prompts_file"), flags.pop("wildcards")
     read = read_prompt_list(own_file or PROMPT_SETS[experiment.prompt_set], wildcards)
     prompts = select_prompts(read.prompts, categories=categories, ids=ids, max_prompts=flags.pop("max_prompts"))
@@ -220,10 +221,6 @@ def _experiment(flags: dict[str, Any]) -> Experiment:
     if name and not is_name(name):
         raise LlmDitError(f"--name {name!r}: {NAME_RULE}", field="name")
     return replace(experiment, name=name) if name else experiment
-
-
-def _names(text: str | None) -> tuple[str, ...]:
-    return tuple(part.strip() for part in text.split(",") if part.strip()) if text else ()
 
 
 def _seeds(text: str | None, config: Config, *, is_flag: bool) -> tuple[int, ...]:

@@ -14,6 +14,7 @@ from typing import Any
 
 import yaml
 
+from experiments.planning.comma_list import items_of, texts_of
 from experiments.planning.design import AXIS_PARAMETERS, Axis, Experiment, Level, level_name
 from experiments.prompts import LONG_PROMPTS, STANDARD_PROMPTS
 from experiments.prompts.strict_yaml import YamlFile
@@ -63,7 +64,8 @@ def experiment_from_sweeps(sweeps: Sequence[str], name: str | None) -> Experimen
     """Build an experiment from `--sweep` options, each `parameter=values`, the first outermost.
 
     Args:
-        sweeps: Values are a range `1..6` or `1..2..0.25` (with step), a comma list, or a list in brackets as in YAML.
+        sweeps: Values are a range `1..6` or `1..2..0.25` (with step), a comma list with double quotes around
+            texts that hold a comma, or a list in brackets as in YAML.
         name: The experiment's name; made from the parameters if None.
 
     Raises:
@@ -91,14 +93,14 @@ def parse_numbers(text: str, option: str) -> list[str]:
     """Expand `1,2,5..9` into the texts of its numbers.
 
     Raises:
-        LlmDitError: If a range is not one, or is too long.
+        LlmDitError: If a range is not one, or is too long, or there is nothing beside a comma.
     """
     numbers: list[str] = []
-    for part in text.split(","):
-        match = re.fullmatch(rf"({_NUMBER})\.\.({_NUMBER})(?:\.\.({_NUMBER}))?", part.strip())
+    for part in texts_of(text, option):
+        match = re.fullmatch(rf"({_NUMBER})\.\.({_NUMBER})(?:\.\.({_NUMBER}))?", part)
         if match is None and ".." in part:
             raise LlmDitError(f"{option} {part!r} is not a range; write first..last or first..last..step.")
-        numbers += _expanded(match, option) if match else [part.strip()]
+        numbers += _expanded(match, option) if match else [part]
     return numbers
 
 
@@ -147,8 +149,9 @@ def _sweep_values(name: str, text: str, option: str) -> list[Any]:
         return values
     if PARAMETERS[name].kind in ("integer", "number"):
         return list(parse_numbers(text, option))
-    values = [part.strip() for part in text.split(",")]
-    return [None if value == "none" and PARAMETERS[name].optional else value for value in values]
+    return [
+        None if item == ("none", False) and PARAMETERS[name].optional else item.text for item in items_of(text, option)
+    ]
 
 
 def level_of(name: str, value: Any) -> Level:

@@ -184,6 +184,33 @@ def test_ranges_go_both_ways_and_take_steps_without_rounding_errors():
     assert parse_numbers("5,1..2", "--seeds") == ["5", "1", "2"]
 
 
+def test_a_list_of_texts_is_read_as_csv_with_quotes():
+    (axis,) = experiment_from_sweeps(['prompt="a cat, sitting","a ""big"" dog, running", a bird'], None).axes
+    assert [level.parameters["prompt"] for level in axis.levels] == ["a cat, sitting", 'a "big" dog, running', "a bird"]
+    (axis,) = experiment_from_sweeps(['system_prompt=none,"none","",plain'], None).axes
+    assert [level.parameters["system_prompt"] for level in axis.levels] == [None, "none", "", "plain"]
+    (axis,) = experiment_from_sweeps(["prompt='90s car, a cat's toy"], None).axes
+    assert [level.parameters["prompt"] for level in axis.levels] == ["'90s car", "a cat's toy"]
+
+
+@pytest.mark.parametrize(
+    ("sweep", "message"),
+    [
+        ("shift=1,2,3,", "there is nothing after the last comma; leave the comma out"),
+        ("shift=1,,3", "there is nothing as entry 2"),
+        ("prompt=,a cat", 'nothing as entry 1; leave the comma out, or write "" for an empty text'),
+        ('prompt="a cat, sitting', 'the quotes of "a cat, sitting are not around a whole entry'),
+        ('prompt="a" cat, sitting', "double a quote within"),
+        ("prompt='a cat, sitting','a dog'", "single quotes don't hold an entry together; use double ones"),
+    ],
+)
+def test_a_list_that_can_be_misread_is_refused_with_the_mend(sweep, message):
+    with pytest.raises(LlmDitError) as caught:
+        experiment_from_sweeps([sweep], None)
+    assert f"--sweep {sweep}: " in str(caught.value)
+    assert message in str(caught.value)
+
+
 @pytest.mark.parametrize(
     ("sweep", "message"),
     [
