@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
     from experiments.reporting.contact_sheet import Sheet
-    from experiments.store.records import Manifest, RunRecord
+    from experiments.store.manifest import Manifest
+    from experiments.store.records import RunRecord
 
 MODES = ("grid", "side-by-side", "diff")
 MODE_PIXELS = {"grid": 256, "side-by-side": 512, "diff": 384}

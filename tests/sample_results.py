@@ -14,14 +14,9 @@ from PIL import Image
 
 from experiments.planning.design import Axis, Experiment, Level, Plan, Run, plan_experiment
 from experiments.prompts import Prompt
-from experiments.store.records import (
-    Conditions,
-    Manifest,
-    RunRecord,
-    manifest_from_values,
-    manifest_values,
-    record_from_metadata,
-)
+from experiments.store.comparable import Conditions
+from experiments.store.manifest import Manifest, manifest_from_values, manifest_values
+from experiments.store.records import RunRecord, record_from_metadata
 
 Scores = Mapping[str, float | bool | None]
 CATEGORIES = ("animals", "landscapes", "text_rendering")
@@ -71,6 +66,8 @@ def sample_metadata(run: Run, scores: Scores, error: str | None = None, *, pictu
         "sigmas": [1.0 - i / steps for i in range(steps + 1)],
         "evaluations": steps,
         "versions": {"torch": "2.9"},
+        "model_fingerprint": CONDITIONS.fingerprint,
+        "numerics": dict(CONDITIONS.numerics),
         "run": {
             "run_id": run.run_id,
             "identity": hashlib.sha256(run.run_id.encode()).hexdigest(),

@@ -15,7 +15,8 @@ from experiments.stats.findings import Analysis, MeasureAnalysis, pairing_seed
 from experiments.stats.verdict import decimals_of
 
 if TYPE_CHECKING:
-    from experiments.store.records import Manifest, RunRecord
+    from experiments.store.manifest import Manifest
+    from experiments.store.records import RunRecord
 
 Item = TypeVar("Item", bound=Hashable)
 

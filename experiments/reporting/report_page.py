@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from experiments.reporting.plots import Frontier, HeatMap, MeasurePlot
     from experiments.stats.findings import Analysis, MeasureAnalysis
     from experiments.stats.measures import Measure
-    from experiments.store.records import Manifest, RunRecord
+    from experiments.store.manifest import Manifest
+    from experiments.store.records import RunRecord
 
 REPORT_FILE = "report.html"
 ASSETS = Path(__file__).parent / "assets"

@@ -18,7 +18,7 @@ from experiments.planning.design import Plan
 from experiments.running.prompt_encodings import RUN_ERRORS, EncodingCache
 from experiments.running.result_writer import ResultWriter
 from experiments.running.worklist import WorkItem, Worklist, make_worklist
-from experiments.store.records import Conditions, manifest_values
+from experiments.store.comparable import Conditions
 from experiments.store.result_store import ResultStore
 from llm_dit.sampling.shared_work import HELD_RESULTS, SharedWork
 
@@ -113,8 +113,7 @@ def run_plan(
     with store.lock(planned=plan.run_count, command=(about or {}).get("command", "")):
         store.remove_partial_files()
         work = make_worklist(plan, pipeline, store, overwrite=overwrite)
-        is_other = ResultStore.is_results(store.folder) and store.manifest().conditions.hash != work.conditions.hash
-        store.write_manifest({**manifest_values(plan, work.conditions), **(about or {})}, replace=is_other)
+        store.write_manifest({**work.manifest, **(about or {})})
         if on_start is not None:
             on_start(work)
         shared = SharedWork(pipeline.device, HELD_RESULTS if shares else 0)
@@ -250,7 +249,13 @@ class _Maker:
     def _fail(self, item: WorkItem, block: dict[str, Any], error: Exception) -> None:
         if self._pipeline.device.type == "cuda":
             free_device_memory()
-        record = {"parameters": item.run.params.model_dump(), "formatted_prompt": item.formatted_prompt, "run": block}
+        record = {
+            "parameters": item.run.params.model_dump(),
+            "formatted_prompt": item.formatted_prompt,
+            "model_fingerprint": self._conditions.fingerprint,
+            "numerics": dict(self._conditions.numerics),
+            "run": block,
+        }
         self._writer.fail(item.run, record, str(error) or type(error).__name__)
 
 

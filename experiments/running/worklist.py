@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from experiments.planning.design import Plan, Run
-from experiments.store.records import Conditions
+from experiments.store.comparable import Conditions, run_identity
+from experiments.store.manifest import OF_THE_RUN, Manifest, manifest_from_values, manifest_values
+from experiments.store.manifest_union import check_same_question, united_values
+from experiments.store.records import RunRecord
 from experiments.store.result_store import ResultStore
 from llm_dit.errors import InvalidParameter, LlmDitError, OutputError
 from llm_dit.parameters import GenerationParams
@@ -42,31 +47,21 @@ class Worklist:
 
     Attributes:
         conditions: What all its runs share.
+        manifest: The folder's manifest with this plan in it, not written yet.
         to_do: Runs to make, in the plan's order.
         finished: Number of runs that have their result.
         stale: Ids of runs whose file was made with other inputs and stays as it is.
     """
 
     conditions: Conditions
+    manifest: Mapping[str, Any]
     to_do: tuple[WorkItem, ...]
     finished: int
     stale: tuple[str, ...]
 
 
-def conditions_of(plan: Plan, pipeline: ZImagePipeline) -> Conditions:
-    """Return what all runs of a plan share, checked against the model.
-
-    Raises:
-        InvalidParameter: If the model has no such hidden layer, size or text length; the message names the level.
-    """
-    resolved = [_resolved_template(plan, index, pipeline) for index in range(len(plan.cells))]
-    left_out = plan.experiment.axis_parameters | {"prompt", "seed"}
-    shared = {name: value for name, value in resolved[0].model_dump().items() if name not in left_out}
-    return Conditions(shared, pipeline.fingerprint, dict(pipeline.numerics))
-
-
 def make_worklist(plan: Plan, pipeline: ZImagePipeline, store: ResultStore, *, overwrite: bool = False) -> Worklist:
-    """Sort a plan's runs into finished, stale, and to do.
+    """Sort a plan's runs into finished, stale, and to do. A run is known by what changes its image, not by its name.
 
     Args:
         plan: What is asked for.
@@ -75,14 +70,21 @@ def make_worklist(plan: Plan, pipeline: ZImagePipeline, store: ResultStore, *, o
         overwrite: Make stale runs again.
 
     Raises:
+        InvalidParameter: If the model has no such hidden layer, size or text length; the message names the level.
         LlmDitError: If the folder holds another experiment, or was made under other conditions and `overwrite` is off.
     """
-    conditions = conditions_of(plan, pipeline)
+    resolved = {index: _resolved_template(plan, index, pipeline) for index in range(len(plan.cells))}
+    conditions = _conditions(plan, resolved, pipeline)
+    values = manifest_values(plan, conditions, resolved)
+    on_disk = store.finished_runs()
     if ResultStore.is_results(store.folder):
-        _check_same_experiment(plan, conditions, store, overwrite=overwrite)
+        values = _with_older_commands(values, plan, conditions, store, on_disk, overwrite=overwrite)
+    manifest = manifest_from_values(values, store.folder)
+    by_name = {record.run_id: record for record in on_disk}
+    unclaimed = Counter(record.identity for record in on_disk)
+    names: set[str] = set()
     to_do: list[WorkItem] = []
     stale: list[str] = []
-    names: set[str] = set()
     finished = 0
     texts: dict[str, str] = {}
     for run in plan.runs():
@@ -90,14 +92,29 @@ def make_worklist(plan: Plan, pipeline: ZImagePipeline, store: ResultStore, *, o
             raise LlmDitError(f"Two runs would both be called {run.run_id}; rename a prompt or a level.")
         names.add(run.run_id)
         item = _work_item(run, conditions, pipeline, texts)
-        on_disk = store.finished_identity(run.run_id)
-        if on_disk == item.identity:
+        if unclaimed[item.identity]:
+            unclaimed[item.identity] -= 1
             finished += 1
-        elif on_disk is None or overwrite:
+            continue
+        other = by_name.get(run.run_id)
+        if other is not None and manifest.place(other) is not None:  # the name is taken by a run that is wanted too
+            free_name = f"{run.run_id}-{item.identity.rpartition(':')[2][:8]}"
+            to_do.append(replace(item, run=replace(item.run, run_id=free_name)))
+        elif other is None or overwrite:
             to_do.append(item)
         else:
             stale.append(run.run_id)
-    return Worklist(conditions, tuple(to_do), finished, tuple(stale))
+    return Worklist(conditions, values, tuple(to_do), finished, tuple(stale))
+
+
+def _conditions(plan: Plan, resolved: Mapping[int, GenerationParams], pipeline: ZImagePipeline) -> Conditions:
+    """Return what all runs of a plan share: each parameter's value wherever no level sets it."""
+    shared: dict[str, Any] = {}
+    for index, cell in enumerate(plan.cells):
+        for name, value in resolved[index].model_dump().items():
+            if name not in cell.parameters and name not in OF_THE_RUN:
+                shared.setdefault(name, value)
+    return Conditions(shared, pipeline.fingerprint, dict(pipeline.numerics))
 
 
 def named_runs(run_ids: tuple[str, ...]) -> str:
@@ -122,37 +139,42 @@ def _work_item(run: Run, conditions: Conditions, pipeline: ZImagePipeline, texts
     negative = formatted_negative_prompt(params) if params.guidance_scale > 0 else None
     return WorkItem(
         replace(run, params=params),
-        conditions.identity(params, formatted, negative),
+        run_identity(params, formatted, negative, conditions.fingerprint, conditions.numerics),
         texts.setdefault(formatted, formatted),
         None if negative is None else texts.setdefault(negative, negative),
     )
 
 
-def _check_same_experiment(plan: Plan, conditions: Conditions, store: ResultStore, *, overwrite: bool) -> None:
-    """Refuse to mix runs that may not be compared: other axes, or other settings beside the axes."""
-    manifest = store.manifest()
-    axes = [axis.name for axis in plan.experiment.axes]
-    if [axis.name for axis in manifest.axes] != axes:
+def _with_older_commands(
+    values: dict[str, Any],
+    plan: Plan,
+    conditions: Conditions,
+    store: ResultStore,
+    on_disk: Sequence[RunRecord],
+    *,
+    overwrite: bool,
+) -> dict[str, Any]:
+    """Unite a plan's manifest with the folder's, or refuse to mix runs that may not be compared."""
+    old = store.manifest()
+    if not (overwrite and [axis.name for axis in old.axes] == [axis.name for axis in plan.experiment.axes]):
+        check_same_question(old, plan, store.folder)
+    changes = old.conditions.differences(conditions)
+    if not changes:
+        takes_baseline = overwrite and bool(plan.named_baseline)
+        return united_values(old.raw, values, takes_baseline=takes_baseline)
+    made = _placed_names(plan, old, on_disk)
+    if made and not overwrite:
         raise OutputError(
-            f"{store.folder} holds an experiment over {manifest.variable_name}, not over {' x '.join(axes)}; choose "
-            "another --name or --output-dir.",
+            f"{store.folder}: {len(made)} results are stale, made with other inputs ({'; '.join(changes)}): "
+            f"{named_runs(made)}. Add --overwrite to make those of this plan again, or keep both with another "
+            "--output-dir.",
             field="output_dir",
         )
-    if manifest.conditions.hash == conditions.hash or overwrite:
-        return
-    made = _finished_names(plan, store)
-    if not made:
-        return
-    changes = "; ".join(manifest.conditions.differences(conditions))
-    raise OutputError(
-        f"{store.folder}: {len(made)} results are stale, made with other inputs ({changes}): {named_runs(made)}. Add "
-        "--overwrite to make those of this plan again, or keep both with another --output-dir.",
-        field="output_dir",
-    )
+    return values
 
 
-def _finished_names(plan: Plan, store: ResultStore) -> tuple[str, ...]:
-    """Return the ids of all finished runs in the folder, those of this plan first."""
+def _placed_names(plan: Plan, manifest: Manifest, on_disk: Sequence[RunRecord]) -> tuple[str, ...]:
+    """Return the ids of the finished runs that a manifest holds, those of this plan first."""
     planned = {run.run_id for run in plan.runs()}
-    on_disk = [record.run_id for record in store.runs() if record.is_finished]
-    return tuple(sorted(on_disk, key=lambda name: (name not in planned, name)))
+    held = [record.run_id for record in on_disk if manifest.place(record) is not None]
+    return tuple(sorted(held, key=lambda name: (name not in planned, name)))

@@ -28,7 +28,8 @@ from experiments.stats.levels import (
 from experiments.stats.measures import Measure, flag_counts, measures_of
 
 if TYPE_CHECKING:
-    from experiments.store.records import Manifest, RunRecord
+    from experiments.store.manifest import Manifest
+    from experiments.store.records import RunRecord
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ from experiments.stats.levels import (
 )
 
 if TYPE_CHECKING:
-    from experiments.store.records import Manifest
+    from experiments.store.manifest import Manifest
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 from experiments.planning.design import Axis, Level, Run
 from experiments.store.atomic_file import read_json, remove_partial_files, write_atomically, write_json
 from experiments.store.folder_lock import holder_of, locked
-from experiments.store.records import Manifest, RunRecord, manifest_from_values, merged_manifest, record_from_metadata
+from experiments.store.manifest import Manifest, manifest_from_values
+from experiments.store.records import RunRecord, record_from_metadata
 from experiments.store.summary import Summary, summarize, summary_csv, summary_rows
 from llm_dit.errors import OutputError
 
@@ -89,29 +90,26 @@ class ResultStore:
             raise OutputError(f"{path} {state}; give the folder of an experiment's results.")
         return manifest_from_values(values, path)
 
-    def write_manifest(self, values: Mapping[str, Any], *, replace: bool = False) -> Manifest:
-        """Write the manifest, adding to the one on disk unless `replace`.
+    def write_manifest(self, values: Mapping[str, Any]) -> Manifest:
+        """Write the manifest; what stood there is taken over only through `values`.
 
         Raises:
             OutputError: If it can't be written.
         """
         path = self.folder / MANIFEST_FILE
-        old = None if replace else read_json(path)
         now = datetime.now(UTC).isoformat(timespec="seconds")
-        merged = {"created": now, **(merged_manifest(old, values) if old else values), "updated": now}
+        dated = {"created": now, **values, "updated": now}
         try:
-            write_json(path, merged)
+            write_json(path, dated)
         except OSError as error:
             raise OutputError(f"{path} can't be written: {error.strerror}.", field="output_dir") from None
-        return manifest_from_values(merged, path)
+        return manifest_from_values(dated, path)
 
     # Runs
 
-    def finished_identity(self, run_id: str) -> str | None:
-        """Return the identity of a finished run; None if it has no whole result."""
-        metadata = read_json(self.metadata / f"{run_id}.json")
-        record = None if metadata is None else record_from_metadata(metadata, self.folder)
-        return record.identity if record and record.run_id == run_id and _has_whole_image(record) else None
+    def finished_runs(self) -> list[RunRecord]:
+        """Return every whole result, as it was recorded, whatever the manifest says."""
+        return list(self.some_runs())
 
     def image_path(self, run_id: str) -> Path:
         """Return where a run's image goes."""
@@ -151,20 +149,23 @@ class ResultStore:
         write_json(self.failed / f"{run.run_id}.json", {**metadata, "error": error})
 
     def runs(self) -> list[RunRecord]:
-        """Return finished and failed runs made under the manifest's conditions, level definitions and prompt texts.
+        """Return finished and failed runs that the manifest has a place for, under the names it gives them.
 
-        Order: prompts, seeds, levels as in the manifest.
+        A run is there once, however many files show it. Order: prompts, seeds, levels as in the manifest.
         """
         manifest = self.manifest()
-        by_id: dict[str, RunRecord] = {}
-        for record in self._records():  # a finished run comes before a failure of the same name
-            if manifest.holds(record):
-                by_id.setdefault(record.run_id, record)
+        known: dict[tuple[str, str, int], RunRecord] = {}
+        ids: dict[str, str] = {}
+        for record in self._records():  # a finished run comes before a failure of the same
+            placed = manifest.place(record)
+            if placed is not None:
+                name = ids.setdefault(placed.prompt, placed.prompt_id)
+                known.setdefault((name, placed.level, placed.seed), placed)
         prompts = {prompt.id: rank for rank, prompt in enumerate(manifest.prompts)}
         seeds = {seed: rank for rank, seed in enumerate(manifest.seeds)}
         cells = {cell.name: rank for rank, cell in enumerate(manifest.combinations)}
         return sorted(
-            by_id.values(),
+            known.values(),
             key=lambda record: (
                 prompts.get(record.prompt_id, len(prompts)),
                 seeds.get(record.seed, record.seed),
@@ -177,9 +178,9 @@ class ResultStore:
         return (record for record in self._records() if record.is_finished)
 
     def stale_runs(self) -> list[RunRecord]:
-        """Return whole runs that the manifest does not hold: they are in no summary."""
+        """Return whole runs that the manifest has no place for: they are in no summary."""
         manifest = self.manifest()
-        return [record for record in self._records() if not manifest.holds(record)]
+        return [record for record in self._records() if manifest.place(record) is None]
 
     def _records(self) -> Iterator[RunRecord]:
         """Yield every whole record, finished runs before failures."""

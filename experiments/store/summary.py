@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from experiments.store.records import Manifest, RunRecord
+from experiments.store.manifest import Manifest
+from experiments.store.records import RunRecord
 
 FIRST_COLUMNS = (
     "prompt_id",

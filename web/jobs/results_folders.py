@@ -111,7 +111,7 @@ def read_card(folder: Path, job: Job | None, problem: str | None, *, can_resume:
         manifest.variable_name,
         done=_count_files(store.metadata),
         failed=_count_files(store.failed),
-        planned=len(manifest.combinations) * len(manifest.prompts) * len(manifest.seeds),
+        planned=manifest.planned_count,
         updated=str(manifest.raw.get("updated", "")),
         job=job,
         is_held=job is not None or store.holder() is not None,  # asking for the holder takes the lock for a moment

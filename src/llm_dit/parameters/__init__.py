@@ -7,7 +7,7 @@ image and the reference page are all made from them. Not here: any surface, any 
 from __future__ import annotations
 
 from llm_dit.parameters.base import Parameters
-from llm_dit.parameters.declaration import Parameter, Section
+from llm_dit.parameters.declaration import ALWAYS_TOLD, FieldNote, Parameter, Section
 from llm_dit.parameters.groups import (
     EngineSettings,
     GenerationParams,
@@ -18,10 +18,12 @@ from llm_dit.parameters.groups import (
 from llm_dit.parameters.values import MAX_SEED, LongPromptMode
 
 __all__ = [
+    "ALWAYS_TOLD",
     "GROUPS",
     "MAX_SEED",
     "PARAMETERS",
     "EngineSettings",
+    "FieldNote",
     "GenerationParams",
     "LongPromptMode",
     "MetricSettings",

@@ -16,6 +16,10 @@ Section = Literal["Prompt", "Size", "Sampling", "Chat template", "Guidance", "Te
 """Sections of the page's form, in their order; a field stands in its section in the order of its declaration."""
 
 
+ALWAYS_TOLD: Any = object()
+"""Says that a parameter is part of an image's identity at every value."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class FieldNote:
     """What a field says beyond its name, type, default, range and help.
@@ -34,6 +38,8 @@ class FieldNote:
         in_text: Name in the line that images carry for other tools; empty to leave it out there.
         acts_later: True if the first evaluation of the transformer does not depend on it.
         in_file: False for what belongs to one image only, such as the prompt.
+        neutral: Value at which an image is what it was before there was this parameter; an identity leaves it out
+            there, so that results made earlier stay known. Never changed afterwards, whatever becomes of the default.
     """
 
     table: str
@@ -49,6 +55,7 @@ class FieldNote:
     in_text: str = ""
     acts_later: bool = False
     in_file: bool = True
+    neutral: Any = ALWAYS_TOLD
 
     def __call__(self, schema: JsonDict) -> None:
         """Tell a JSON schema what it can not know from the type."""

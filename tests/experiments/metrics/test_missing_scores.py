@@ -15,7 +15,8 @@ from experiments.metrics.missing_scores import score_results
 from experiments.planning.design import Axis, Experiment, Level, Plan
 from experiments.prompts import Prompt
 from experiments.score import main
-from experiments.store.records import Conditions, manifest_values
+from experiments.store.comparable import Conditions
+from experiments.store.manifest import manifest_values
 from experiments.store.result_store import ResultStore
 from llm_dit.errors import LlmDitError
 
@@ -44,7 +45,7 @@ def make_results(folder, seeds: tuple[int, ...] = (1, 2)) -> ResultStore:
     conditions = Conditions({}, "fingerprint", {})
     store.write_manifest(manifest_values(plan, conditions))
     for index, run in enumerate(plan.runs()):
-        if store.finished_identity(run.run_id):
+        if store.image_path(run.run_id).exists():
             continue
         described = {
             "run_id": run.run_id,
@@ -58,7 +59,8 @@ def make_results(folder, seeds: tuple[int, ...] = (1, 2)) -> ResultStore:
             "levels": dict(run.cell.levels),
         }
         sized = replace(run, params=run.params.model_copy(update={"width": 32, "height": 32}))
-        store.write_result(sized, {"run": described, "parameters": sized.params.model_dump()}, png(index))
+        record = {"run": described, "parameters": sized.params.model_dump(), "model_fingerprint": "fingerprint"}
+        store.write_result(sized, record, png(index))
     return store
 
 

@@ -110,7 +110,11 @@ def test_failed_run_says_why_in_its_place(open_report, sweep):
 
 
 def test_prompts_with_markup_are_shown_and_never_run(open_report, tmp_path):
-    prompts = [dataclasses.replace(prompt, text=HOSTILE, must_show=(HOSTILE,)) for prompt in sample_prompts(2)]
+    first, second = sample_prompts(2)
+    prompts = [
+        dataclasses.replace(first, text=HOSTILE, must_show=(HOSTILE,)),
+        dataclasses.replace(second, text=f"{HOSTILE} again", must_show=(HOSTILE,)),
+    ]
     plan = sample_plan(axes=[axis("thinking_content", "plain", HOSTILE)], prompts=prompts)
     plan = dataclasses.replace(plan, experiment=dataclasses.replace(plan.experiment, description=HOSTILE))
     noise = noisy_scores({})

@@ -161,7 +161,7 @@ def test_a_torn_or_missing_file_is_not_a_result(tmp_path):
     image.write_bytes(image.read_bytes()[:-1])
     store.image_path(ids[2]).unlink()
     (store.metadata / f"{ids[3]}.json").write_bytes(b"")
-    assert [store.finished_identity(run_id) is not None for run_id in ids] == [False, False, False, False, True]
+    assert [record.run_id for record in store.finished_runs()] == [ids[4]]
     assert [record.run_id for record in store.runs()] == [ids[4]]
     assert store.write_summary().values["total_runs"] == 1
 
@@ -218,7 +218,7 @@ def test_scores_are_added_and_a_rescored_metric_replaces_its_own_columns(tmp_pat
     store.write_summary()
     assert rows(store)[0]["image_reward"] == "2.0"
     assert rows(store)[0]["image_reward_truncated"] == "True"
-    assert store.finished_identity(record.run_id) == record.identity
+    assert store.runs()[0].identity == record.identity
 
 
 def test_the_frame_has_typed_columns(tmp_path):

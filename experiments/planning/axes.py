@@ -1,0 +1,108 @@
+"""What an experiment varies: levels, axes, the experiment itself, and the cells that crossed axes make."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Level:
+    """One setting of an axis: a name and the parameters it sets."""
+
+    name: str
+    parameters: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Axis:
+    """What an experiment varies.
+
+    Attributes:
+        name: A parameter's name, or any name where levels set several parameters.
+        levels: In the order of columns and plots.
+        is_every_layer: True if the levels are all hidden layers of the model, filled in by `Experiment.for_model`.
+    """
+
+    name: str
+    levels: tuple[Level, ...]
+    is_every_layer: bool = False
+
+    @property
+    def parameter_names(self) -> set[str]:
+        """Every parameter that some level sets."""
+        if self.is_every_layer:
+            return {"hidden_layer"}
+        return {name for level in self.levels for name in level.parameters}
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """A question: axes to cross, the level that the others are compared with, and what is held fixed.
+
+    Attributes:
+        name: Name of its folder and the beginning of its files' names.
+        description: What is asked, in a sentence.
+        axes: The first is outermost.
+        baseline: Axis name to level name.
+        fixed: Parameters that all runs share.
+        prompt_set: `standard` or `long`: the prompts it is made for.
+    """
+
+    name: str
+    description: str
+    axes: tuple[Axis, ...]
+    baseline: Mapping[str, str] = field(default_factory=dict)
+    fixed: Mapping[str, Any] = field(default_factory=dict)
+    prompt_set: str = "standard"
+
+    @property
+    def axis_parameters(self) -> set[str]:
+        """Every parameter that some axis sets."""
+        return set().union(*(axis.parameter_names for axis in self.axes))
+
+    def for_model(self, hidden_layer_count: int) -> Experiment:
+        """Fill in the axes that depend on how deep the model's text encoder is."""
+        depths = tuple(Level(str(-n), {"hidden_layer": -n}) for n in range(1, hidden_layer_count + 1))
+        return replace(
+            self, axes=tuple(replace(axis, levels=depths) if axis.is_every_layer else axis for axis in self.axes)
+        )
+
+    def with_baseline(self, base: Mapping[str, Any]) -> Experiment:
+        """Choose a baseline where none is named: on each axis the level that equals `base`, else the first."""
+        chosen = {axis.name: self.baseline.get(axis.name) or _usual_level(axis, base) for axis in self.axes}
+        return replace(self, baseline=chosen)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One combination of levels, a column of the report.
+
+    Attributes:
+        levels: Axis name to level name.
+        parameters: What they set together.
+    """
+
+    levels: Mapping[str, str]
+    parameters: Mapping[str, Any]
+
+    @property
+    def name(self) -> str:
+        """`3.0` for one axis, `2.0 x 6` for a grid."""
+        return " x ".join(self.levels.values())
+
+
+def cells_of(axes: Sequence[Axis]) -> tuple[Cell, ...]:
+    """Cross axes; the first is outermost."""
+    cells = []
+    for levels in itertools.product(*(axis.levels for axis in axes)):
+        names = {axis.name: level.name for axis, level in zip(axes, levels, strict=True)}
+        cells.append(Cell(names, {name: value for level in levels for name, value in level.parameters.items()}))
+    return tuple(cells)
+
+
+def _usual_level(axis: Axis, base: Mapping[str, Any]) -> str:
+    equal = [level for level in axis.levels if all(base[name] == value for name, value in level.parameters.items())]
+    return (equal or list(axis.levels))[0].name

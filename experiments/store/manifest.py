@@ -1,0 +1,313 @@
+"""The manifest: an experiment as resolved, over all commands that ran into its folder.
+
+It says what each level resolved to, and finds the place of a record by what that shows: parameters, model, numerics and
+text, never by what the run is called.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from experiments.planning.axes import Axis, Cell, Experiment, Level, cells_of
+from experiments.planning.design import OWN_PROMPT, PROMPT_PLACEHOLDER, Plan
+from experiments.prompts import Prompt
+from experiments.store.comparable import Conditions, told_numerics, told_parameters
+from experiments.store.records import RunRecord
+from llm_dit.errors import OutputError
+from llm_dit.parameters import GenerationParams
+
+MANIFEST_FORMAT = 1
+OF_THE_RUN = ("prompt", "seed")
+"""Parameters that a run brings where no level sets them."""
+
+
+@dataclass(frozen=True)
+class ResolvedCell:
+    """One combination of levels, and what it resolved to.
+
+    Attributes:
+        cell: Names and what the levels set.
+        parameters: All generation parameters but prompt and seed, which are there only where a level sets them.
+        is_whole: False in manifests of earlier versions, which did not keep what other levels set.
+    """
+
+    cell: Cell
+    parameters: Mapping[str, Any]
+    is_whole: bool
+
+    @cached_property
+    def _told(self) -> dict[str, Any]:
+        return told_parameters({name: value for name, value in self.parameters.items() if name not in OF_THE_RUN})
+
+    def fits(self, record: RunRecord, told: Mapping[str, Any]) -> bool:
+        """Return True if a run shows this combination; `told` are its parameters without prompt and seed."""
+        template = self.parameters.get("prompt", PROMPT_PLACEHOLDER)
+        if template.replace(PROMPT_PLACEHOLDER, record.prompt) != record.parameters.get("prompt"):
+            return False
+        if "seed" in self.parameters and self.parameters["seed"] != record.parameters.get("seed"):
+            return False
+        if self.is_whole:
+            return self._told == told
+        return all(_is_like(value, told.get(name)) for name, value in self._told.items())
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """The experiment of a folder.
+
+    Attributes:
+        experiment: Axes with every level that some command asked for, and the baseline.
+        prompts: In the order of tables; no two of one text.
+        seeds: In the order of tables.
+        conditions: What all runs share.
+        resolved: What each combination of levels resolved to.
+        asked: What each command asked for: `prompts` (ids), `seeds`, and `levels` (axis name to level names).
+        raw: The whole file.
+    """
+
+    experiment: Experiment
+    prompts: tuple[Prompt, ...]
+    seeds: tuple[int, ...]
+    conditions: Conditions
+    resolved: tuple[ResolvedCell, ...]
+    asked: tuple[Mapping[str, Any], ...]
+    raw: Mapping[str, Any]
+
+    @property
+    def name(self) -> str:
+        """Name of the experiment."""
+        return self.experiment.name
+
+    @property
+    def description(self) -> str:
+        """What is asked."""
+        return self.experiment.description
+
+    @property
+    def axes(self) -> tuple[Axis, ...]:
+        """What is varied, first axis outermost."""
+        return self.experiment.axes
+
+    @property
+    def baseline(self) -> dict[str, str]:
+        """Axis name to the name of the level that others are compared with."""
+        return dict(self.experiment.baseline)
+
+    @property
+    def fixed(self) -> dict[str, Any]:
+        """Parameters that the experiment holds fixed."""
+        return dict(self.experiment.fixed)
+
+    @cached_property
+    def combinations(self) -> tuple[Cell, ...]:
+        """All combinations of levels."""
+        return cells_of(self.axes)
+
+    def cells(self) -> list[dict[str, str]]:
+        """Return all combinations of levels as axis name to level name."""
+        return [dict(cell.levels) for cell in self.combinations]
+
+    def level_name(self, levels: Mapping[str, str]) -> str:
+        """Return `3.0` for one axis, `2.0 x 6` for a grid."""
+        return " x ".join(levels[axis.name] for axis in self.axes)
+
+    @property
+    def baseline_name(self) -> str:
+        """Name of the combination that others are compared with."""
+        return self.level_name(self.experiment.baseline)
+
+    @property
+    def variable_name(self) -> str:
+        """`shift`, or `shift x num_inference_steps`."""
+        return " x ".join(axis.name for axis in self.axes)
+
+    @cached_property
+    def planned_count(self) -> int:
+        """Number of runs that the folder's commands asked for together."""
+        names = [axis.name for axis in self.axes]
+        return len(
+            {
+                run
+                for block in self.asked
+                for run in itertools.product(
+                    block["prompts"], block["seeds"], *(block["levels"][name] for name in names)
+                )
+            }
+        )
+
+    def place(self, record: RunRecord) -> RunRecord | None:
+        """Return a run under the names that stand here for what it shows; None if it may not be compared with others.
+
+        A run made under another name, id or level name is the same run. One whose parameters, text, model or numerics
+        are not those of any combination is stale.
+        """
+        if record.fingerprint != self.conditions.fingerprint or told_numerics(record.numerics) != self._numerics:
+            return None
+        entry = self._entry_of(record)
+        prompt = None if entry is None else self._prompt_of(record, entry)
+        if entry is None or prompt is None:
+            return None
+        levels = entry.cell.levels
+        known = (record.prompt_id, record.category, record.difficulty, record.levels)
+        if known == (prompt.id, prompt.category, prompt.difficulty, levels):
+            return record
+        return replace(
+            record,
+            prompt_id=prompt.id,
+            category=prompt.category,
+            difficulty=prompt.difficulty,
+            levels=levels,
+            level=self.level_name(levels),
+        )
+
+    def _entry_of(self, record: RunRecord) -> ResolvedCell | None:
+        """Return the combination a run shows: the one it is named after where several show the same."""
+        told = told_parameters({name: value for name, value in record.parameters.items() if name not in OF_THE_RUN})
+        named = self._by_levels.get(tuple(record.levels.items()))
+        if named is not None and named.fits(record, told):
+            return named
+        return next((entry for entry in self.resolved if entry.fits(record, told)), None)
+
+    def _prompt_of(self, record: RunRecord, entry: ResolvedCell) -> Prompt | None:
+        """Return the prompt a run shows; one that nobody listed keeps its name, unless another text has it now."""
+        if OWN_PROMPT in self.prompts and PROMPT_PLACEHOLDER not in entry.parameters.get("prompt", PROMPT_PLACEHOLDER):
+            return OWN_PROMPT
+        known = self._by_text.get(record.prompt)
+        if known is not None or record.prompt_id in self._ids:
+            return known
+        return Prompt(record.prompt_id, record.category, record.difficulty, record.prompt)
+
+    @cached_property
+    def _numerics(self) -> dict[str, str]:
+        return told_numerics(self.conditions.numerics)
+
+    @cached_property
+    def _by_levels(self) -> dict[tuple[tuple[str, str], ...], ResolvedCell]:
+        return {tuple(entry.cell.levels.items()): entry for entry in self.resolved}
+
+    @cached_property
+    def _by_text(self) -> dict[str, Prompt]:
+        return {prompt.text: prompt for prompt in reversed(self.prompts)}
+
+    @cached_property
+    def _ids(self) -> set[str]:
+        return {prompt.id for prompt in self.prompts}
+
+
+def manifest_values(
+    plan: Plan, conditions: Conditions, resolved: Mapping[int, GenerationParams] | None = None
+) -> dict[str, Any]:
+    """Return the part of the manifest that describes the experiment, ready for JSON.
+
+    Args:
+        plan: What a command asks for.
+        conditions: What its runs share.
+        resolved: Index of a cell to its parameters, sizes and all filled in; left out where None.
+    """
+    experiment = plan.experiment
+    return {
+        "format": MANIFEST_FORMAT,
+        "experiment": {
+            "name": experiment.name,
+            "description": experiment.description,
+            "axes": [
+                {
+                    "name": axis.name,
+                    "levels": [{"name": level.name, "parameters": dict(level.parameters)} for level in axis.levels],
+                }
+                for axis in experiment.axes
+            ],
+            "baseline": dict(experiment.baseline),
+            "named_baseline": dict(plan.named_baseline),
+            "fixed": dict(experiment.fixed),
+        },
+        "cells": [
+            {"levels": dict(cell.levels), "parameters": _without_run(resolved[index].model_dump(), cell)}
+            for index, cell in enumerate(plan.cells)
+            if resolved is not None
+        ],
+        "prompts": [asdict(prompt) for prompt in plan.prompts],
+        "seeds": list(plan.seeds),
+        "asked": [
+            {
+                "prompts": [prompt.id for prompt in plan.prompts],
+                "seeds": list(plan.seeds),
+                "levels": {axis.name: [level.name for level in axis.levels] for axis in experiment.axes},
+            }
+        ],
+        "conditions": conditions_values(conditions),
+    }
+
+
+def conditions_values(conditions: Conditions) -> dict[str, Any]:
+    """Return conditions, ready for JSON."""
+    return {
+        "hash": conditions.hash,
+        "parameters": dict(conditions.parameters),
+        "fingerprint": conditions.fingerprint,
+        "numerics": dict(conditions.numerics),
+    }
+
+
+def manifest_from_values(values: Mapping[str, Any], path: Path) -> Manifest:
+    """Read a manifest.
+
+    Raises:
+        OutputError: If it was written by another version, or is not a manifest.
+    """
+    if values.get("format") != MANIFEST_FORMAT:
+        raise OutputError(f"{path} has format {values.get('format')}, and this version reads {MANIFEST_FORMAT}.")
+    try:
+        described = values["experiment"]
+        axes = tuple(
+            Axis(axis["name"], tuple(Level(level["name"], level["parameters"]) for level in axis["levels"]))
+            for axis in described["axes"]
+        )
+        experiment = Experiment(
+            described["name"], described["description"], axes, described["baseline"], described["fixed"]
+        )
+        prompts = tuple(Prompt(**{**prompt, "must_show": tuple(prompt["must_show"])}) for prompt in values["prompts"])
+        shared = values["conditions"]
+        conditions = Conditions(shared["parameters"], shared["fingerprint"], shared["numerics"])
+        everything = {
+            "prompts": [prompt.id for prompt in prompts],
+            "seeds": values["seeds"],
+            "levels": {axis.name: [level.name for level in axis.levels] for axis in axes},
+        }
+        return Manifest(
+            experiment,
+            prompts,
+            tuple(values["seeds"]),
+            conditions,
+            _resolved_cells(axes, conditions, values.get("cells", ())),
+            tuple(values.get("asked", (everything,))),
+            values,
+        )
+    except (KeyError, TypeError, AttributeError) as error:
+        raise OutputError(f"{path} is not a whole manifest ({error}).") from None
+
+
+def _resolved_cells(axes: tuple[Axis, ...], conditions: Conditions, kept: Any) -> tuple[ResolvedCell, ...]:
+    """Return every combination as it was kept, else as conditions and levels say."""
+    known = {tuple(entry["levels"].items()): entry["parameters"] for entry in kept}
+    return tuple(
+        ResolvedCell(cell, known[key], True)
+        if (key := tuple(cell.levels.items())) in known
+        else ResolvedCell(cell, {**conditions.parameters, **cell.parameters}, False)
+        for cell in cells_of(axes)
+    )
+
+
+def _is_like(planned: Any, resolved: Any) -> bool:
+    """Compare with a level as it was written, where None may stand for a number that the model gave."""
+    return planned == resolved or (planned is None and isinstance(resolved, int | float))
+
+
+def _without_run(parameters: Mapping[str, Any], cell: Cell) -> dict[str, Any]:
+    """Leave out the prompt and the seed where the cell does not set them."""
+    return {name: value for name, value in parameters.items() if name not in OF_THE_RUN or name in cell.parameters}
