@@ -21,7 +21,7 @@ CELL, PROMPT, SEED, AXIS = "cell", "prompt_id", "seed", "axis "
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean over prompts with its 95 % interval; the ends are None below two prompts."""
+    """A mean over prompts with its 95 % interval; the ends are None where there are too few prompts for one."""
 
     mean: float
     low: float | None
@@ -123,6 +123,15 @@ def estimate_of(by_prompt: statistics.Floats) -> Estimate | None:
     return Estimate(mean, float(low), float(high))
 
 
+def difference_of(by_prompt: statistics.Floats) -> Estimate | None:
+    """Return mean and interval of one paired difference per prompt; None without prompts, no interval below six."""
+    if not len(by_prompt):
+        return None
+    low, high = (float(end) for end in statistics.interval_of_difference(by_prompt))
+    is_bounded = math.isfinite(low) and math.isfinite(high)
+    return Estimate(float(by_prompt.mean()), low if is_bounded else None, high if is_bounded else None)
+
+
 def compare_with_baseline(paired: pd.DataFrame, names: Sequence[str], baseline: str) -> tuple[Comparison, ...]:
     """Compare each of `names` with `baseline`; empty where the baseline has no runs."""
     if baseline not in paired.columns:
@@ -161,7 +170,7 @@ def _comparison(
     name: str, baseline: str, series: pd.Series, by_prompt: statistics.Floats, *, comparisons: int
 ) -> Comparison:
     pairs = series.to_numpy(dtype=np.float64)
-    comparison = Comparison(name, baseline, len(pairs), len(by_prompt), estimate_of(by_prompt))
+    comparison = Comparison(name, baseline, len(pairs), len(by_prompt), difference_of(by_prompt))
     if len(by_prompt) < 2:
         return comparison
     alpha = statistics.ALPHA / comparisons

@@ -3,12 +3,14 @@
 The last axis of every array is prompts, one number each (the mean over seeds); leading axes are independent data sets,
 so that thousands of simulated experiments are one call. The module knows nothing of runs, metrics or files.
 
-Sources, explained in docs/statistics.md: Hall 1988 (symmetric bootstrap-t), Fisher 1935 and Phipson & Smyth 2010
-(permutation p-values), Holm 1979, Hedges 1981 (small-sample effect size), Cohen 1988 (power of the paired t-test).
+Sources, explained in docs/statistics.md: Fisher 1935 and Phipson & Smyth 2010 (permutation p-values), Hartigan 1969 and
+Tritchler 1984 (their interval), Hall 1988 (symmetric bootstrap-t), Holm 1979, Hedges 1981 (small-sample effect size),
+Cohen 1988 (power of the paired t-test).
 """
 
 from __future__ import annotations
 
+import math
 from functools import cache, lru_cache
 from typing import Final
 
@@ -39,8 +41,11 @@ def interval_of_mean(values: Floats, *, confidence: float = CONFIDENCE, seed: in
     """Return a confidence interval of the mean over prompts.
 
     Symmetric bootstrap-t from 6 prompts on: whole prompts are resampled, and the resamples' |t| gives the half width in
-    standard errors. Plain percentile intervals are too short at a dozen prompts. Below 6 prompts, and where more
-    resamples lack any spread than the interval may leave out, Student's t takes its place.
+    standard errors. Plain percentile intervals are too short at a dozen prompts. Resamples of few prompts can have next
+    to no spread, and the width would explode; so the ends stay between the least and the largest value. Student's t
+    takes its place below 6 prompts, and where more resamples lack any spread than the interval may leave out.
+
+    For the mean of a level. A difference has `interval_of_difference`, which never contradicts its test.
 
     Args:
         values: One number per prompt, [..., prompts], at least 2 prompts.
@@ -57,11 +62,15 @@ def interval_of_mean(values: Floats, *, confidence: float = CONFIDENCE, seed: in
     mean = values.mean(axis=-1)
     standard_error = values.std(axis=-1, ddof=1) / np.sqrt(prompts)
     student = float(special.stdtrit(prompts - 1, 0.5 + confidence / 2))
-    critical = np.full(mean.shape, student)
+    half = student * standard_error
+    low, high = mean - half, mean + half
     if prompts >= LEAST_PROMPTS_FOR_BOOTSTRAP:
         bootstrap = _bootstrap_critical_values(values - mean[..., None], confidence, seed)
-        critical = np.where(np.isfinite(bootstrap), bootstrap, student)
-    return mean - critical * standard_error, mean + critical * standard_error
+        is_usable = np.isfinite(bootstrap)
+        half = np.where(is_usable, bootstrap, 0.0) * standard_error
+        low = np.where(is_usable, np.maximum(mean - half, values.min(axis=-1)), low)
+        high = np.where(is_usable, np.minimum(mean + half, values.max(axis=-1)), high)
+    return low, high
 
 
 def _bootstrap_critical_values(centred: Floats, confidence: float, seed: int) -> Floats:
@@ -106,17 +115,80 @@ def sign_flip_p_value(differences: Floats, *, seed: int = 0) -> Floats:
 
     Source: Fisher 1935, section 21; the +1 of random patterns from Phipson & Smyth 2010.
     """
-    prompts = differences.shape[-1]
-    is_exact = prompts <= MOST_PROMPTS_FOR_EXACT_TEST
-    signs = _all_sign_patterns(prompts) if is_exact else _random_sign_patterns(prompts, seed)
-    flat = differences.reshape(-1, prompts)
+    signs, seen = _sign_patterns(differences.shape[-1], seed)
+    flat = differences.reshape(-1, differences.shape[-1])
     p_values = np.empty(len(flat))
     for part in _chunks(len(flat), signs.shape[1]):
-        seen = np.abs(flat[part].sum(axis=-1, keepdims=True))
-        slack = _RELATIVE_TOLERANCE * np.abs(flat[part]).sum(axis=-1, keepdims=True)
-        as_far = (np.abs(flat[part] @ signs) >= seen - slack).sum(axis=-1)
-        p_values[part] = as_far / signs.shape[1] if is_exact else (as_far + 1) / (signs.shape[1] + 1)
+        low, high = _means_of_halves(flat[part], signs)
+        slack = _slack(flat[part])[:, None]
+        as_far = ((low <= slack) & (high >= -slack)).sum(axis=-1)
+        p_values[part] = (as_far + seen) / (signs.shape[1] + seen)
     return p_values.reshape(differences.shape[:-1])
+
+
+def interval_of_difference(differences: Floats, *, seed: int = 0) -> tuple[Floats, Floats]:
+    """Return the 95 % interval of a mean difference: every value that the sign-flip test does not reject at 5 %.
+
+    So it holds 0 exactly where `sign_flip_p_value` is above 5 %. It lies within the differences seen. Below 6 prompts
+    the test rejects nothing and the interval has no ends.
+
+    Args:
+        differences: Level minus baseline per prompt, [..., prompts].
+        seed: Seed of the random patterns.
+
+    Returns:
+        Lower and upper ends, [...], in the unit of `differences`; minus and plus infinity below 6 prompts.
+
+    Source: Hartigan 1969, "Using subsample values as typical values"; Tritchler 1984, "On inverting permutation tests".
+    """
+    signs, seen = _sign_patterns(differences.shape[-1], seed)
+    least = math.floor(ALPHA * (signs.shape[1] + seen) * (1 + _RELATIVE_TOLERANCE)) + 1 - seen
+    flat = differences.reshape(-1, differences.shape[-1])
+    ends = np.empty((2, len(flat)))
+    for part in _chunks(len(flat), signs.shape[1]):
+        low, high = _means_of_halves(flat[part], signs)
+        # the p-value of a value is the share of patterns whose halves enclose it, and they all enclose the mean
+        found = np.stack([np.partition(low, least - 1)[:, least - 1], -np.partition(-high, least - 1)[:, least - 1]])
+        ends[:, part] = np.where(np.abs(found) <= _slack(flat[part]), 0.0, found)
+    low_ends, high_ends = ends.reshape(2, *differences.shape[:-1])
+    return low_ends, high_ends
+
+
+def _means_of_halves(differences: Floats, signs: Floats) -> tuple[Floats, Floats]:
+    """Return the lower and the higher mean of the two parts into which a pattern divides prompts.
+
+    A pattern's mean is as far from zero as the one seen where zero lies between the means of the prompts that keep
+    their sign and of those that lose it: with u and v their sums, |u - v| >= |u + v| says that u and v differ in sign.
+
+    Args:
+        differences: [data sets, prompts].
+        signs: [prompts, patterns].
+
+    Returns:
+        [data sets, patterns] each; minus and plus infinity for a pattern that leaves one part empty.
+    """
+    prompts = differences.shape[-1]
+    kept = (prompts + signs.sum(axis=0)) / 2  # [patterns]
+    total, flipped = differences.sum(axis=-1, keepdims=True), differences @ signs
+    is_divided = (kept > 0) & (kept < prompts)
+    kept_mean = (total + flipped) / (2 * np.where(is_divided, kept, 1))
+    lost_mean = (total - flipped) / (2 * np.where(is_divided, prompts - kept, 1))
+    low = np.where(is_divided, np.minimum(kept_mean, lost_mean), -np.inf)
+    high = np.where(is_divided, np.maximum(kept_mean, lost_mean), np.inf)
+    return low, high
+
+
+def _slack(differences: Floats) -> Floats:
+    """Return how far from 0 counts as 0: sums that tie on paper differ by rounding."""
+    slack: Floats = _RELATIVE_TOLERANCE * np.abs(differences).max(axis=-1)
+    return slack
+
+
+def _sign_patterns(prompts: int, seed: int) -> tuple[Floats, int]:
+    """Return the patterns, [prompts, patterns], and how often the pattern seen counts beside them."""
+    if prompts <= MOST_PROMPTS_FOR_EXACT_TEST:
+        return _all_sign_patterns(prompts), 0
+    return _random_sign_patterns(prompts, seed), 1
 
 
 @lru_cache(maxsize=8)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
 
 from experiments.stats import paired_statistics as statistics
 from experiments.stats.findings import Analysis, MeasureAnalysis
@@ -135,8 +134,7 @@ def _clause(measure: Measure, comparison: Comparison, baseline: str) -> str:
     ends = sorted((sign * difference.low, sign * difference.high))
     amount, low, high = format_estimate(Estimate(abs(difference.mean), *ends), measure.unit)
     verb = _verbs(measure)[0 if _gain(measure, comparison) > 0 else 1]
-    caution = " (it holds 0, so a few prompts decide)" if ends[0] <= 0 else ""
-    return f"{quoted(comparison.level)} {verb} {baseline} by {amount}, 95 % interval {low} to {high}{caution}"
+    return f"{quoted(comparison.level)} {verb} {baseline} by {amount}, 95 % interval {low} to {high}"
 
 
 def _rest_clause(rest: Sequence[Comparison], prompts: int) -> list[str]:
@@ -153,8 +151,9 @@ def _tendency(measure: Measure, paired: Sequence[Comparison]) -> str:
     if _gain(measure, best) <= 0:
         return ""
     assert best.difference is not None
-    amount = format_estimate(replace(best.difference, mean=abs(best.difference.mean)), measure.unit)[0]
-    return f"; on {prompts}, {quoted(best.level)} {_verbs(measure)[0]} {quoted(best.baseline)} by {amount}"
+    amount = format_estimate(Estimate(abs(best.difference.mean), None, None), measure.unit)[0]
+    side = "above" if best.difference.mean > 0 else "below"
+    return f"; on {prompts}, the mean of {quoted(best.level)} is {amount} {side} that of {quoted(best.baseline)}"
 
 
 def _nothing_found(measure: Measure, variable: str, baseline: str, paired: Sequence[Comparison]) -> str:

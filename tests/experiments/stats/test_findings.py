@@ -138,8 +138,25 @@ def test_three_prompts_say_how_many_are_needed():
     assert comparison_of(measure(analysis), "4.0").detectable is None
     assert sentences(analysis, measure(analysis))[0].startswith(
         "With 3 prompts no difference from shift 3.0 can be shown, however large: "
-        "3 comparisons need at least 7 prompts; on these 3, 4.0 beats 3.0 by "
+        "3 comparisons need at least 7 prompts; on these 3, the mean of 4.0 is "
     )
+
+
+@pytest.mark.parametrize("prompts", [2, 3, 4, 5])
+def test_too_few_prompts_show_no_interval_and_claim_nothing(prompts):
+    analysis = analysed(sample_plan(prompts=prompts), lambda run: {"image_reward": 5.0 * (run.params.shift == 4.0)})
+    result = measure(analysis)
+    assert {item.difference.low for item in result.comparisons} == {None}
+    sentence = sentences(analysis, result)[0]
+    assert not any(word in sentence for word in ("beats", "loses", "95 % interval"))
+    assert sentence.endswith(f"; on these {prompts}, the mean of 4.0 is 5.000 above that of 3.0.")
+
+
+def test_too_few_prompts_say_which_mean_is_shorter():
+    plan = sample_plan(axes=[axis("num_inference_steps", 9, 4)], prompts=3)
+    analysis = analysed(plan, lambda run: {"generation_time_seconds": 0.05 * run.params.num_inference_steps})
+    sentence = sentences(analysis, measure(analysis, "generation_time_seconds"))[0]
+    assert sentence.endswith("; on these 3, the mean of 4 is 0.250 s below that of 9.")
 
 
 def test_found_difference_reads_as_a_sentence():
@@ -161,14 +178,14 @@ def test_worse_level_loses_by_a_positive_amount():
     assert "-" not in sentence
 
 
-def test_finding_whose_interval_holds_zero_is_marked():
+def test_one_outlier_does_not_widen_a_finding_beyond_its_test():
     differences = [0.1, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1, 3.0]
     levels = {"3.0": [0.0] * 8, "4.0": differences}
     analysis = analysed(sample_plan(axes=[axis("shift", 3.0, 4.0)], prompts=8), by_prompt(levels))
     comparison = measure(analysis).comparisons[0]
     assert comparison.p_holm == 2 / 2**8
-    assert comparison.difference.low < 0
-    assert sentences(analysis, measure(analysis))[0].endswith("(it holds 0, so a few prompts decide).")
+    assert (comparison.difference.low, comparison.difference.high) == (pytest.approx(0.1), pytest.approx(1.55))
+    assert sentences(analysis, measure(analysis)) == ["shift 4.0 beats 3.0 by 0.5, 95 % interval 0.1 to 1.6."]
 
 
 def test_shorter_time_is_the_better_one():

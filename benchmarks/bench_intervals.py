@@ -1,0 +1,52 @@
+"""How often the lab's 95 % intervals hold the truth: `uv run python -m benchmarks.bench_intervals`, 20 s on one core.
+
+Prints the tables of docs/statistics.md: 2,000 simulated experiments for each kind of numbers and number of prompts,
+with a fixed seed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from experiments.stats import paired_statistics as statistics
+
+EXPERIMENTS = 2000
+PROMPTS = (6, 8, 12, 30, 60)
+SEED = 14
+Draw = Callable[[np.random.Generator, tuple[int, int]], statistics.Floats]
+Interval = Callable[[statistics.Floats], tuple[statistics.Floats, statistics.Floats]]
+
+KINDS: dict[str, Draw] = {
+    "normal": lambda generator, shape: generator.normal(size=shape),
+    "heavy tails (t with 3 degrees)": lambda generator, shape: generator.standard_t(3, size=shape),
+    "flat (uniform)": lambda generator, shape: generator.uniform(-1, 1, size=shape),
+    "skewed (exponential)": lambda generator, shape: generator.exponential(size=shape) - 1,
+}
+"""Numbers whose true mean is 0."""
+
+
+def main() -> None:
+    """Print one table of coverage in percent for each kind of interval."""
+    print_table("differences", statistics.interval_of_difference)
+    print_table("means of levels", statistics.interval_of_mean)
+
+
+def print_table(title: str, interval: Interval) -> None:
+    """Print coverage by kind and number of prompts, and the largest width in widths of the median experiment."""
+    print(f"\n| {title} | " + " | ".join(f"{prompts} prompts" for prompts in PROMPTS) + " |")
+    print("|---" * (len(PROMPTS) + 1) + "|")
+    for name, draw in KINDS.items():
+        print(f"| {name} | " + " | ".join(cell(draw, prompts, interval) for prompts in PROMPTS) + " |")
+
+
+def cell(draw: Draw, prompts: int, interval: Interval) -> str:
+    """Return coverage in percent and, in brackets, the widest interval in median widths."""
+    low, high = interval(draw(np.random.default_rng(SEED), (EXPERIMENTS, prompts)))
+    width = high - low
+    return f"{100 * ((low <= 0) & (high >= 0)).mean():.1f} ({width.max() / np.median(width):.1f})"
+
+
+if __name__ == "__main__":
+    main()
