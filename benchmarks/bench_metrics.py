@@ -60,10 +60,10 @@ def measure(scorer: Scorer, rows: Sequence[ScoreInput]) -> dict[str, float]:
 @click.command()
 @click.option("--images", default=100, show_default=True, help="Pictures to score.")
 @click.option("--size", default=128, show_default=True, help="Height and width of the pictures in pixels.")
-@click.option("--image-reward", default=None, metavar="MODEL", help="The embedded scorer by default.")
-@click.option("--siglip", default=None, metavar="MODEL", help="The embedded scorer by default.")
+@click.option("--image-reward", default="image-reward-mini", show_default=True, metavar="MODEL")
+@click.option("--siglip", default="siglip-mini", show_default=True, metavar="MODEL")
 @click.option("--device", default="cpu", show_default=True)
-def main(images: int, size: int, image_reward: str | None, siglip: str | None, device: str) -> None:
+def main(images: int, size: int, image_reward: str, siglip: str, device: str) -> None:
     """Time every metric."""
     started = time.perf_counter()
     scorers = load_scorers(

@@ -59,9 +59,18 @@ def score_results(
         scorers: Loaded scorers.
         on_progress: Called with scores done and scores to do, after each batch.
 
+    Raises:
+        LlmDitError: If a scorer names no weights, or a score is not a number.
+
     Returns:
         Counts, and the images that can't be read; the others are scored all the same.
     """
+    for scorer in scorers:
+        if not scorer.metric.model:
+            raise LlmDitError(
+                f"{scorer.metric.name} chooses its weights by each picture, and a column holds scores of one kind; "
+                "name its weights, or load it by load_configured_scorers."
+            )
     finished = [record for record in results.runs() if record.is_finished]
     work = [(scorer, runs_to_score(finished, scorer.metric)) for scorer in scorers]
     total, done = sum(len(records) for _, records in work), 0

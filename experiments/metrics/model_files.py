@@ -19,18 +19,18 @@ READ_END_BYTES = 1 << 20
 Model = TypeVar("Model", bound=BaseModel)
 
 
-def find_model(model: str | Path | None, *, embedded: str, patterns: Sequence[str]) -> Path:
+def find_model(model: str | Path, *, embedded: str, patterns: Sequence[str]) -> Path:
     """Return the folder that holds a scorer.
 
     Args:
-        model: None, `auto` or the embedded scorer's name; a folder; or a hub id such as `zai-org/ImageReward`.
+        model: The embedded scorer's name; a folder; or a hub id such as `zai-org/ImageReward`.
         embedded: Name of the embedded scorer.
         patterns: File patterns to fetch from the hub.
 
     Raises:
         LlmDitError: If there is no such folder, or the hub does not give it.
     """
-    if model in (None, "auto", embedded):
+    if model == embedded:
         folder = EMBEDDED_MODELS / embedded
         if not folder.is_dir():
             raise LlmDitError(
@@ -101,7 +101,7 @@ def first_line(error: Exception) -> str:
     return next(iter(str(error).splitlines()), type(error).__name__)
 
 
-def model_identity(model: str | Path | None, folder: Path, weights: Sequence[Path]) -> str:
+def model_identity(model: str | Path, folder: Path, weights: Sequence[Path]) -> str:
     """Return the name of what is behind a score, such as `image-reward-mini@1f0c9a3b52d4`.
 
     The mark is a hash over the weights, configurations and tokenizer. Of files above 64 MiB only the size and both ends

@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import NamedTuple
 
 from experiments.metrics import image_reward, pixel_diversity, siglip
 from experiments.metrics.declaration import Metric, Scorer
 from experiments.metrics.image_reward import ImageRewardScorer
+from experiments.metrics.picture_model import is_embedded
 from experiments.metrics.pixel_diversity import PixelDiversityScorer
 from experiments.metrics.siglip import SigLIPScorer
-from llm_dit.checkpoints.finding import EMBEDDED_MODELS
 from llm_dit.errors import LlmDitError, nearest
 from llm_dit.parameters import MetricSettings
 
 
 class ScorerModels(NamedTuple):
-    """Which weights the scorers take: None or `auto`, a folder, or a hub id."""
+    """Which weights the scorers take: an embedded scorer's name, a folder, a hub id, or None to choose by picture."""
 
     image_reward_model: str | None = None
     siglip_model: str | None = None
@@ -59,7 +58,7 @@ def load_scorers(
 
     Args:
         names: Names of metrics, in the order wanted; repeated ones count once.
-        image_reward_model: None or `auto` for the embedded miniature, a folder, or a hub id.
+        image_reward_model: Name of the embedded scorer, a folder, or a hub id; None or `auto` chooses by each picture.
         siglip_model: The same for SigLIP.
         device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
 
@@ -103,9 +102,8 @@ def scorer_models_for(generator_model: str) -> ScorerModels:
     Args:
         generator_model: The generator as configured: the name of an embedded model, a folder or a hub id.
     """
-    is_name = "/" not in generator_model and not Path(generator_model).is_dir()
-    if is_name or Path(generator_model).expanduser().resolve().parent == EMBEDDED_MODELS.resolve():
-        return ScorerModels()
+    if is_embedded(generator_model):
+        return ScorerModels(image_reward.EMBEDDED, siglip.EMBEDDED)
     return ScorerModels(image_reward.PUBLISHED, siglip.PUBLISHED)
 
 

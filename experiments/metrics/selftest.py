@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import click
 
-from experiments.metrics import METRICS, ScoreInput, Scorer, Scores, load_scorers
+from experiments.metrics import METRICS, ScoreInput, Scorer, Scores, load_scorers, scorer_models_for
 from experiments.store.atomic_file import read_json, write_json
 from llm_dit.cli import user_errors
 from llm_dit.errors import LlmDitError
@@ -97,7 +97,8 @@ def read_expected(path: Path) -> dict[str, Any]:
 @user_errors
 def main(names: tuple[str, ...], device: str, is_recording: bool) -> None:
     """Print each embedded scorer's value on known files; exit with 1 if one moved."""
-    scorers = load_scorers(names or [metric.name for metric in METRICS], device=device)
+    embedded = scorer_models_for("mini")._asdict()
+    scorers = load_scorers(names or [metric.name for metric in METRICS], **embedded, device=device)
     path = FILES / EXPECTED_FILE
     if is_recording:
         record(scorers, path)

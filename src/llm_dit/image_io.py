@@ -33,7 +33,7 @@ def png_bytes(image: Image.Image, metadata: dict[str, Any]) -> bytes:
     from PIL.PngImagePlugin import PngInfo
 
     info = PngInfo()
-    info.add_itxt(RECORD_CHUNK, json.dumps(metadata, ensure_ascii=False, sort_keys=True), zip=True)
+    info.add_itxt(RECORD_CHUNK, _record_text(metadata), zip=True)
     info.add_itxt(PARAMETERS_CHUNK, parameters_text(metadata))
     buffer = BytesIO()
     image.save(buffer, "PNG", pnginfo=info, compress_level=COMPRESS_LEVEL)
@@ -72,6 +72,23 @@ def write_whole(path: Path, content: bytes) -> None:
         ) from None
 
 
+def attach_record(image: Image.Image, metadata: dict[str, Any]) -> None:
+    """Let a picture in memory carry its record, as a file does."""
+    image.info[RECORD_CHUNK] = _record_text(metadata)
+
+
+def record_of(image: Image.Image) -> dict[str, Any] | None:
+    """Return the record that an open picture carries; None where there is none, or it is damaged."""
+    record = image.info.get(RECORD_CHUNK)
+    if not isinstance(record, str) or len(record) > MAX_TEXT_CHUNK_BYTES:
+        return None
+    try:
+        content = json.loads(record)
+    except json.JSONDecodeError:
+        return None
+    return content if isinstance(content, dict) else None
+
+
 def read_parameters(source: Path | str | IO[bytes]) -> dict[str, Any]:
     """Return the record that `write_png` put into a PNG.
 
@@ -83,18 +100,14 @@ def read_parameters(source: Path | str | IO[bytes]) -> dict[str, Any]:
     try:
         with Image.open(source, formats=["PNG"]) as image:
             image.load()
-            record = image.info.get(RECORD_CHUNK)
+            is_ours, record = isinstance(image.info.get(RECORD_CHUNK), str), record_of(image)
     except (OSError, UnidentifiedImageError, SyntaxError, ValueError) as error:
         raise OutputError(f"{_name(source)} is not a PNG that can be read ({error}).", field="image") from None
-    if not isinstance(record, str) or len(record) > MAX_TEXT_CHUNK_BYTES:
+    if not is_ours:
         raise OutputError(f"{_name(source)} carries no llm-dit parameters; it was made elsewhere.", field="image")
-    try:
-        content = json.loads(record)
-    except json.JSONDecodeError:
-        content = None
-    if not isinstance(content, dict):
+    if record is None:
         raise OutputError(f"{_name(source)} carries damaged llm-dit parameters.", field="image")
-    return content
+    return record
 
 
 def parameters_text(metadata: dict[str, Any]) -> str:
@@ -124,6 +137,10 @@ def _named_elsewhere(parameters: Mapping[str, Any]) -> dict[str, Any]:
 
 def _counted_elsewhere(item: Parameter, value: Any) -> Any:
     return value + item.note.elsewhere_offset if item.note.elsewhere_offset else value
+
+
+def _record_text(metadata: dict[str, Any]) -> str:
+    return json.dumps(metadata, ensure_ascii=False, sort_keys=True)
 
 
 def _name(source: Path | str | IO[bytes]) -> str:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from llm_dit.checkpoints.fingerprint import fingerprint
 from llm_dit.errors import InvalidParameter
+from llm_dit.image_io import attach_record
 from llm_dit.parameters import EngineSettings, GenerationParams
 from llm_dit.placement.devices import resident
 from llm_dit.prompting.chat_template import formatted_negative_prompt, formatted_prompt_from_params, user_texts
@@ -305,7 +306,9 @@ class ZImagePipeline:
         image = self.decode(latents)[0]
         decoded = time.perf_counter()
         times = {"encode": encoded - started, "denoise": denoised - encoded, "decode": decoded - denoised}
-        return GenerationResult(image, resolved, self.metadata(resolved, conditioning, times))
+        metadata = self.metadata(resolved, conditioning, times)
+        attach_record(image, metadata)
+        return GenerationResult(image, resolved, metadata)
 
     def __call__(self, prompt: str, **overrides: Any) -> Image.Image:
         """Return an image of `prompt`; keyword arguments are fields of `GenerationParams`."""

@@ -95,8 +95,8 @@ def test_a_hub_scorer_without_network_is_one_sentence(monkeypatch):
 
 
 def test_the_embedded_scorers_judge_the_embedded_model_only():
-    assert scorer_models_for("mini") == (None, None)
-    assert scorer_models_for(str(EMBEDDED_MODELS / "mini")) == (None, None)
+    assert scorer_models_for("mini") == ("image-reward-mini", "siglip-mini")
+    assert scorer_models_for(str(EMBEDDED_MODELS / "mini")) == ("image-reward-mini", "siglip-mini")
     assert scorer_models_for("./my-model") == scorer_models_for("Tongyi-MAI/Z-Image-Turbo")
     assert scorer_models_for("Tongyi-MAI/Z-Image-Turbo") == (
         "zai-org/ImageReward",

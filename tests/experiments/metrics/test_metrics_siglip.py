@@ -12,6 +12,7 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from experiments.metrics import ScoreInput, SigLIPScorer, compute_siglip_score
+from experiments.metrics.siglip import SigLIPJudge
 from llm_dit.errors import LlmDitError
 
 HEADS, EPS = 4, 1e-6
@@ -135,13 +136,13 @@ def test_only_a_prompt_beyond_64_tokens_is_flagged(scorer, tmp_path):
     assert rows[0]["siglip_score"] == pytest.approx(rows[1]["siglip_score"], abs=1e-6)
 
 
-def test_preparing_equals_transformers_own_image_processor(scorer, folder):
+def test_preparing_equals_transformers_own_image_processor(folder):
     from transformers.models.siglip.image_processing_pil_siglip import SiglipImageProcessorPil
 
     image = picture(3, 77, 45)
     processor = SiglipImageProcessorPil.from_pretrained(folder)
     theirs = np.asarray(processor(images=image)["pixel_values"][0])
-    difference = np.abs(scorer._prepare(image) - theirs)
+    difference = np.abs(SigLIPJudge(folder).prepare(image) - theirs)
     assert difference.max() < 1e-6, f"max {difference.max():.2e}"
 
 
@@ -197,13 +198,13 @@ def test_a_preprocessor_that_crops_pixels_differently_is_refused(tmp_path):
         SigLIPScorer(folder)
 
 
-def test_the_image_processor_may_stand_in_the_newer_file(scorer, tmp_path):
-    folder = write_siglip(tmp_path)
+def test_the_image_processor_may_stand_in_the_newer_file(tmp_path):
+    older, folder = write_siglip(tmp_path / "older"), write_siglip(tmp_path / "newer")
     config = json.loads((folder / "preprocessor_config.json").read_text())
     (folder / "preprocessor_config.json").unlink()
     (folder / "processor_config.json").write_text(json.dumps({"image_processor": config}))
     image = picture(4, 50, 40)
-    assert np.array_equal(SigLIPScorer(folder, device="cpu")._prepare(image), scorer._prepare(image))
+    assert np.array_equal(SigLIPJudge(folder).prepare(image), SigLIPJudge(older).prepare(image))
 
 
 def test_the_function_gives_the_scorers_value(scorer, folder):
