@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from llm_dit.cli import user_errors
+from llm_dit.cli import Command, user_errors
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from experiments.stats.levels import Comparison, Estimate, LevelSummary
 
 
-@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.command(cls=Command, context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("results_dir", type=click.Path(path_type=Path))
 @click.option("--measure", "columns", multiple=True, metavar="COLUMN", help="Only this measure; may be repeated.")
 @user_errors

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from experiments.planning.comma_list import texts_of
-from llm_dit.cli import user_errors
+from llm_dit.cli import Command, user_errors
 from llm_dit.errors import LlmDitError, OutputError, nearest
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ MODE_PIXELS = {"grid": 256, "side-by-side": 512, "diff": 384}
 MOST_PROMPT_CHARACTERS = 200
 
 
-@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.command(cls=Command, context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("results_dir", type=click.Path(path_type=Path))
 @click.option("--mode", type=click.Choice(MODES), default="grid", show_default=True, help="What stands in the columns.")
 @click.option("-o", "--output", type=click.Path(path_type=Path), required=True, metavar="FILE", help="PNG to write.")

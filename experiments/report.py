@@ -6,10 +6,10 @@ from pathlib import Path
 
 import click
 
-from llm_dit.cli import user_errors
+from llm_dit.cli import Command, user_errors
 
 
-@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.command(cls=Command, context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("results_dir", type=click.Path(path_type=Path))
 @click.option("--bundle", is_flag=True, help="Put the pictures into the file, so that it can be sent alone.")
 @click.option("-o", "--output", type=click.Path(path_type=Path), metavar="FILE", help="Where a bundle goes.")

@@ -19,7 +19,7 @@ from experiments.planning.experiment_file import PREDEFINED_EXPERIMENTS, PROMPT_
 from experiments.prompts import read_prompt_list
 from experiments.running.console import print_experiments, print_plan, print_prompts, progress_display
 from experiments.running.experiment_run import Events, Result, dry_run, run_experiment
-from llm_dit.cli import parameter_options, user_errors
+from llm_dit.cli import Command, parameter_options, user_errors
 from llm_dit.parameters import EngineSettings
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ INTERRUPTED_EXIT_CODE = 130
 FAILURES_SHOWN = 5
 
 
-@click.command(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.command(cls=Command, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @question_options
 @click.option("--compute-metrics", is_flag=True, help="Score the images afterwards.")
 @click.option("--metric", "metrics", multiple=True, metavar="NAME", help="Score by this metric only; may be repeated.")

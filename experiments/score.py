@@ -15,13 +15,14 @@ import click
 from experiments.metrics import METRICS, Scorer, load_configured_scorers
 from experiments.metrics.missing_scores import ScoringResult, score_results
 from experiments.store.result_store import Manifest, ResultStore
-from llm_dit.cli import config_from_flags, parameter_options, user_errors
+from llm_dit.cli import Command, config_from_flags, parameter_options, user_errors
 from llm_dit.parameters import MetricSettings
+from llm_dit.placement.devices import resolve_device
 
 METRIC_NAMES = tuple(metric.name for metric in METRICS)
 
 
-@click.command(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.command(cls=Command, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.argument("results_dir", type=click.Path(path_type=Path))
 @click.option(
     "--metric",
@@ -38,6 +39,8 @@ METRIC_NAMES = tuple(metric.name for metric in METRICS)
 def main(results_dir: Path, names: tuple[str, ...], score_on: str, **flags: Any) -> None:
     """Score the images in RESULTS_DIR that have no score yet."""
     settings = config_from_flags(flags).metrics
+    if score_on not in ("auto", "cpu"):
+        resolve_device(score_on, "device")
     store = ResultStore(results_dir)
     generator = _generator_model(store.manifest())  # fails here, before anything is loaded, on any other folder
     scorers = load_configured_scorers(names or METRIC_NAMES, settings, generator, device=score_on)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import re
 import sys
+from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from llm_dit.cli import config_from_flags, parameter_options, user_errors
+from llm_dit.cli import Command, config_from_flags, parameter_options, user_errors
 from llm_dit.errors import LlmDitError, OutputError
 from llm_dit.parameters import EngineSettings, GenerationParams, RewriterSettings
 from llm_dit.prompting.templates import Template, TemplateShelf
@@ -24,8 +25,9 @@ OUTPUT_FOLDER = Path("outputs")
 DEFAULT_REWRITER = "Expand"
 
 
-@click.command(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
-@click.argument("prompt")
+@click.command(cls=Command, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.argument("words", nargs=-1, metavar="PROMPT")
+@click.option("--prompt", metavar="TEXT", help="The prompt, instead of PROMPT.")
 @click.option(
     "--output",
     "-o",
@@ -35,18 +37,23 @@ DEFAULT_REWRITER = "Expand"
 )
 @click.option("--rewrite", is_flag=True, help="Let the text encoder's language model expand PROMPT first.")
 @click.option("--rewriter", metavar="NAME", help="Rewriter template for --rewrite; templates/ holds them.")
-@parameter_options(EngineSettings, GenerationParams, RewriterSettings)
+@parameter_options(EngineSettings, GenerationParams, RewriterSettings, include=("templates_dir",))
 @user_errors
-def main(prompt: str, output: Path | None, rewrite: bool, rewriter: str | None, **flags: Any) -> None:
+def main(
+    words: tuple[str, ...], prompt: str | None, output: Path | None, rewrite: bool, rewriter: str | None, **flags: Any
+) -> None:
     """Draw PROMPT and print where the PNG is."""
     config = config_from_flags(flags)
+    prompt = _prompt(words, prompt)
     params = config.generation(prompt)
     path = _output_path(output, prompt)
     template = _rewriter_template(rewriter, config) if rewrite or rewriter else None
     settings = config.engine
     from llm_dit.image_io import write_png
     from llm_dit.pipeline import ZImagePipeline
+    from llm_dit.placement.devices import require_devices
 
+    require_devices(settings)
     pipeline = ZImagePipeline.from_pretrained(settings=settings, planned_evaluations=params.num_inference_steps)
     if template is not None:
         params = params.replaced(prompt=_rewritten(pipeline, prompt, template, config))
@@ -55,6 +62,18 @@ def main(prompt: str, output: Path | None, rewrite: bool, rewriter: str | None, 
     if params.seed is None:
         click.echo(f"seed {result.params.seed}", err=True)
     click.echo(path)
+
+
+def _prompt(words: Sequence[str], named: str | None) -> str:
+    """Return the one prompt of the command line."""
+    given = [*words, *([] if named is None else [named])]
+    if not given:
+        raise LlmDitError('The prompt is missing; say what the image shows: generate.py "A red fox".', field="prompt")
+    if len(given) > 1 and named is not None:
+        raise LlmDitError(f"Give the prompt once: {given[0]!r} and --prompt {named!r} are two.", field="prompt")
+    if len(given) > 1:
+        raise LlmDitError(f'The prompt has to stand in quotes: "{" ".join(words)}".', field="prompt")
+    return given[0]
 
 
 def _output_path(output: Path | None, prompt: str) -> Path:

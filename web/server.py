@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from llm_dit.cli import config_from_flags, parameter_options, user_errors
+from llm_dit.cli import Command, config_from_flags, parameter_options, user_errors
 from llm_dit.parameters import EngineSettings, GenerationParams, MetricSettings, RewriterSettings, ServerSettings
 
 SHUTDOWN_S = 3
@@ -16,7 +16,7 @@ SWITCH_INTERVAL_S = 0.001
 """After so long the thread that makes an image lets the event loop in; Python's 5 ms add up over an answer's parts."""
 
 
-@click.command(context_settings={"show_default": True})
+@click.command(cls=Command, context_settings={"show_default": True})
 @parameter_options(ServerSettings, EngineSettings, GenerationParams, RewriterSettings, MetricSettings)
 @user_errors
 def main(**flags: Any) -> None:
@@ -29,8 +29,10 @@ def main(**flags: Any) -> None:
 
     import uvicorn
 
+    from llm_dit.placement.devices import require_devices
     from web.app import create_app
 
+    require_devices(config.engine)
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     os.environ.setdefault(
         "OMP_WAIT_POLICY", "PASSIVE"

@@ -15,7 +15,7 @@ import click
 
 from experiments.metrics import METRICS, ScoreInput, Scorer, Scores, load_scorers, scorer_models_for
 from experiments.store.atomic_file import read_json, write_json
-from llm_dit.cli import user_errors
+from llm_dit.cli import Command, user_errors
 from llm_dit.errors import LlmDitError
 
 FILES = Path(__file__).parent / "known_answers"
@@ -90,7 +90,7 @@ def read_expected(path: Path) -> dict[str, Any]:
     return values
 
 
-@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.command(cls=Command, context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--metric", "names", multiple=True, metavar="NAME", help="Metric to check; all by default.")
 @click.option("--device", default="cpu", metavar="NAME", help="auto, cpu, cuda, cuda:N or mps. [default: cpu]")
 @click.option("--record", "is_recording", is_flag=True, help="Write today's values as the expected ones.")

@@ -185,8 +185,11 @@ def _brings_own_prompts(experiment: Experiment) -> bool:
 def _checked_seeds(seeds: Sequence[int]) -> tuple[int, ...]:
     if not seeds:
         raise LlmDitError("--seeds names no seed; use for example --seeds 42,123.", field="seeds")
-    for seed in seeds:
-        GenerationParams.parse({"prompt": PROMPT_PLACEHOLDER, "seed": seed})
+    try:
+        for seed in seeds:
+            GenerationParams.parse({"prompt": PROMPT_PLACEHOLDER, "seed": seed})
+    except InvalidParameter as error:
+        raise error.named("--seeds") from None
     return tuple(dict.fromkeys(int(seed) for seed in seeds))
 
 

@@ -137,9 +137,11 @@ def run_experiment(
     from experiments.planning.equality import equal_levels
     from experiments.planning.model_facts import read_model_facts
     from llm_dit.checkpoints.finding import find_checkpoint
+    from llm_dit.placement.devices import require_devices
 
     events = events or Events()
     plan, settings = request.plan(), request.config.engine
+    require_devices(settings)
     find_checkpoint(settings.model_path)  # fetches a hub model, or fails before torch is imported
     for found in equal_levels(plan, read_model_facts(settings.model_path).count_tokens):
         events.on_warning(found.sentence())

@@ -66,7 +66,9 @@ class Config:
         Raises:
             InvalidParameter: If a value is out of range.
         """
-        return GenerationParams.parse({**self._of(GenerationParams), "prompt": prompt, **overrides})
+        return GenerationParams.parse(
+            {**self._of(GenerationParams), "prompt": prompt, **GenerationParams.in_own_names(overrides)}
+        )
 
     @property
     def generation_values(self) -> dict[str, Any]:

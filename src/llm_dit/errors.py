@@ -31,17 +31,18 @@ class InvalidParameter(LlmDitError):
     Attributes:
         field: The parameter's name in Python.
         problem: The rest of the sentence: value, allowed range, next step.
+        label: What the sentence calls the parameter; its name in Python until a surface says how its user typed it.
     """
 
-    def __init__(self, field: str, problem: str) -> None:
-        super().__init__(f"{field} {problem}", field=field)
+    def __init__(self, field: str, problem: str, *, label: str | None = None) -> None:
+        self.label = field if label is None else label
+        super().__init__(f"{self.label} {problem}", field=field)
         self.problem = problem
 
     def named(self, label: str) -> InvalidParameter:
         """Return the same error with the parameter called `label` in its sentence."""
-        error = InvalidParameter(label, self.problem)
-        error.field = self.field
-        return error
+        assert self.field is not None
+        return InvalidParameter(self.field, self.problem, label=label)
 
 
 class ConfigError(LlmDitError):
@@ -75,5 +76,10 @@ def nearest(word: str, candidates: Iterable[str]) -> str:
         `; did you mean 'x'?` for a near miss, else `; valid: a, b, c.`
     """
     names = sorted(candidates)
-    close = difflib.get_close_matches(word, names, n=1, cutoff=0.6)
-    return f"; did you mean {close[0]!r}?" if close else f"; valid: {', '.join(names)}."
+    close = close_match(word, names)
+    return f"; did you mean {close!r}?" if close is not None else f"; valid: {', '.join(names)}."
+
+
+def close_match(word: str, candidates: Iterable[str]) -> str | None:
+    """Return the candidate that looks like `word`, if one does."""
+    return next(iter(difflib.get_close_matches(word, list(candidates), n=1, cutoff=0.6)), None)

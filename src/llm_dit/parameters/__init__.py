@@ -22,6 +22,7 @@ __all__ = [
     "GROUPS",
     "MAX_SEED",
     "PARAMETERS",
+    "SHORT_NAMES",
     "EngineSettings",
     "FieldNote",
     "GenerationParams",
@@ -44,3 +45,6 @@ GROUPS: tuple[type[Parameters], ...] = (
 
 PARAMETERS: dict[str, Parameter] = {name: group.parameter(name) for group in GROUPS for name in group.model_fields}
 """Every parameter by name, in the order of the reference page."""
+
+SHORT_NAMES: dict[str, str] = {alias: item.name for item in PARAMETERS.values() for alias in item.note.aliases}
+"""Short names that mean a parameter wherever its own name is read."""

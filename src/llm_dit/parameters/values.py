@@ -16,6 +16,8 @@ ROPE_TABLE_TOKENS = 1504
 MAX_SEED = 2**53 - 1
 """Largest integer that JSON readers of every language keep exactly."""
 
+NOT_A_DEVICE = "is not a device; use auto, cpu, cuda, cuda:N or mps"
+
 LongPromptMode = Literal["truncate", "interpolate", "pool", "attention_pool"]
 DType = Literal["auto", "bfloat16", "float16", "float32"]
 AttentionBackend = Literal["auto", "sdpa", "cudnn", "flash", "sage"]
@@ -23,9 +25,14 @@ Quantization = Literal["none", "float8", "int8"]
 CompileMode = Literal["auto", "on", "off"]
 
 
+def is_device(name: str) -> bool:
+    """Say whether `name` can name a device, on this machine or another."""
+    return re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", name) is not None
+
+
 def _valid_device(value: str) -> str:
-    if not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", value):
-        raise PydanticCustomError("device", "is not a device; use auto, cpu, cuda, cuda:N or mps")
+    if not is_device(value):
+        raise PydanticCustomError("device", NOT_A_DEVICE)
     return value
 
 

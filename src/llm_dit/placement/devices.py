@@ -7,20 +7,39 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from llm_dit.errors import InvalidParameter
+from llm_dit.parameters.values import NOT_A_DEVICE, is_device
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor, nn
+
+    from llm_dit.parameters import EngineSettings
+
+
+def require_devices(settings: EngineSettings) -> None:
+    """Check that this machine has the devices that `settings` name, before anything is loaded or written.
+
+    Imports torch only where an accelerator is named.
+
+    Raises:
+        InvalidParameter: If one is missing.
+    """
+    for field in ("text_encoder_device", "dit_device", "vae_device"):
+        name = getattr(settings, field)
+        if name not in (None, "auto", "cpu"):
+            resolve_device(name, field)
 
 
 def resolve_device(name: str, field: str) -> torch.device:
     """Return the device called `name`; `auto` prefers cuda, then mps, then cpu.
 
     Raises:
-        InvalidParameter: If this machine does not have it.
+        InvalidParameter: If there is no such device, or this machine does not have it.
     """
     import torch
 
+    if not is_device(name):
+        raise InvalidParameter(field, f"{name!r} {NOT_A_DEVICE}.")
     if name == "auto":
         if torch.cuda.is_available():
             return torch.device("cuda", torch.cuda.current_device())
