@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from llm_dit.config import example_file, reference_page
+from llm_dit.reference import example_file, reference_page
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -27,7 +27,8 @@ from experiments.planning.experiment_file import (
 )
 from experiments.prompts import Prompt, read_prompt_list
 from llm_dit.cli import config_from_flags, flags_from_values, parameter_options
-from llm_dit.config import DEFAULT_PROFILE, Config, load_config
+from llm_dit.config import Config, load_config
+from llm_dit.config_file import DEFAULT_PROFILE
 from llm_dit.errors import LlmDitError
 from llm_dit.parameters import PARAMETERS, EngineSettings, GenerationParams, MetricSettings
 

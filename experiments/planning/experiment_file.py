@@ -19,7 +19,8 @@ from experiments.planning.design import AXIS_PARAMETERS, Axis, Experiment, Level
 from experiments.prompts import LONG_PROMPTS, STANDARD_PROMPTS
 from experiments.prompts.strict_yaml import YamlFile
 from llm_dit.errors import InvalidParameter, LlmDitError, nearest
-from llm_dit.parameters import PARAMETERS, GenerationParams
+from llm_dit.parameters import PARAMETERS, SHORT_NAMES, GenerationParams
+from llm_dit.parameters.names import suggestion
 
 PREDEFINED_EXPERIMENTS = Path(__file__).parents[1] / "experiments.yaml"
 FILE_VERSION = 1
@@ -119,11 +120,11 @@ def _expanded(match: re.Match[str], option: str) -> list[str]:
 def _axis_from_sweep(sweep: str) -> Axis:
     name, equals, text = sweep.partition("=")
     option = f"--sweep {sweep if len(sweep) <= 60 else sweep[:60] + '…'}"
-    name = name.strip().removeprefix("--").replace("-", "_")
+    name = _own_name(name.strip().removeprefix("--").replace("-", "_"))
     if not equals or not text.strip():
-        raise LlmDitError(f"{option}: write parameter=values, for example shift=1..6 or num_inference_steps=6,9,12.")
+        raise LlmDitError(f"{option}: write parameter=values, for example shift=1..6 or steps=6,9,12.")
     if name not in AXIS_PARAMETERS:
-        raise LlmDitError(f"{option}: there is no parameter {name!r}{nearest(name, AXIS_PARAMETERS)}")
+        raise LlmDitError(f"{option}: there is no parameter {name!r}{_parameter_hint(name)}")
     if name == "hidden_layer" and text.strip() == EVERY:
         return Axis(name, (), is_every_layer=True)
     levels: dict[str, Level] = {}
@@ -164,6 +165,15 @@ def level_of(name: str, value: Any) -> Level:
     return Level(level_name(checked), {name: checked})
 
 
+def _own_name(name: str) -> str:
+    """Return a parameter's own name for a short one; any other name stays."""
+    return SHORT_NAMES.get(name, name)
+
+
+def _parameter_hint(name: str) -> str:
+    return suggestion(name, [PARAMETERS[known] for known in AXIS_PARAMETERS], PARAMETERS.values())
+
+
 def _checked_value(name: str, value: Any) -> Any:
     together = {"extend_rope": True} if name == "max_text_tokens" else {}
     return getattr(GenerationParams.parse({"prompt": "-", **together, name: value}), name)
@@ -200,8 +210,9 @@ def _axis(file: YamlFile, name: str, key_node: yaml.Node, node: yaml.Node, what:
         if not is_name(name):
             raise file.error(key_node, f"axis {name!r}: {NAME_RULE}")
         return Axis(name, _named_levels(file, name, node))
+    name = _own_name(name)
     if name not in AXIS_PARAMETERS:
-        hint = nearest(name, AXIS_PARAMETERS)
+        hint = _parameter_hint(name)
         raise file.error(key_node, f"{what}: there is no parameter {name!r}{hint} Named levels may have any axis name.")
     if name == "hidden_layer" and isinstance(node, yaml.ScalarNode) and node.value == EVERY:
         return Axis(name, (), is_every_layer=True)
@@ -235,13 +246,15 @@ def _named_levels(file: YamlFile, axis: str, node: yaml.Node) -> tuple[Level, ..
 
 
 def _parameters(file: YamlFile, node: yaml.Node, what: str) -> dict[str, Any]:
-    values = {}
+    values: dict[str, Any] = {}
     for entry in file.mapping(node, what).values():
-        if entry.key not in AXIS_PARAMETERS:
-            hint = nearest(entry.key, AXIS_PARAMETERS)
-            raise file.error(entry.key_node, f"{what}: there is no parameter {entry.key!r}{hint}")
+        name = _own_name(entry.key)
+        if name not in AXIS_PARAMETERS:
+            raise file.error(entry.key_node, f"{what}: there is no parameter {name!r}{_parameter_hint(name)}")
+        if name in values:
+            raise file.error(entry.key_node, f"{what} sets {name} twice.")
         try:
-            values[entry.key] = _checked_value(entry.key, file.scalar(entry.node, entry.key))
+            values[name] = _checked_value(name, file.scalar(entry.node, entry.key))
         except InvalidParameter as error:
             raise file.error(entry.node, f"{what}: {error}") from None
     return values
@@ -262,8 +275,12 @@ def _check_apart(file: YamlFile, axes: Iterable[Axis], nodes: Iterable[yaml.Node
 def _baseline(file: YamlFile, node: yaml.Node, axes: Sequence[Axis], what: str) -> dict[str, str]:
     by_name = {axis.name: axis for axis in axes}
     if isinstance(node, yaml.MappingNode):
-        entries = file.mapping(node, f"baseline of {what}", allowed=by_name, required=by_name)
-        return {name: _baseline_level(file, entries[name].node, by_name[name], what) for name in by_name}
+        short = {name: own for name, own in SHORT_NAMES.items() if own in by_name}
+        entries = file.mapping(node, f"baseline of {what}", allowed=[*by_name, *short])
+        given = {short.get(name, name): entry for name, entry in entries.items()}
+        for name in [name for name in by_name if name not in given]:
+            raise file.error(node, f"baseline of {what} needs the key {name!r}.")
+        return {name: _baseline_level(file, given[name].node, by_name[name], what) for name in by_name}
     if len(axes) > 1:
         raise file.error(node, f"{what} has several axes; write its baseline as axis: level for each.")
     return {axes[0].name: _baseline_level(file, node, axes[0], what)}

@@ -50,7 +50,7 @@ def fail(error: LlmDitError) -> NoReturn:
 
 
 def _as_typed(name: str) -> str:
-    """Return the flag of the parameter or option `name` as it stands on the command line, the long one where none does."""
+    """Return the flag of a parameter or option as it stands on the command line, the long one where none does."""
     context = click.get_current_context(silent=True)
     if name == "prompt":
         return "The prompt"

@@ -108,11 +108,32 @@ def test_a_server_table_may_stand_at_the_top(write):
         ("[default.schedular]\nshift = 2\n", None, ["[default]", "'schedular'", "did you mean 'scheduler'?"]),
         ("[default.scheduler]\nshift = -2\n", None, ["[default.scheduler] shift -2", "above 0 up to 100"]),
         ("[default.generation]\nheight = 1000\n", None, ["height 1000", "multiple of 16", "992 or 1008"]),
-        ('[default.generation]\nheight = "big"\n', None, ["height = 'big'", "is not a whole number"]),
+        ('[default.generation]\nheight = "big"\n', None, ['height = "big" is not a whole number.']),
         ('[default.pytorch]\nlong_prompt_mode = "interpolat"\n', None, ["did you mean 'interpolate'?"]),
         ("[default.scheduler]\nshift = true\n", None, ["shift"]),
         ("[default]\nscheduler = 3\n", None, ["write [default.scheduler]"]),
-        ("shift = 3\n", None, ["'shift' stands outside a profile"]),
+        ("shift = 3\n", None, ["'shift' stands outside a profile; write shift under [default.scheduler]."]),
+        ("cfg = 3\n", None, ["'cfg' stands outside a profile; write guidance_scale under [default.generation]."]),
+        ("[generation]\nsteps = 4\n", None, ["[generation] stands outside a profile; write [default.generation]."]),
+        ("[generation]\n[fast.generation]\n", None, ["write [default.generation]."]),
+        ("[default]\nshift = 2\n", None, ["[default] has no key 'shift'; it belongs to [default.scheduler]."]),
+        ("[fast.generation]\nshift = 2\n", None, ["it belongs to [fast.scheduler]."]),
+        ("[default.generation]\ndevice = 'cpu'\n", None, ["it belongs to [default.pipeline]."]),
+        ("[default.pipeline]\ntiled_vae = true\n", None, ["no key 'tiled_vae'; did you mean 'vae_tiling'?"]),
+        ("[default.pipeline]\ncpu_offload = true\n", None, ["did you mean 'offload'?"]),
+        ("[default.generation]\ncfg_scale = 4\n", None, ["did you mean 'guidance_scale'? Its value is 1 less than"]),
+        ("[default.generation]\nsampler = 'euler'\n", None, ["'sampler'; the sampler is Euler's"]),
+        ("[default.pipelin]\noffload = true\n", None, ["[default] has no 'pipelin'; did you mean 'pipeline'?"]),
+        ("[default.generation]\nsteps = 4\nnum_inference_steps = 4\n", None, ["has num_inference_steps twice"]),
+        ("[default.generation]\nheight = '512'\n", None, ["is not a whole number; write height = 512 without quotes."]),
+        ("[default.pipeline]\noffload = 'True'\n", None, ["write offload = true without quotes."]),
+        ("[default.pytorch]\ncompile = true\n", None, ['is not text in quotes; write compile = "on".']),
+        ('[default]\nmodel_path = "C:\\Users\\me"\n', None, ["write model_path = 'C:\\Users\\me' in single quotes."]),
+        ('[default]\nmodel_path = "C:\\temp\\new"\n', None, ["write model_path = 'C:\\temp\\new' in single quotes."]),
+        ("[default]\nmodel_path = mini\n", None, ["(at line 2, column 14)", 'write model_path = "mini".']),
+        ("[default.pipeline]\noffload = True # less\n", None, ["write offload = true."]),
+        ("[default.scheduler]\nshift: 3\n", None, ["write shift = 3."]),
+        ("[default.scheduler\nshift = 3\n", None, ["the line is: [default.scheduler"]),
         ("[rtx4090]\n", "rtx409", ["no profile 'rtx409'", "did you mean 'rtx4090'?"]),
         ("[default.pytorch]\nmax_text_tokens = 1505\n", None, ["profile default", "max_text_tokens 1505"]),
         ("not toml", None, ["is not valid TOML"]),
@@ -126,6 +147,39 @@ def test_mistakes_name_the_file_the_key_and_the_way_out(write, text, profile, pa
     assert str(error.value).startswith(str(path))
     for part in parts:
         assert part in str(error.value), str(error.value)
+
+
+def test_all_mistakes_are_told_at_once(write):
+    path = write("[default.scheduler]\nshfit = 2\n[default.generation]\nhight = 3\nwidth = 3\n[x.y]\n[z]\nq = 1\n")
+    with pytest.raises(ConfigError) as error:
+        load_config(path)
+    assert str(error.value).startswith(f"{path} (5 mistakes): [default.scheduler] has no key 'shfit'; did you mean 'sh")
+    for part in ("'hight'; did you mean 'height'?", "[default.generation] width 3 is not", "[x] has no 'y'", "'q'"):
+        assert part in str(error.value)
+
+
+def test_a_file_full_of_mistakes_tells_the_first_and_counts_the_others(write):
+    path = write("[default.generation]\n" + "".join(f"x{number} = 1\n" for number in range(40)))
+    with pytest.raises(ConfigError, match=r"\(40 mistakes\): .* 32 more are like these\.$"):
+        load_config(path)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_a_file_is_read_as_editors_save_it(tmp_path, encoding):
+    path = tmp_path / "config.toml"
+    path.write_bytes("[default.generation]\r\nnegative_prompt = '\u732b'\r\n".encode(encoding))
+    assert load_config(path).generation("A cat").negative_prompt == "\u732b"
+
+
+def test_a_file_in_another_encoding_names_the_line(tmp_path):
+    path = tmp_path / "config.toml"
+    path.write_bytes(b"[default.generation]\nnegative_prompt = 'caf\xe9'\n")
+    with pytest.raises(ConfigError, match=r"is not UTF-8 text \(line 2\); save it as UTF-8\."):
+        load_config(path)
+
+
+def test_a_prompt_may_hold_line_breaks_where_a_path_may_not(write):
+    assert load_config(write('[default.generation]\nsystem_prompt = "a\\nb"\n')).generation("A").system_prompt == "a\nb"
 
 
 def test_a_missing_file_points_to_the_example(tmp_path):

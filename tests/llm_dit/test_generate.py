@@ -9,6 +9,7 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
+from llm_dit.errors import LlmDitError
 from llm_dit.image_io import read_parameters
 
 ROOT = Path(__file__).parents[2]
@@ -52,6 +53,42 @@ def test_flags_reach_the_image(run, tmp_path):
     assert (record["parameters"]["seed"], record["parameters"]["shift"], record["parameters"]["width"]) == (7, 4.0, 96)
 
 
+@pytest.mark.parametrize(
+    ("arguments", "mode"),
+    [
+        (["--compile", "A cat"], "on"),
+        (["A cat", "--compile"], "on"),
+        (["--no-compile", "A cat"], "off"),
+        (["--compile", "off", "A cat"], "off"),
+        (["--compile=off", "A cat"], "off"),
+        (["--compile", "--prompt", "A cat"], "on"),
+        (["--compile", "--", "A cat"], "on"),
+    ],
+)
+def test_a_switch_of_three_ways_needs_no_value_and_leaves_the_prompt_alone(command, monkeypatch, arguments, mode):
+    seen = {}
+
+    def load(*, settings, planned_evaluations):
+        seen["compile"] = settings.compile
+        raise LlmDitError("enough")
+
+    monkeypatch.setattr("llm_dit.pipeline.ZImagePipeline.from_pretrained", load)
+    result = CliRunner().invoke(command, arguments, catch_exceptions=False)
+    assert result.stderr == "Error: enough\n"
+    assert seen == {"compile": mode}
+
+
+def test_a_value_that_is_nearly_one_is_no_prompt(run):
+    result = run("--compile", "onn", "A cat")
+    assert result.stderr == "Error: --compile 'onn' is not allowed; use one of auto, on, off; did you mean 'on'?\n"
+
+
+def test_a_device_that_is_not_there_is_known_before_anything_is_loaded(run, monkeypatch):
+    monkeypatch.setattr("llm_dit.pipeline.ZImagePipeline.from_pretrained", lambda **_: pytest.fail("loaded"))
+    result = run("A cat", "--dit-device", "cuda:77")
+    assert result.exit_code == 2
+
+
 def test_the_profile_of_a_file_is_used_and_flags_win(run, tmp_path):
     (tmp_path / "c.toml").write_text(
         "[default.scheduler]\nshift = 2.0\n[rtx4090.generation]\nnum_inference_steps = 2\n"
@@ -68,8 +105,16 @@ def test_the_profile_of_a_file_is_used_and_flags_win(run, tmp_path):
         (["A cat", "--height", "1000"], "--height 1000 is not a multiple of 16; use 992 or 1008."),
         (["A cat", "--height", "0"], "--height 0 is not allowed; use a whole number 64 to 4096 pixels."),
         (["A cat", "--width", "100000"], "--width 100000 is not allowed; use a whole number 64 to 4096 pixels."),
-        (["A cat", "--steps", "0"], "--num-inference-steps 0 is not allowed; use a whole number 1 to 1000 steps."),
+        (["A cat", "--steps", "0"], "--steps 0 is not allowed; use a whole number 1 to 1000 steps."),
         (["A cat", "--shift", "nan"], "--shift nan is not allowed; use a number above 0 up to 100."),
+        (["A cat", "--num-inference-steps", "0"], "--num-inference-steps 0 is not allowed; use a whole number 1 to"),
+        ([], 'The prompt is missing; say what the image shows: generate.py "A red fox".'),
+        (["--compile"], "The prompt is missing; say what the image shows"),
+        (["a", "cat"], 'The prompt has to stand in quotes: "a cat".'),
+        (["A cat", "--prompt", "A dog"], "Give the prompt once: 'A cat' and --prompt 'A dog' are two."),
+        (["--attention-backend", "A cat"], "--attention-backend 'A cat' is not allowed; use one of auto, sdpa,"),
+        (["A cat", "--dit-device", "cuda:77"], "--dit-device cuda:77 is not on this machine, which has"),
+        (["A cat", "--vae-device", "mps"], "--vae-device mps is not on this machine; use auto or cpu."),
         ([""], "The prompt is empty; say what the image shows."),
         (["word " * 100_000], "The prompt has 500,000 characters, and at most 100,000 are read; shorten it."),
         (["A cat", "--dit-device", "tpu"], "--dit-device 'tpu' is not a device; use auto, cpu, cuda, cuda:N or mps."),
@@ -79,7 +124,7 @@ def test_the_profile_of_a_file_is_used_and_flags_win(run, tmp_path):
         (["A cat", "--output", "cat.jpg"], "--output cat.jpg is not a .png file; images are written as PNG."),
         (["A cat", "--config", "none.toml"], "none.toml does not exist; copy config.toml.example to start one."),
     ],
-    ids=lambda value: value[-1][:20] if isinstance(value, list) else "",
+    ids=lambda value: " ".join(value)[-20:] if isinstance(value, list) else "",
 )
 def test_bad_input_is_one_sentence_exit_code_2_and_nothing_written(run, tmp_path, arguments, sentence):
     result = run(*arguments)

@@ -10,7 +10,6 @@ from click.testing import CliRunner
 from parameter_values import other_value
 
 from llm_dit.cli import config_from_flags, parameter_options
-from llm_dit.config import example_file, reference_page
 from llm_dit.errors import InvalidParameter
 from llm_dit.parameters import (
     GROUPS,
@@ -20,6 +19,7 @@ from llm_dit.parameters import (
     RewriterSettings,
     ServerSettings,
 )
+from llm_dit.reference import example_file, reference_page
 
 ROOT = Path(__file__).parents[2]
 

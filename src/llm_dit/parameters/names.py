@@ -6,7 +6,7 @@ Meaning comes before letters: `cfg` is `guidance_scale`, however little they loo
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from llm_dit.errors import InvalidParameter, nearest
@@ -46,10 +46,16 @@ def in_own_names(values: Mapping[str, Any], short_names: Mapping[str, str]) -> d
 
 def meant(word: str, parameters: Iterable[Parameter]) -> Parameter | None:
     """Return the parameter that `word` is another spelling or another tool's name of; letters alone don't count."""
-    name = _plain(word)
-    for item in parameters:
-        if name in (item.name, item.key, *item.note.aliases, *item.note.elsewhere.split()):
-            return item
+    name, items = _plain(word), list(parameters)
+    readings: tuple[Callable[[Parameter], Iterable[str]], ...] = (
+        lambda item: (item.name, *item.note.aliases),
+        lambda item: item.note.elsewhere.split(),
+        lambda item: (item.key,),
+    )
+    for names_of in readings:
+        for item in items:
+            if name in names_of(item):
+                return item
     return None
 
 

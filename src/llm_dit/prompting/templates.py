@@ -1,8 +1,9 @@
 """Template files: ready-made system prompts, and instructions for the rewriter.
 
 A template is a Markdown file with front matter between two lines of `---`: `name`, `description`, and `kind`, which is
-`prompt` (the body is a system prompt; `thinking_content` and `assistant_content` may stand in the front matter too) or
-`rewriter` (the body instructs the language model). A broken file is reported and left out, never fatal.
+`prompt` (the body is a system prompt; `thinking_content` and `assistant_content` may stand in the front matter too), as
+in a file without a kind, or `rewriter` (the body instructs the language model). A broken file is reported and left out,
+never fatal.
 """
 
 from __future__ import annotations
@@ -104,7 +105,7 @@ def read_template(path: Path, *, is_own: bool = False) -> Template:
         LlmDitError: Naming the file and what is wrong with it.
     """
     front, body = _split(path)
-    kind = front.get("kind")
+    kind = front.get("kind", "prompt")
     if kind != "prompt" and kind != "rewriter":
         raise LlmDitError(f"{path.name}: kind is {kind!r}; use prompt or rewriter.")
     allowed = ("name", "description", "kind", *(EXTRA_KEYS if kind == "prompt" else ()))
@@ -128,7 +129,7 @@ def _split(path: Path) -> tuple[dict[Any, Any], str]:
     try:
         if path.stat().st_size > MAX_TEMPLATE_BYTES:
             raise LlmDitError(f"{path.name}: is larger than {MAX_TEMPLATE_BYTES // 1024} KiB.")
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise LlmDitError(f"{path.name}: can't be read ({error}).") from None
     if not lines or lines[0].strip() != FRONT_MATTER_LINE:

@@ -38,6 +38,12 @@ def test_a_template_is_front_matter_and_body(tmp_path: Path) -> None:
     assert (template.thinking_content, template.assistant_content, template.is_own) == ("", "Here is", True)
 
 
+def test_a_file_without_a_kind_is_a_prompt_template_and_a_byte_order_mark_is_no_text(tmp_path: Path) -> None:
+    text = "\ufeff---\nname: Mine\ndescription: My own.\nthinking_content: hm\n---\nBe bold.\n"
+    template = read_template(write(tmp_path, "mine.md", text))
+    assert (template.kind, template.thinking_content, template.body) == ("prompt", "hm", "Be bold.")
+
+
 def test_no_think_block_and_an_empty_one_are_different(tmp_path: Path) -> None:
     without = read_template(write(tmp_path, "a.md", FRONT.format(kind="prompt", more="")))
     empty = read_template(write(tmp_path, "b.md", FRONT.format(kind="prompt", more="thinking_content: ''\n")))
