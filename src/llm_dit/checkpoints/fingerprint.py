@@ -29,6 +29,17 @@ def fingerprint(folder: Path) -> str:
     return digest.hexdigest()
 
 
+def file_fingerprint(path: Path) -> str:
+    """Return a hash of one file of weights, read as `fingerprint` reads those of a checkpoint.
+
+    Returns:
+        SHA-256, 64 hexadecimal digits; the file's name and folder don't matter.
+    """
+    digest = hashlib.sha256(f"llm-dit file 1\0{path.stat().st_size}\0".encode())
+    _digest_file(digest, path)
+    return digest.hexdigest()
+
+
 def _digest_file(digest: hashlib._Hash, path: Path) -> None:
     size = path.stat().st_size
     with path.open("rb") as file:

@@ -1,0 +1,106 @@
+"""One GGUF file: names, shapes and formats from its header, tensors unpacked by the `gguf` package when asked for.
+
+The package is llama.cpp's own and knows every format exactly; shapes in the file run from the innermost dimension.
+
+Source: gguf 0.19 `gguf_reader.py`, `quants.py`; ComfyUI-GGUF `loader.py` for `comfy.gguf.orig_shape`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from llm_dit.checkpoints.lazy_tensor import LazyTensor
+from llm_dit.errors import CheckpointError
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+MAGIC = b"GGUF"
+ORIGINAL_SHAPE = "comfy.gguf.orig_shape."
+ENCODER = "qwen3"
+TOLD = {
+    "rope.freq_base": "rope_theta",
+    "attention.layer_norm_rms_epsilon": "rms_norm_eps",
+    "context_length": "max_position_embeddings",
+}
+"""What llama.cpp writes about a text encoder, which no shape tells: fine-tunes of Qwen3-4B differ in it."""
+
+
+@dataclass(frozen=True)
+class GGUFFile:
+    """One file and the tensors in it.
+
+    Attributes:
+        path: The file.
+        tensors: Tensor name to the tensor, under its stored name, outermost dimension first.
+        told: What the file says about its network, under the names of a config.json; empty where it says nothing.
+    """
+
+    path: Path
+    tensors: Mapping[str, LazyTensor]
+    told: Mapping[str, Any]
+
+
+def open_gguf(path: Path, field: str = "model_path") -> GGUFFile:
+    """Read the header of a GGUF file.
+
+    Args:
+        path: The file.
+        field: The setting that named it, for the message.
+
+    Raises:
+        CheckpointError: If the file is not GGUF, is truncated, or has a format that the `gguf` package does not know.
+    """
+    from gguf import GGUFReader
+
+    with path.open("rb") as file:
+        if file.read(len(MAGIC)) != MAGIC:
+            raise CheckpointError(f"{path} is no GGUF file; fetch it again.", field=field)
+    try:
+        reader = GGUFReader(path)
+    except (ValueError, IndexError, KeyError) as error:
+        raise CheckpointError(
+            f"{path} is truncated, damaged, or of a kind that gguf can't read ({error}); fetch it again.", field=field
+        ) from None
+    tensors = {item.name: _lazy(path, reader, item, field) for item in reader.tensors}
+    fields = {name: reader.get_field(f"{ENCODER}.{key}") for key, name in TOLD.items()}
+    return GGUFFile(path, tensors, {name: item.contents() for name, item in fields.items() if item is not None})
+
+
+def _lazy(path: Path, reader: Any, item: Any, field: str) -> LazyTensor:
+    from gguf import GGMLQuantizationType as Kind
+    from gguf.quants import dequantize
+
+    name = item.tensor_type.name
+    known = (Kind.F32, Kind.F16, Kind.BF16)
+    if item.tensor_type not in known and not _can_unpack(item.tensor_type):
+        raise CheckpointError(
+            f"{path} stores {item.name} as {name}, which the gguf package can't unpack; use a Q or F16 file of the "
+            "same model.",
+            field=field,
+        )
+
+    def read_rows(start: int, stop: int, device: torch.device) -> Tensor:
+        import torch
+
+        rows = item.data[start:stop]
+        if item.tensor_type == Kind.BF16:
+            return torch.from_numpy(rows.copy()).view(torch.bfloat16).to(device)
+        values = rows.copy() if item.tensor_type in known else dequantize(rows, item.tensor_type)
+        return torch.from_numpy(values).to(device)
+
+    shape = tuple(int(size) for size in reversed(item.shape))
+    formats = {Kind.F32: "float32", Kind.F16: "float16", Kind.BF16: "bfloat16"}
+    stored = LazyTensor(shape, formats.get(item.tensor_type, name), int(item.n_bytes), read_rows)
+    original = reader.get_field(ORIGINAL_SHAPE + item.name)
+    return stored if original is None else stored.reshaped(*(int(size) for size in original.contents()))
+
+
+def _can_unpack(kind: Any) -> bool:
+    from gguf.quants import _type_traits
+
+    return kind in _type_traits

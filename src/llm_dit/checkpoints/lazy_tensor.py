@@ -1,0 +1,61 @@
+"""A tensor that lies in a file: its shape and storage are known at once, its numbers when they are asked for."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+ReadRows = Callable[[int, int, "torch.device"], "Tensor"]
+"""First row, row after the last and device to the unpacked rows, in the number format that unpacking gives."""
+
+
+@dataclass(frozen=True)
+class LazyTensor:
+    """One tensor of a file.
+
+    Attributes:
+        shape: Its shape once unpacked, at least one dimension.
+        format: How its numbers are stored: `bfloat16`, `float8_e4m3fn`, `nvfp4`, `Q4_K`, ...
+        stored_bytes: What it takes in the file, its scales included.
+        read_rows: Reads and unpacks some of its rows; packed formats give float32, others their own format.
+    """
+
+    shape: tuple[int, ...]
+    format: str
+    stored_bytes: int
+    read_rows: ReadRows
+
+    def read(self, dtype: torch.dtype, device: torch.device) -> Tensor:
+        """Return the whole tensor, rounded once to `dtype`."""
+        return self.read_rows(0, self.shape[0], device).to(dtype)
+
+    def rows(self, start: int, stop: int) -> LazyTensor:
+        """Return rows `start` to `stop`; nothing else is read when they are."""
+        read_rows, rows = self.read_rows, self.shape[0]
+        return replace(
+            self,
+            shape=(stop - start, *self.shape[1:]),
+            stored_bytes=self.stored_bytes * (stop - start) // rows,
+            read_rows=lambda first, last, device: read_rows(start + first, start + last, device),
+        )
+
+    def reshaped(self, *shape: int) -> LazyTensor:
+        """Return the same numbers under another shape.
+
+        Raises:
+            ValueError: If the count of numbers differs.
+        """
+        if math.prod(shape) != math.prod(self.shape):
+            raise ValueError(f"{list(self.shape)} can't become {list(shape)}.")
+        read_rows, rows = self.read_rows, self.shape[0]
+        return replace(
+            self,
+            shape=shape,
+            read_rows=lambda first, last, device: read_rows(0, rows, device).reshape(shape)[first:last],
+        )
