@@ -35,12 +35,49 @@ def colour_of(prompt: str, seed: int) -> tuple[int, int, int]:
 
 
 @dataclass
+class Halt:
+    """Where an engine stops until it is told to go on, so that what passes by can be looked at.
+
+    Attributes:
+        at: It stops after having told of this step; 0: nowhere.
+        may_pass: What it waits for there.
+    """
+
+    at: int = 0
+    may_pass: threading.Event = field(default_factory=threading.Event)
+
+    def after(self, step: int) -> None:
+        """Wait if this is the step."""
+        if step == self.at:
+            self.may_pass.wait()
+
+
+class HaltingEngine:
+    """A real engine with a `Halt`."""
+
+    def __init__(self, engine: Any, halt: Halt) -> None:
+        self._engine = engine
+        self._halt = halt
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._engine, name)
+
+    def generate(self, params: GenerationParams, *, on_step: Callable[[Any], None]) -> Any:
+        def report(info: Any) -> None:
+            on_step(info)
+            self._halt.after(info.step)
+
+        return self._engine.generate(params, on_step=report)
+
+
+@dataclass
 class FakeEngine:
     """Makes an image of one colour in `step_s` seconds a step.
 
     Attributes:
         step_s: Seconds a step takes.
         gate: Every step waits for it; cleared by tests that need a job to be under way.
+        halt: Where it stops, having told of a step.
         running: Images being made at this moment; the worker must keep it at 1.
     """
 
@@ -49,6 +86,7 @@ class FakeEngine:
     native_height: int = NATIVE_SIZE
     native_width: int = NATIVE_SIZE
     gate: threading.Event = field(default_factory=threading.Event)
+    halt: Halt = field(default_factory=Halt)
     made: list[tuple[str, int]] = field(default_factory=list)
     running: int = 0
     most_running: int = 0
@@ -81,6 +119,7 @@ class FakeEngine:
                 time.sleep(self.step_s)
                 if on_step is not None:
                     on_step(SimpleNamespace(step=step, total=params.num_inference_steps, sigma=0.5, preview=image.copy))
+                self.halt.after(step)
         finally:
             self.running -= 1
         self.made.append((params.prompt, params.seed))

@@ -13,19 +13,24 @@ from typing import Any
 import uvicorn
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
-from web_fakes import FakeEngine
+from web_fakes import FakeEngine, Halt, HaltingEngine
 
 from llm_dit.config import Config
+from llm_dit.parameters import EngineSettings
 from web.app import create_app
+from web.jobs.loaded_model import load_pipeline
 
 ADDRESS = "http://127.0.0.1"
 
 
-def make_app(folder: Path, engine: FakeEngine | None = None, **values: Any) -> FastAPI:
+def make_app(folder: Path, engine: FakeEngine | None = None, *, halt: Halt | None = None, **values: Any) -> FastAPI:
     """Return an application that keeps everything in `folder`; with no engine it loads the configured model."""
     places = {"data_dir": str(folder / "data"), "results_dir": str(folder / "results")}
-    factory = None if engine is None else lambda settings: engine
-    return create_app(Config({**places, **values}), engine_factory=factory)
+
+    def load(settings: EngineSettings) -> Any:
+        return engine or HaltingEngine(load_pipeline(settings), halt or Halt())
+
+    return create_app(Config({**places, **values}), engine_factory=load)
 
 
 @contextmanager

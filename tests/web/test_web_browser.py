@@ -9,15 +9,30 @@ from typing import Any
 
 import httpx
 import pytest
+from web_fakes import Halt
 from web_server import live_server, make_app, wait_until
-
-WAIT_MS = 60_000
+from web_tab import fill_prompt, open_tab
 
 
 @pytest.fixture(scope="module")
-def address(tmp_path_factory: pytest.TempPathFactory, tiny_checkpoint: Path) -> Iterator[str]:
+def model_halt() -> Halt:
+    return Halt()
+
+
+@pytest.fixture
+def halt(model_halt: Halt) -> Iterator[Halt]:
+    """Where the model of this module's server stops, for one test."""
+    model_halt.may_pass.clear()
+    yield model_halt
+    model_halt.at = 0
+    model_halt.may_pass.set()
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory: pytest.TempPathFactory, tiny_checkpoint: Path, model_halt: Halt) -> Iterator[str]:
     folder = tmp_path_factory.mktemp("page")
-    app = make_app(folder, model_path=str(tiny_checkpoint), dit_device="cpu", text_encoder_device="cpu")
+    devices = {"dit_device": "cpu", "text_encoder_device": "cpu"}
+    app = make_app(folder, halt=model_halt, model_path=str(tiny_checkpoint), **devices)
     with live_server(app) as address:
         wait_until(lambda: httpx.get(f"{address}/healthz").json()["model"] == "ready", 120)
         yield address
@@ -25,33 +40,8 @@ def address(tmp_path_factory: pytest.TempPathFactory, tiny_checkpoint: Path) -> 
 
 @pytest.fixture
 def page(browser: Any, address: str) -> Iterator[Any]:
-    """A fresh tab; afterwards: no console errors, no requests to other hosts."""
-    context = browser.new_context(base_url=address, viewport={"width": 1280, "height": 900}, accept_downloads=True)
-    problems: list[str] = []
-    context.on("console", lambda message: problems.append(message.text) if _is_problem(message) else None)
-    context.on("weberror", lambda error: problems.append(str(error.error)))
-    context.on("request", lambda request: _note_foreign(request.url, address, problems))
-    page = context.new_page()
-    page.set_default_timeout(WAIT_MS)
-    yield page
-    context.close()
-    assert problems == []
-
-
-def _is_problem(message: Any) -> bool:
-    """An answer 422 is the server's word on a wrong value, which the browser logs by itself."""
-    return message.type == "error" and "the server responded with a status of 422" not in message.text
-
-
-def _note_foreign(url: str, address: str, problems: list[str]) -> None:
-    if not url.startswith((address, "data:", "blob:")):
-        problems.append(f"a request to another host: {url}")
-
-
-def fill_prompt(page: Any, prompt: str) -> None:
-    page.goto("/")
-    page.locator("#model-pill[data-state=ready]").wait_for()
-    page.fill("#field-prompt", prompt)
+    with open_tab(browser, address) as page:
+        yield page
 
 
 def generate(page: Any) -> str:
@@ -73,12 +63,14 @@ def test_the_formatted_prompt_follows_what_one_types(page: Any) -> None:
     page.locator("#formatted-prompt mark", has_text="<think>").wait_for()
 
 
-def test_generating_shows_steps_and_a_preview_and_ends_with_a_download(page: Any) -> None:
+def test_generating_shows_steps_and_a_preview_and_ends_with_a_download(page: Any, halt: Halt) -> None:
+    halt.at = 7
     fill_prompt(page, "a red fox")
     page.fill("#field-num_inference_steps", "20")
     page.keyboard.press("Control+Enter")
-    page.locator("#status-text", has_text=re.compile(r"Step \d+ of 20")).wait_for()
-    page.locator("#result[src*='/preview?step=']").wait_for()
+    page.locator("#status-text", has_text="Step 7 of 20").wait_for()
+    page.locator("#result[src*='/preview?step=7']").wait_for()
+    halt.may_pass.set()
     page.locator("#result-bar").wait_for()
     assert "/api/images/" in page.get_attribute("#result", "src")
     with page.expect_download() as download:
@@ -87,17 +79,20 @@ def test_generating_shows_steps_and_a_preview_and_ends_with_a_download(page: Any
     assert Path(download.value.path()).read_bytes().startswith(b"\x89PNG")
 
 
-def test_cancel_stops_the_running_image_and_waiting_ones_queue_visibly(page: Any, address: str) -> None:
+def test_cancel_stops_the_running_image_and_waiting_ones_queue_visibly(page: Any, address: str, halt: Halt) -> None:
+    halt.at = 3
     fill_prompt(page, "a slow fox")
     page.fill("#field-num_inference_steps", "1000")
     page.keyboard.press("Control+Enter")
-    page.locator("#status-text", has_text="Step").wait_for()
+    page.locator("#status-text", has_text="Step 3 of 1000").wait_for()
     page.keyboard.press("Control+Enter")
     page.locator("#queue li", has_text="a slow fox").wait_for()
-    page.locator("#queue li button").dispatch_event("click")  # the list is drawn anew with each step
+    page.click("#queue li button")
     page.locator("#queue").wait_for(state="hidden")
-    page.click("#cancel-button")
-    page.locator("#placeholder-text, #canvas[data-state=cancelled]").first.wait_for()
+    with page.expect_response("**/api/jobs/*"):
+        page.click("#cancel-button")
+    halt.may_pass.set()
+    page.locator("#canvas[data-state=cancelled]").wait_for()
     wait_until(lambda: httpx.get(f"{address}/api/jobs").json() == [])
     assert page.locator("#result-bar").is_hidden()
 

@@ -3,6 +3,9 @@
 The queue knows neither HTTP nor models: a job is a title and a function that is called with a `JobHandle`, through
 which it reports progress and learns that it was cancelled. Whoever wants to follow a job registers a listener and reads
 snapshots; a slow reader sees fewer of them, never a backlog.
+
+What is read reaches a page by several ways (answers, events) that overtake each other. The queue alone numbers the
+changes, so that a page can tell which of two snapshots is newer: `Job.version`.
 """
 
 from __future__ import annotations
@@ -14,7 +17,8 @@ import threading
 import time
 import uuid
 from collections import OrderedDict, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -61,7 +65,7 @@ class QueueFull(LlmDitError):
         self.retry_after_s = retry_after_s
 
 
-@dataclass
+@dataclass(eq=False)
 class Job:
     """One piece of work and how far it is.
 
@@ -79,7 +83,8 @@ class Job:
         error: One sentence, if the job failed.
         error_field: Parameter at fault, if one is.
         is_defect: True if it failed for a reason the user can't mend.
-        version: Grows with every change of any job.
+        version: Number of the last change of what is told of this job, its place in the queue included; of two
+            snapshots the one with the higher version is newer. Jobs share the numbers, in the order of the changes.
     """
 
     kind: str
@@ -159,8 +164,8 @@ class JobQueue:
         self._condition = threading.Condition()
         self._waiting: deque[Job] = deque()
         self._running: Job | None = None
-        self._jobs: OrderedDict[str, Job] = OrderedDict()
-        self._versions = itertools.count(1)
+        self._jobs: OrderedDict[str, Job] = OrderedDict()  # in the order of their versions
+        self.first_version = self._version = time.time_ns() // 1000  # above the numbers of the server before this one
         self._listeners: list[Callable[[], None]] = []
         self._recent_durations_s: deque[float] = deque([1.0], maxlen=20)
         self._latest_finished: deque[Job] = deque()
@@ -191,9 +196,9 @@ class JobQueue:
             if len(self._waiting) + len(jobs) > self.queue_size:
                 raise QueueFull(self.queue_size, self._retry_after_s())
             for job in jobs:
-                job.version = next(self._versions)
                 self._waiting.append(job)
                 self._jobs[job.id] = job
+                self._touch(job)
             self._condition.notify_all()
         self._tell_listeners()
 
@@ -204,11 +209,13 @@ class JobQueue:
             if job is None or job.state.is_final:
                 return job
             job.is_cancel_requested = True
-            job.version = next(self._versions)
+            self._touch(job)
             is_waiting = job.state is JobState.WAITING
             if is_waiting:
-                self._waiting.remove(job)
+                place = self._waiting.index(job)
+                del self._waiting[place]
                 self._set_final(job, JobState.CANCELLED)
+                self._move_up(place)
         if is_waiting:
             self._finish(job)
         self._tell_listeners()
@@ -220,6 +227,24 @@ class JobQueue:
             abandoned = [job.id for job in self._waiting if job.client == client]
         for job_id in abandoned:
             self.cancel(job_id)
+
+    def forget(self, job_id: str) -> None:
+        """Drop a job that is over: its image was deleted, and nothing shall tell of it any more."""
+        with self._condition:
+            job = self._jobs.get(job_id)
+            if job is not None and job.state.is_final:
+                del self._jobs[job_id]
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Keep every job as it is inside the block, so that what is read of one, or of several, fits together."""
+        with self._condition:
+            yield
+
+    @property
+    def version(self) -> int:
+        """Number of the last change."""
+        return self._version
 
     def get(self, job_id: str) -> Job | None:
         """Return a job that is waiting, running, or finished not long ago."""
@@ -234,9 +259,7 @@ class JobQueue:
         """Return the jobs that changed after `version`, oldest change first."""
         with self._condition:
             newest_first = itertools.takewhile(lambda job: job.version > version, reversed(self._jobs.values()))
-            changed = {job.id: job for job in newest_first}
-            changed |= {job.id: job for job in (self._running, *self._waiting) if job and job.version > version}
-        return sorted(changed.values(), key=lambda job: job.version)
+            return list(newest_first)[::-1]
 
     def position(self, job: Job) -> int:
         """Return how many jobs are in front of `job`: 0 when it runs or is over."""
@@ -261,14 +284,19 @@ class JobQueue:
     def update(self, job: Job, **changes: Any) -> None:
         """Change a running job and tell the listeners."""
         with self._condition:
-            for name, value in changes.items():
-                setattr(job, name, value)
+            _change(job, changes)
             self._touch(job)
         self._tell_listeners()
 
     def _touch(self, job: Job) -> None:
-        job.version = next(self._versions)
+        self._version += 1
+        job.version = self._version
         self._jobs.move_to_end(job.id)
+
+    def _move_up(self, place: int = 0) -> None:
+        """Tell anew of the waiting jobs from `place` on: fewer are in front of them now."""
+        for job in itertools.islice(self._waiting, place, None):
+            self._touch(job)
 
     def _set_final(self, job: Job, state: JobState) -> None:
         job.state = state
@@ -314,22 +342,25 @@ class JobQueue:
 
     def _run(self, job: Job) -> None:
         began = time.monotonic()
+        outcome: dict[str, Any] = {}
         try:
             handle = JobHandle(self, job)
             handle.check()
-            job.result = job.work(handle)
+            outcome = {"result": job.work(handle)}
             state = JobState.DONE
         except JobCancelled:
             state = JobState.INTERRUPTED if self._is_closing else JobState.CANCELLED
         except LlmDitError as error:
-            state, job.error, job.error_field = JobState.FAILED, str(error), error.field
+            state, outcome = JobState.FAILED, {"error": str(error), "error_field": error.field}
         except Exception as error:  # one job's defect must not end the worker; the log has its traceback
             logger.exception("job %s failed", job.id)
-            state, job.error, job.is_defect = JobState.FAILED, _sentence(error), True
+            state, outcome = JobState.FAILED, {"error": _sentence(error), "is_defect": True}
         self._recent_durations_s.append(time.monotonic() - began)
         with self._condition:
+            _change(job, outcome)
             self._set_final(job, state)
             self._running = None
+            self._move_up()
         self._finish(job)
         self._tell_listeners()
 
@@ -338,6 +369,11 @@ class JobQueue:
             self._on_finish(job)
         except Exception:  # a full disk must not end the worker either
             logger.exception("the end of job %s could not be recorded", job.id)
+
+
+def _change(job: Job, changes: dict[str, Any]) -> None:
+    for name, value in changes.items():
+        setattr(job, name, value)
 
 
 def _sentence(error: Exception) -> str:

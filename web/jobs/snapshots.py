@@ -10,10 +10,36 @@ from web.jobs.queue import Job, JobQueue, JobState
 
 
 def job_snapshot(queue: JobQueue, job: Job) -> dict[str, Any]:
-    """Return a job as JSON."""
+    """Return a job as JSON, all of it as of its `version`."""
+    with queue.held():
+        return _job_values(job, queue.position(job))
+
+
+def queue_news(queue: JobQueue, since: int, *, with_active: bool) -> dict[str, Any]:
+    """Return what is new in the queue as JSON.
+
+    Args:
+        queue: Read at one instant.
+        since: `version` of the news before; a number that this queue has not reached is another server's.
+        with_active: Tell of the jobs that wait or run even if they did not change.
+    """
+    with queue.held():
+        active = queue.active()
+        changed = queue.changed_since(since if since <= queue.version else 0)
+        told = {job.id: job for job in [*(active if with_active else []), *changed]}
+        positions = {job.id: position for position, job in enumerate(active)}
+        return {
+            "version": queue.version,
+            "active": [job.id for job in active],
+            "jobs": [_job_values(job, positions.get(job.id, 0)) for job in told.values()],
+        }
+
+
+def _job_values(job: Job, position: int) -> dict[str, Any]:
     is_image_there = job.kind == IMAGE_KIND and job.state is JobState.DONE
     return {
         "id": job.id,
+        "version": job.version,
         "kind": job.kind,
         "state": job.state.value,
         "title": job.title,
@@ -22,7 +48,7 @@ def job_snapshot(queue: JobQueue, job: Job) -> dict[str, Any]:
         "created_at": job.created_at,
         "started_at": job.started_at,
         "finished_at": job.finished_at,
-        "position": queue.position(job),
+        "position": position,
         "step": job.step,
         "total": job.total,
         "eta_s": None if job.eta_s is None else round(job.eta_s, 2),
@@ -33,10 +59,16 @@ def job_snapshot(queue: JobQueue, job: Job) -> dict[str, Any]:
     }
 
 
-def entry_as_job(entry: Entry) -> dict[str, Any]:
-    """Return a history entry in the shape of a job that is over, for jobs from before a restart."""
+def entry_as_job(entry: Entry, version: int) -> dict[str, Any]:
+    """Return a history entry in the shape of a job that is over, for jobs from before a restart.
+
+    Args:
+        entry: Its row.
+        version: `JobQueue.first_version`: newer than all that the server before told of it.
+    """
     return {
         "id": entry.id,
+        "version": version,
         "kind": IMAGE_KIND,
         "state": entry.state,
         "title": entry.params["prompt"][:200],

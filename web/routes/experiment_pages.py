@@ -36,7 +36,9 @@ REPORT_HEADERS = {
 @router.get("/experiments")
 def experiments_page(services: ServicesOf) -> Response:
     """Show the experiments and the form that starts one."""
-    return render(services, "experiments.html", page="experiments", **_list_context(services), choices=lab_choices())
+    since = services.queue.version
+    context = {**_list_context(services), "choices": lab_choices()}
+    return render(services, "experiments.html", page="experiments", since=since, **context)
 
 
 @router.get("/experiments/list")

@@ -9,7 +9,7 @@ import re
 from collections.abc import AsyncIterator, Sequence
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Path, Query, Request
+from fastapi import APIRouter, Header, Path, Query, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import FileResponse, Response
 from sse_starlette import EventSourceResponse, ServerSentEvent
@@ -18,7 +18,7 @@ from llm_dit.errors import LlmDitError
 from llm_dit.parameters import GenerationParams
 from llm_dit.prompting.chat_template import format_prompt
 from web.jobs.queue import Job, JobState
-from web.jobs.snapshots import entry_as_job, entry_snapshot, job_snapshot
+from web.jobs.snapshots import entry_as_job, entry_snapshot, job_snapshot, queue_news
 from web.responses import AsciiJSONResponse, HttpError, not_found, read_json
 from web.routes.form import GENERATE_BODY, parameter_schema
 from web.services import Services, ServicesOf
@@ -67,7 +67,7 @@ async def get_job(job_id: Id, services: ServicesOf) -> dict[str, Any]:
     entry = await run_in_threadpool(services.history.get, job_id)
     if entry is None:
         raise not_found("job")
-    return entry_as_job(entry)
+    return entry_as_job(entry, services.queue.first_version)
 
 
 @router.delete("/jobs/{job_id}", summary="Cancel a job")
@@ -104,11 +104,11 @@ async def job_events(job_id: Id, services: ServicesOf) -> Response:
         sent = 0
         with services.hub.watching(job.client or job.id):
             async for _ in services.hub.ticks():
-                is_final = job.state.is_final
-                if job.version > sent:
-                    sent = job.version
-                    yield _event("job", job_snapshot(services.queue, job))
-                if is_final:
+                told = job_snapshot(services.queue, job)
+                if told["version"] > sent:
+                    sent = told["version"]
+                    yield _event("job", told)
+                if JobState(told["state"]).is_final:
                     return
 
     return EventSourceResponse(stream())
@@ -116,24 +116,24 @@ async def job_events(job_id: Id, services: ServicesOf) -> Response:
 
 @router.get("/events", include_in_schema=False)
 async def page_events(
-    services: ServicesOf, client: Annotated[str, Query(pattern=f"^{CLIENT_PATTERN}$")]
+    services: ServicesOf,
+    client: Annotated[str, Query(pattern=f"^{CLIENT_PATTERN}$")],
+    since: Annotated[int, Query(ge=0, description="Version of the queue that the page shows already.")] = 0,
+    last_event_id: Annotated[int | None, Header(description="The same, by a browser that connects again.")] = None,
 ) -> EventSourceResponse:
-    """Send model and queue to a page as they change; while it is open, the tab's waiting jobs stay."""
+    """Send model and queue to a page as they change; while it is open, the tab's waiting jobs stay.
+
+    The first event tells of the jobs that wait or run, and of what changed since the page knew; each further one of
+    what changed since the last.
+    """
 
     async def stream() -> AsyncIterator[ServerSentEvent]:
-        seen = 0
+        seen, is_first = since if last_event_id is None else last_event_id, True
         with services.hub.watching(client):
             async for _ in services.hub.ticks():
-                active = services.queue.active()
-                changed = services.queue.changed_since(seen) if seen else active
-                seen = max([seen, 1, *(job.version for job in changed)])
-                shown = {job.id: job_snapshot(services.queue, job) for job in [*changed, *active]}
-                news = {
-                    "model": vars(services.engine.card),
-                    "active": [job.id for job in active],
-                    "jobs": list(shown.values()),
-                }
-                yield _event("news", news)
+                news = queue_news(services.queue, seen, with_active=is_first)
+                seen, is_first = news["version"], False
+                yield _event("news", {"model": vars(services.engine.card), **news}, seen)
 
     return EventSourceResponse(stream())
 
@@ -159,6 +159,7 @@ def delete_history(image_id: Id, services: ServicesOf) -> dict[str, Any]:
     entry = services.history.get(image_id)
     if entry is None or entry.state == "waiting" or not services.history.delete(image_id):
         raise not_found("image")
+    services.queue.forget(image_id)
     return {"deleted": image_id}
 
 
@@ -291,8 +292,8 @@ def _with_prompt(body: dict[str, Any]) -> dict[str, Any]:
     return body
 
 
-def _event(name: str, content: dict[str, Any]) -> ServerSentEvent:
-    return ServerSentEvent(json.dumps(content), event=name)
+def _event(name: str, content: dict[str, Any], number: int | None = None) -> ServerSentEvent:
+    return ServerSentEvent(json.dumps(content), event=name, id=None if number is None else str(number))
 
 
 def _cached() -> dict[str, str]:

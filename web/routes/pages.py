@@ -45,9 +45,21 @@ def _environment() -> Environment:
 
 
 def render(services: Services, template: str, status: int = 200, **context: Any) -> HTMLResponse:
-    """Return a page made of a file in `templates/`."""
-    common = {"model": services.engine.card, "has_key": services.config.server.api_key is not None}
-    text = _environment().get_template(template).render(**common, **context)
+    """Return a page made of a file in `templates/`.
+
+    Args:
+        services: What is shown.
+        template: Name of the file.
+        status: HTTP status.
+        context: Values for the template; `since` is the queue's version, taken before what of it stands on the page was
+            read.
+    """
+    common = {
+        "model": services.engine.card,
+        "has_key": services.config.server.api_key is not None,
+        "since": services.queue.version,
+    }
+    text = _environment().get_template(template).render(common | context)
     return HTMLResponse(text.encode("utf-8", "replace"), status, headers={"Cache-Control": "no-store"})
 
 
@@ -80,6 +92,7 @@ def generate_page(
         services,
         "generate.html",
         page="generate",
+        since=services.queue.version,
         prompt=controls.pop("Prompt")[0],
         size=controls.pop("Size"),
         shapes=SHAPES,

@@ -111,7 +111,7 @@ async def _stream(services: Services, job: Job) -> AsyncIterator[ServerSentEvent
             if event != sent:
                 sent = event
                 yield ServerSentEvent(json.dumps(event[1]), event=event[0])
-            if job.state.is_final and event[0] in ("done", "error"):
+            if event[0] in ("done", "error"):
                 return
     finally:
         if not job.state.is_final:
@@ -119,11 +119,12 @@ async def _stream(services: Services, job: Job) -> AsyncIterator[ServerSentEvent
 
 
 def _event_of(services: Services, job: Job) -> tuple[str, dict[str, Any]]:
-    if job.state is JobState.DONE:
-        return "done", asdict(job.result)
-    if job.state.is_final:
-        problem = failure(job)
-        return "error", {"error": problem.message, "field": problem.field}
-    if job.result is not None:
-        return "partial", asdict(job.result)
-    return "waiting", {"position": services.queue.position(job)}
+    with services.queue.held():  # or a job that ends between two of these lines would be told as neither
+        if job.state is JobState.DONE:
+            return "done", asdict(job.result)
+        if job.state.is_final:
+            problem = failure(job)
+            return "error", {"error": problem.message, "field": problem.field}
+        if job.result is not None:
+            return "partial", asdict(job.result)
+        return "waiting", {"position": services.queue.position(job)}

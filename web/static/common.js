@@ -39,7 +39,10 @@ export async function call(method, path, body, signal) {
     if (error.name === "AbortError") throw error;
     throw Object.assign(new Error("The server can't be reached."), { status: 0 });
   }
-  const content = await answer.json().catch(() => ({ error: `The server answered ${answer.status}.` }));
+  const content = await answer.json().catch((error) => {
+    if (error.name === "AbortError") throw error;
+    return { error: `The server answered ${answer.status}.` };
+  });
   if (!answer.ok) throw Object.assign(new Error(content.error), { field: content.field, status: answer.status });
   return content;
 }
@@ -50,17 +53,40 @@ export function seconds(value) {
   return `${Math.round(value / 60)} min`;
 }
 
-// One stream a tab; pages listen to "news" on the document.
+// What is known of the jobs. Answers and events tell of the same ones and overtake each other; the server numbers what
+// it tells of a job, and the page keeps the highest number.
+const jobs = new Map();
+let activeIds = [];
+
+export const isOver = (job) => !["waiting", "running"].includes(job.state);
+const isOwn = (job) => job.client === clientId;
+
+export function learn(job) {
+  const known = jobs.get(job.id);
+  if (!known || known.version < job.version) jobs.set(job.id, job);
+}
+
+export const activeJobs = () => activeIds.map((id) => jobs.get(id)).filter((job) => job && !isOver(job));
+export const ownJobs = (kind) => [...jobs.values()].filter((job) => isOwn(job) && job.kind === kind);
+
+function learnNews(news) {
+  news.jobs.forEach(learn);
+  activeIds = news.active;
+  for (const [id, job] of jobs) if (isOver(job) && !isOwn(job)) jobs.delete(id);
+}
+
+// One stream a tab; pages listen to "news" on the document. A new one goes on where the page, or the stream before, was.
 let stream = null;
-let ownActive = 0;
+let since = document.body.dataset.since;
 function openStream() {
   if (stream || document.body.dataset.page === "login") return;
-  stream = new EventSource(`/api/events?client=${clientId}`);
+  stream = new EventSource(`/api/events?client=${clientId}&since=${since}`);
   stream.addEventListener("news", (event) => {
     const news = JSON.parse(event.data);
+    since = news.version;
+    learnNews(news);
     showModel(news.model);
     showQueue(news.active.length);
-    ownActive = news.jobs.filter((job) => job.client === clientId && news.active.includes(job.id)).length;
     document.dispatchEvent(new CustomEvent("news", { detail: news }));
   });
   stream.addEventListener("error", () => showModel(null));
@@ -74,7 +100,7 @@ function closeStream() {
 // Browsers allow few connections to one host: a hidden tab without jobs gives its own back.
 document.addEventListener("visibilitychange", () => {
   if (document.visibilityState === "visible") openStream();
-  else if (!ownActive) closeStream();
+  else if ([...jobs.values()].every((job) => isOver(job) || !isOwn(job))) closeStream();
 });
 window.addEventListener("pagehide", closeStream);
 window.addEventListener("pageshow", openStream);

@@ -16,6 +16,21 @@ document.addEventListener("htmx:afterRequest", (event) => {
   if (verb === "delete" || path.endsWith("/resume")) htmx.trigger(document.body, "experiments-changed");
 });
 
+// The place of the plan shows what was asked for last: a plan that was asked for before the start doesn't come over it,
+// even if it had to wait for the one before it and was sent later.
+const numbers = new WeakMap();
+let lastAsked = 0;
+let shownNumber = 0;
+document.addEventListener("htmx:confirm", ({ detail: { triggeringEvent } }) => {
+  if (triggeringEvent && !numbers.has(triggeringEvent)) numbers.set(triggeringEvent, ++lastAsked);
+});
+document.addEventListener("htmx:beforeSwap", ({ detail }) => {
+  if (detail.target.id !== "plan") return;
+  const number = numbers.get(detail.requestConfig.triggeringEvent) ?? 0;
+  if (number < shownNumber) detail.shouldSwap = false;
+  else shownNumber = number;
+});
+
 // The list is asked for again when a job of the lab has news, at most once a second.
 let isDue = false;
 document.addEventListener("news", ({ detail: news }) => {

@@ -1,11 +1,12 @@
 // The Generate page: the form as JSON and back, the live formatted prompt, and the image as it is being made.
-import { byId, call, clientId, seconds, showMessage } from "./common.js";
+import { activeJobs, byId, call, isOver, learn, ownJobs, seconds, showMessage } from "./common.js";
 
 const form = byId("generate-form");
 const STORED = "generate-form";
 const MAX_DRAWN_SEED = 2 ** 32;
 const FORMAT_DELAY_MS = 120;
 const RECENT_SHOWN = 8;
+const KIND = "generate";
 const defaults = readForm();
 const sizeControl = byId("size-control");
 let isModelReady = byId("model-pill").dataset.state === "ready";
@@ -121,8 +122,10 @@ function chooseShape() {
 
 let formatTimer = null;
 let formatRequest = null;
+let changes = 0;
 
 function afterChange() {
+  changes += 1;
   sessionStorage.setItem(STORED, JSON.stringify({ ...readForm(), locked: byId("seed-lock").checked }));
   showChanged();
   clearTimeout(formatTimer);
@@ -142,8 +145,10 @@ function showChanged() {
 async function showFormatted() {
   formatRequest?.abort();
   formatRequest = new AbortController();
+  const asked = changes;
   try {
     const answer = await call("POST", "/api/format-prompt", readForm(), formatRequest.signal);
+    if (asked !== changes) return; // the form is another by now, and will be asked about
     const parts = answer.segments.map(({ text, is_special: isSpecial }) => {
       const part = document.createElement(isSpecial ? "mark" : "span");
       part.textContent = text;
@@ -154,12 +159,12 @@ async function showFormatted() {
     count.textContent = answer.token_count === null
       ? "tokens are counted once the model is there"
       : `${answer.token_count} of ${answer.token_limit} tokens`;
-    const isOver = answer.token_count > answer.token_limit;
-    count.classList.toggle("over", isOver);
-    if (isOver) count.textContent += `, ${answer.long_prompt_mode} brings it down`;
+    const isTooLong = answer.token_count > answer.token_limit;
+    count.classList.toggle("over", isTooLong);
+    if (isTooLong) count.textContent += `, ${answer.long_prompt_mode} brings it down`;
     clearFieldErrors();
   } catch (error) {
-    if (error.name !== "AbortError") {
+    if (error.name !== "AbortError" && asked === changes) {
       byId("token-count").textContent = error.message;
       byId("token-count").classList.add("over");
       markField(error.field);
@@ -226,7 +231,7 @@ byId("reset-button").addEventListener("click", () => {
 
 // --- making an image ------------------------------------------------------------------------------------------------
 
-let shownJob = null;
+let shown = null;
 
 async function submit() {
   if (!byId("seed-lock").checked || form.seed.value === "") drawSeed();
@@ -234,13 +239,14 @@ async function submit() {
   showError(null);
   const button = byId("generate-button");
   button.disabled = true;
+  const asked = changes;
   try {
-    const job = await call("POST", "/api/generate", readForm());
-    clearFieldErrors();
-    if (!shownJob || shownJob.isOver) show(job);
+    learn(await call("POST", "/api/generate", readForm()));
+    if (asked === changes) clearFieldErrors();
+    update();
   } catch (error) {
     showError(error.message);
-    markField(error.field);
+    if (asked === changes) markField(error.field);
   } finally {
     button.disabled = false;
   }
@@ -254,16 +260,34 @@ document.addEventListener("keydown", (event) => {
   if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) {
     event.preventDefault();
     submit();
-  } else if (event.key === "Escape" && shownJob && !shownJob.isOver && event.target === document.body) cancelShown();
+  } else if (event.key === "Escape" && shown && !isOver(shown) && event.target === document.body) cancelShown();
 });
 
+// The one that waits or is being made stays until it is over; then the next, and where none is left what ended last.
+function jobToShow() {
+  const own = ownJobs(KIND);
+  const same = own.find((job) => job.id === shown?.id);
+  if (same && !isOver(same)) return same;
+  const next = own.filter((job) => !isOver(job)).sort((a, b) => a.position - b.position);
+  const ended = own.filter(isOver).sort((a, b) => b.version - a.version);
+  return next[0] ?? ended[0];
+}
+
+// Brings the page up to what is known of the jobs, whichever way it came.
+function update() {
+  const job = jobToShow();
+  if (job && job !== shown) show(job);
+  const made = ownJobs(KIND).filter((other) => other.image).sort((a, b) => b.version - a.version);
+  made.slice(0, RECENT_SHOWN).forEach(addRecent);
+  showQueue(activeJobs().filter((other) => other.id !== shown?.id));
+}
+
 function show(job) {
-  const isNew = shownJob?.id !== job.id;
-  const isOver = !["waiting", "running"].includes(job.state);
-  shownJob = { id: job.id, isOver };
+  const isNew = shown?.id !== job.id;
+  shown = job;
   const canvas = byId("canvas");
   canvas.dataset.state = job.state;
-  byId("status").hidden = isOver;
+  byId("status").hidden = isOver(job);
   byId("result-bar").hidden = job.state !== "done";
   if (isNew) byId("result").hidden = true;
   const words = {
@@ -284,7 +308,7 @@ function show(job) {
     progress.max = job.total;
     progress.value = job.step;
   } else progress.removeAttribute("value");
-  byId("placeholder-text").textContent = isOver ? text || "No image." : "";
+  byId("placeholder-text").textContent = isOver(job) ? text || "No image." : "";
   if (job.state === "failed") showError(job.error);
   if (job.image) showImage(job);
   else if (job.preview) setImage(job.preview, "Preview of the image");
@@ -302,19 +326,20 @@ function showImage(job) {
   byId("result-text").textContent = `seed ${job.request.seed}, ${seconds(job.finished_at - job.started_at)}`;
   byId("download-link").href = `${job.image}?download=true`;
   byId("details-link").href = `/history/${job.id}`;
-  addRecent(job);
 }
 
+// Puts an image in its place, newest first; those that came with the page are older than all that it hears of.
 function addRecent(job) {
   const recent = byId("recent");
-  if (recent.querySelector(`[href="/history/${job.id}"]`)) return;
+  if (job.version <= document.body.dataset.since || recent.querySelector(`[href="/history/${job.id}"]`)) return;
   const link = document.createElement("a");
   link.href = `/history/${job.id}`;
+  link.dataset.version = job.version;
   const image = new Image(64, 64);
   image.src = `${job.image}/thumbnail`;
   image.alt = job.title;
   link.append(image);
-  recent.prepend(link);
+  recent.insertBefore(link, [...recent.children].find((other) => !(other.dataset.version > job.version)) ?? null);
   while (recent.children.length > RECENT_SHOWN) recent.lastElementChild.remove();
 }
 
@@ -325,13 +350,14 @@ function showError(text) {
 
 async function cancel(id) {
   try {
-    await call("DELETE", `/api/jobs/${id}`);
+    learn(await call("DELETE", `/api/jobs/${id}`));
+    update();
   } catch (error) {
     showMessage(error.message);
   }
 }
 
-const cancelShown = () => cancel(shownJob.id);
+const cancelShown = () => cancel(shown.id);
 byId("cancel-button").addEventListener("click", cancelShown);
 
 document.addEventListener("news", ({ detail: news }) => {
@@ -343,21 +369,10 @@ document.addEventListener("news", ({ detail: news }) => {
     applyShape(form.querySelector("[name=shape]:checked"));
     chooseShape();
     showFormatted();
+    if (shown) show(shown); // it no longer waits for the model
   }
   if (news.model.state === "failed") showError(news.model.error);
-  const own = news.jobs.filter((job) => job.client === clientId && job.kind === "generate");
-  for (const job of own) if (job.id === shownJob?.id) show(job);
-  for (const job of own.filter((other) => other.image && other.id !== shownJob?.id)) {
-    if (!shownJob || shownJob.isOver) show(job);
-    else addRecent(job);
-  }
-  const byNumber = new Map(news.jobs.map((job) => [job.id, job]));
-  const active = news.active.map((id) => byNumber.get(id)).filter(Boolean);
-  if (!shownJob || shownJob.isOver) {
-    const next = active.find((job) => job.client === clientId && job.kind === "generate");
-    if (next) show(next);
-  }
-  showQueue(active.filter((job) => job.id !== shownJob?.id));
+  update();
 });
 
 function showQueue(jobs) {
@@ -415,13 +430,17 @@ document.addEventListener("paste", (event) => {
   if (file?.type === "image/png") restoreFrom(file);
 });
 
+let restoreRequest = null;
+
 async function restoreFrom(file) {
+  restoreRequest?.abort();
+  restoreRequest = new AbortController();
   try {
-    const answer = await call("POST", "/api/image-parameters", file);
+    const answer = await call("POST", "/api/image-parameters", file, restoreRequest.signal);
     fillForm({ ...defaults, ...answer.params });
     showMessage(`Settings restored from ${file.name}.`, "good");
   } catch (error) {
-    showMessage(error.message);
+    if (error.name !== "AbortError") showMessage(error.message);
   }
 }
 

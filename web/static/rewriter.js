@@ -71,7 +71,9 @@ async function* eventsOf(answer) {
 
 async function rewrite() {
   request?.abort();
-  request = new AbortController();
+  const own = new AbortController();
+  request = own;
+  const isCurrent = () => own === request; // a rewrite that was given up shows nothing in the one that took its place
   const started = performance.now();
   result = "";
   showError(null);
@@ -83,12 +85,14 @@ async function rewrite() {
       method: "POST",
       headers: { "Content-Type": "application/json", Accept: "text/event-stream", "X-Client": clientId },
       body: JSON.stringify(body()),
-      signal: request.signal,
+      signal: own.signal,
     });
     if (!answer.ok) throw new Error((await answer.json()).error);
-    for await (const { name, data } of eventsOf(answer)) take(name, data);
+    for await (const { name, data } of eventsOf(answer)) if (isCurrent()) take(name, data);
+    if (!isCurrent()) return;
     byId("rewriter-status").textContent = seconds((performance.now() - started) / 1000);
   } catch (error) {
+    if (!isCurrent()) return;
     byId("rewriter-status").textContent = error.name === "AbortError" ? "stopped" : "";
     if (error.name !== "AbortError") showError(error.message);
     result = byId("written-text").textContent;

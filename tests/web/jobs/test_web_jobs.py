@@ -10,7 +10,10 @@ import pytest
 from web_server import wait_until
 
 from llm_dit.errors import LlmDitError
+from llm_dit.stages.rewriter import Rewrite
 from web.jobs.queue import Job, JobHandle, JobQueue, JobState, QueueFull
+from web.jobs.snapshots import job_snapshot, queue_news
+from web.routes.rewriter_api import _event_of
 
 
 @pytest.fixture
@@ -192,6 +195,100 @@ def test_changed_since_gives_each_change_once(queue: JobQueue) -> None:
     queue.submit([second])
     finish(second)
     assert queue.changed_since(seen) == [second]
+
+
+def test_a_job_whose_place_changes_is_told_of_anew(queue: JobQueue) -> None:
+    gate = Gate()
+    running, second, third = job(gate.work), job(), job()
+    queue.submit([running, second, third])
+    gate.is_inside.wait()
+    before = third.version
+    queue.cancel(second.id)
+    assert queue.position(third) == 1
+    assert before < third.version
+    queue.cancel(running.id)
+    finish(running, third)
+    assert running.version < third.version <= queue.version
+
+
+def test_the_numbers_of_a_queue_are_above_those_of_the_one_before_it(queue: JobQueue) -> None:
+    queue.submit([job() for _ in range(3)])
+    assert queue.version < JobQueue(3).first_version
+
+
+class Meanwhile:
+    """Lets a job go on to its end while someone reads, who must not see it: `pause` stands between two readings."""
+
+    LONG_ENOUGH_S = 0.3
+
+    def __init__(self, queue: JobQueue) -> None:
+        self.gate = Gate()
+        self.ended = threading.Event()
+        self.running = job(self.gate.work)
+        self.next_one = job(lambda handle: handle.step(1, 1))
+        queue.submit([self.running, self.next_one])
+        self.gate.is_inside.wait()
+        queue.add_listener(lambda: self.ended.set() if self.next_one.state.is_final else None)
+
+    def pause(self) -> None:
+        self.gate.may_go.set()
+        self.ended.wait(self.LONG_ENOUGH_S)
+
+
+def test_a_snapshot_is_of_one_instant(queue: JobQueue, monkeypatch: pytest.MonkeyPatch) -> None:
+    meanwhile = Meanwhile(queue)
+    position = queue.position
+    monkeypatch.setattr(queue, "position", lambda item: (meanwhile.pause(), position(item))[1])
+    told = job_snapshot(queue, meanwhile.next_one)
+    assert (told["state"], told["position"], told["step"], told["finished_at"]) == ("waiting", 1, 0, None)
+    finish(meanwhile.next_one)
+    assert told["version"] < meanwhile.next_one.version
+
+
+def test_news_are_of_one_instant_and_the_next_news_go_on_there(
+    queue: JobQueue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    meanwhile = Meanwhile(queue)
+    jobs = [meanwhile.running, meanwhile.next_one]
+    active = queue.active
+    with monkeypatch.context() as patches:
+        patches.setattr(queue, "active", lambda: (active(), meanwhile.pause())[0])
+        first = queue_news(queue, 0, with_active=True)
+    assert first["active"] == [item.id for item in jobs]
+    assert [item["state"] for item in first["jobs"]] == ["running", "waiting"]
+    finish(*jobs)
+    second = queue_news(queue, first["version"], with_active=False)
+    assert {item["id"]: item["state"] for item in second["jobs"]} == {item.id: "done" for item in jobs}
+    assert queue_news(queue, second["version"], with_active=False)["jobs"] == []
+
+
+def test_a_rewrite_that_ends_while_it_is_looked_at_is_no_error(queue: JobQueue) -> None:
+    gate = Gate()
+    looking = threading.Event()
+
+    class Looked(Job):
+        def __getattribute__(self, name: str) -> object:
+            value = super().__getattribute__(name)
+            if name == "state" and looking.is_set():
+                looking.clear()
+                gate.may_go.set()
+                ended.wait(Meanwhile.LONG_ENOUGH_S)
+            return value
+
+    def work(handle: JobHandle) -> Rewrite:
+        handle.publish(Rewrite("A red", ""))
+        gate.work(handle)
+        return Rewrite("A red fox.", "")
+
+    item = Looked(kind="rewrite", title="a fox", work=work)
+    ended = threading.Event()
+    queue.add_listener(lambda: ended.set() if item.state.is_final else None)
+    queue.submit([item])
+    gate.is_inside.wait()
+    looking.set()
+    assert _event_of(SimpleNamespace(queue=queue), item) == ("partial", {"text": "A red", "thinking": ""})
+    finish(item)
+    assert _event_of(SimpleNamespace(queue=queue), item) == ("done", {"text": "A red fox.", "thinking": ""})
 
 
 def test_time_left_is_the_mean_step_times_the_steps_to_go(queue: JobQueue, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,41 @@
+"""A browser's tab on the page, and what it must never do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+WAIT_MS = 60_000
+
+
+@contextmanager
+def open_tab(browser: Any, address: str) -> Iterator[Any]:
+    """Open a fresh tab; afterwards: no console errors, no requests to other hosts."""
+    context = browser.new_context(base_url=address, viewport={"width": 1280, "height": 900}, accept_downloads=True)
+    problems: list[str] = []
+    context.on("console", lambda message: problems.append(message.text) if _is_problem(message) else None)
+    context.on("weberror", lambda error: problems.append(str(error.error)))
+    context.on("request", lambda request: _note_foreign(request.url, address, problems))
+    page = context.new_page()
+    page.set_default_timeout(WAIT_MS)
+    yield page
+    context.close()
+    assert problems == []
+
+
+def fill_prompt(page: Any, prompt: str) -> None:
+    """Open Generate, wait for the model, and write a prompt."""
+    page.goto("/")
+    page.locator("#model-pill[data-state=ready]").wait_for()
+    page.fill("#field-prompt", prompt)
+
+
+def _is_problem(message: Any) -> bool:
+    """An answer 422 is the server's word on a wrong value, which the browser logs by itself."""
+    return message.type == "error" and "the server responded with a status of 422" not in message.text
+
+
+def _note_foreign(url: str, address: str, problems: list[str]) -> None:
+    if not url.startswith((address, "data:", "blob:")):
+        problems.append(f"a request to another host: {url}")
