@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from experiments.planning.command_flags import PARAMETER_GROUPS, Request, question_options, request_from_flags
-from experiments.planning.experiment_file import PREDEFINED_EXPERIMENTS, PROMPT_SETS, load_experiments
-from experiments.prompts import read_prompt_list
+from experiments.planning.experiment_file import PREDEFINED_EXPERIMENTS, load_experiments
+from experiments.prompts import PROMPT_SETS, read_prompt_list
 from experiments.running.console import print_experiments, print_plan, print_prompts, progress_display
 from experiments.running.experiment_run import Events, Result, dry_run, run_experiment
 from llm_dit.cli import Command, parameter_options, user_errors

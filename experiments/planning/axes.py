@@ -48,7 +48,7 @@ class Experiment:
         axes: The first is outermost.
         baseline: Axis name to level name.
         fixed: Parameters that all runs share.
-        prompt_set: `standard` or `long`: the prompts it is made for.
+        prompt_set: Key of `experiments.prompts.PROMPT_SETS`: the prompts it is made for.
     """
 
     name: str

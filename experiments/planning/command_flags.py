@@ -18,14 +18,13 @@ from experiments.planning.design import AXIS_PARAMETERS, DEFAULT_SEED, Experimen
 from experiments.planning.experiment_file import (
     NAME_RULE,
     PREDEFINED_EXPERIMENTS,
-    PROMPT_SETS,
     experiment_from_sweeps,
     find_experiment,
     is_name,
     load_experiments,
     parse_numbers,
 )
-from experiments.prompts import Prompt, read_prompt_list
+from experiments.prompts import PROMPT_SETS, Prompt, read_prompt_list
 from llm_dit.cli import config_from_flags, flags_from_values, parameter_options
 from llm_dit.config import Config, load_config
 from llm_dit.config_file import DEFAULT_PROFILE

@@ -16,7 +16,7 @@ import yaml
 
 from experiments.planning.comma_list import items_of, texts_of
 from experiments.planning.design import AXIS_PARAMETERS, Axis, Experiment, Level, level_name
-from experiments.prompts import LONG_PROMPTS, STANDARD_PROMPTS
+from experiments.prompts import PROMPT_SETS
 from experiments.prompts.strict_yaml import YamlFile
 from llm_dit.errors import InvalidParameter, LlmDitError, nearest
 from llm_dit.parameters import PARAMETERS, SHORT_NAMES, GenerationParams
@@ -24,7 +24,6 @@ from llm_dit.parameters.names import suggestion
 
 PREDEFINED_EXPERIMENTS = Path(__file__).parents[1] / "experiments.yaml"
 FILE_VERSION = 1
-PROMPT_SETS = {"standard": STANDARD_PROMPTS, "long": LONG_PROMPTS}
 EVERY = "every"
 """Stands for all hidden layers of the model."""
 MAX_RANGE_LENGTH = 1_000_000

@@ -7,6 +7,7 @@ from experiments.prompts.prompt import Prompt
 from experiments.prompts.reader import PromptList, read_prompt_list, read_prompts
 from experiments.prompts.standard import (
     LONG_PROMPTS,
+    PROMPT_SETS,
     STANDARD_PROMPTS,
     get_all_prompt_texts,
     get_categories,
@@ -17,6 +18,7 @@ from experiments.prompts.standard import (
 
 __all__ = [
     "LONG_PROMPTS",
+    "PROMPT_SETS",
     "STANDARD_PROMPTS",
     "Prompt",
     "PromptList",

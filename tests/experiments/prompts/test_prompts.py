@@ -5,8 +5,10 @@ from collections import Counter
 
 import pytest
 
+from experiments.planning.model_facts import read_model_facts
 from experiments.prompts import (
     LONG_PROMPTS,
+    PROMPT_SETS,
     get_all_prompt_texts,
     get_categories,
     get_prompt_by_id,
@@ -15,6 +17,8 @@ from experiments.prompts import (
     read_prompts,
 )
 from llm_dit.errors import ConfigError, LlmDitError
+from llm_dit.parameters import GenerationParams
+from llm_dit.prompting.chat_template import formatted_prompt_from_params
 
 CATEGORY_IDS = {
     "simple_objects": "simple",
@@ -86,11 +90,27 @@ def qwen_pieces(text):
     return len(re.findall(pattern, text))
 
 
-def test_long_prompts_overflow_1024_and_half_of_them_1504_tokens():
-    counts = [qwen_pieces(prompt.text) for prompt in read_prompts(LONG_PROMPTS)]
-    assert len(counts) >= 6, "fewer prompts can't show a difference at the 5 % level"
-    assert min(counts) > 1024, counts
-    assert sum(count > 1504 for count in counts) >= 3, counts
+@pytest.mark.parametrize(("name", "times"), [("long_1.1", 1.1), ("long", 1.5), ("long_2", 2.0)])
+def test_long_prompts_have_the_promised_multiple_of_1024_tokens_of_the_embedded_model(name, times):
+    count = read_model_facts("mini").count_tokens
+    lengths = [
+        count(formatted_prompt_from_params(GenerationParams.parse({"prompt": prompt.text})))
+        for prompt in read_prompts(PROMPT_SETS[name])
+    ]
+    assert len(lengths) == 6, "fewer prompts can't show a difference at the 5 % level"
+    assert lengths == pytest.approx([times * 1024] * 6, rel=0.07)
+
+
+def test_the_long_sets_tell_the_same_scenes():
+    scenes = [[prompt.id.split("_")[0] for prompt in read_prompts(PROMPT_SETS[name])] for name in PROMPT_SETS][1:]
+    assert scenes == [["lighthouse", "workshop", "forest", "square", "valley", "museum"]] * 3
+
+
+def test_long_prompts_overflow_1024_tokens_of_the_real_model_too():
+    assert min(qwen_pieces(prompt.text) for prompt in read_prompts(LONG_PROMPTS)) > 1024
+    longest = [qwen_pieces(prompt.text) for prompt in read_prompts(PROMPT_SETS["long_2"])]
+    assert min(longest) > 1.3 * 1024
+    assert max(longest) > 1504
 
 
 @pytest.mark.parametrize(
