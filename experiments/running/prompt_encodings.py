@@ -1,14 +1,16 @@
 """Each distinct formatted prompt encoded once, with every hidden layer that some run needs, and dropped after use.
 
 A prompt is encoded before its first run, while the device draws the run before. Where the text encoder waits on the CPU
-(`offload`), prompts are encoded ahead in groups, so that it moves seldom; the groups are bounded in memory, since long
-prompts at many layers are large.
+(`offload`), prompts are encoded ahead in groups, so that it moves seldom. What is held is bounded, since long prompts
+at many layers are large: where prompts come back later, as with several sizes, the runs are taken in blocks of as many
+prompts as may be held.
 """
 
 from __future__ import annotations
 
+import heapq
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 
 GROUP_BYTES = 1 << 30
 GROUP_PROMPTS = 64
+"""So much is held at most; a single run's own prompts may be larger."""
 RUN_ERRORS = (LlmDitError, RuntimeError, MemoryError)
 """What fails a run and no others: its parameters, and whatever torch raises from a device (out of memory is a
 RuntimeError)."""
@@ -53,21 +56,51 @@ class EncodingCache:
                 layers.setdefault(text, set()).add(item.run.params.hidden_layer)
         self._layers = layers
         self._held: dict[str, TimedEncoding | Exception] = {}
+        self._held_bytes = 0
         self.encoded_count = 0
 
     def groups(self) -> Iterator[list[WorkItem]]:
-        """Yield the runs in order, in groups whose prompts are all encoded when the group is there."""
-        group_prompts = GROUP_PROMPTS if self._pipeline.text_encoder.offload else 1
+        """Yield the runs in groups whose prompts are all encoded when the group is there.
+
+        A group has to be drawn, each of its runs released, before the next one is asked for.
+        """
         group: list[WorkItem] = []
-        for item in self._items:
-            group.append(item)
+        for item, begins_block in self._in_blocks():
+            if group and (begins_block or not self._has_room(item)):
+                yield group
+                group = []
+            self._make_room(item)
             for text in _texts(item):
                 self._encode(text, item)
-            if len(self._held) >= group_prompts or self._held_bytes() >= GROUP_BYTES:
+            group.append(item)
+            if self._is_full() or not self._pipeline.text_encoder.offload:
                 yield group
                 group = []
         if group:
             yield group
+
+    def _in_blocks(self) -> Iterator[tuple[WorkItem, bool]]:
+        """Yield the runs in order, but all runs of the prompts in hand before those of prompts that find no room.
+
+        The switch says that prompts that had found none begin a new block.
+        """
+        runs_of: dict[str, deque[tuple[int, WorkItem]]] = {}
+        for index, item in enumerate(self._items):
+            runs_of.setdefault(item.formatted_prompt, deque()).append((index, item))
+        unseen = deque(runs_of)  # in the order of their first runs
+        in_hand: list[tuple[int, str]] = []  # a heap of each prompt's next run
+        is_open = True
+        while unseen or in_hand:
+            begins_block = not (in_hand or is_open)
+            is_open = begins_block or (is_open and bool(unseen) and self._has_room(runs_of[unseen[0]][0][1]))
+            if unseen and (not in_hand or (is_open and runs_of[unseen[0]][0][0] < in_hand[0][0])):
+                text = unseen.popleft()
+                heapq.heappush(in_hand, (runs_of[text][0][0], text))
+            _, text = heapq.heappop(in_hand)
+            _, item = runs_of[text].popleft()
+            if runs_of[text]:
+                heapq.heappush(in_hand, (runs_of[text][0][0], text))
+            yield item, begins_block
 
     def get(self, text: str) -> TimedEncoding:
         """Return an encoded prompt.
@@ -85,7 +118,25 @@ class EncodingCache:
         for text in _texts(item):
             self._uses[text] -= 1
             if not self._uses[text]:
-                self._held.pop(text, None)
+                self._drop(text)
+
+    def _is_full(self) -> bool:
+        return len(self._held) >= GROUP_PROMPTS or self._held_bytes >= GROUP_BYTES
+
+    def _has_room(self, item: WorkItem) -> bool:
+        """Return whether an item's prompts are held or may be encoded beside what is held."""
+        missing = sum(text not in self._held for text in _texts(item))
+        return not missing or (len(self._held) + missing <= GROUP_PROMPTS and self._held_bytes < GROUP_BYTES)
+
+    def _make_room(self, item: WorkItem) -> None:
+        """Drop what has been held longest until an item's prompts may be encoded; a later run encodes it again."""
+        for text in [text for text in self._held if text not in _texts(item)]:
+            if self._has_room(item):
+                return
+            self._drop(text)
+
+    def _drop(self, text: str) -> None:
+        self._held_bytes -= _bytes_of(self._held.pop(text, None))
 
     def _encode(self, text: str, item: WorkItem) -> None:
         if text in self._held:
@@ -99,15 +150,14 @@ class EncodingCache:
             self._held[text] = error
         else:
             self._held[text] = TimedEncoding(encoded, time.perf_counter() - started)
+        self._held_bytes += _bytes_of(self._held[text])
         self.encoded_count += 1
 
-    def _held_bytes(self) -> int:
-        return sum(
-            tensor.numel() * tensor.element_size()
-            for held in self._held.values()
-            if isinstance(held, TimedEncoding)
-            for tensor in held.encoded.embeddings.values()
-        )
+
+def _bytes_of(held: TimedEncoding | Exception | None) -> int:
+    if not isinstance(held, TimedEncoding):
+        return 0
+    return sum(tensor.numel() * tensor.element_size() for tensor in held.encoded.embeddings.values())
 
 
 def _texts(item: WorkItem) -> list[str]:
