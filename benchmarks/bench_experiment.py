@@ -38,7 +38,7 @@ from experiments.store.result_store import ResultStore
 from llm_dit import ZImagePipeline
 from llm_dit.checkpoints.finding import find_checkpoint
 from llm_dit.parameters import EngineSettings
-from llm_dit.pipeline import evaluation_count
+from llm_dit.sampling.guidance import evaluation_count
 
 NOTHING_SHARED = ", nothing shared"
 """Follows the quantization in the names of the runs without sharing."""
@@ -154,9 +154,8 @@ def plain_loop(plan: Plan, settings: EngineSettings, folder: Path) -> Side:
 
 def draw(pipeline: Any, run: Run) -> Image.Image:
     """Make one image with diffusers' pipeline."""
-    from diffusers import FlowMatchEulerDiscreteScheduler
-
-    pipeline.scheduler = FlowMatchEulerDiscreteScheduler(shift=run.params.shift)
+    scheduler = pipeline.scheduler
+    scheduler.set_shift(scheduler.config.shift if run.params.shift is None else run.params.shift)
     image: Image.Image = pipeline(
         run.params.prompt,
         height=run.params.height,

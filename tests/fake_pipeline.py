@@ -51,7 +51,8 @@ class FakePipeline:
     def resolve(self, params):
         if params.hidden_layer < -self.hidden_layer_count:
             raise InvalidParameter("hidden_layer", f"{params.hidden_layer} is not in this model; use -7 to -1.")
-        return params.replaced(height=params.height or 64, width=params.width or 64)
+        shift = 3.0 if params.shift is None else params.shift
+        return params.replaced(height=params.height or 64, width=params.width or 64, shift=shift)
 
     def encode_prompts(self, formatted_prompts, hidden_layers):
         self.encoded += [(text, tuple(hidden_layers)) for text in formatted_prompts]

@@ -101,7 +101,10 @@ class FakeEngine:
             raise InvalidParameter("hidden_layer", f"is not in this model; use -{self.hidden_layer_count} to -1.")
         seed = time.monotonic_ns() % 2**32 if params.seed is None else params.seed
         return params.replaced(
-            width=params.width or self.native_width, height=params.height or self.native_height, seed=seed
+            width=params.width or self.native_width,
+            height=params.height or self.native_height,
+            shift=3.0 if params.shift is None else params.shift,
+            seed=seed,
         )
 
     def generate(self, params: GenerationParams, *, on_step: Callable[[Any], None] | None = None) -> Any:

@@ -13,8 +13,16 @@ from typing import Any
 
 import click
 
+from experiments.planning.axes import Axis, Experiment
 from experiments.planning.comma_list import texts_of
-from experiments.planning.design import AXIS_PARAMETERS, DEFAULT_SEED, Experiment, Plan, plan_experiment, select_prompts
+from experiments.planning.design import (
+    AXIS_PARAMETERS,
+    DEFAULT_SEED,
+    MODEL_VALUES,
+    Plan,
+    plan_experiment,
+    select_prompts,
+)
 from experiments.planning.experiment_file import (
     NAME_RULE,
     PREDEFINED_EXPERIMENTS,
@@ -105,13 +113,21 @@ class Request:
 
     def plan(self) -> Plan:
         """Cross the experiment with prompts and seeds; reads the model's configuration only where an axis needs it."""
-        experiment = self.experiment
-        if any(axis.is_every_layer for axis in experiment.axes):
+        experiment, model_values = self.experiment, MODEL_VALUES
+        if any(axis.is_every_layer or self._asks_model_for_baseline(axis) for axis in experiment.axes):
             from experiments.planning.model_facts import read_model_facts
 
-            experiment = experiment.for_model(read_model_facts(self.config.engine.model_path).hidden_layer_count)
+            facts = read_model_facts(self.config.engine.model_path)
+            experiment = experiment.for_model(facts.hidden_layer_count)
+            model_values = {"shift": facts.resolved(self.config.generation("-")).shift}
         defaults = {name: value for name, value in self.config.generation_values.items() if name not in self.overrides}
-        return plan_experiment(experiment, self.prompts, self.seeds, defaults=defaults, overrides=self.overrides)
+        return plan_experiment(
+            experiment, self.prompts, self.seeds, defaults=defaults, overrides=self.overrides, model_values=model_values
+        )
+
+    def _asks_model_for_baseline(self, axis: Axis) -> bool:
+        """Return whether the level that an axis is compared with is the one that equals the model's own shift."""
+        return axis.name not in self.experiment.baseline and "shift" in axis.parameter_names
 
 
 def question_options(command: Callable[..., Any]) -> Callable[..., Any]:

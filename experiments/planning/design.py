@@ -16,6 +16,7 @@ from experiments.planning.axes import Axis, Cell, Experiment, Level, cells_of
 from experiments.planning.naming import level_name, run_id, safe_name
 from experiments.planning.prompt_choice import distinct_prompts, select_prompts
 from experiments.prompts import Prompt
+from llm_dit.checkpoints.scheduler import TURBO_SHIFT
 from llm_dit.errors import InvalidParameter, LlmDitError
 from llm_dit.parameters import PARAMETERS, GenerationParams
 
@@ -42,6 +43,7 @@ AXIS_PARAMETERS = tuple(name for name, item in PARAMETERS.items() if item.group 
 PROMPT_PLACEHOLDER = "{prompt}"
 """Where a level of the axis `prompt` puts the prompt that it is crossed with."""
 DEFAULT_SEED = 42
+MODEL_VALUES: Mapping[str, Any] = {"shift": TURBO_SHIFT}
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +145,7 @@ def plan_experiment(
     *,
     defaults: Mapping[str, Any] | None = None,
     overrides: Mapping[str, Any] | None = None,
+    model_values: Mapping[str, Any] = MODEL_VALUES,
 ) -> Plan:
     """Cross an experiment with prompts and seeds.
 
@@ -152,6 +155,7 @@ def plan_experiment(
         seeds: At least one; doubles count once.
         defaults: Parameters from a configuration file; the experiment's `fixed` win over them.
         overrides: Parameters that win over `fixed`.
+        model_values: What the model takes where a parameter is None, for the choice of a baseline; Turbo's by default.
 
     Raises:
         InvalidParameter: If an override names an axis, or a combination is out of range.
@@ -168,6 +172,7 @@ def plan_experiment(
     if not prompts:
         raise LlmDitError("No prompt is left to run; --list-prompts shows them all.")
     checked = GenerationParams.parse({"prompt": PROMPT_PLACEHOLDER, **base}).model_dump()
+    checked |= {name: value for name, value in model_values.items() if checked[name] is None}
     chosen = experiment.with_baseline(checked)
     plan = Plan(chosen, distinct_prompts(prompts), _checked_seeds(seeds), base, dict(experiment.baseline))
     assert len(plan.templates) == len(plan.cells)

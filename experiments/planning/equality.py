@@ -13,8 +13,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from experiments.planning.design import Plan
+from experiments.planning.model_facts import ModelFacts
 from llm_dit.parameters import GenerationParams
 from llm_dit.prompting.chat_template import formatted_negative_prompt, formatted_prompt_from_params
+from llm_dit.sampling.guidance import guided_steps
 
 TokenCounter = Callable[[str], int]
 NAMED_LEVELS = 6
@@ -47,19 +49,19 @@ class EqualLevels:
         )
 
 
-def equal_levels(plan: Plan, count_tokens: TokenCounter | None) -> list[EqualLevels]:
+def equal_levels(plan: Plan, facts: ModelFacts) -> list[EqualLevels]:
     """Find the levels of a plan that are equal, for all prompts first.
 
     Args:
         plan: At least one prompt.
-        count_tokens: The model's tokenizer; without it token limits and long-prompt modes are taken as different.
+        facts: Of the model. Without its tokenizer token limits and long-prompt modes are taken as different.
     """
     together: list[Any] = [hashlib.sha256() for _ in plan.cells]
     partly: Counter[tuple[int, ...]] = Counter()
     for prompt in plan.prompts:
         groups: dict[Any, list[int]] = defaultdict(list)
         for index, digest in enumerate(together):
-            key = effective_inputs(plan.params(index, prompt, 0), count_tokens)
+            key = effective_inputs(facts.resolved(plan.params(index, prompt, 0)), facts.count_tokens)
             groups[key].append(index)
             digest.update(repr(key).encode("utf-8", "surrogatepass"))
         partly.update(tuple(group) for group in groups.values() if len(group) > 1)
@@ -77,14 +79,14 @@ def effective_inputs(params: GenerationParams, count_tokens: TokenCounter | None
     """Return what reaches the model: parameters that have no effect here are left out.
 
     Args:
-        params: Of one run; a size of None is the model's own.
-        count_tokens: See `equal_levels`.
+        params: Of one run, with size and shift filled in.
+        count_tokens: The model's tokenizer; None without it.
     """
     texts = [formatted_prompt_from_params(params)]
     guidance: tuple[Any, ...] = ()
     if params.guidance_scale > 0:
         texts.append(formatted_negative_prompt(params))
-        guidance = (params.guidance_scale, params.cfg_normalization, guided_step_count(params))
+        guidance = (params.guidance_scale, params.cfg_normalization, tuple(guided_steps(params)))
     shift = params.shift if params.num_inference_steps > 1 else 1.0  # 1 and 0 are fixed points of the shift
     return (
         *((text, _long_prompt_handling(params, text, count_tokens)) for text in texts),
@@ -94,16 +96,6 @@ def effective_inputs(params: GenerationParams, count_tokens: TokenCounter | None
         (params.height, params.width),
         params.seed,
     )
-
-
-def guided_step_count(params: GenerationParams) -> int:
-    """Return in how many steps guidance acts: model time 1 - sigma not past `cfg_truncation`."""
-    if params.guidance_scale <= 0:
-        return 0
-    count = params.num_inference_steps
-    sigmas = (1 - step / count for step in range(count))
-    shifted = (params.shift * sigma / (1 + (params.shift - 1) * sigma) for sigma in sigmas)
-    return sum(1 - sigma <= params.cfg_truncation for sigma in shifted)
 
 
 def _long_prompt_handling(params: GenerationParams, text: str, count_tokens: TokenCounter | None) -> Any:

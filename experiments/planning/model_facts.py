@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from llm_dit.checkpoints.finding import find_checkpoint, read_json
+from llm_dit.checkpoints.scheduler import ModelScheduler, model_values, read_scheduler
 from llm_dit.errors import CheckpointError
+from llm_dit.parameters import GenerationParams
 
 
 @dataclass(frozen=True)
@@ -19,14 +21,20 @@ class ModelFacts:
     Attributes:
         hidden_layer_count: Number of hidden states of the text encoder; valid layers are -1 down to minus this.
         native_size: Side of the square images the model was trained for, in pixels.
+        scheduler: The noise schedule it was trained for.
         transformer_parameters: Weights of the transformer's blocks, roughly.
         count_tokens: Tokens of a formatted prompt; None where the tokenizer can't be read without its library.
     """
 
     hidden_layer_count: int
     native_size: int
+    scheduler: ModelScheduler
     transformer_parameters: float
     count_tokens: Callable[[str], int] | None
+
+    def resolved(self, params: GenerationParams) -> GenerationParams:
+        """Return parameters with size and shift filled in, as `ZImagePipeline.resolve` does."""
+        return params.model_copy(update=model_values(params, (self.native_size, self.native_size), self.scheduler))
 
 
 def read_model_facts(model_path: str) -> ModelFacts:
@@ -44,6 +52,7 @@ def read_model_facts(model_path: str) -> ModelFacts:
         return ModelFacts(
             hidden_layer_count=int(text_encoder["num_hidden_layers"]) + 1,
             native_size=int(vae["sample_size"]),
+            scheduler=read_scheduler(folder),
             transformer_parameters=12.0 * transformer["dim"] ** 2 * blocks,
             count_tokens=_token_counter(folder / "tokenizer" / "tokenizer.json"),
         )

@@ -106,7 +106,7 @@ def dry_run(request: Request) -> DryRun:
     plan, settings = request.plan(), request.config.engine
     facts = read_model_facts(settings.model_path)
     totals = forecast(plan, facts, settings, ResultStore(request.folder))
-    return DryRun(plan, totals, tuple(found.sentence() for found in equal_levels(plan, facts.count_tokens)))
+    return DryRun(plan, totals, tuple(found.sentence() for found in equal_levels(plan, facts)))
 
 
 def run_experiment(
@@ -143,7 +143,7 @@ def run_experiment(
     plan, settings = request.plan(), request.config.engine
     require_devices(settings)
     find_checkpoint(settings.model_path)  # fetches a hub model, or fails before torch is imported
-    for found in equal_levels(plan, read_model_facts(settings.model_path).count_tokens):
+    for found in equal_levels(plan, read_model_facts(settings.model_path)):
         events.on_warning(found.sentence())
     store = ResultStore(request.folder)
     store.create()

@@ -7,11 +7,11 @@ from itertools import islice
 from pathlib import Path
 
 from experiments.planning.design import Plan
-from experiments.planning.equality import guided_step_count
 from experiments.planning.model_facts import ModelFacts
 from experiments.store.result_store import ResultStore
 from llm_dit.parameters import EngineSettings
 from llm_dit.prompting.chat_template import formatted_negative_prompt, formatted_prompt_from_params
+from llm_dit.sampling.guidance import evaluation_count
 
 BYTES_PER_PIXEL = 1.5
 """Of a PNG of a photograph-like picture; 3 is the most."""
@@ -68,10 +68,9 @@ def forecast(plan: Plan, facts: ModelFacts, settings: EngineSettings, store: Res
             texts.add(hash(formatted_prompt_from_params(plan.params(index, prompt, 0))))
         if template.guidance_scale > 0:
             texts.add(hash(formatted_negative_prompt(template)))
-    per_cell = [template.num_inference_steps + guided_step_count(template) for template in plan.templates]
-    pixels = [
-        (template.height or facts.native_size) * (template.width or facts.native_size) for template in plan.templates
-    ]
+    templates = [facts.resolved(template) for template in plan.templates]
+    per_cell = [evaluation_count(template) for template in templates]
+    pixels = [(template.height or 0) * (template.width or 0) for template in templates]
     repeats = len(plan.prompts) * len(plan.seeds)
     on_disk = _runs_on_disk(plan, store)
     left = 1 - on_disk / plan.run_count

@@ -82,6 +82,7 @@ def make_worklist(plan: Plan, pipeline: ZImagePipeline, store: ResultStore, *, o
     manifest = manifest_from_values(values, store.folder)
     by_name = {record.run_id: record for record in on_disk}
     unclaimed = Counter(record.identity for record in on_disk)
+    index_of = {cell.name: index for index, cell in enumerate(plan.cells)}
     names: set[str] = set()
     to_do: list[WorkItem] = []
     stale: list[str] = []
@@ -91,7 +92,7 @@ def make_worklist(plan: Plan, pipeline: ZImagePipeline, store: ResultStore, *, o
         if run.run_id in names:
             raise LlmDitError(f"Two runs would both be called {run.run_id}; rename a prompt or a level.")
         names.add(run.run_id)
-        item = _work_item(run, conditions, pipeline, texts)
+        item = _work_item(run, resolved[index_of[run.cell.name]], conditions, texts)
         if unclaimed[item.identity]:
             unclaimed[item.identity] -= 1
             finished += 1
@@ -131,10 +132,10 @@ def _resolved_template(plan: Plan, index: int, pipeline: ZImagePipeline) -> Gene
         raise InvalidParameter(error.field or "parameters", where) from None
 
 
-def _work_item(run: Run, conditions: Conditions, pipeline: ZImagePipeline, texts: dict[str, str]) -> WorkItem:
-    """Resolve one run; `texts` shares equal strings between runs."""
-    size = {"height": run.params.height or pipeline.native_height, "width": run.params.width or pipeline.native_width}
-    params = run.params.model_copy(update=size)
+def _work_item(run: Run, resolved: GenerationParams, conditions: Conditions, texts: dict[str, str]) -> WorkItem:
+    """Complete one run as its cell was `resolved`; `texts` shares equal strings between runs."""
+    completed = {name: getattr(resolved, name) for name in ("height", "width", "shift")}
+    params = run.params.model_copy(update=completed)
     formatted = formatted_prompt_from_params(params)
     negative = formatted_negative_prompt(params) if params.guidance_scale > 0 else None
     return WorkItem(

@@ -178,6 +178,8 @@ def _option(parameter: Parameter) -> Callable[[Function], Function]:
     if parameter.default not in (None, ""):
         shown = str(parameter.default).lower() if parameter.kind == "switch" else parameter.default
         help_text += f" [default: {shown}]"
+    elif parameter.note.unset:
+        help_text += f" [default: {parameter.note.unset}]"
     if parameter.kind == "switch":
         names = f"{parameter.flag}/--no-{parameter.flag[2:]}"
         return click.option(names, parameter.name, default=None, help=help_text)

@@ -15,13 +15,15 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Self
 
 from llm_dit.checkpoints.fingerprint import fingerprint
+from llm_dit.checkpoints.scheduler import model_values
 from llm_dit.errors import InvalidParameter
 from llm_dit.image_io import attach_record
 from llm_dit.parameters import EngineSettings, GenerationParams
 from llm_dit.placement.devices import resident
 from llm_dit.prompting.chat_template import formatted_negative_prompt, formatted_prompt_from_params, user_texts
 from llm_dit.prompting.long_prompt import shorten
-from llm_dit.sampling.euler import EulerStep, check_finite, guidance_is_on
+from llm_dit.sampling.euler import EulerStep, check_finite
+from llm_dit.sampling.guidance import evaluation_count
 from llm_dit.sampling.schedule import schedule
 from llm_dit.sampling.shared_work import Beginning, SharedWork
 from llm_dit.sampling.stage_clock import StageClock
@@ -85,6 +87,7 @@ class ZImagePipeline:
         text_encoder: First stage.
         denoiser: Second stage.
         decoder: Third stage.
+        scheduler: The noise schedule that the model was trained for.
         numerics: Effective number formats and kernels, part of an image's identity.
     """
 
@@ -94,6 +97,7 @@ class ZImagePipeline:
         self.text_encoder = stages.text_encoder
         self.denoiser = stages.denoiser
         self.decoder = stages.decoder
+        self.scheduler = stages.scheduler
         self.numerics = stages.numerics
 
     @property
@@ -157,7 +161,7 @@ class ZImagePipeline:
         return self.transformer.config.text_token_limit
 
     def resolve(self, params: GenerationParams) -> GenerationParams:
-        """Fill in size and seed, and check what only the model can say.
+        """Fill in size, shift and seed, and check what only the model can say.
 
         Raises:
             InvalidParameter: If the model has no such hidden layer or can't see as many text tokens.
@@ -170,8 +174,7 @@ class ZImagePipeline:
                 "table holds; lower it or set extend_rope (experimental).",
             )
         return params.replaced(
-            height=params.height or self.native_height,
-            width=params.width or self.native_width,
+            **model_values(params, (self.native_height, self.native_width), self.scheduler),
             seed=secrets.randbits(DRAWN_SEED_BITS) if params.seed is None else params.seed,
         )
 
@@ -324,6 +327,7 @@ class ZImagePipeline:
             conditioning: What the transformer got.
             stage_times_s: Seconds of each stage.
         """
+        assert params.shift is not None
         sigmas = schedule(params.num_inference_steps, params.shift).tolist()
         return {
             "parameters": params.model_dump(),
@@ -338,14 +342,6 @@ class ZImagePipeline:
             "numerics": self.numerics,
             "versions": versions(),
         }
-
-
-def evaluation_count(params: GenerationParams) -> int:
-    """Return how often the transformer is evaluated for one image, both branches of guidance counted."""
-    sigmas = schedule(params.num_inference_steps, params.shift)
-    model_times = (1 - sigmas[:-1]).tolist()
-    guided_steps = sum(guidance_is_on(when, params.guidance_scale, params.cfg_truncation) for when in model_times)
-    return params.num_inference_steps + guided_steps
 
 
 def versions() -> dict[str, str]:

@@ -8,7 +8,8 @@ from llm_dit.parameters import GROUPS, PARAMETERS, Parameter
 
 def _example_line(parameter: Parameter) -> list[str]:
     allowed = f" ({parameter.allowed})" if parameter.allowed else ""
-    lines = [f"# {parameter.help}{allowed}"]
+    by_default = f" By default {parameter.note.unset}." if parameter.note.unset else ""
+    lines = [f"# {parameter.help}{by_default}{allowed}"]
     if parameter.default is None:
         return [*lines, f"# {parameter.key} ="]
     return [*lines, f"{parameter.key} = {toml_value(parameter.default)}"]
@@ -57,7 +58,8 @@ def _reference_row(parameter: Parameter) -> str:
     place = ".".join(part for part in (parameter.note.table, parameter.key) if part)
     file = f"`{place}`" if parameter.note.in_file else "-"
     flags = ", ".join(f"`{flag}`" for flag in reversed(parameter.flags))
-    default = "required" if parameter.required else "none" if parameter.default is None else f"`{parameter.default!r}`"
+    unset = parameter.note.unset or "none"
+    default = "required" if parameter.required else unset if parameter.default is None else f"`{parameter.default!r}`"
     allowed = parameter.allowed or parameter.kind
     if parameter.step:
         allowed += f", multiples of {parameter.step}"

@@ -125,7 +125,8 @@ def test_edit_restores_every_setting_seed_included(page: Any) -> None:
     assert made["seed"] == 4242
 
     page.click("#reset-button")
-    assert page.input_value("#field-shift") == "3"
+    assert page.input_value("#field-shift") == ""
+    assert page.get_attribute("#field-shift", "placeholder") == "the model's (3 for Turbo)"
     page.goto("/history")
     page.locator(f"[data-id='{image_id}'] a", has_text="Edit").click()
     page.wait_for_url("**/")

@@ -14,6 +14,7 @@ from typing import Any
 from llm_dit.errors import CheckpointError
 
 EMBEDDED_MODELS = Path(__file__).parents[1] / "models"
+MAX_SHOWN_CHARACTERS = 60
 COMPONENTS = ("transformer", "text_encoder", "tokenizer", "vae")
 WEIGHT_COMPONENTS = ("transformer", "text_encoder", "vae")
 HUB_FILES = ("model_index.json", *(f"{component}/*" for component in (*COMPONENTS, "scheduler")))
@@ -91,3 +92,9 @@ def read_json(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise CheckpointError(f"{path} is not a JSON object; fetch it again.", field="model_path")
     return content
+
+
+def shown(value: Any) -> str:
+    """Return a value from a file as it may stand in a sentence: on one line and short."""
+    text = json.dumps(value, ensure_ascii=True, default=str)
+    return text if len(text) <= MAX_SHOWN_CHARACTERS else text[: MAX_SHOWN_CHARACTERS - 3] + "..."

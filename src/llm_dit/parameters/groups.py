@@ -58,13 +58,13 @@ class GenerationParams(Parameters):
     )
     width: Size | None = parameter(
         None,
-        "Width of the image; the model's native size by default.",
-        generation("Size", unit="pixels", elsewhere="w image_width resolution_x"),
+        "Width of the image.",
+        generation("Size", unit="pixels", elsewhere="w image_width resolution_x", unset="the model's native size"),
     )
     height: Size | None = parameter(
         None,
-        "Height of the image; the model's native size by default.",
-        generation("Size", unit="pixels", elsewhere="h image_height resolution_y"),
+        "Height of the image.",
+        generation("Size", unit="pixels", elsewhere="h image_height resolution_y", unset="the model's native size"),
     )
     num_inference_steps: Whole = parameter(
         9,
@@ -82,8 +82,8 @@ class GenerationParams(Parameters):
         ge=1,
         le=1000,
     )
-    shift: Number = parameter(
-        3.0,
+    shift: Number | None = parameter(
+        None,
         "Static factor that moves the noise schedule towards high noise; 1 leaves it linear.",
         generation(
             "Sampling",
@@ -92,6 +92,7 @@ class GenerationParams(Parameters):
             elsewhere="sampler_shift flow_shift time_shift timestep_shift sigma_shift mu sd3_shift",
             in_text="Shift",
             acts_later=True,
+            unset="the model's (3 for Turbo)",
         ),
         gt=0,
         le=100,

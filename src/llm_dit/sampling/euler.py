@@ -106,8 +106,3 @@ def guided(positive: Tensor, negative: Tensor, guidance_scale: float, cfg_normal
     allowed = torch.linalg.vector_norm(positive, dim=dims, keepdim=True) * cfg_normalization
     norm = torch.linalg.vector_norm(result, dim=dims, keepdim=True)
     return torch.where(norm > allowed, result * (allowed / norm), result)
-
-
-def guidance_is_on(model_time: float, guidance_scale: float, cfg_truncation: float) -> bool:
-    """Return whether guidance acts at `model_time` = 1 - sigma: scale above 0 and not past the truncation."""
-    return guidance_scale > 0 and model_time <= cfg_truncation

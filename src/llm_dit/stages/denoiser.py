@@ -14,7 +14,8 @@ from llm_dit.checkpoints.finding import read_json
 from llm_dit.checkpoints.weights import load_weights, without_weights
 from llm_dit.parameters import GenerationParams
 from llm_dit.placement.devices import resident, sent
-from llm_dit.sampling.euler import EulerStep, guidance_is_on, guided, sample_euler
+from llm_dit.sampling.euler import EulerStep, guided, sample_euler
+from llm_dit.sampling.guidance import guided_steps
 from llm_dit.sampling.schedule import schedule
 from llm_dit.sampling.shared_work import Beginning, Branch
 from llm_dit.stages.latent_decoder import LATENT_SCALE
@@ -91,7 +92,7 @@ class Denoiser:
         """Sample the latents of one image without waiting for the device; see `sample_euler`.
 
         Args:
-            params: With seed and size filled in.
+            params: With seed, size and shift filled in.
             conditioning: What the image shows.
             beginning: What the image has in common with others.
             on_step: Called after each step; what it raises stops the sampling at once.
@@ -101,7 +102,8 @@ class Denoiser:
         """
         import torch
 
-        assert params.height is not None and params.width is not None and params.seed is not None
+        assert params.height is not None and params.width is not None
+        assert params.seed is not None and params.shift is not None
         noise = self._noise(params.height, params.width, params.seed)
         sigmas = schedule(params.num_inference_steps, params.shift)
         with resident(self.transformer, self.device, offload=self.offload), torch.inference_mode():
@@ -123,10 +125,7 @@ class Denoiser:
         positive = self._prepared(params, conditioning.prompt_embeds, "positive", beginning)
         negative_embeds = conditioning.negative_prompt_embeds
         negative = None if negative_embeds is None else self._prepared(params, negative_embeds, "negative", beginning)
-        is_guided = [
-            guidance_is_on(model_time, params.guidance_scale, params.cfg_truncation)
-            for model_time in (1 - sigmas[:-1]).tolist()
-        ]
+        is_guided = guided_steps(params)
         first_sigma = sigmas[0].item()
 
         def evaluated(branch: Branch, given: Conditioning, latents: Tensor, model_time: Tensor, step: int) -> Tensor:

@@ -12,6 +12,7 @@ from pathlib import Path
 from llm_dit.acceleration.accelerate import accelerate
 from llm_dit.acceleration.compilation import compile_decoder
 from llm_dit.checkpoints.finding import find_checkpoint, read_json
+from llm_dit.checkpoints.scheduler import ModelScheduler, read_scheduler
 from llm_dit.errors import CheckpointError
 from llm_dit.parameters import EngineSettings
 from llm_dit.placement.devices import resolve_device, resolve_dtype
@@ -29,6 +30,7 @@ class LoadedStages:
         text_encoder: First stage.
         denoiser: Second stage.
         decoder: Third stage.
+        scheduler: The noise schedule that the model was trained for.
         numerics: Effective number formats and kernels, part of an image's identity.
     """
 
@@ -36,6 +38,7 @@ class LoadedStages:
     text_encoder: ZImageTextEncoder
     denoiser: Denoiser
     decoder: LatentDecoder
+    scheduler: ModelScheduler
     numerics: dict[str, str]
 
 
@@ -56,6 +59,7 @@ def load_stages(wanted: EngineSettings, planned_evaluations: int = 0) -> LoadedS
     encoder_dtype = resolve_dtype(wanted.text_encoder_dtype, encoder_device)
     dtype, vae_dtype = resolve_dtype(wanted.dtype, device), resolve_dtype(wanted.dtype, vae_device)
     _check_widths(folder)
+    scheduler = read_scheduler(folder)
     with ThreadPoolExecutor(1) as beside:  # the largest part is copied while the others' code is imported
         loading = beside.submit(Denoiser.from_folder, folder, device, dtype, offload=wanted.offload)
         text_encoder = ZImageTextEncoder.from_folder(
@@ -92,7 +96,7 @@ def load_stages(wanted: EngineSettings, planned_evaluations: int = 0) -> LoadedS
         "vae_tiling": str(wanted.vae_tiling).lower(),
         **applied.as_numerics(),
     }
-    return LoadedStages(folder, text_encoder, denoiser, decoder, numerics)
+    return LoadedStages(folder, text_encoder, denoiser, decoder, scheduler, numerics)
 
 
 def _check_widths(folder: Path) -> None:

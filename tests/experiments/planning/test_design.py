@@ -15,13 +15,21 @@ from experiments.planning.design import (
     safe_name,
     select_prompts,
 )
-from experiments.planning.equality import effective_inputs, equal_levels, guided_step_count
+from experiments.planning.equality import effective_inputs, equal_levels
 from experiments.planning.experiment_file import experiment_from_sweeps, level_of, load_experiments, parse_numbers
+from experiments.planning.model_facts import ModelFacts
 from experiments.prompts import STANDARD_PROMPTS, Prompt, read_prompts
+from llm_dit.checkpoints.scheduler import ModelScheduler
 from llm_dit.errors import ConfigError, InvalidParameter, LlmDitError
 from llm_dit.parameters import PARAMETERS, GenerationParams
+from llm_dit.sampling.guidance import evaluation_count
 
 CAT, DOG = Prompt("cat", "animals", "", "A cat"), Prompt("dog", "animals", "", "A dog")
+
+
+def facts_of(count_tokens=None, shift=3.0):
+    """What is known of a small model, 64 x 64 native."""
+    return ModelFacts(9, 64, ModelScheduler(shift), 1e6, count_tokens)
 
 
 def axis_of(name, *values):
@@ -84,14 +92,14 @@ def test_none_and_an_empty_think_block_are_two_levels_with_two_formatted_prompts
     none, empty = (effective_inputs(plan.params(index, CAT, 42), None)[0][0] for index in (0, 1))
     assert none == "<|im_start|>user\nA cat<|im_end|>\n<|im_start|>assistant\n"
     assert empty == none + "<think>\n\n</think>\n\n"
-    assert equal_levels(plan, None) == []
+    assert equal_levels(plan, facts_of()) == []
 
 
 def test_no_predefined_experiment_has_secretly_equal_levels():
     long = [Prompt("long", "long", "", "word " * 2000)]
     for experiment in load_experiments().values():
         plan = plan_experiment(experiment.for_model(9), long, [42])
-        assert equal_levels(plan, lambda text: len(text.split())) == [], experiment.name
+        assert equal_levels(plan, facts_of(lambda text: len(text.split()))) == [], experiment.name
 
 
 def test_hidden_layer_deep_has_every_depth_of_the_model():
@@ -117,7 +125,7 @@ def test_a_level_may_set_several_parameters_together(tmp_path):
     plan = plan_experiment(load_experiments(path)["mine"], [CAT], [42])
     quick, slow = plan.templates
     assert (quick.num_inference_steps, quick.shift, quick.guidance_scale) == (4, 2.0, 1.0)
-    assert (slow.num_inference_steps, slow.shift, slow.guidance_scale) == (20, 3.0, 1.0)
+    assert (slow.num_inference_steps, slow.shift, slow.guidance_scale) == (20, None, 1.0)
 
 
 @pytest.mark.parametrize(
@@ -371,8 +379,8 @@ def test_levels_of_different_values_have_different_names():
 # Secretly equal levels
 
 
-def sentences(plan, count_tokens=None):
-    return [found.sentence() for found in equal_levels(plan, count_tokens)]
+def sentences(plan, count_tokens=None, shift=3.0):
+    return [found.sentence() for found in equal_levels(plan, facts_of(count_tokens, shift))]
 
 
 def test_a_negative_prompt_without_guidance_makes_equal_levels():
@@ -383,7 +391,7 @@ def test_a_negative_prompt_without_guidance_makes_equal_levels():
 
 def test_a_forced_think_block_equals_an_empty_one():
     levels = (Level("forced", {"force_think_block": True}), Level("empty", {"thinking_content": ""}))
-    (found,) = equal_levels(plan_of(Axis("think", levels)), None)
+    (found,) = equal_levels(plan_of(Axis("think", levels)), facts_of())
     assert found.levels == ("forced", "empty")
 
 
@@ -395,17 +403,32 @@ def test_a_shift_with_a_single_step_changes_nothing():
 def test_a_token_limit_that_no_prompt_reaches_is_found_and_one_that_some_reach_is_counted():
     long = Prompt("long", "x", "", "word " * 100)
     axis = axis_of("max_text_tokens", 50, 500, 1000)
-    (found,) = equal_levels(plan_of(axis), lambda text: len(text.split()))
+    (found,) = equal_levels(plan_of(axis), facts_of(lambda text: len(text.split())))
     assert (found.levels, found.prompts, found.of_prompts) == (("50", "500", "1000"), 1, 1)
-    both = equal_levels(plan_of(axis, prompts=(CAT, long)), lambda text: len(text.split()))
+    both = equal_levels(plan_of(axis, prompts=(CAT, long)), facts_of(lambda text: len(text.split())))
     assert [(found.levels, found.prompts) for found in both] == [(("500", "1000"), 2), (("50", "500", "1000"), 1)]
 
 
-def test_truncated_guidance_acts_in_the_steps_before_it():
-    def params(**values):
-        return GenerationParams(prompt="A cat", num_inference_steps=4, shift=1.0, **values)
+def test_levels_of_the_models_own_shift_and_size_equal_those_that_name_it():
+    (sentence,) = sentences(plan_of(axis_of("shift", None, 2.0, 3.0)))
+    assert "none, 3.0 are secretly equal" in sentence
+    (sentence,) = sentences(plan_of(axis_of("shift", None, 3.0, 6.0)), shift=6.0)
+    assert "none, 6.0 are secretly equal" in sentence
+    (sentence,) = sentences(plan_of(axis_of("width", None, 64, 128)))
+    assert "none, 64 are secretly equal" in sentence
 
-    # model times 0, 0.25, 0.5, 0.75
-    assert guided_step_count(params(guidance_scale=1.0, cfg_truncation=0.5)) == 3
-    assert guided_step_count(params(guidance_scale=1.0, cfg_truncation=0.0)) == 1
-    assert guided_step_count(params(guidance_scale=0.0)) == 0
+
+def test_levels_between_which_guidance_stops_a_step_earlier_are_different():
+    # float32 puts the second model time beside 0.1 and 0.15 as diffusers does: 5 and 6 evaluations
+    plan = plan_of(
+        axis_of("cfg_truncation", 0.1, 0.15), overrides={"num_inference_steps": 4, "guidance_scale": 4.0, "shift": 3.0}
+    )
+    assert [evaluation_count(template) for template in plan.templates] == [5, 6]
+    assert sentences(plan) == []
+
+
+@pytest.mark.parametrize(("shift", "baseline"), [(3.0, "3.0"), (6.0, "6.0"), (4.0, "2.0")])
+def test_the_level_of_the_models_own_shift_is_the_baseline_where_none_is_named(shift, baseline):
+    experiment = Experiment("own", "", (axis_of("shift", 2.0, 3.0, 6.0),))
+    plan = plan_experiment(experiment, [CAT], [42], model_values={"shift": shift})
+    assert plan.experiment.baseline == {"shift": baseline}

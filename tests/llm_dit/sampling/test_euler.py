@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from llm_dit.errors import NonFiniteLatents
-from llm_dit.sampling.euler import check_finite, guidance_is_on, guided, sample_euler
+from llm_dit.sampling.euler import check_finite, guided, sample_euler
 from llm_dit.sampling.schedule import schedule
 
 SHAPE = (1, 16, 4, 4)
@@ -95,11 +95,3 @@ def test_normalization_acts_on_each_image_alone():
     negative = torch.zeros_like(positive)
     both = guided(positive, negative, 1.0, 1.0)
     assert torch.allclose(both, positive)
-
-
-@pytest.mark.parametrize(
-    ("model_time", "scale", "truncation", "is_on"),
-    [(0.0, 0.0, 1.0, False), (0.0, 1.0, 1.0, True), (0.6, 1.0, 0.5, False), (0.5, 1.0, 0.5, True)],
-)
-def test_guidance_stops_after_the_truncation(model_time, scale, truncation, is_on):
-    assert guidance_is_on(model_time, scale, truncation) is is_on
