@@ -53,6 +53,8 @@ def print_analysis(analysis: Analysis, results: list[MeasureAnalysis], console: 
     failed = f", {analysis.failed} failed" if analysis.failed else ""
     heading = f"{analysis.name}: {analysis.finished} pictures{failed}, baseline {analysis.baseline}"
     console.print(Text(heading, style="bold"))
+    for note in analysis.notes:
+        console.print(Text(f"Note: {note}", style="dim"))
     if not results:
         console.print("Nothing to compare yet: no picture has a score or a generation time.")
     for result in results:

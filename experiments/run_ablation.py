@@ -152,6 +152,8 @@ class _Printed(Events):
 
         self._show = self._opened.enter_context(progress_display())
         click.echo(f"{len(work.to_do)} runs to do, {work.finished} finished before.", err=True)
+        for note in work.notes:
+            click.echo(note, err=True)
         if work.stale:
             click.echo(
                 f"{len(work.stale)} results are stale, made with other inputs, and stay as they are: "

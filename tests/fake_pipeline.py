@@ -41,6 +41,7 @@ class FakePipeline:
     ):
         self.fingerprint = fingerprint
         self.numerics = {"dtype": dtype, "quantization": "none"}
+        self.versions, self.machine = {"llm-dit": "0", "torch": "2.15"}, {"card": "fake", "threads": "2"}
         self.seconds = seconds
         self.failing = failing or {}
         self.failing_texts = failing_texts
@@ -107,5 +108,8 @@ class FakePipeline:
             "model_path": "fake",
             "model_fingerprint": self.fingerprint,
             "numerics": self.numerics,
-            "versions": {"llm-dit": "0"},
+            **self.surroundings(),
         }
+
+    def surroundings(self):
+        return {"versions": dict(self.versions), "machine": dict(self.machine)}

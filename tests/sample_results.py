@@ -80,6 +80,7 @@ def sample_metadata(run: Run, scores: Scores, error: str | None = None, *, pictu
             "seed": run.params.seed,
             "levels": dict(run.cell.levels),
             "generation_time_seconds": scores.get("generation_time_seconds", 0.05 * steps),
+            "session": "one run of the command",
             "token_count": 20,
         },
     }

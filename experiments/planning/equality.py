@@ -19,6 +19,19 @@ from llm_dit.prompting.chat_template import formatted_negative_prompt, formatted
 from llm_dit.sampling.guidance import guided_steps
 
 TokenCounter = Callable[[str], int]
+SEEN_OTHERWISE = frozenset(
+    (
+        # in the formatted texts
+        *("prompt", "negative_prompt", "system_prompt", "thinking_content", "force_think_block", "assistant_content"),
+        # in how a long text is handled; extend_rope only permits
+        *("long_prompt_mode", "max_text_tokens", "extend_rope"),
+        # in the number of guided steps
+        "cfg_truncation",
+    )
+)
+"""Parameters that act through something else that is compared. All others are compared as they are."""
+OF_GUIDANCE = frozenset(("guidance_scale", "cfg_normalization"))
+"""Parameters without effect where guidance is off."""
 NAMED_LEVELS = 6
 
 
@@ -82,20 +95,17 @@ def effective_inputs(params: GenerationParams, count_tokens: TokenCounter | None
         params: Of one run, with size and shift filled in.
         count_tokens: The model's tokenizer; None without it.
     """
-    texts = [formatted_prompt_from_params(params)]
-    guidance: tuple[Any, ...] = ()
-    if params.guidance_scale > 0:
-        texts.append(formatted_negative_prompt(params))
-        guidance = (params.guidance_scale, params.cfg_normalization, tuple(guided_steps(params)))
-    shift = params.shift if params.num_inference_steps > 1 else 1.0  # 1 and 0 are fixed points of the shift
-    return (
-        *((text, _long_prompt_handling(params, text, count_tokens)) for text in texts),
-        guidance,
-        params.hidden_layer,
-        (params.num_inference_steps, shift),
-        (params.height, params.width),
-        params.seed,
-    )
+    is_guided = params.guidance_scale > 0
+    texts = [formatted_prompt_from_params(params), *([formatted_negative_prompt(params)] if is_guided else ())]
+    acting = {name: value for name, value in params.model_dump().items() if name not in SEEN_OTHERWISE}
+    if is_guided:
+        acting["guided_steps"] = guided_steps(params)
+    else:
+        acting = {name: value for name, value in acting.items() if name not in OF_GUIDANCE}
+    if params.num_inference_steps == 1:
+        del acting["shift"]  # 1 and 0 are fixed points of the shift
+    handled = tuple((text, _long_prompt_handling(params, text, count_tokens)) for text in texts)
+    return (*handled, repr(acting))
 
 
 def _long_prompt_handling(params: GenerationParams, text: str, count_tokens: TokenCounter | None) -> Any:

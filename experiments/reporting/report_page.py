@@ -107,7 +107,7 @@ def _page(
         failures=_failures(records),
         bands_note=BANDS_NOTE if any(view.measure.bands for view in views) else "",
         bundle_note=_bundle_note(grid),
-        provenance=_provenance(manifest),
+        provenance=[*analysis.notes, *_provenance(manifest)],
         # our own files and escaped JSON, the only texts that the template does not escape
         style=Markup((ASSETS / "report.css").read_text(encoding="utf-8")),  # noqa: S704
         script=Markup(script),  # noqa: S704

@@ -7,12 +7,15 @@ One run's failure is written down and the others go on.
 from __future__ import annotations
 
 import logging
+import socket
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 from experiments.planning.design import Plan
 from experiments.running.prompt_encodings import RUN_ERRORS, EncodingCache
@@ -113,11 +116,16 @@ def run_plan(
     with store.lock(planned=plan.run_count, command=(about or {}).get("command", "")):
         store.remove_partial_files()
         work = make_worklist(plan, pipeline, store, overwrite=overwrite)
-        store.write_manifest({**work.manifest, **(about or {})})
+        session = _session(pipeline, (about or {}).get("command", ""))
+        sessions = [*work.manifest.get("sessions", ()), *([session] if work.to_do else ())]
+        store.write_manifest({**work.manifest, **(about or {}), "sessions": sessions})
         if on_start is not None:
             on_start(work)
         shared = SharedWork(pipeline.device, HELD_RESULTS if shares else 0)
-        outcome = _make_all(work, pipeline, shared, store, plan.experiment.name, on_progress, should_stop)
+        maker = partial(
+            _Maker, work.conditions, pipeline, shared, experiment=plan.experiment.name, session=session["id"]
+        )
+        outcome = _make_all(work, pipeline, shared, store, maker, on_progress, should_stop)
         try:
             store.write_summary()
         except OSError as error:  # on a full disk; it can be rebuilt from the metadata
@@ -138,7 +146,7 @@ def _make_all(
     pipeline: ZImagePipeline,
     shared: SharedWork,
     store: ResultStore,
-    experiment: str,
+    make_maker: Callable[[EncodingCache, ResultWriter], _Maker],
     on_progress: Callable[[Progress], None] | None,
     should_stop: Callable[[], bool] | None,
 ) -> Outcome:
@@ -146,7 +154,7 @@ def _make_all(
     encodings = EncodingCache(pipeline, work.to_do)
     begun, finished, is_interrupted = 0, 0, False
     with ResultWriter(store) as writer, _repeated_warnings_dropped():
-        maker = _Maker(work.conditions, pipeline, shared, encodings, writer, experiment)
+        maker = make_maker(encodings, writer)
 
         def finish(image: _Begun) -> None:
             nonlocal finished
@@ -200,7 +208,9 @@ class _Maker:
         shared: SharedWork,
         encodings: EncodingCache,
         writer: ResultWriter,
+        *,
         experiment: str,
+        session: str,
     ) -> None:
         self._conditions = conditions
         self._pipeline = pipeline
@@ -208,16 +218,19 @@ class _Maker:
         self._encodings = encodings
         self._writer = writer
         self._experiment = experiment
+        self._session = session
+        self._first_texts: dict[tuple[int | None, int | None], str] = {}
+        self._ended = time.perf_counter()
 
     def begin(self, item: WorkItem) -> _Begun:
         """Start an image; what fails it is kept for `finish`."""
+        params = item.run.params
+        self._first_texts.setdefault((params.height, params.width), item.formatted_prompt)
         try:
             positive = self._encodings.get(item.formatted_prompt)
             negative = None if item.negative_prompt is None else self._encodings.get(item.negative_prompt)
-            conditioning = self._pipeline.condition(
-                item.run.params, positive.encoded, negative.encoded if negative else None
-            )
-            drawing = self._pipeline.draw(item.run.params, conditioning, self._shared)
+            conditioning = self._pipeline.condition(params, positive.encoded, negative.encoded if negative else None)
+            drawing = self._pipeline.draw(params, conditioning, self._shared)
         except RUN_ERRORS as error:
             return _Begun(item, None, None, 0.0, error)
         finally:
@@ -242,13 +255,23 @@ class _Maker:
             "token_count": begun.conditioning.token_count,
             "token_count_used": begun.conditioning.token_count_used,
             "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+            "session": self._session,
+            "elapsed_seconds": self._elapsed(),
+            # the first prompt's encoding and first evaluation are shared by its runs, and so is what they cost more
+            "is_warm_up": self._first_texts[run.params.height, run.params.width] == begun.item.formatted_prompt,
         }
         lasting = {name: value for name, value in record.items() if name not in VOLATILE_KEYS}
         self._writer.write(run, image, {**record, "run": {**block, **measured}}, {**lasting, "run": block})
 
+    def _elapsed(self) -> float:
+        """Return the seconds since the run before ended."""
+        before, self._ended = self._ended, time.perf_counter()
+        return round(self._ended - before, 4)
+
     def _fail(self, item: WorkItem, block: dict[str, Any], error: Exception) -> None:
         if self._pipeline.device.type == "cuda":
             free_device_memory()
+        self._elapsed()
         record = {
             "parameters": item.run.params.model_dump(),
             "formatted_prompt": item.formatted_prompt,
@@ -257,6 +280,17 @@ class _Maker:
             "run": block,
         }
         self._writer.fail(item.run, record, str(error) or type(error).__name__)
+
+
+def _session(pipeline: ZImagePipeline, command: str) -> dict[str, Any]:
+    """Describe this run of a command: what made the pictures that carry its id."""
+    return {
+        "id": uuid4().hex[:16],
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        "host": socket.gethostname(),
+        "command": command,
+        **pipeline.surroundings(),
+    }
 
 
 def _run_block(item: WorkItem, conditions: Conditions, experiment: str) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from experiments.planning.design import Plan, Run
-from experiments.store.comparable import Conditions, run_identity
+from experiments.store.comparable import Conditions, changed_surroundings, run_identity, surroundings_of
 from experiments.store.manifest import OF_THE_RUN, Manifest, manifest_from_values, manifest_values
 from experiments.store.manifest_union import check_same_question, united_values
 from experiments.store.records import RunRecord
@@ -51,6 +51,7 @@ class Worklist:
         to_do: Runs to make, in the plan's order.
         finished: Number of runs that have their result.
         stale: Ids of runs whose file was made with other inputs and stays as it is.
+        notes: What is to be said of the results that stand beside the new ones.
     """
 
     conditions: Conditions
@@ -58,6 +59,7 @@ class Worklist:
     to_do: tuple[WorkItem, ...]
     finished: int
     stale: tuple[str, ...]
+    notes: tuple[str, ...] = ()
 
 
 def make_worklist(plan: Plan, pipeline: ZImagePipeline, store: ResultStore, *, overwrite: bool = False) -> Worklist:
@@ -105,7 +107,12 @@ def make_worklist(plan: Plan, pipeline: ZImagePipeline, store: ResultStore, *, o
             to_do.append(item)
         else:
             stale.append(run.run_id)
-    return Worklist(conditions, values, tuple(to_do), finished, tuple(stale))
+    changed = changed_surroundings(
+        (record for record in on_disk if to_do and manifest.place(record) is not None),
+        surroundings_of(pipeline.surroundings()),
+    )
+    notes = () if changed is None else (changed,)
+    return Worklist(conditions, values, tuple(to_do), finished, tuple(stale), notes)
 
 
 def _conditions(plan: Plan, resolved: Mapping[int, GenerationParams], pipeline: ZImagePipeline) -> Conditions:

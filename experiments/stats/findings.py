@@ -26,6 +26,7 @@ from experiments.stats.levels import (
     paired_table,
 )
 from experiments.stats.measures import Measure, flag_counts, measures_of
+from experiments.store.comparable import mixed_surroundings, with_comparable_times
 
 if TYPE_CHECKING:
     from experiments.store.manifest import Manifest
@@ -57,7 +58,17 @@ class MeasureAnalysis:
 
 @dataclass(frozen=True)
 class Analysis:
-    """An experiment's answer in numbers."""
+    """An experiment's answer in numbers.
+
+    Attributes:
+        name: Of the experiment.
+        axes: What is varied.
+        baseline: Name of the combination that others are compared with.
+        finished: Pictures.
+        failed: Runs without one.
+        measures: One analysis each.
+        notes: What a reader must know about all of them.
+    """
 
     name: str
     axes: tuple[str, ...]
@@ -65,6 +76,7 @@ class Analysis:
     finished: int
     failed: int
     measures: tuple[MeasureAnalysis, ...]
+    notes: tuple[str, ...] = ()
 
 
 def analyse(manifest: Manifest, records: Sequence[RunRecord], metrics: Sequence[Metric]) -> Analysis:
@@ -75,7 +87,8 @@ def analyse(manifest: Manifest, records: Sequence[RunRecord], metrics: Sequence[
         records: Its finished and failed runs.
         metrics: Declarations of the metrics whose columns are read.
     """
-    finished = [record for record in records if record.is_finished]
+    finished, time_note = with_comparable_times([record for record in records if record.is_finished])
+    notes = [note for note in (time_note, mixed_surroundings(finished)) if note is not None]
     measures = measures_of(finished, metrics)
     frame = _frame(manifest, finished, measures)
     return Analysis(
@@ -85,6 +98,7 @@ def analyse(manifest: Manifest, records: Sequence[RunRecord], metrics: Sequence[
         finished=len(finished),
         failed=len(records) - len(finished),
         measures=tuple(_analyse_measure(manifest, frame, finished, measure) for measure in measures),
+        notes=tuple(notes),
     )
 
 

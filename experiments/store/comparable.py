@@ -1,18 +1,22 @@
 """What makes two runs comparable: the one definition behind stale results, dry runs, counts, reports and times.
 
 Pictures may be compared where everything beside the levels is equal: resolved parameters, hashes of the model, numerics
-(`Conditions`). What a run is called, where its folder lies and which command made it don't matter.
+(`Conditions`). What a run is called, where its folder lies and which command made it don't matter. Versions, card and
+threads move last bits: pictures that differ in them are compared, and it is said. Times are compared within one run of
+the command, which is on one machine.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
+from experiments.store.records import RunRecord
 from llm_dit.parameters import ALWAYS_TOLD, PARAMETERS, GenerationParams
 
 IDENTITY_VERSION = "r1"
@@ -33,6 +37,7 @@ FIRST_NUMERICS = frozenset(
     )
 )
 """Numerics that every hash holds; others are left out of it where they say that nothing is done."""
+MAY_DIFFER = "Equal runs can differ there by a level of a channel."
 NOTHING_DONE = ("", "none", "off", "false")
 
 
@@ -108,3 +113,73 @@ class Conditions:
 def _neutral(name: str) -> Any:
     """Return the value of a parameter that leaves an image as it was before there was this parameter."""
     return PARAMETERS[name].note.neutral if name in PARAMETERS else ALWAYS_TOLD
+
+
+def surroundings_of(metadata: Mapping[str, Any]) -> dict[str, str]:
+    """Return what may move the last bits of a picture: versions, card, threads."""
+    return {
+        name: str(value)
+        for block in ("versions", "machine")
+        if isinstance(metadata.get(block), Mapping)
+        for name, value in metadata[block].items()
+    }
+
+
+def changed_surroundings(records: Iterable[RunRecord], now: Mapping[str, str]) -> str | None:
+    """Say in which surroundings finished runs were made that are others now; None if all were made in these."""
+    counts: Counter[tuple[str, str]] = Counter()
+    for record in records:
+        counts.update(
+            (name, before)
+            for name, before in surroundings_of(record.metadata).items()
+            if now.get(name, before) != before
+        )
+    if not counts:
+        return None
+    changes = ", ".join(
+        f"{name} {before} ({count}; now {now[name]})" for (name, before), count in sorted(counts.items())
+    )
+    return f"Finished results were made with other versions or on another machine: {changes}. {MAY_DIFFER}"
+
+
+def mixed_surroundings(records: Iterable[RunRecord]) -> str | None:
+    """Say in which surroundings pictures differ from each other; None if all share them."""
+    values: dict[str, Counter[str]] = {}
+    for record in records:
+        for name, value in surroundings_of(record.metadata).items():
+            values.setdefault(name, Counter())[value] += 1
+    mixed = [
+        f"{name} " + ", ".join(f"{value} ({count})" for value, count in sorted(counts.items()))
+        for name, counts in values.items()
+        if len(counts) > 1
+    ]
+    return f"Pictures were made with several versions or machines: {'; '.join(mixed)}. {MAY_DIFFER}" if mixed else None
+
+
+def with_comparable_times(records: Sequence[RunRecord]) -> tuple[list[RunRecord], str | None]:
+    """Keep the times that may be compared: of the run of the command that made most, without its warm-up.
+
+    Returns:
+        The records, others without their time, and what is to be said of it; None if no time was left out.
+    """
+    sessions: dict[str, list[RunRecord]] = {}
+    for record in records:
+        if record.session and not record.is_warm_up and record.generation_time_seconds is not None:
+            sessions.setdefault(record.session, []).append(record)
+    kept = max(sessions.values(), key=len, default=[])
+    timed = sum(record.generation_time_seconds is not None for record in records)
+    if len({record.level for record in kept}) < 2:
+        kept = []
+    names = {record.run_id for record in kept}
+    chosen = [record if record.run_id in names else replace(record, generation_time_seconds=None) for record in records]
+    if len(kept) == timed:
+        return chosen, None
+    if not kept:
+        return chosen, (
+            "Time is not compared: no single run of the command made several levels beside its first prompt, which "
+            "carries the warm-up."
+        )
+    return chosen, (
+        f"Time is compared for {len(kept)} of {timed} pictures: those of one run of the command on one machine, "
+        "without its first prompt, which carries the warm-up."
+    )

@@ -29,7 +29,10 @@ class RunRecord:
         image_path: The image; None for a failed run.
         scores: Column to value; a column that is absent has not been scored.
         scores_of: Metric name to the model that scored.
-        generation_time_seconds: Seconds for encoding (its share), denoising and decoding.
+        generation_time_seconds: Seconds that encoding, denoising and decoding would take it alone.
+        session: The run of the command that made it; empty where the record does not say.
+        is_warm_up: True if its time holds what the first picture of a process costs beside its own work.
+        elapsed_seconds: Seconds from the end of the run before it to its own end: what it really took.
         token_count: Tokens of the formatted prompt.
         error: Why it failed; None for a finished run.
     """
@@ -52,6 +55,9 @@ class RunRecord:
     scores: Mapping[str, Any]
     scores_of: Mapping[str, str]
     generation_time_seconds: float | None
+    session: str
+    is_warm_up: bool
+    elapsed_seconds: float | None
     token_count: int | None
     error: str | None
 
@@ -87,6 +93,9 @@ def record_from_metadata(metadata: Mapping[str, Any], folder: Path) -> RunRecord
             scores=metadata.get("scores", {}),
             scores_of=metadata.get("scores_of", {}),
             generation_time_seconds=run.get("generation_time_seconds"),
+            session=run.get("session", ""),
+            is_warm_up=run.get("is_warm_up", False),
+            elapsed_seconds=run.get("elapsed_seconds"),
             token_count=run.get("token_count"),
             error=metadata.get("error"),
         )

@@ -20,6 +20,7 @@ from llm_dit.errors import InvalidParameter
 from llm_dit.image_io import attach_record
 from llm_dit.parameters import EngineSettings, GenerationParams
 from llm_dit.placement.devices import resident
+from llm_dit.placement.machine import machine_of
 from llm_dit.prompting.chat_template import formatted_negative_prompt, formatted_prompt_from_params, user_texts
 from llm_dit.prompting.long_prompt import shorten
 from llm_dit.sampling.euler import EulerStep, check_finite
@@ -340,8 +341,12 @@ class ZImagePipeline:
             "model_path": self.settings.model_path,
             "model_fingerprint": self.fingerprint,
             "numerics": self.numerics,
-            "versions": versions(),
+            **self.surroundings(),
         }
+
+    def surroundings(self) -> dict[str, dict[str, str]]:
+        """Return what may move an image's last bits beside its identity: `versions` and `machine`."""
+        return {"versions": versions(), "machine": machine_of(self.device)}
 
 
 def versions() -> dict[str, str]:

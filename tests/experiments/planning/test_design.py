@@ -21,7 +21,8 @@ from experiments.planning.model_facts import ModelFacts
 from experiments.prompts import STANDARD_PROMPTS, Prompt, read_prompts
 from llm_dit.checkpoints.scheduler import ModelScheduler
 from llm_dit.errors import ConfigError, InvalidParameter, LlmDitError
-from llm_dit.parameters import PARAMETERS, GenerationParams
+from llm_dit.parameters import PARAMETERS, FieldNote, GenerationParams
+from llm_dit.parameters.declaration import parameter
 from llm_dit.sampling.guidance import evaluation_count
 
 CAT, DOG = Prompt("cat", "animals", "", "A cat"), Prompt("dog", "animals", "", "A dog")
@@ -432,3 +433,11 @@ def test_the_level_of_the_models_own_shift_is_the_baseline_where_none_is_named(s
     experiment = Experiment("own", "", (axis_of("shift", 2.0, 3.0, 6.0),))
     plan = plan_experiment(experiment, [CAT], [42], model_values={"shift": shift})
     assert plan.experiment.baseline == {"shift": baseline}
+
+
+def test_a_parameter_that_nobody_named_as_without_effect_makes_levels_different():
+    class MoreParams(GenerationParams):
+        noise_scale: float = parameter(1.0, "Scale of the noise.", FieldNote(table="generation", changes_image=True))
+
+    first, second = (MoreParams.parse({"prompt": "A cat", "noise_scale": scale}) for scale in (1.0, 2.0))
+    assert effective_inputs(first, None) != effective_inputs(second, None)

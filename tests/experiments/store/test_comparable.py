@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from experiments.store.records import record_from_metadata
 from experiments.store.result_store import ResultStore
 from llm_dit.errors import OutputError
 from llm_dit.parameters import ALWAYS_TOLD, PARAMETERS, FieldNote, GenerationParams
+from llm_dit.parameters.declaration import parameter
 
 MADE_BEFORE = Path(__file__).parent / "made_before"
 """Written by the version that hashed every parameter whole; the manifest kept no cells."""
@@ -87,10 +89,11 @@ def test_a_parameter_added_at_the_value_that_changes_nothing_leaves_all_results_
     store, _ = make(tmp_path)
     before = {record.identity for record in store.runs()}
 
-    class MoreParams(GenerationParams):
-        noise_scale: float = 1.0
-
     note = FieldNote(table="generation", changes_image=True, neutral=1.0)
+
+    class MoreParams(GenerationParams):
+        noise_scale: float = parameter(1.0, "Scale of the noise.", note)
+
     monkeypatch.setitem(PARAMETERS, "noise_scale", replace(PARAMETERS["shift"], name="noise_scale", note=note))
     monkeypatch.setattr("experiments.planning.design.GenerationParams", MoreParams)
     _, outcome = make(tmp_path)
@@ -248,3 +251,77 @@ def test_a_prompt_with_the_id_own_is_in_every_summary(tmp_path):
     store, outcome = make(tmp_path, plan_of('prompt=["{prompt}", "{prompt}, at night"]', prompts=(own,)))
     assert outcome.made == len(store.runs()) == 2
     assert store.write_summary().values["total_runs"] == 2
+
+
+# Surroundings and time
+
+
+def test_results_of_other_versions_and_threads_are_named_at_the_resume_and_in_the_analysis(tmp_path):
+    old = FakePipeline()
+    old.versions["torch"], old.machine["threads"] = "2.9", "1"
+    make(tmp_path, plan_of(prompts=(CAT,)), old)
+    told = []
+    store, _ = make(tmp_path, on_start=lambda work: told.extend(work.notes))
+    assert len(told) == 1
+    assert "threads 1 (3; now 2), torch 2.9 (3; now 2.15)" in told[0]
+    notes = analyse(store.manifest(), store.runs(), ()).notes
+    assert any("torch 2.15 (3), 2.9 (3)" in note and "threads 1 (3), 2 (3)" in note for note in notes)
+    assert [session["versions"]["torch"] for session in store.manifest().raw["sessions"]] == ["2.9", "2.15"]
+    assert make(tmp_path, on_start=lambda work: told.extend(work.notes))[1].made == 0
+    assert len(told) == 1, "nothing is mixed where nothing is made"
+
+
+def test_each_record_names_card_and_threads(tmp_path, tiny_pipeline):
+    import torch
+
+    store, _ = make(tmp_path, plan_of("shift=2,3", prompts=(CAT,), overrides={"num_inference_steps": 1}), tiny_pipeline)
+    machine = store.runs()[0].metadata["machine"]
+    assert machine["threads"] == str(torch.get_num_threads())
+    assert machine["card"]
+
+
+def times(store):
+    analysis = analyse(store.manifest(), store.runs(), ())
+    found = [result for result in analysis.measures if result.measure.column == "generation_time_seconds"]
+    return (found[0] if found else None), [note for note in analysis.notes if note.startswith("Time is")]
+
+
+def test_time_is_compared_without_the_first_prompt_which_carries_the_warm_up(tmp_path):
+    prompts = [CAT, CUP, Prompt("p3", "c", "", "A dog")]
+    store, _ = make(tmp_path, plan_of(prompts=prompts))
+    warm = {record.prompt_id for record in store.runs() if record.is_warm_up}
+    assert warm == {"animal_001"}
+    measured, notes = times(store)
+    assert {summary.runs for summary in measured.levels} == {2}
+    assert "6 of 9 pictures" in notes[0]
+
+
+def test_times_of_several_runs_of_the_command_are_not_compared(tmp_path):
+    make(tmp_path, plan_of("shift=3"))
+    store, _ = make(tmp_path, plan_of("shift=4"))
+    measured, notes = times(store)
+    assert measured is None
+    assert notes == [
+        "Time is not compared: no single run of the command made several levels beside its first prompt, which carries "
+        "the warm-up."
+    ]
+
+
+def test_a_level_made_later_has_no_part_in_the_comparison_of_times(tmp_path):
+    prompts = [CAT, CUP, Prompt("p3", "c", "", "A dog")]
+    make(tmp_path, plan_of("shift=2,3", prompts=prompts))
+    store, _ = make(tmp_path, plan_of("shift=2,3,4", prompts=prompts))
+    measured, _ = times(store)
+    assert {summary.level: summary.runs for summary in measured.levels} == {"2.0": 2, "3.0": 2, "4.0": 0}
+
+
+def test_the_total_time_is_what_it_took_although_runs_share_an_encoding(tmp_path):
+    class SlowEncoder(FakePipeline):
+        def encode_prompts(self, formatted_prompts, hidden_layers):
+            time.sleep(0.05)
+            return super().encode_prompts(formatted_prompts, hidden_layers)
+
+    store, outcome = make(tmp_path, plan_of("shift=1..10", prompts=(CAT,)), SlowEncoder())
+    summary = store.write_summary().values
+    assert sum(record.generation_time_seconds for record in store.runs()) > 0.5
+    assert 0.05 <= summary["total_time_seconds"] <= outcome.seconds
