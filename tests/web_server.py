@@ -42,10 +42,11 @@ def client_of(app: FastAPI) -> Iterator[TestClient]:
 
 
 @contextmanager
-def live_server(app: FastAPI) -> Iterator[str]:
-    """Serve the application on a free port; yields its address."""
+def live_server(app: FastAPI, port: int = 0) -> Iterator[str]:
+    """Serve the application on a port, a free one by default; yields its address."""
     with socket.socket() as listening:
-        listening.bind(("127.0.0.1", 0))
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind(("127.0.0.1", port))
         server = uvicorn.Server(uvicorn.Config(app, log_level="error", timeout_graceful_shutdown=1, lifespan="on"))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
         thread.start()

@@ -10,11 +10,11 @@ WAIT_MS = 60_000
 
 
 @contextmanager
-def open_tab(browser: Any, address: str) -> Iterator[Any]:
-    """Open a fresh tab; afterwards: no console errors, no requests to other hosts."""
+def open_tab(browser: Any, address: str, *expected: str) -> Iterator[Any]:
+    """Open a fresh tab; afterwards: no console errors but those that hold an `expected` text, no foreign requests."""
     context = browser.new_context(base_url=address, viewport={"width": 1280, "height": 900}, accept_downloads=True)
     problems: list[str] = []
-    context.on("console", lambda message: problems.append(message.text) if _is_problem(message) else None)
+    context.on("console", lambda message: problems.append(message.text) if _is_problem(message, expected) else None)
     context.on("weberror", lambda error: problems.append(str(error.error)))
     context.on("request", lambda request: _note_foreign(request.url, address, problems))
     page = context.new_page()
@@ -31,9 +31,10 @@ def fill_prompt(page: Any, prompt: str) -> None:
     page.fill("#field-prompt", prompt)
 
 
-def _is_problem(message: Any) -> bool:
+def _is_problem(message: Any, expected: tuple[str, ...]) -> bool:
     """An answer 422 is the server's word on a wrong value, which the browser logs by itself."""
-    return message.type == "error" and "the server responded with a status of 422" not in message.text
+    known = ("the server responded with a status of 422", *expected)
+    return message.type == "error" and not any(text in message.text for text in known)
 
 
 def _note_foreign(url: str, address: str, problems: list[str]) -> None:

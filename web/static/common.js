@@ -72,16 +72,40 @@ export const ownJobs = (kind) => [...jobs.values()].filter((job) => isOwn(job) &
 function learnNews(news) {
   news.jobs.forEach(learn);
   activeIds = news.active;
-  for (const [id, job] of jobs) if (isOver(job) && !isOwn(job)) jobs.delete(id);
+  for (const [id, job] of jobs) {
+    if (isOver(job) && !isOwn(job)) jobs.delete(id);
+    else if (!isOver(job) && job.version <= news.version && !activeIds.includes(id)) reconcile(id);
+  }
+}
+
+// A job that the page takes for waiting or running and the server's queue lacks: it ended while nobody told the page, or
+// the server that had it is gone. The server is asked, and its answer holds.
+export async function reconcile(id) {
+  try {
+    learn(await call("GET", `/api/jobs/${id}`));
+  } catch (error) {
+    if (error.status !== 404) return; // no answer: the next news asks again
+    jobs.set(id, { ...jobs.get(id), state: "interrupted", error: "The server stopped before it was made; ask for it again." });
+  }
+  document.dispatchEvent(new CustomEvent("reconciled"));
 }
 
 // One stream a tab; pages listen to "news" on the document. A new one goes on where the page, or the stream before, was.
+// The browser connects again by itself after a network fault, and never after an answer that is no stream, such as a
+// proxy's 502: then the page does, after pauses that grow.
+const LEAST_PAUSE_MS = 1000;
+const LONGEST_PAUSE_MS = 30000;
 let stream = null;
 let since = document.body.dataset.since;
+let pause = LEAST_PAUSE_MS;
+let reopening = null;
+
 function openStream() {
+  clearTimeout(reopening);
   if (stream || document.body.dataset.page === "login") return;
   stream = new EventSource(`/api/events?client=${clientId}&since=${since}`);
   stream.addEventListener("news", (event) => {
+    pause = LEAST_PAUSE_MS;
     const news = JSON.parse(event.data);
     since = news.version;
     learnNews(news);
@@ -89,10 +113,17 @@ function openStream() {
     showQueue(news.active.length);
     document.dispatchEvent(new CustomEvent("news", { detail: news }));
   });
-  stream.addEventListener("error", () => showModel(null));
+  stream.addEventListener("error", () => {
+    showModel(null);
+    if (stream.readyState !== EventSource.CLOSED) return;
+    closeStream();
+    reopening = setTimeout(openStream, pause);
+    pause = Math.min(2 * pause, LONGEST_PAUSE_MS);
+  });
 }
 
 function closeStream() {
+  clearTimeout(reopening);
   stream?.close();
   stream = null;
 }
@@ -104,6 +135,7 @@ document.addEventListener("visibilitychange", () => {
 });
 window.addEventListener("pagehide", closeStream);
 window.addEventListener("pageshow", openStream);
+window.addEventListener("online", openStream);
 
 function showModel(model) {
   const pill = byId("model-pill");

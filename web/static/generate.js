@@ -1,5 +1,5 @@
 // The Generate page: the form as JSON and back, the live formatted prompt, and the image as it is being made.
-import { activeJobs, byId, call, isOver, learn, ownJobs, seconds, showMessage } from "./common.js";
+import { activeJobs, byId, call, isOver, learn, ownJobs, reconcile, seconds, showMessage } from "./common.js";
 
 const form = byId("generate-form");
 const STORED = "generate-form";
@@ -289,7 +289,7 @@ function show(job) {
   canvas.dataset.state = job.state;
   byId("status").hidden = isOver(job);
   byId("result-bar").hidden = job.state !== "done";
-  if (isNew) byId("result").hidden = true;
+  if (isNew || (isOver(job) && !job.image)) byId("result").hidden = true;
   const words = {
     waiting: isModelReady ? "Waiting" : "The model is loading; your image is next",
     running: job.step ? `Step ${job.step} of ${job.total}` : "Reading the prompt",
@@ -353,13 +353,15 @@ async function cancel(id) {
     learn(await call("DELETE", `/api/jobs/${id}`));
     update();
   } catch (error) {
-    showMessage(error.message);
+    if (error.status === 404) reconcile(id);
+    else showMessage(error.message);
   }
 }
 
 const cancelShown = () => cancel(shown.id);
 byId("cancel-button").addEventListener("click", cancelShown);
 
+document.addEventListener("reconciled", update);
 document.addEventListener("news", ({ detail: news }) => {
   if (news.model.state === "ready" && !isModelReady) {
     isModelReady = true;
