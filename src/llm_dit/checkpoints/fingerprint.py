@@ -1,52 +1,66 @@
-"""A checkpoint's fingerprint: a hash of what changes its images."""
+"""A checkpoint's fingerprint: a hash of all bytes that make its images, and of none that don't."""
 
 from __future__ import annotations
 
 import hashlib
 from pathlib import Path
 
+from llm_dit.checkpoints.file_hashes import hashes_of
 from llm_dit.checkpoints.finding import COMPONENTS
+from llm_dit.checkpoints.weight_files import choose_weight_files
 
-FINGERPRINT_BLOCK_BYTES = 1 << 20
-FINGERPRINT_BLOCKS = 64
+READ_WHOLE_BYTES = 64 << 20
+"""Larger files are hashed once and remembered."""
+READ_FILES = {"tokenizer": ("tokenizer.json",)}
+COMPANIONS = {
+    "text_encoder": ("generation_config.json",),
+    "tokenizer": ("chat_template.jinja", "tokenizer_config.json"),
+}
+"""Published beside what is read, and part of a small model's fingerprint from the first: so results stay known."""
 
 
 def fingerprint(folder: Path) -> str:
-    """Return a hash of everything in a checkpoint that changes an image: configurations, tokenizer, weights.
-
-    Files up to 64 MiB are read whole; of larger ones the header, the size and 64 evenly spaced blocks of 1 MiB are
-    read, which any training step changes, so that a 20 GB model is known within a second.
+    """Return a hash of the files of a checkpoint that are read: configurations, tokenizer, weights, every byte.
 
     Returns:
         SHA-256, 64 hexadecimal digits.
+
+    Raises:
+        CheckpointError: If a component's weights are missing or ambiguous.
     """
+    read = [path for component in COMPONENTS for path in files_read(folder / component)]
+    if max(path.stat().st_size for path in read) > READ_WHOLE_BYTES:
+        digest = hashlib.sha256(b"llm-dit checkpoint 2")
+        for path, content in zip(read, hashes_of(read), strict=True):
+            digest.update(f"{path.parent.name}/{path.name}\0{content}\0".encode())
+        return digest.hexdigest()
     digest = hashlib.sha256(b"llm-dit checkpoint 1")
-    for component in COMPONENTS:
-        for path in sorted((folder / component).iterdir()):
-            if path.suffix in (".json", ".txt", ".safetensors", ".jinja"):
-                digest.update(f"{component}/{path.name}\0{path.stat().st_size}\0".encode())
-                _digest_file(digest, path)
+    companions = [folder / component / name for component, names in COMPANIONS.items() for name in names]
+    beside = [path for path in companions if path.is_file()]
+    for path in sorted([*read, *beside], key=lambda path: (COMPONENTS.index(path.parent.name), path)):
+        digest.update(f"{path.parent.name}/{path.name}\0{path.stat().st_size}\0".encode())
+        digest.update(path.read_bytes())
     return digest.hexdigest()
 
 
 def file_fingerprint(path: Path) -> str:
-    """Return a hash of one file of weights, read as `fingerprint` reads those of a checkpoint.
+    """Return a hash of one file of weights, every byte.
 
     Returns:
         SHA-256, 64 hexadecimal digits; the file's name and folder don't matter.
     """
-    digest = hashlib.sha256(f"llm-dit file 1\0{path.stat().st_size}\0".encode())
-    _digest_file(digest, path)
+    size = path.stat().st_size
+    if size > READ_WHOLE_BYTES:
+        return hashlib.sha256(f"llm-dit file 2\0{size}\0{hashes_of([path])[0]}".encode()).hexdigest()
+    digest = hashlib.sha256(f"llm-dit file 1\0{size}\0".encode())
+    digest.update(path.read_bytes())
     return digest.hexdigest()
 
 
-def _digest_file(digest: hashlib._Hash, path: Path) -> None:
-    size = path.stat().st_size
-    with path.open("rb") as file:
-        if size <= FINGERPRINT_BLOCKS * FINGERPRINT_BLOCK_BYTES:
-            digest.update(file.read())
-            return
-        stride = (size - FINGERPRINT_BLOCK_BYTES) // (FINGERPRINT_BLOCKS - 1)
-        for index in range(FINGERPRINT_BLOCKS):
-            file.seek(index * stride)
-            digest.update(file.read(FINGERPRINT_BLOCK_BYTES))
+def files_read(component: Path) -> list[Path]:
+    """Return the files of a component that the engine reads, by name."""
+    if component.name in READ_FILES:
+        return [component / name for name in READ_FILES[component.name]]
+    weights = choose_weight_files(component)
+    index = [] if weights.index is None else [weights.index]
+    return sorted([component / "config.json", *index, *weights.paths])

@@ -13,14 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from llm_dit.checkpoints.finding import read_json
+from llm_dit.checkpoints.weight_files import choose_weight_files, refuse_doubles, tell_ignored
 from llm_dit.errors import CheckpointError
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor, nn
 
-PICKLE_PATTERNS = ("*.bin", "*.pt", "*.pth", "*.ckpt")
 LFS_POINTER = b"version https://git-lfs"
 MAX_READERS = 4
 """Files read at once; more do not copy faster."""
@@ -43,33 +42,14 @@ def open_weights(component: Path) -> list[TensorFile]:
     """Return the safetensors files of a component, with their headers checked.
 
     Raises:
-        CheckpointError: If there are none, only pickle files, a Git LFS pointer, a truncated file, or a missing shard.
+        CheckpointError: If there are none, only pickle files, a Git LFS pointer, a truncated file, a missing
+            shard, or if two files hold the same tensor.
     """
-    paths = sorted(component.glob("*.safetensors"))
-    indices = sorted(component.glob("*.safetensors.index.json"))
-    if indices:
-        paths = _shards(indices[0])
-    if not paths:
-        pickles = sorted(path.name for pattern in PICKLE_PATTERNS for path in component.glob(pattern))
-        if pickles:
-            raise CheckpointError(
-                f"{component} holds only pickle files ({', '.join(pickles[:3])}), which can run code when read; "
-                "use a checkpoint in safetensors.",
-                field="model_path",
-            )
-        raise CheckpointError(f"{component} holds no *.safetensors weights; fetch it again.", field="model_path")
-    return [_open_tensor_file(path) for path in paths]
-
-
-def _shards(index: Path) -> list[Path]:
-    names = sorted(set(read_json(index).get("weight_map", {}).values()))
-    missing = [name for name in names if not (index.parent / name).is_file()]
-    if missing:
-        raise CheckpointError(
-            f"{index} lists {', '.join(missing[:3])}, which is missing; fetch the checkpoint again.",
-            field="model_path",
-        )
-    return [index.parent / name for name in names]
+    chosen = choose_weight_files(component)
+    tell_ignored(component, chosen)
+    files = [_open_tensor_file(path) for path in chosen.paths]
+    refuse_doubles(component, {file.path: file.shapes for file in files})
+    return files
 
 
 def _open_tensor_file(path: Path) -> TensorFile:
