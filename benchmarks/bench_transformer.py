@@ -25,9 +25,11 @@ from torch._dynamo.utils import counters
 from benchmarks.full_size import TRANSFORMERS, build_diffusers, build_ours, transformer_config
 from benchmarks.timing import CLOCKS, Clock, elapsed_s, float8_ceiling, machine, matrix_ceiling, median_times_s
 from experiments.prompts import STANDARD_PROMPTS, read_prompts
-from llm_dit.acceleration.accelerate import accelerate
+from llm_dit.acceleration.accelerate import accelerate, choose_acceleration
+from llm_dit.acceleration.quantization import quantize_transformer
 from llm_dit.checkpoints.finding import find_checkpoint
 from llm_dit.networks.transformer import SEQUENCE_MULTIPLE, ZImageTransformer
+from llm_dit.parameters import AttentionBackend
 from llm_dit.prompting.chat_template import format_prompt
 
 MODEL_TIME = 0.4
@@ -144,13 +146,19 @@ def standard_prompt_compilations(ours: ZImageTransformer, setting: Setting, size
 
 
 def bench_variant(
-    config_name: str, variant: str, theirs: Any, setting: Setting, backend: str, cases: list[tuple[int, int, int]]
+    config_name: str,
+    variant: str,
+    theirs: Any,
+    setting: Setting,
+    backend: AttentionBackend,
+    cases: list[tuple[int, int, int]],
 ) -> Iterator[dict[str, Any]]:
     """Measure one variant over all sizes and caption lengths, the first one longest; yields one row each."""
     ours = build_ours(config_name, setting.device, setting.dtype)
-    applied = accelerate(
-        ours, device=setting.device, attention_backend=backend, planned_evaluations=0, **VARIANTS[variant]
-    )
+    device = setting.device
+    applied = choose_acceleration(device, setting.dtype, attention_backend=backend, **VARIANTS[variant])
+    quantize_transformer(ours, applied.quantization, device, device)
+    accelerate(ours, applied, device)
     is_float8 = applied.quantization == "float8"
     ceiling = (
         float8_ceiling(setting.device) if is_float8 else matrix_ceiling(setting.device, setting.dtype, setting.clock)

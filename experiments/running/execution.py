@@ -139,6 +139,8 @@ def free_device_memory() -> None:
 
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
+    elif torch.backends.mps.is_available():
+        torch.mps.empty_cache()
 
 
 def _make_all(

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from llm_dit.checkpoints.fingerprint import fingerprint
@@ -19,7 +20,6 @@ from llm_dit.checkpoints.scheduler import model_values
 from llm_dit.errors import InvalidParameter
 from llm_dit.image_io import attach_record
 from llm_dit.parameters import EngineSettings, GenerationParams
-from llm_dit.placement.devices import resident
 from llm_dit.placement.machine import machine_of
 from llm_dit.prompting.chat_template import formatted_negative_prompt, formatted_prompt_from_params, user_texts
 from llm_dit.prompting.long_prompt import shorten
@@ -42,8 +42,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-PREVIEW_LATENT_SIDE = 32
-"""Longest side of the latents behind a preview: a sixteenth of the decoder's work at 1024 x 1024."""
 DRAWN_SEED_BITS = 32
 
 
@@ -114,10 +112,13 @@ class ZImagePipeline:
     @classmethod
     def from_pretrained(
         cls,
-        model_path: str | None = None,
+        model_path: str | Path | None = None,
         *,
         settings: EngineSettings | None = None,
         planned_evaluations: int = 0,
+        revision: str | None = None,
+        token: str | None = None,
+        cache_dir: str | Path | None = None,
         **overrides: Any,
     ) -> Self:
         """Load a checkpoint.
@@ -126,15 +127,22 @@ class ZImagePipeline:
             model_path: `mini`, a folder, or a hub id; the settings' model if None.
             settings: Devices and numerics; the built-in defaults if None.
             planned_evaluations: Transformer evaluations ahead, by which `compile = auto` decides; 0 for unknown.
-            **overrides: Fields of `EngineSettings` that win over `settings`.
+            revision: Branch, tag or commit on the hub; the settings' `model_revision` if None.
+            token: Of the hub, for private models; the one that `hf auth login` keeps if None.
+            cache_dir: Folder of downloads; the hub's own if None.
+            **overrides: Fields of `EngineSettings` that win over `settings`; devices and number formats also as torch's
+                own objects.
 
         Raises:
             LlmDitError: If the checkpoint, a device or a setting is not usable.
         """
         if model_path is not None:
             overrides["model_path"] = model_path
+        if revision is not None:
+            overrides["model_revision"] = revision
         wanted = (settings or EngineSettings()).replaced(**overrides)
-        return cls(wanted, load_stages(wanted, planned_evaluations))
+        stages = load_stages(wanted, planned_evaluations=planned_evaluations, token=token, cache_dir=cache_dir)
+        return cls(wanted, stages)
 
     @cached_property
     def fingerprint(self) -> str:
@@ -262,8 +270,7 @@ class ZImagePipeline:
         if self.device.type != "cuda":
             check_finite(step_is_finite.tolist())
         clock.mark()
-        with resident(self.decoder.vae, self.decoder.device, offload=self.settings.offload):
-            levels, is_finite = self.decoder.levels(latents)
+        levels, is_finite = self.decoder.levels(latents)
         is_queued = self.device.type == "cuda" and self.decoder.device == self.device
         levels, step_is_finite, is_finite = (
             tensor.to("cpu", non_blocking=is_queued) for tensor in (levels, step_is_finite, is_finite)
@@ -276,14 +283,7 @@ class ZImagePipeline:
 
     def preview(self, estimate: Tensor) -> Image.Image:
         """Return a small image of an estimate of the clean latents, [1, 16, h, w]."""
-        import torch
-        from torch.nn.functional import interpolate
-
-        longest = max(estimate.shape[-2:])
-        with torch.inference_mode():
-            if longest > PREVIEW_LATENT_SIDE:
-                estimate = interpolate(estimate, scale_factor=PREVIEW_LATENT_SIDE / longest, mode="area")
-            return self.decoder.decode_in_place(estimate)[0]
+        return self.decoder.preview(estimate)
 
     def decode(self, latents: Tensor) -> list[Image.Image]:
         """Return one image per entry of `latents`, [B, 16, H/8, W/8]."""

@@ -1,7 +1,10 @@
 """The whole pipeline against diffusers' `ZImagePipeline` on the same weights, and what holds for its stages."""
 
+import gc
 import logging
+import weakref
 from collections import Counter
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -9,15 +12,16 @@ import torch
 
 from llm_dit import ZImagePipeline
 from llm_dit.errors import InvalidParameter, NonFiniteLatents
-from llm_dit.parameters import GenerationParams
+from llm_dit.parameters import GenerationParams, LongPromptMode
 from llm_dit.pipeline import evaluation_count
 from llm_dit.placement.devices import resolve_device
 from llm_dit.prompting.chat_template import format_prompt
 from llm_dit.sampling.shared_work import SharedWork
 from llm_dit.sampling.stage_clock import StageClock
-from llm_dit.stages.latent_decoder import pixels_to_levels
+from llm_dit.stages.latent_decoder import LatentDecoder, pixels_to_levels
 from llm_dit.stages.pending_image import PendingImage
 
+CPU = torch.device("cpu")
 LONG_PROMPT = "a red apple on the wooden table and a blue house " * 30
 
 
@@ -254,6 +258,36 @@ def test_previews_of_large_images_are_small(tiny_pipeline):
     assert sizes == [(128, 256)]
 
 
+@pytest.mark.parametrize(("height", "width"), [(64, 2064), (2064, 64), (64, 4096)])
+def test_previews_of_extreme_shapes_have_at_least_one_latent_a_side(tiny_pipeline, height, width):
+    for tiling in (False, True):
+        decoder = LatentDecoder(tiny_pipeline.decoder.vae, CPU, tiling=tiling)
+        longest, shortest = sorted(decoder.preview(torch.randn(1, 16, height // 8, width // 8)).size, reverse=True)
+        assert (longest, shortest) == (256, 8)
+
+
+def test_guidance_without_embeddings_of_a_negative_prompt_is_refused(tiny_pipeline):
+    params = tiny_pipeline.resolve(GenerationParams.parse({"prompt": "A cat", "seed": 3}))
+    conditioning = tiny_pipeline.encode(params)
+    for draw in (tiny_pipeline.denoise, tiny_pipeline.draw):
+        with pytest.raises(InvalidParameter, match=r"guidance_scale 2 needs embeddings of a negative prompt.*; use 0"):
+            draw(params.replaced(guidance_scale=2.0), conditioning)
+
+
+def test_a_pipeline_that_is_gone_frees_its_weights_without_the_collector(tiny_checkpoint):
+    gc.collect()
+    gc.disable()
+    try:
+        pipeline = ZImagePipeline.from_pretrained(tiny_checkpoint, dit_device="cpu", text_encoder_device="cpu")
+        pipeline("A cat", seed=1, num_inference_steps=1, guidance_scale=1.0)
+        networks = (pipeline.text_encoder.model, pipeline.transformer, pipeline.decoder.vae)
+        weights = [weakref.ref(weight) for network in networks for weight in network.parameters()]
+        del pipeline, networks
+        assert [weight() for weight in weights if weight() is not None] == []
+    finally:
+        gc.enable()
+
+
 def test_long_prompts_are_reported_before_and_after(tiny_pipeline, caplog):
     params = GenerationParams.parse(
         {"prompt": LONG_PROMPT, "seed": 1, "max_text_tokens": 64, "long_prompt_mode": "interpolate"}
@@ -265,7 +299,7 @@ def test_long_prompts_are_reported_before_and_after(tiny_pipeline, caplog):
     assert f"{before} tokens; interpolate brought it to 64" in caplog.text
 
 
-@pytest.mark.parametrize("mode", ["truncate", "interpolate", "pool", "attention_pool"])
+@pytest.mark.parametrize("mode", get_args(LongPromptMode))
 @pytest.mark.parametrize("limit", [1024, 1504])
 def test_every_mode_reaches_the_published_limit(tiny_pipeline, mode, limit):
     prompt = "cat " * 1600

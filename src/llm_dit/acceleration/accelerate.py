@@ -1,22 +1,25 @@
 """Kernels, compilation and quantization of the transformer: what was asked for, and what was applied.
 
 Nothing here is measured at run time: the same settings on the same kind of device always give the same numerics. What
-cannot be had is an error; the only choices made silently are those of `auto`, which the returned record names.
+cannot be had is an error, raised before a model is loaded; the only choices made silently are those of `auto`, which
+the returned record names.
 """
 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, assert_never
 
-from llm_dit.acceleration.attention import ATTENTION_PACKAGES, attention_function, choose_attention
-from llm_dit.acceleration.compilation import check_compiler, compile_block
-from llm_dit.acceleration.quantization import check_quantization, check_widths, quantize
+from llm_dit.acceleration.attention import PACKAGES, Backend, attention_function, choose_attention
+from llm_dit.acceleration.compilation import check_compiler, compile_blocks
+from llm_dit.acceleration.quantization import check_quantization
+from llm_dit.errors import DeviceError
+from llm_dit.parameters import AttentionBackend, CompileMode, GraphMode, Quantization
 
 if TYPE_CHECKING:
     import torch
 
-    from llm_dit.networks.transformer import TransformerBlock, ZImageTransformer
+    from llm_dit.networks.transformer import ZImageTransformer
 
 EVALUATIONS_WORTH_COMPILING = 1000
 """Compiling takes tens of seconds and saves tens of milliseconds an evaluation, on CUDA at 1024 x 1024."""
@@ -24,83 +27,112 @@ EVALUATIONS_WORTH_COMPILING = 1000
 
 @dataclass(frozen=True)
 class Acceleration:
-    """What was applied; part of an image's numerics.
+    """What is applied; part of an image's numerics.
 
     Attributes:
-        attention_backend: Kernel in use: `sdpa`, `cudnn`, `flash` or `sage`.
-        compile: `on` or `off`.
-        quantization: `none`, `float8` or `int8`.
+        attention_backend: Kernel in use.
+        compile: Whether blocks, and where it can the decoder, are compiled.
+        quantization: Of the transformer's blocks: `float8` (weights and activations, row-wise), `int8` (weights only).
     """
 
-    attention_backend: str
-    compile: str
-    quantization: str
+    attention_backend: Backend
+    compile: Literal["on", "off"]
+    quantization: Quantization
 
     def as_numerics(self) -> dict[str, str]:
         """Return the fields as they stand in an image's record."""
         return asdict(self)
 
 
-def accelerate(
-    transformer: ZImageTransformer,
-    *,
+def choose_acceleration(
     device: torch.device,
-    compile: str,
-    attention_backend: str,
-    quantization: str,
-    planned_evaluations: int,
-    stays: bool = True,
+    dtype: torch.dtype,
+    *,
+    compile: CompileMode = "off",
+    attention_backend: AttentionBackend = "auto",
+    quantization: Quantization = "none",
+    planned_evaluations: int = 0,
 ) -> Acceleration:
-    """Apply kernels, compilation and quantization to `transformer`, in place. To be called once, after loading.
-
-    On CUDA, evaluations that are bound by their launches are replayed as graphs, which changes no number.
+    """Return what is to be applied to a transformer, which need not be loaded yet.
 
     Args:
-        transformer: With its weights, on `device` or waiting on the CPU to be moved there.
         device: Where it will compute.
-        compile: `on`, `off`, or `auto`, which compiles on CUDA from `EVALUATIONS_WORTH_COMPILING` on.
-        attention_backend: `sdpa`, `cudnn`, `flash`, `sage`, or `auto`: cuDNN in half precision on Hopper and later,
-            else PyTorch's own choice. Batches of captions of unequal length always take PyTorch's own.
-        quantization: `float8` (weights and activations, row-wise), `int8` (weights only) or `none`.
+        dtype: Its number format.
+        compile: `auto` compiles on CUDA from `EVALUATIONS_WORTH_COMPILING` on.
+        attention_backend: `auto` is cuDNN in half precision on Hopper and later, else PyTorch's own choice. Batches of
+            captions of unequal length always take PyTorch's own.
+        quantization: See `Acceleration`.
         planned_evaluations: Transformer evaluations ahead; 0 for unknown.
-        stays: The weights stay on `device`; False where they wait on the CPU between images.
 
     Raises:
         DeviceError: If something is asked for that this machine does not have.
     """
-    backend = choose_attention(attention_backend, device, transformer.dtype)
-    is_compiled = compile == "on" or (
-        compile == "auto" and device.type == "cuda" and planned_evaluations >= EVALUATIONS_WORTH_COMPILING
-    )
+    backend = choose_attention(attention_backend, device, dtype)
+    is_compiled = _is_compiled(compile, device, planned_evaluations)
     if is_compiled:
         check_compiler(device)
-    if quantization != "none":
-        check_quantization(quantization, device, transformer.dtype)
-    if quantization == "float8":
-        check_widths(_blocks(transformer))
-    transformer.fuse_projections()
-    if quantization != "none":
-        quantize(_blocks(transformer), ("attention.", "feed_forward."), quantization, device)
-    is_float8_fused = quantization == "float8" and transformer.config.qk_norm
-    if is_float8_fused:
-        from llm_dit.acceleration import float8
-
-        transformer.run_blocks = float8.run_blocks
-    attend = attention_function(backend)  # one for all blocks, which share compiled code
-    for block in _blocks(transformer):
-        block.attention.attend = attend
-        if is_float8_fused and block.has_time:
-            float8.fuse_block(block)
-        if is_compiled:
-            compile_block(block, is_whole=backend not in ATTENTION_PACKAGES)
-    if device.type == "cuda" and stays:
-        from llm_dit.acceleration.evaluation_graphs import EvaluationGraphs
-
-        transformer.forward = EvaluationGraphs(transformer)  # type: ignore[method-assign]
+    check_quantization(quantization, device, dtype)
     return Acceleration(backend, "on" if is_compiled else "off", quantization)
 
 
-def _blocks(transformer: ZImageTransformer) -> list[TransformerBlock]:
-    from llm_dit.networks.transformer import TransformerBlock
+def check_graphs(graphs: GraphMode, device: torch.device, *, stays: bool) -> None:
+    """Raise `DeviceError` where CUDA graphs are asked for and the weights don't stay on a CUDA device."""
+    if graphs == "on" and not (device.type == "cuda" and stays):
+        where = (
+            "weights that stay on the device, so no offload" if device.type == "cuda" else f"cuda, not {device.type}"
+        )
+        raise DeviceError(f"cuda_graphs = on needs {where}; use auto or off.", field="cuda_graphs")
 
-    return [module for module in transformer.modules() if isinstance(module, TransformerBlock)]
+
+def accelerate(
+    transformer: ZImageTransformer,
+    wanted: Acceleration,
+    device: torch.device,
+    *,
+    stays: bool = True,
+    graphs: GraphMode = "auto",
+) -> None:
+    """Give `transformer` kernels, compilation and graphs, in place. To be called once, after loading.
+
+    Args:
+        transformer: With its weights, wherever they are, quantized by `quantize_transformer` if that is wanted.
+        wanted: From `choose_acceleration`.
+        device: Where it will compute.
+        stays: The weights stay on `device`; False where they wait on the CPU between images.
+        graphs: Whether evaluations are replayed as CUDA graphs, which changes no number; `auto` replays those that are
+            bound by their launches.
+    """
+    blocks = transformer.blocks
+    transformer.fuse_projections()
+    if wanted.quantization == "float8" and transformer.config.qk_norm:
+        _fuse_float8(transformer)
+    attend = attention_function(wanted.attention_backend)  # one for all blocks, which share compiled code
+    for block in blocks:
+        block.attention.attend = attend
+    if wanted.compile == "on":
+        compile_blocks(blocks, is_whole=wanted.attention_backend not in PACKAGES)
+    if graphs != "off" and device.type == "cuda" and stays:
+        from llm_dit.acceleration.evaluation_graphs import replay_evaluations
+
+        replay_evaluations(transformer, device, are_all_replayed=graphs == "on")
+
+
+def _is_compiled(compile: CompileMode, device: torch.device, planned_evaluations: int) -> bool:
+    match compile:
+        case "on":
+            return True
+        case "off":
+            return False
+        case "auto":
+            return device.type == "cuda" and planned_evaluations >= EVALUATIONS_WORTH_COMPILING
+        case _:
+            assert_never(compile)
+
+
+def _fuse_float8(transformer: ZImageTransformer) -> None:
+    from llm_dit.acceleration import float8
+
+    transformer.run_blocks = float8.run_blocks
+    for block in transformer.blocks:
+        if block.has_time:
+            block.__class__ = float8.Float8Block

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, assert_never
 
 from llm_dit.errors import DeviceError
+from llm_dit.parameters import AttentionBackend
 
 if TYPE_CHECKING:
     import torch
@@ -17,24 +18,27 @@ if TYPE_CHECKING:
 
     from llm_dit.networks.transformer import Attend
 
-ATTENTION_PACKAGES = {"flash": "flash_attn", "sage": "sageattention"}
+Backend = Literal["sdpa", "cudnn", "flash", "sage"]
+PACKAGES: dict[Backend, str] = {"flash": "flash_attn", "sage": "sageattention"}
+"""Backends that are packages of their own."""
 CUDNN_CAPABILITY = (9, 0)
 """Hopper and later, where cuDNN's attention is the fastest in PyTorch."""
 
 
-def installed_attention_backends(device: torch.device, dtype: torch.dtype) -> list[str]:
+def installed_attention_backends(device: torch.device, dtype: torch.dtype) -> list[Backend]:
     """Names of the attention backends that can compute on `device` in `dtype`, `sdpa` first."""
     import torch
 
     if device.type != "cuda" or dtype not in (torch.float16, torch.bfloat16):
         return ["sdpa"]
-    packages = [name for name, package in ATTENTION_PACKAGES.items() if find_spec(package) is not None]
+    packages = [name for name, package in PACKAGES.items() if find_spec(package) is not None]
     cudnn: Any = torch.backends.cudnn
     has_cudnn = bool(cudnn.is_available())
-    return ["sdpa", *(["cudnn"] if has_cudnn else []), *packages]
+    own: list[Backend] = ["sdpa", "cudnn"] if has_cudnn else ["sdpa"]
+    return own + packages
 
 
-def choose_attention(wanted: str, device: torch.device, dtype: torch.dtype) -> str:
+def choose_attention(wanted: AttentionBackend, device: torch.device, dtype: torch.dtype) -> Backend:
     """Return the backend that `wanted` means; `auto` is cuDNN in half precision on Hopper and later, else `sdpa`.
 
     Raises:
@@ -55,13 +59,21 @@ def choose_attention(wanted: str, device: torch.device, dtype: torch.dtype) -> s
     return wanted
 
 
-def attention_function(backend: str) -> Attend:
+def attention_function(backend: Backend) -> Attend:
     """Return the function of a backend; all but `sdpa` hand batches with a mask to `sdpa`."""
     from llm_dit.networks.transformer import scaled_dot_product
 
-    if backend == "sdpa":
-        return scaled_dot_product
-    kernel = {"cudnn": _cudnn_attention, "flash": _flash_attention, "sage": _sage_attention}[backend]()
+    match backend:
+        case "sdpa":
+            return scaled_dot_product
+        case "cudnn":
+            kernel = _cudnn_attention()
+        case "flash":
+            kernel = _flash_attention()
+        case "sage":
+            kernel = _sage_attention()
+        case _:
+            assert_never(backend)
 
     def attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> Tensor:
         return kernel(query, key, value) if mask is None else scaled_dot_product(query, key, value, mask)

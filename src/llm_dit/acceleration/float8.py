@@ -1,9 +1,9 @@
-"""The transformer's blocks in float8: torchao's row-wise weights, and activations quantized where they are made.
+"""The transformer's blocks in float8: weights quantized by rows, and activations quantized where they are made.
 
-A `ScaledLinear` stands in for every linear layer that torchao has quantized; given plain activations, it quantizes them
-itself, as torchao does. In blocks with a time a fifth of the time would go into passes over their activations, so
-`fuse_block` gives them a forward whose norms and SwiGLU write float8 at once, and which leaves its last change to the
-next block. The sums are those of `TransformerBlock.forward`, but for rounding.
+A `ScaledLinear` stands in for a linear layer; given plain activations, it quantizes them itself. In blocks with a time
+a fifth of the time would go into passes over their activations, so a `Float8Block` has a forward whose norms and SwiGLU
+write float8 at once, and which leaves its last change to the next block. The sums are those of
+`TransformerBlock.forward`, but for rounding.
 
 Legend: B images, L tokens, M = B L rows, D width, K inputs and N outputs of a layer.
 """
@@ -11,7 +11,6 @@ Legend: B images, L tokens, M = B L rows, D width, K inputs and N outputs of a l
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from types import MethodType
 from typing import Any, NamedTuple
 
 import torch
@@ -20,6 +19,10 @@ from torch import Tensor, nn
 
 from llm_dit.acceleration.float8_format import FLOAT8, RANGE, SMALLEST
 from llm_dit.networks.transformer import QK_NORM_EPS, Attention, TransformerBlock
+from llm_dit.placement.devices import on
+
+ROWS_AT_ONCE = 1024
+"""Of a weight that is quantized: its copies in float32 stay small."""
 
 
 class ScaledLinear(nn.Module):
@@ -43,10 +46,10 @@ class ScaledLinear(nn.Module):
         self.register_buffer("one", torch.ones((), device=weight.device))
 
     @classmethod
-    def from_quantized(cls, linear: nn.Linear) -> ScaledLinear:
-        """Take over what torchao's `quantize_` made of a linear layer's weight."""
-        quantized: Any = linear.weight
-        return cls(quantized.qdata, rearrange(quantized.scale, "N 1 -> 1 N").contiguous(), quantized.dtype)
+    def from_linear(cls, linear: nn.Linear) -> ScaledLinear:
+        """Quantize a linear layer without bias."""
+        values, scales = quantize_weight(linear.weight.detach())
+        return cls(values, rearrange(scales, "N 1 -> 1 N").contiguous(), linear.weight.dtype)
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, L, K] to [B, L, N]."""
@@ -75,7 +78,33 @@ def quantize_rows(x: Tensor) -> tuple[Tensor, Tensor]:
     """Quantize activations [B, L, K]: float8 [M, K], and each row's largest magnitude over 448, float32 [M, 1]."""
     rows = x.flatten(0, -2).float()
     scales = rows.abs().amax(-1, keepdim=True).clamp(min=SMALLEST) / RANGE
-    return (rows / scales).clamp(-RANGE, RANGE).to(FLOAT8), scales
+    return _in_float8(rows, scales), scales
+
+
+def quantize_weight(weight: Tensor) -> tuple[Tensor, Tensor]:
+    """Quantize a weight by rows, some at a time.
+
+    Args:
+        weight: [N, K].
+
+    Returns:
+        Float8 [N, K], and scales, float32 [N, 1]: each row's largest magnitude over 448, rounded to the weight's own
+        format.
+
+    Source: torchao 0.17 `_choose_scale_float8` and `_quantize_affine_float8`, whose bits these are; a row of zeros,
+    which has no scale there, stays zeros.
+    """
+    values = torch.empty_like(weight, dtype=FLOAT8)
+    scales = weight.new_empty(len(weight), 1, dtype=torch.float32)
+    parts = zip(*(tensor.split(ROWS_AT_ONCE) for tensor in (weight, values, scales)), strict=True)
+    for rows, own_values, own_scales in parts:
+        own_scales.copy_((rows.abs().amax(-1, keepdim=True) / RANGE).float().clamp(min=SMALLEST))
+        own_values.copy_(_in_float8(rows.float(), own_scales))
+    return values, scales
+
+
+def _in_float8(rows: Tensor, scales: Tensor) -> Tensor:
+    return (rows / scales).clamp(-RANGE, RANGE).to(FLOAT8)
 
 
 class Change(NamedTuple):
@@ -98,27 +127,43 @@ class Change(NamedTuple):
     gate: Tensor
 
 
-def fuse_block(block: TransformerBlock) -> None:
-    """Give a fused and quantized block with a time and norms of queries and keys the forward below; needs Triton.
+class Float8Block(TransformerBlock):
+    """A block with a time and norms of queries and keys, quantized; for `run_blocks`, needs Triton."""
 
-    It is for `run_blocks`.
-    """
-    block.forward = MethodType(_forward, block)  # type: ignore[method-assign]
+    def forward(  # type: ignore[override] # takes and leaves a change of the stream
+        self, x: Tensor, rope: Tensor, mask: Tensor | None, modulation: Tensor, change: Change
+    ) -> tuple[Tensor, Change]:
+        """Do what `TransformerBlock.forward` does, but for the change that comes before it and the one it leaves."""
+        from llm_dit.acceleration.float8_kernels import advance_norm_to_float8, swiglu_to_float8
+
+        attention, feed_forward = self.attention, self.feed_forward
+        scale_attention, gate_attention, scale_ffn, gate_ffn = modulation.unbind(0)
+        eps = float(self.attention_norm1.eps or 0.0)
+        x, *normed = advance_norm_to_float8(
+            x, *change, self.attention_norm1.weight, scale_attention, eps, is_bound=True
+        )
+        mixed = _mixed(attention, normed, x.shape, rope, mask)
+        change = _change(attention.to_out[0], mixed, x.shape, self.attention_norm2.weight, gate_attention)
+        x, *normed = advance_norm_to_float8(x, *change, self.ffn_norm1.weight, scale_ffn, eps, is_bound=False)
+        gate_and_up: Any = feed_forward.w13
+        activated = swiglu_to_float8(gate_and_up.product(*normed).unflatten(0, x.shape[:2]))
+        return x, _change(feed_forward.w2, activated, x.shape, self.ffn_norm2.weight, gate_ffn)
 
 
 def run_blocks(
     blocks: Iterable[nn.Module], x: Tensor, rope: Tensor, mask: Tensor | None, modulations: Iterable[Tensor]
 ) -> Tensor:
-    """Do what `transformer.run_blocks` does with blocks that `fuse_block` has changed."""
+    """Do what `transformer.run_blocks` does with blocks that are each a `Float8Block`."""
     from llm_dit.acceleration.float8_kernels import advance
 
-    x, eps = x.contiguous(), None
-    change = _no_change(x)
-    for block, modulation in zip(blocks, modulations, strict=True):
-        assert isinstance(block, TransformerBlock)
-        x, change = block(x, rope, mask, modulation, change)
-        eps = float(block.ffn_norm2.eps or 0.0)
-    return x if eps is None else advance(x, *change, eps)
+    with on(x.device):  # where Triton launches
+        x, eps = x.contiguous(), None
+        change = _no_change(x)
+        for block, modulation in zip(blocks, modulations, strict=True):
+            assert isinstance(block, TransformerBlock)
+            x, change = block(x, rope, mask, modulation, change)
+            eps = float(block.ffn_norm2.eps or 0.0)
+        return x if eps is None else advance(x, *change, eps)
 
 
 def _no_change(x: Tensor) -> Change:
@@ -129,24 +174,6 @@ def _no_change(x: Tensor) -> Change:
         columns = torch.zeros(1, width, device=x.device)
         weight = nn.Parameter(torch.zeros(width, dtype=x.dtype, device=x.device), requires_grad=False)
     return Change(values, rows, columns, weight, x.new_zeros(images, 1, width))
-
-
-def _forward(
-    block: TransformerBlock, x: Tensor, rope: Tensor, mask: Tensor | None, modulation: Tensor, change: Change
-) -> tuple[Tensor, Change]:
-    """Do what `TransformerBlock.forward` does, but for the change that comes before it and the one it leaves."""
-    from llm_dit.acceleration.float8_kernels import advance_norm_to_float8, swiglu_to_float8
-
-    attention, feed_forward = block.attention, block.feed_forward
-    scale_attention, gate_attention, scale_ffn, gate_ffn = modulation.unbind(0)
-    eps = float(block.attention_norm1.eps or 0.0)
-    x, *normed = advance_norm_to_float8(x, *change, block.attention_norm1.weight, scale_attention, eps, is_bound=True)
-    mixed = _mixed(attention, normed, x.shape, rope, mask)
-    change = _change(attention.to_out[0], mixed, x.shape, block.attention_norm2.weight, gate_attention)
-    x, *normed = advance_norm_to_float8(x, *change, block.ffn_norm1.weight, scale_ffn, eps, is_bound=False)
-    gate_and_up: Any = feed_forward.w13
-    activated = swiglu_to_float8(gate_and_up.product(*normed).unflatten(0, x.shape[:2]))
-    return x, _change(feed_forward.w2, activated, x.shape, block.ffn_norm2.weight, gate_ffn)
 
 
 def _mixed(

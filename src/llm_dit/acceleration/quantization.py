@@ -1,58 +1,77 @@
-"""Quantization of large matrices, block by block: what it needs, and the layers that take the place of linear ones."""
+"""Quantization of large matrices: what it needs, and block by block the layers that take the place of linear ones."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypeVar, assert_never
 
 from llm_dit.errors import DeviceError
+from llm_dit.parameters import Quantization
+from llm_dit.placement.devices import on
 
 if TYPE_CHECKING:
     import torch
     from torch import nn
 
     from llm_dit.networks.qwen3 import Qwen3Encoder
+    from llm_dit.networks.transformer import TransformerBlock, ZImageTransformer
+
+Block = TypeVar("Block", bound="nn.Module")
 
 FLOAT8_CAPABILITY = (8, 9)
 FLOAT8_MULTIPLE = 16
-"""Of the rows and columns that float8 products take; torchao leaves other layers as they are."""
+"""Of the rows and columns that float8 products take."""
+BLOCKS_AT_ONCE = 2
+"""Blocks that are on the device in full precision: while one is quantized, the next is copied."""
 
 
-def check_quantization(quantization: str, device: torch.device, dtype: torch.dtype) -> None:
-    """Raise `DeviceError` where `quantization` is not available on `device` for a model in `dtype`."""
+def check_quantization(
+    quantization: Quantization, device: torch.device, dtype: torch.dtype, field: str = "quantization"
+) -> None:
+    """Raise `DeviceError` where `quantization` is not available on `device` for a model in `dtype`.
+
+    Args:
+        quantization: What is asked for.
+        device: Where the model will compute.
+        dtype: Its number format.
+        field: The setting's name, for the message.
+    """
+    match quantization:
+        case "none" | "int8":
+            return
+        case "float8":
+            _check_float8(device, dtype, field)
+        case _:
+            assert_never(quantization)
+
+
+def _check_float8(device: torch.device, dtype: torch.dtype, field: str) -> None:
     import torch
 
-    if find_spec("torchao") is None:
+    if device.type != "cuda" or torch.cuda.get_device_capability(device) < FLOAT8_CAPABILITY:
         raise DeviceError(
-            f"quantization {quantization} needs torchao, which is not installed; run `uv sync --extra float8`, or use "
-            "quantization none.",
-            field="quantization",
-        )
-    if quantization == "float8" and (
-        device.type != "cuda" or torch.cuda.get_device_capability(device) < FLOAT8_CAPABILITY
-    ):
-        raise DeviceError(
-            f"quantization float8 needs a CUDA device of capability 8.9 (Ada, Hopper) or later, not {device}; use int8 "
+            f"{field} float8 needs a CUDA device of capability 8.9 (Ada, Hopper) or later, not {device}; use int8 "
             "or none.",
-            field="quantization",
+            field=field,
         )
-    if quantization == "float8" and find_spec("triton") is None:
+    if find_spec("triton") is None:
+        raise DeviceError(f"{field} float8 needs triton, which is not installed; use int8 or none.", field=field)
+    if dtype != torch.bfloat16:  # products of rows have no other result
         raise DeviceError(
-            "quantization float8 needs triton, which is not installed; use int8 or none.", field="quantization"
-        )
-    if quantization == "float8" and dtype != torch.bfloat16:  # products of rows have no other result
-        raise DeviceError(
-            f"quantization float8 computes in bfloat16, not {str(dtype).removeprefix('torch.')}; set dtype to "
+            f"{field} float8 computes in bfloat16, not {str(dtype).removeprefix('torch.')}; set dtype to "
             "bfloat16, or use int8 or none.",
-            field="quantization",
+            field=field,
         )
 
 
-def check_widths(blocks: Iterable[nn.Module]) -> None:
-    """Raise `DeviceError` if a linear layer of `blocks` has a width that float8 products don't take."""
+def check_widths(quantization: Quantization, blocks: Iterable[nn.Module]) -> None:
+    """Raise `DeviceError` if a linear layer of `blocks` has a width that products of `quantization` don't take."""
     from torch import nn
 
+    if quantization != "float8":
+        return
     linears = [module for block in blocks for module in block.modules() if isinstance(module, nn.Linear)]
     for linear in linears:
         if linear.in_features % FLOAT8_MULTIPLE or linear.out_features % FLOAT8_MULTIPLE:
@@ -63,58 +82,84 @@ def check_widths(blocks: Iterable[nn.Module]) -> None:
             )
 
 
-def quantize_text_encoder(model: Qwen3Encoder, quantization: str, device: torch.device) -> None:
-    """Quantize the projections of the text encoder, in place; its embeddings and norms stay as they are.
+def quantize_transformer(
+    transformer: ZImageTransformer, quantization: Quantization, device: torch.device, home: torch.device
+) -> None:
+    """Join and quantize the large matrices of the transformer's blocks, in place.
 
-    Raises:
-        DeviceError: If `quantization` is not available on `device`.
+    Args:
+        transformer: With its weights, wherever they are.
+        quantization: Checked before.
+        device: Where the blocks are quantized.
+        home: Where the model is afterwards.
     """
-    if quantization != "none":
-        check_quantization(quantization, device, next(model.parameters()).dtype)
-        if quantization == "float8":
-            check_widths(model.layers)
-        quantize(model.layers, ("self_attn.", "mlp."), quantization, device)
+    if quantization == "none":
+        return
+
+    def prepare(block: TransformerBlock) -> None:
+        block.fuse()
+        quantize_linears(block, ("attention", "feed_forward"), quantization)
+
+    _prepare_blocks(transformer.blocks, prepare, device, home)
+    transformer.to(home)
 
 
-def quantize(blocks: Iterable[nn.Module], names: tuple[str, ...], quantization: str, device: torch.device) -> None:
-    """Quantize the linear layers of `blocks` whose names start with `names`: the large matrices."""
-    from torchao.quantization import (
-        Float8DynamicActivationFloat8WeightConfig,
-        Int8WeightOnlyConfig,
-        PerRow,
-        quantize_,
-    )
+def quantize_text_encoder(
+    model: Qwen3Encoder, quantization: Quantization, device: torch.device, home: torch.device
+) -> None:
+    """Do as `quantize_transformer` does; embeddings and norms stay as they are."""
+    if quantization == "none":
+        return
 
-    from llm_dit.acceleration.float8 import ScaledLinear
-    from llm_dit.acceleration.int8 import Int8Linear
+    def prepare(layer: nn.Module) -> None:
+        quantize_linears(layer, ("self_attn", "mlp"), quantization)
 
-    config: Any = (
-        Float8DynamicActivationFloat8WeightConfig(granularity=PerRow(), set_inductor_config=False)
-        if quantization == "float8"
-        else Int8WeightOnlyConfig(set_inductor_config=False)
-    )  # the inductor settings would search tiles by measuring them, for 75 s
-    layer = ScaledLinear if quantization == "float8" else Int8Linear
-    for block in blocks:
-        home = next(block.parameters()).device
-        # One block at a time on the device, so that a small card never holds the whole model in full precision.
-        block.to(device)
-        quantize_(block, config, filter_fn=lambda module, name: _is_linear(module) and name.startswith(names))
-        replace_linears(block, layer.from_quantized)
-        block.to(home)
+    _prepare_blocks(model.layers, prepare, device, home)
+    model.to(home)
 
 
-def replace_linears(block: nn.Module, layer: Callable[[nn.Linear], nn.Module]) -> None:
-    """Put what `layer` makes of it in the place of every linear layer of `block` whose weight torchao has quantized."""
+def _prepare_blocks(
+    blocks: Iterable[Block], prepare: Callable[[Block], None], device: torch.device, home: torch.device
+) -> None:
+    """Bring each block to `device`, change it there, and bring it to `home`.
+
+    At no time are more than `BLOCKS_AT_ONCE` on the device as they were, so that a card that fits the result also fits
+    the way to it.
+    """
+    import torch
+
+    def prepared(block: Block) -> None:
+        with on(device), torch.no_grad():
+            prepare(block.to(device))
+            block.to(home)
+
+    with ThreadPoolExecutor(BLOCKS_AT_ONCE) as workers:
+        for _ in workers.map(prepared, blocks):
+            pass
+
+
+def quantize_linears(block: nn.Module, parts: tuple[str, ...], quantization: Quantization) -> None:
+    """Put quantized layers in the place of all linear layers in the named parts of `block`."""
     from torch import nn
 
-    for parent in list(block.modules()):
-        for name, child in list(parent.named_children()):
-            if isinstance(child, nn.Linear) and type(child.weight) is not nn.Parameter:
-                setattr(parent, name, layer(child))
-                del child.weight  # torchao lets a layer refer to itself, which would keep its weight on the device
+    for part in parts:
+        for parent in list(block.get_submodule(part).modules()):
+            for name, child in list(parent.named_children()):
+                if isinstance(child, nn.Linear):
+                    setattr(parent, name, _quantized(child, quantization))
 
 
-def _is_linear(module: nn.Module) -> bool:
-    from torch import nn
+def _quantized(linear: nn.Linear, quantization: Quantization) -> nn.Module:
+    match quantization:
+        case "none":
+            return linear
+        case "float8":
+            from llm_dit.acceleration.float8 import ScaledLinear
 
-    return isinstance(module, nn.Linear)
+            return ScaledLinear.from_linear(linear)
+        case "int8":
+            from llm_dit.acceleration.int8 import Int8Linear
+
+            return Int8Linear.from_linear(linear)
+        case _:
+            assert_never(quantization)

@@ -11,53 +11,87 @@ import re
 from pathlib import Path
 from typing import Any
 
-from llm_dit.errors import CheckpointError
+from llm_dit.errors import CheckpointError, InvalidParameter
 
 EMBEDDED_MODELS = Path(__file__).parents[1] / "models"
 MAX_SHOWN_CHARACTERS = 60
 COMPONENTS = ("transformer", "text_encoder", "tokenizer", "vae")
 WEIGHT_COMPONENTS = ("transformer", "text_encoder", "vae")
-HUB_FILES = ("model_index.json", *(f"{component}/*" for component in (*COMPONENTS, "scheduler")))
+HUB_FILES = (
+    "tokenizer/tokenizer.json",
+    "scheduler/scheduler_config.json",
+    *(f"{component}/{name}" for component in WEIGHT_COMPONENTS for name in ("config.json", "*.safetensors*")),
+)
+"""What is read of a model on the hub."""
+HUB_VARIANTS = ("*/*.*.safetensors*",)
+"""The same weights in other number formats, such as `model.fp16.safetensors`."""
 
 
-def find_checkpoint(model_path: str) -> Path:
+def find_checkpoint(
+    model_path: str | Path,
+    *,
+    revision: str | None = None,
+    token: str | None = None,
+    cache_dir: str | Path | None = None,
+) -> Path:
     """Return the folder of a model.
 
     Args:
         model_path: Name of an embedded model, a folder, or a hub id, which is downloaded once.
+        revision: Branch, tag or commit on the hub; its main branch if None.
+        token: Of the hub, for private models; the one that `hf auth login` keeps if None.
+        cache_dir: Folder of downloads; the hub's own if None.
 
     Raises:
         CheckpointError: If there is no such folder, a component is missing, or the download fails.
+        InvalidParameter: If a revision is asked for of what is not on the hub.
     """
-    embedded = EMBEDDED_MODELS / model_path
-    if re.fullmatch(r"[\w-]+", model_path) and embedded.is_dir():
-        folder = embedded
-    elif Path(model_path).expanduser().is_dir():
-        folder = Path(model_path).expanduser()
-    elif re.fullmatch(r"[\w.-]+/[\w.-]+", model_path) and not model_path.startswith("."):
-        folder = _download(model_path)
-    else:
+    name = str(model_path)
+    folder = _local_folder(name)
+    if folder is None and re.fullmatch(r"[\w.-]+/[\w.-]+", name) and not name.startswith("."):
+        folder = _download(name, revision, token, cache_dir)
+    elif folder is None:
         raise CheckpointError(
-            f"Model folder {model_path} does not exist; give 'mini', a folder, or a hub id such as "
-            "Tongyi-MAI/Z-Image-Turbo.",
+            f"Model folder {name} does not exist; give 'mini', a folder, or a hub id such as Tongyi-MAI/Z-Image-Turbo.",
             field="model_path",
+        )
+    elif revision is not None:
+        raise InvalidParameter(
+            "model_revision", f"{revision} is for models on the hub, but {name} is here; leave it out."
         )
     check_components(folder)
     return folder
 
 
-def _download(hub_id: str) -> Path:
+def _local_folder(name: str) -> Path | None:
+    embedded = EMBEDDED_MODELS / name
+    if re.fullmatch(r"[\w-]+", name) and embedded.is_dir():
+        return embedded
+    folder = Path(name).expanduser()
+    return folder if folder.is_dir() else None
+
+
+def _download(hub_id: str, revision: str | None, token: str | None, cache_dir: str | Path | None) -> Path:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
     try:
-        return Path(snapshot_download(hub_id, allow_patterns=list(HUB_FILES)))
+        folder = snapshot_download(
+            hub_id,
+            revision=revision,
+            token=token,
+            cache_dir=cache_dir,
+            allow_patterns=list(HUB_FILES),
+            ignore_patterns=list(HUB_VARIANTS),
+        )
     except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
+        asked = hub_id if revision is None else f"{hub_id} at {revision}"
         raise CheckpointError(
-            f"{hub_id} is not a folder here and could not be fetched from the hub ({type(error).__name__}); check the "
+            f"{asked} is not a folder here and could not be fetched from the hub ({type(error).__name__}); check the "
             "name and the network, or give the folder of a downloaded checkpoint.",
             field="model_path",
         ) from error
+    return Path(folder)
 
 
 def check_components(folder: Path) -> None:

@@ -10,8 +10,8 @@ Source: Su et al. 2021 (RoFormer); diffusers 0.42 `transformer_z_image.py`, `Rop
 Shapes: B images, L tokens, H heads, K head width.
 """
 
-from collections.abc import Sequence
-from functools import lru_cache
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Sequence
 
 import torch
 from einops import rearrange
@@ -19,8 +19,8 @@ from torch import Tensor
 
 from llm_dit.placement.devices import sent
 
-CACHED_TABLES = 8
-"""Tables kept, of up to 17 MB each at 2048 x 2048: computing one takes longer than a step of a small model."""
+HELD_BYTES = 64 << 20
+"""Of tables that a model holds: four of the largest at 2048 x 2048, some hundred of captions."""
 
 
 def text_positions(length: int) -> Tensor:
@@ -38,20 +38,40 @@ def image_positions(index: int, grid: tuple[int, int], length: int) -> Tensor:
     return positions
 
 
-@lru_cache(maxsize=CACHED_TABLES)
-def text_rope(length: int, axes_dims: tuple[int, ...], theta: float, device: torch.device) -> Tensor:
-    """Table of a padded caption on `device`, see `rope_table`; the same tensor for the same arguments."""
-    with torch.inference_mode(False):  # compiled code takes tensors made in inference mode for others
-        return sent(rope_table(text_positions(length), axes_dims, theta), device)
+class PositionTables:
+    """Tables of the last captions and grids of one model: computing one takes longer than a step of a small model.
 
+    They are given out as they are, and go with the model.
 
-@lru_cache(maxsize=CACHED_TABLES)
-def image_rope(
-    index: int, grid: tuple[int, int], length: int, axes_dims: tuple[int, ...], theta: float, device: torch.device
-) -> Tensor:
-    """Table of a grid's patches on `device`, see `image_positions` and `rope_table`; cached like `text_rope`."""
-    with torch.inference_mode(False):
-        return sent(rope_table(image_positions(index, grid, length), axes_dims, theta), device)
+    Args:
+        axes_dims: See `rope_table`.
+        theta: See `rope_table`.
+        held_bytes: Those not asked for longest are dropped above this.
+    """
+
+    def __init__(self, axes_dims: tuple[int, ...], theta: float, held_bytes: int = HELD_BYTES) -> None:
+        self._axes_dims = axes_dims
+        self._theta = theta
+        self._held_bytes = held_bytes
+        self._held: OrderedDict[Hashable, Tensor] = OrderedDict()
+
+    def text(self, length: int, device: torch.device) -> Tensor:
+        """Table of a padded caption on `device`, see `rope_table`; the same tensor for the same arguments."""
+        return self._get((length, device), lambda: text_positions(length), device)
+
+    def image(self, index: int, grid: tuple[int, int], length: int, device: torch.device) -> Tensor:
+        """Table of a grid's patches on `device`, see `image_positions` and `rope_table`."""
+        return self._get((index, grid, length, device), lambda: image_positions(index, grid, length), device)
+
+    def _get(self, key: Hashable, positions: Callable[[], Tensor], device: torch.device) -> Tensor:
+        if key not in self._held:
+            with torch.inference_mode(False):  # compiled code takes tensors made in inference mode for others
+                self._held[key] = sent(rope_table(positions(), self._axes_dims, self._theta), device)
+        self._held.move_to_end(key)
+        table = self._held[key]
+        while self._held and sum(held.nbytes for held in self._held.values()) > self._held_bytes:
+            self._held.popitem(last=False)
+        return table
 
 
 def rope_table(positions: Tensor, axes_dims: Sequence[int], theta: float) -> Tensor:

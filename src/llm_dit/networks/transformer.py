@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
 from llm_dit.errors import LlmDitError
-from llm_dit.networks.rope import image_rope, rotate, text_rope
+from llm_dit.networks.rope import PositionTables, rotate
 from llm_dit.placement.devices import sent
 
 PATCH_SIZE = 2
@@ -217,6 +217,11 @@ class TransformerBlock(nn.Module):
         transformed = self.feed_forward(self.ffn_norm1(x) * (1 + scale_ffn))
         return torch.addcmul(x, gate_ffn.tanh(), self.ffn_norm2(transformed))
 
+    def fuse(self) -> None:
+        """Join the projections of one input."""
+        self.attention.fuse()
+        self.feed_forward.fuse()
+
 
 class TimeEmbedder(nn.Module):
     """Sinusoids of the time through a small MLP."""
@@ -272,6 +277,12 @@ class ZImageTransformer(nn.Module):
         self.cap_pad_token = nn.Parameter(torch.zeros(1, dim))
         self.layers = _blocks(config, config.n_layers, has_time=True)
         self.run_blocks: RunBlocks = run_blocks
+        self.tables = PositionTables(config.axes_dims, config.rope_theta)
+
+    @property
+    def blocks(self) -> list[TransformerBlock]:
+        """All blocks, of the refiners too."""
+        return [module for module in self.modules() if isinstance(module, TransformerBlock)]
 
     @property
     def dtype(self) -> torch.dtype:
@@ -301,9 +312,8 @@ class ZImageTransformer(nn.Module):
         is_ragged = min(padded_lengths) != max(padded_lengths)
         image_length, text_length = _round_up(grid[0] * grid[1]), max(padded_lengths)
         indices = [length + 1 for length in (padded_lengths if is_ragged else padded_lengths[:1])]
-        how = (self.config.axes_dims, self.config.rope_theta, device)
-        images = torch.cat([image_rope(index, grid, image_length, *how) for index in indices], dim=1)
-        text = text_rope(text_length, *how)
+        images = torch.cat([self.tables.image(index, grid, image_length, device) for index in indices], dim=1)
+        text = self.tables.text(text_length, device)
         text_mask = sent(_key_mask(padded_lengths, text_length), device) if is_ragged else None
         return Conditioning(
             text=self._refine_text(prompt_embeds, text_length, text, text_mask),
@@ -353,9 +363,8 @@ class ZImageTransformer(nn.Module):
 
     def fuse_projections(self) -> None:
         """Join weights that read the same input for inference, after loading; the published names are then gone."""
-        for module in list(self.modules()):
-            if isinstance(module, Attention | FeedForward):
-                module.fuse()
+        for block in self.blocks:
+            block.fuse()
         if self.to_modulations is None:
             blocks = (*self.noise_refiner, *self.layers)
             self.to_modulations = stack_linears(*(block.adaLN_modulation[0] for block in blocks))

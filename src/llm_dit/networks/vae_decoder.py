@@ -22,7 +22,9 @@ from llm_dit.errors import LlmDitError
 
 NORM_EPS = 1e-6
 QUERY_PARTS = 8
-"""At 2048 x 2048 the scores of a part have 2 GiB, less than the last level's maps."""
+"""Fewest parts that attention's queries are taken in."""
+SCORE_BYTES = 2 << 30
+"""Most that the scores of a part have: what eight parts come to at 2048 x 2048, less than the last level's maps."""
 UP_BLOCK = "UpDecoderBlock2D"
 
 
@@ -190,18 +192,32 @@ class Autoencoder(nn.Module):
         self.post_quant_conv = nn.Conv2d(channels, channels, 1) if config.use_post_quant_conv else None
 
 
-def attend_in_parts(attention: SpatialAttention, x: Tensor) -> Tensor:
-    """Do what `attention(x)` does, [B, C, H, W] to the same, by matrix products over a part of the queries at a time.
+class AttentionInParts(SpatialAttention):
+    """Spatial attention by matrix products over a part of the queries at a time.
 
     PyTorch's fast attention kernels have no head as wide as Flux's 512 channels; the one that has takes three times as
     long as products whose results, as in it, are float32.
     """
-    tokens = rearrange(attention.group_norm(x), "B C H W -> B (H W) C")
-    query, key, value = attention.to_q(tokens), attention.to_k(tokens), attention.to_v(tokens)
-    parts = (query * query.shape[-1] ** -0.5).chunk(QUERY_PARTS, dim=1)
-    attended = [torch.bmm(_scores(part, key).softmax(-1).to(value.dtype), value) for part in parts]
-    mixed: Tensor = attention.to_out[0](torch.cat(attended, dim=1))
-    return x + rearrange(mixed, "B (H W) C -> B C H W", H=x.shape[2])
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Do what `SpatialAttention` does."""
+        tokens = rearrange(self.group_norm(x), "B C H W -> B (H W) C")
+        query, key, value = self.to_q(tokens), self.to_k(tokens), self.to_v(tokens)
+        parts = (query * query.shape[-1] ** -0.5).chunk(query_parts(len(query), query.shape[1]), dim=1)
+        attended = [torch.bmm(_scores(part, key).softmax(-1).to(value.dtype), value) for part in parts]
+        mixed: Tensor = self.to_out[0](torch.cat(attended, dim=1))
+        return x + rearrange(mixed, "B (H W) C -> B C H W", H=x.shape[2])
+
+
+def query_parts(images: int, tokens: int) -> int:
+    """Return into how many parts the queries go, so that the float32 scores of one have at most `SCORE_BYTES`.
+
+    Doubled from `QUERY_PARTS` on, so that few numbers of parts occur: each is compiled by itself.
+    """
+    parts = QUERY_PARTS
+    while images * tokens * tokens * 4 > SCORE_BYTES * parts:
+        parts *= 2
+    return parts
 
 
 def _scores(query: Tensor, key: Tensor) -> Tensor:
@@ -211,15 +227,18 @@ def _scores(query: Tensor, key: Tensor) -> Tensor:
     return torch.bmm(query.float(), key.float().transpose(1, 2))
 
 
-def norm_by_rows(norm: nn.GroupNorm, x: Tensor) -> Tensor:
-    """Do what `norm(x)` does, [B, C, H, W] to the same, from the moments of each row and channel.
+class NormByRows(nn.GroupNorm):
+    """A group norm from the moments of each row and channel.
 
     In channels_last the compiler then reads all channels of a row at once, not each group's few by themselves.
     """
-    moments = torch.var_mean(x.float(), dim=3, correction=0)  # [B, C, H] each
-    variances, means = (rearrange(values, "B (G c) H -> B G (c H)", G=norm.num_groups) for values in moments)
-    factor, offset = norm_as_affine(norm, variances, means)
-    return (x * factor + offset).to(x.dtype)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, C, H, W] to the same."""
+        moments = torch.var_mean(x.float(), dim=3, correction=0)  # [B, C, H] each
+        variances, means = (rearrange(values, "B (G c) H -> B G (c H)", G=self.num_groups) for values in moments)
+        factor, offset = norm_as_affine(self, variances, means)
+        return (x * factor + offset).to(x.dtype)
 
 
 def norm_as_affine(

@@ -15,7 +15,14 @@ from llm_dit.parameters.groups import (
     RewriterSettings,
     ServerSettings,
 )
-from llm_dit.parameters.values import MAX_SEED, LongPromptMode
+from llm_dit.parameters.values import (
+    MAX_SEED,
+    AttentionBackend,
+    CompileMode,
+    GraphMode,
+    LongPromptMode,
+    Quantization,
+)
 
 __all__ = [
     "ALWAYS_TOLD",
@@ -23,13 +30,17 @@ __all__ = [
     "MAX_SEED",
     "PARAMETERS",
     "SHORT_NAMES",
+    "AttentionBackend",
+    "CompileMode",
     "EngineSettings",
     "FieldNote",
     "GenerationParams",
+    "GraphMode",
     "LongPromptMode",
     "MetricSettings",
     "Parameter",
     "Parameters",
+    "Quantization",
     "RewriterSettings",
     "Section",
     "ServerSettings",

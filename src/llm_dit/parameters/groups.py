@@ -18,9 +18,11 @@ from llm_dit.parameters.values import (
     AttentionBackend,
     CompileMode,
     Device,
-    DType,
+    GraphMode,
     LongPromptMode,
     Number,
+    NumberFormat,
+    PathText,
     Quantization,
     Size,
     Text,
@@ -205,7 +207,7 @@ class GenerationParams(Parameters):
 class EngineSettings(Parameters):
     """Which model runs, where, and with which numerics."""
 
-    model_path: str = parameter(
+    model_path: PathText = parameter(
         "mini",
         "Model: 'mini' (embedded), a folder, or a hub id such as Tongyi-MAI/Z-Image-Turbo.",
         runtime(
@@ -215,12 +217,18 @@ class EngineSettings(Parameters):
         ),
         min_length=1,
     )
+    model_revision: str | None = parameter(
+        None,
+        "Branch, tag or commit of a model on the hub; its main branch by default.",
+        runtime("", changes_image=True, elsewhere="revision hub_revision"),
+        min_length=1,
+    )
     text_encoder_device: Device = parameter(
         "auto",
         "Device of the text encoder: auto, cpu, cuda, cuda:N, mps.",
         runtime("encoder", key="device", elsewhere="encoder_device clip_device te_device"),
     )
-    text_encoder_dtype: DType = parameter(
+    text_encoder_dtype: NumberFormat = parameter(
         "auto",
         "Number format of the text encoder; auto is bfloat16 on cuda and mps, float32 on cpu.",
         runtime("encoder", key="dtype", changes_image=True, elsewhere="encoder_dtype clip_dtype"),
@@ -242,7 +250,7 @@ class EngineSettings(Parameters):
     vae_device: Device | None = parameter(
         None, "Device of the VAE; the transformer's by default.", runtime("pipeline", elsewhere="decoder_device")
     )
-    dtype: DType = parameter(
+    dtype: NumberFormat = parameter(
         "auto",
         "Number format of transformer and VAE; auto is bfloat16 on cuda and mps, float32 on cpu.",
         runtime(
@@ -291,6 +299,12 @@ class EngineSettings(Parameters):
             elsewhere="flash_attn flash_attention sage_attention xformers attention attn_mode attn_implementation",
         ),
     )
+    cuda_graphs: GraphMode = parameter(
+        "auto",
+        "Replay evaluations as CUDA graphs, the same bits with fewer launches; auto does where launches take longer "
+        "than the work.",
+        runtime("pytorch", elsewhere="cudagraphs use_cuda_graph"),
+    )
 
 
 class RewriterSettings(Parameters):
@@ -320,13 +334,13 @@ class RewriterSettings(Parameters):
 class MetricSettings(Parameters):
     """Which scorers judge the images."""
 
-    image_reward: str = parameter(
+    image_reward: PathText = parameter(
         "auto",
         "ImageReward model: auto (image-reward-mini for mini, else zai-org/ImageReward), a folder or a hub id.",
         runtime("metrics", elsewhere="imagereward reward_model"),
         min_length=1,
     )
-    siglip: str = parameter(
+    siglip: PathText = parameter(
         "auto",
         "SigLIP model: auto (siglip-mini for mini, else google/siglip2-giant-opt-patch16-384), a folder or a hub id.",
         runtime("metrics", elsewhere="siglip2 clip_model"),
@@ -352,16 +366,16 @@ class ServerSettings(Parameters):
     history_size: Whole = parameter(
         50, "Images kept in the history.", runtime("server", unit="images"), ge=1, le=100_000
     )
-    data_dir: str = parameter(
+    data_dir: PathText = parameter(
         "outputs/web",
         "Folder of the history's database and images.",
         runtime("server", elsewhere="output_directory outdir output_path"),
         min_length=1,
     )
-    results_dir: str = parameter(
+    results_dir: PathText = parameter(
         "experiments/results", "Folder of the experiments shown.", runtime("server"), min_length=1
     )
-    templates_dir: str | None = parameter(
+    templates_dir: PathText | None = parameter(
         None,
         "Folder of your own prompt and rewriter templates.",
         runtime("server", elsewhere="templates template_dir prompt_templates"),

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import AfterValidator, BeforeValidator, Field
 from pydantic_core import PydanticCustomError
@@ -23,17 +24,29 @@ DType = Literal["auto", "bfloat16", "float16", "float32"]
 AttentionBackend = Literal["auto", "sdpa", "cudnn", "flash", "sage"]
 Quantization = Literal["none", "float8", "int8"]
 CompileMode = Literal["auto", "on", "off"]
+GraphMode = Literal["auto", "on", "off"]
+
+DTYPE_NAMES: tuple[str, ...] = get_args(DType)
 
 
 def is_device(name: str) -> bool:
     """Say whether `name` can name a device, on this machine or another."""
-    return re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", name) is not None
+    return re.fullmatch(r"auto|cpu|mps|cuda(:\d{1,3})?", name) is not None
 
 
 def _valid_device(value: str) -> str:
     if not is_device(value):
         raise PydanticCustomError("device", NOT_A_DEVICE)
     return value
+
+
+def _name_in_torch(value: Any) -> Any:
+    """Take `torch.float32` and `torch.device("cuda:1")` for their names; torch itself is not imported here."""
+    return str(value).removeprefix("torch.") if type(value).__module__ == "torch" else value
+
+
+def _path_as_text(value: Any) -> Any:
+    return os.fspath(value) if isinstance(value, os.PathLike) else value
 
 
 def size_in_steps(value: int | None) -> int | None:
@@ -64,7 +77,9 @@ def _readable_text(value: str) -> str:
     return value
 
 
-Device = Annotated[str, AfterValidator(_valid_device)]
+Device = Annotated[str, BeforeValidator(_name_in_torch), AfterValidator(_valid_device)]
+NumberFormat = Annotated[DType, BeforeValidator(_name_in_torch)]
+PathText = Annotated[str, BeforeValidator(_path_as_text)]
 Text = Annotated[str, AfterValidator(_readable_text)]
 Whole = Annotated[int, BeforeValidator(_number_not_switch)]
 Number = Annotated[float, BeforeValidator(_number_not_switch), Field(allow_inf_nan=False)]

@@ -1,13 +1,17 @@
-"""Where a stage runs and in which number format."""
+"""Where a stage runs and in which number format; the one place that knows devices.
+
+A CUDA device has its index from the beginning. Whoever computes on one makes it the current one (`on`): streams, graphs
+and Triton's launches go to the current device, whatever device their tensors are on.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING
 
 from llm_dit.errors import InvalidParameter
-from llm_dit.parameters.values import NOT_A_DEVICE, is_device
+from llm_dit.parameters.values import DTYPE_NAMES, NOT_A_DEVICE, is_device
 
 if TYPE_CHECKING:
     import torch
@@ -30,62 +34,93 @@ def require_devices(settings: EngineSettings) -> None:
             resolve_device(name, field)
 
 
-def resolve_device(name: str, field: str) -> torch.device:
-    """Return the device called `name`; `auto` prefers cuda, then mps, then cpu.
+def resolve_device(device: str | torch.device, field: str) -> torch.device:
+    """Return the device that is meant, a CUDA device with its index; `auto` prefers cuda, then mps, then cpu.
 
     Raises:
-        InvalidParameter: If there is no such device, or this machine does not have it.
+        InvalidParameter: If this is not a device, or this machine does not have it.
     """
     import torch
 
+    name = str(device)
     if not is_device(name):
         raise InvalidParameter(field, f"{name!r} {NOT_A_DEVICE}.")
     if name == "auto":
         if torch.cuda.is_available():
             return torch.device("cuda", torch.cuda.current_device())
         return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
-    device = torch.device(name)
-    if device.type == "cuda":
+    resolved = torch.device(name)
+    if resolved.type == "cuda":
         count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-        if (device.index or 0) >= count:
+        if (resolved.index or 0) >= count:
             raise InvalidParameter(
                 field, f"{name} is not on this machine, which has {count} CUDA devices; use auto or cpu."
             )
-    if device.type == "mps" and not torch.backends.mps.is_available():
+        return torch.device("cuda", torch.cuda.current_device()) if resolved.index is None else resolved
+    if resolved.type == "mps" and not torch.backends.mps.is_available():
         raise InvalidParameter(field, "mps is not on this machine; use auto or cpu.")
-    return device
+    return resolved
 
 
-def resolve_dtype(name: str, device: torch.device) -> torch.dtype:
-    """Return the number format called `name`; `auto` is bfloat16 on cuda and mps, float32 on the CPU."""
+def resolve_dtype(dtype: str | torch.dtype, device: torch.device, field: str = "dtype") -> torch.dtype:
+    """Return the number format that is meant; `auto` is bfloat16 on cuda and mps, float32 on the CPU.
+
+    Raises:
+        InvalidParameter: If the engine does not compute in it.
+    """
     import torch
 
+    name = str(dtype).removeprefix("torch.")
+    if name not in DTYPE_NAMES:
+        raise InvalidParameter(field, f"{name!r} is not allowed; use one of {', '.join(DTYPE_NAMES)}.")
     if name == "auto":
         return torch.float32 if device.type == "cpu" else torch.bfloat16
-    dtype = getattr(torch, name)
-    assert isinstance(dtype, torch.dtype)
-    return dtype
+    resolved = getattr(torch, name)
+    assert isinstance(resolved, torch.dtype)
+    return resolved
+
+
+def on(device: torch.device) -> AbstractContextManager[object]:
+    """Make `device` the current one of its kind inside the block, on this thread."""
+    if device.type != "cuda":
+        return nullcontext()
+    import torch
+
+    return torch.cuda.device(device)
 
 
 def sent(tensor: Tensor, device: torch.device) -> Tensor:
     """Return a copy of `tensor` on `device`, or itself; never waits for what a CUDA device is doing."""
     if device.type == "cuda" and tensor.device.type == "cpu":
-        return tensor.pin_memory().to(device, non_blocking=True)
+        with on(device):  # pinning is done in the context of the current device
+            return tensor.pin_memory().to(device, non_blocking=True)
     return tensor.to(device)
 
 
 @contextmanager
 def resident(module: nn.Module, device: torch.device, *, offload: bool) -> Iterator[None]:
-    """Keep `module` on `device` inside the block; with `offload` it waits on the CPU outside of it."""
-    if not offload or device.type == "cpu":
-        yield
-        return
+    """Run the block on `device` with `module` there; with `offload` it waits on the CPU outside of it.
+
+    Where there is no room on the device for all of it, it goes back whole.
+    """
+    with on(device):
+        if not offload or device.type == "cpu":
+            yield
+            return
+        try:
+            module.to(device)
+            yield
+        finally:
+            module.to("cpu")
+            give_back_memory(device)
+
+
+def give_back_memory(device: torch.device) -> None:
+    """Return what the allocator keeps of `device` for later, so that others on the machine can have it."""
     import torch
 
-    module.to(device)
-    try:
-        yield
-    finally:
-        module.to("cpu")
-        if device.type == "cuda":
+    if device.type == "cuda":
+        with on(device):
             torch.cuda.empty_cache()
+    elif device.type == "mps":
+        torch.mps.empty_cache()

@@ -6,7 +6,7 @@ Legend: L tokens before, M tokens after, D width.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, assert_never
 
 from llm_dit.parameters import LongPromptMode
 
@@ -28,13 +28,17 @@ def shorten(prompt_embeds: Tensor, max_text_tokens: int, mode: LongPromptMode) -
     """
     if prompt_embeds.shape[0] <= max_text_tokens:
         return prompt_embeds
-    if mode == "truncate":
-        return prompt_embeds[:max_text_tokens]
-    if mode == "interpolate":
-        return _interpolate(prompt_embeds, max_text_tokens)
-    if mode == "pool":
-        return _pool(prompt_embeds, max_text_tokens)
-    return _attention_pool(prompt_embeds, max_text_tokens)
+    match mode:
+        case "truncate":
+            return prompt_embeds[:max_text_tokens]
+        case "interpolate":
+            return _interpolate(prompt_embeds, max_text_tokens)
+        case "pool":
+            return _pool(prompt_embeds, max_text_tokens)
+        case "attention_pool":
+            return _attention_pool(prompt_embeds, max_text_tokens)
+        case _:
+            assert_never(mode)
 
 
 def _interpolate(prompt_embeds: Tensor, count: int) -> Tensor:

@@ -10,9 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
+from llm_dit.acceleration.quantization import check_widths, quantize_transformer
 from llm_dit.checkpoints.finding import read_json
 from llm_dit.checkpoints.weights import load_weights, without_weights
-from llm_dit.parameters import GenerationParams
+from llm_dit.errors import InvalidParameter
+from llm_dit.parameters import GenerationParams, Quantization
 from llm_dit.placement.devices import resident, sent
 from llm_dit.sampling.euler import EulerStep, guided, sample_euler
 from llm_dit.sampling.guidance import guided_steps
@@ -64,11 +66,20 @@ class Denoiser:
         self.offload = offload
 
     @classmethod
-    def from_folder(cls, folder: Path, device: torch.device, dtype: torch.dtype, *, offload: bool = False) -> Self:
+    def from_folder(
+        cls,
+        folder: Path,
+        device: torch.device,
+        dtype: torch.dtype,
+        *,
+        quantization: Quantization = "none",
+        offload: bool = False,
+    ) -> Self:
         """Load the transformer of a checkpoint; with `offload` it waits on the CPU.
 
         Raises:
-            LlmDitError: If the weights are damaged or the configuration is not a Z-Image transformer's.
+            LlmDitError: If the weights are damaged, or the configuration is not a Z-Image transformer's or does not go
+                with the quantization.
         """
         import torch
 
@@ -78,9 +89,13 @@ class Denoiser:
         config = ZImageTransformerConfig.from_dict(read_json(component / "config.json"))
         with without_weights():
             transformer = ZImageTransformer(config)
-        start = torch.device("cpu") if offload else device
-        load_weights(transformer, component, dtype=dtype, device=start)
-        return cls(transformer.eval().requires_grad_(False), device, offload=offload)
+        check_widths(quantization, transformer.blocks)
+        cpu = torch.device("cpu")
+        home = cpu if offload else device
+        load_weights(transformer, component, dtype=dtype, device=home if quantization == "none" else cpu)
+        transformer.eval().requires_grad_(False)
+        quantize_transformer(transformer, quantization, device, home)
+        return cls(transformer, device, offload=offload)
 
     def sample(
         self,
@@ -99,6 +114,9 @@ class Denoiser:
 
         Returns:
             Latents, [1, 16, H/8, W/8], float32; whether those after each step are finite, bool, [N].
+
+        Raises:
+            InvalidParameter: If guidance is on and there are no embeddings of a negative prompt.
         """
         import torch
 
@@ -122,10 +140,16 @@ class Denoiser:
         self, params: GenerationParams, conditioning: PromptConditioning, sigmas: Tensor, beginning: Beginning
     ) -> Callable[[Tensor, Tensor, int], Tensor]:
         """Prepare all that does not depend on the time, and return the velocity as a function of it."""
-        positive = self._prepared(params, conditioning.prompt_embeds, "positive", beginning)
-        negative_embeds = conditioning.negative_prompt_embeds
-        negative = None if negative_embeds is None else self._prepared(params, negative_embeds, "negative", beginning)
         is_guided = guided_steps(params)
+        negative_embeds = conditioning.negative_prompt_embeds
+        if negative_embeds is None and any(is_guided):
+            raise InvalidParameter(
+                "guidance_scale",
+                f"{params.guidance_scale:g} needs embeddings of a negative prompt, which the conditioning lacks; use 0 "
+                "or encode with the same guidance_scale.",
+            )
+        positive = self._prepared(params, conditioning.prompt_embeds, "positive", beginning)
+        negative = None if negative_embeds is None else self._prepared(params, negative_embeds, "negative", beginning)
         first_sigma = sigmas[0].item()
 
         def evaluated(branch: Branch, given: Conditioning, latents: Tensor, model_time: Tensor, step: int) -> Tensor:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Self
 from llm_dit.checkpoints.finding import read_json
 from llm_dit.checkpoints.weights import load_weights, without_weights
 from llm_dit.errors import CheckpointError, NonFiniteLatents
-from llm_dit.placement.devices import resident
+from llm_dit.placement.devices import on, resident
 
 if TYPE_CHECKING:
     import torch
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 LATENT_SCALE = 8
 """Pixels a latent covers on each axis."""
+PREVIEW_LATENT_SIDE = 32
+"""Longest side of the latents behind a preview: a sixteenth of the decoder's work at 1024 x 1024."""
 
 
 class LatentDecoder:
@@ -93,15 +95,31 @@ class LatentDecoder:
         Raises:
             NonFiniteLatents: If the decoder left the range of its number format.
         """
-        with resident(self.vae, self.device, offload=self.offload):
-            return self.decode_in_place(latents)
-
-    def decode_in_place(self, latents: Tensor) -> list[Image.Image]:
-        """Do as `decode` does, wherever the VAE is now: a preview must not bring it beside the transformer."""
         return images_from_levels(*self.levels(latents))
 
     def levels(self, latents: Tensor) -> tuple[Tensor, Tensor]:
         """Decode without waiting for the device: see `pixels_to_levels`."""
+        with resident(self.vae, self.device, offload=self.offload):
+            return self._levels(latents)
+
+    def preview(self, latents: Tensor) -> Image.Image:
+        """Decode one small image wherever the VAE is now: it must not come beside the transformer for that.
+
+        Args:
+            latents: [1, C, h, w], of which the longest side is brought down to `PREVIEW_LATENT_SIDE`.
+        """
+        import torch
+        from torch.nn.functional import interpolate
+
+        sides = latents.shape[-2:]
+        longest = max(sides)
+        with on(self.vae.decoder.conv_in.weight.device), torch.inference_mode():
+            if longest > PREVIEW_LATENT_SIDE:
+                small = [max(1, side * PREVIEW_LATENT_SIDE // longest) for side in sides]
+                latents = interpolate(latents, size=small, mode="area")
+            return images_from_levels(*self._levels(latents))[0]
+
+    def _levels(self, latents: Tensor) -> tuple[Tensor, Tensor]:
         import torch
 
         with torch.inference_mode():

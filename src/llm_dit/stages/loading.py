@@ -8,9 +8,11 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from llm_dit.acceleration.accelerate import accelerate
+from llm_dit.acceleration.accelerate import Acceleration, accelerate, check_graphs, choose_acceleration
 from llm_dit.acceleration.compilation import compile_decoder
+from llm_dit.acceleration.quantization import check_quantization
 from llm_dit.checkpoints.finding import find_checkpoint, read_json
 from llm_dit.checkpoints.scheduler import ModelScheduler, read_scheduler
 from llm_dit.errors import CheckpointError
@@ -19,6 +21,9 @@ from llm_dit.placement.devices import resolve_device, resolve_dtype
 from llm_dit.stages.denoiser import Denoiser
 from llm_dit.stages.latent_decoder import LatentDecoder
 from llm_dit.stages.text_encoder import ZImageTextEncoder
+
+if TYPE_CHECKING:
+    import torch
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,61 +47,124 @@ class LoadedStages:
     numerics: dict[str, str]
 
 
-def load_stages(wanted: EngineSettings, planned_evaluations: int = 0) -> LoadedStages:
-    """Load a checkpoint as the settings say.
+@dataclass(frozen=True)
+class Placement:
+    """Where each stage computes and how: all that follows from the settings and this machine alone.
+
+    Attributes:
+        text_encoder: Device and number format of the first stage.
+        transformer: The same of the second one.
+        vae: The same of the third one.
+        acceleration: What is applied to the transformer.
+    """
+
+    text_encoder: tuple[torch.device, torch.dtype]
+    transformer: tuple[torch.device, torch.dtype]
+    vae: tuple[torch.device, torch.dtype]
+    acceleration: Acceleration
+
+
+def place_stages(wanted: EngineSettings, planned_evaluations: int = 0) -> Placement:
+    """Check all that needs no model: devices, number formats, kernels, quantization.
 
     Args:
-        wanted: Model, devices and numerics.
+        wanted: Devices and numerics.
         planned_evaluations: Transformer evaluations ahead, by which `compile = auto` decides; 0 for unknown.
 
     Raises:
-        LlmDitError: If the checkpoint, a device or a setting is not usable.
+        InvalidParameter: If a device is not there.
+        DeviceError: If something else is asked for that this machine does not have.
     """
-    folder = find_checkpoint(wanted.model_path)
     encoder_device = resolve_device(wanted.text_encoder_device, "text_encoder_device")
     device = resolve_device(wanted.dit_device, "dit_device")
     vae_device = device if wanted.vae_device is None else resolve_device(wanted.vae_device, "vae_device")
     encoder_dtype = resolve_dtype(wanted.text_encoder_dtype, encoder_device)
-    dtype, vae_dtype = resolve_dtype(wanted.dtype, device), resolve_dtype(wanted.dtype, vae_device)
-    _check_widths(folder)
-    scheduler = read_scheduler(folder)
-    with ThreadPoolExecutor(1) as beside:  # the largest part is copied while the others' code is imported
-        loading = beside.submit(Denoiser.from_folder, folder, device, dtype, offload=wanted.offload)
-        text_encoder = ZImageTextEncoder.from_folder(
-            folder,
-            encoder_device,
-            encoder_dtype,
-            quantization=wanted.text_encoder_quantization,
-            offload=wanted.offload,
-        )
-        decoder = LatentDecoder.from_folder(
-            folder, vae_device, vae_dtype, tiling=wanted.vae_tiling, offload=wanted.offload
-        )
-        denoiser = loading.result()
-    applied = accelerate(
-        denoiser.transformer,
-        device=device,
+    dtype = resolve_dtype(wanted.dtype, device)
+    check_quantization(
+        wanted.text_encoder_quantization, encoder_device, encoder_dtype, field="text_encoder_quantization"
+    )
+    check_graphs(wanted.cuda_graphs, device, stays=not wanted.offload)
+    acceleration = choose_acceleration(
+        device,
+        dtype,
         compile=wanted.compile,
         attention_backend=wanted.attention_backend,
         quantization=wanted.quantization,
         planned_evaluations=planned_evaluations,
-        stays=not wanted.offload,
     )
+    return Placement(
+        (encoder_device, encoder_dtype),
+        (device, dtype),
+        (vae_device, resolve_dtype(wanted.dtype, vae_device)),
+        acceleration,
+    )
+
+
+def load_stages(
+    wanted: EngineSettings,
+    *,
+    planned_evaluations: int = 0,
+    token: str | None = None,
+    cache_dir: str | Path | None = None,
+) -> LoadedStages:
+    """Load a checkpoint as the settings say.
+
+    Args:
+        wanted: Model, devices and numerics.
+        planned_evaluations: See `place_stages`.
+        token: See `find_checkpoint`.
+        cache_dir: See `find_checkpoint`.
+
+    Raises:
+        LlmDitError: If the checkpoint, a device or a setting is not usable.
+    """
+    placement = place_stages(wanted, planned_evaluations)
+    folder = find_checkpoint(wanted.model_path, revision=wanted.model_revision, token=token, cache_dir=cache_dir)
+    _check_widths(folder)
+    scheduler = read_scheduler(folder)
+    text_encoder, denoiser, decoder = _load(folder, placement, wanted)
+    device, applied = denoiser.device, placement.acceleration
+    accelerate(denoiser.transformer, applied, device, stays=not wanted.offload, graphs=wanted.cuda_graphs)
     # offloaded, it also draws previews on the CPU
-    if applied.compile == "on" and vae_device.type == device.type and not (wanted.vae_tiling or wanted.offload):
+    if applied.compile == "on" and decoder.device.type == device.type and not (wanted.vae_tiling or wanted.offload):
         compile_decoder(decoder.vae)
-    numerics = {
-        "text_encoder_device": encoder_device.type,
-        "text_encoder_dtype": str(encoder_dtype).removeprefix("torch."),
+    return LoadedStages(folder, text_encoder, denoiser, decoder, scheduler, _numerics(placement, wanted))
+
+
+def _load(
+    folder: Path, placement: Placement, wanted: EngineSettings
+) -> tuple[ZImageTextEncoder, Denoiser, LatentDecoder]:
+    with ThreadPoolExecutor(1) as beside:  # the largest part is copied while the others' code is imported
+        loading = beside.submit(
+            Denoiser.from_folder,
+            folder,
+            *placement.transformer,
+            quantization=wanted.quantization,
+            offload=wanted.offload,
+        )
+        text_encoder = ZImageTextEncoder.from_folder(
+            folder, *placement.text_encoder, quantization=wanted.text_encoder_quantization, offload=wanted.offload
+        )
+        decoder = LatentDecoder.from_folder(folder, *placement.vae, tiling=wanted.vae_tiling, offload=wanted.offload)
+        return text_encoder, loading.result(), decoder
+
+
+def _numerics(placement: Placement, wanted: EngineSettings) -> dict[str, str]:
+    return {
+        "text_encoder_device": placement.text_encoder[0].type,
+        "text_encoder_dtype": _name(placement.text_encoder[1]),
         "text_encoder_quantization": wanted.text_encoder_quantization,
-        "dit_device": device.type,
-        "dtype": str(dtype).removeprefix("torch."),
-        "vae_device": vae_device.type,
-        "vae_dtype": str(vae_dtype).removeprefix("torch."),
+        "dit_device": placement.transformer[0].type,
+        "dtype": _name(placement.transformer[1]),
+        "vae_device": placement.vae[0].type,
+        "vae_dtype": _name(placement.vae[1]),
         "vae_tiling": str(wanted.vae_tiling).lower(),
-        **applied.as_numerics(),
+        **placement.acceleration.as_numerics(),
     }
-    return LoadedStages(folder, text_encoder, denoiser, decoder, scheduler, numerics)
+
+
+def _name(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")
 
 
 def _check_widths(folder: Path) -> None:

@@ -131,7 +131,11 @@ def language_model(encoder: ZImageTextEncoder) -> Any:
     weights = dict(encoder.model.named_parameters())
     for name in [name for name, _ in model.model.named_parameters()]:
         module, _, leaf = name.rpartition(".")
-        setattr(model.model.get_submodule(module), leaf, weights[name])
+        if name in weights:
+            setattr(model.model.get_submodule(module), leaf, weights[name])
+        else:  # quantized: the layer itself takes the place of the linear one
+            parent, _, layer = module.rpartition(".")
+            setattr(model.model.get_submodule(parent), layer, encoder.model.get_submodule(module))
     model.lm_head.weight = encoder.model.embed_tokens.weight
     return model.eval()
 

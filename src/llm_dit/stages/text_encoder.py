@@ -12,12 +12,13 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, get_args
 
-from llm_dit.acceleration.quantization import quantize_text_encoder
+from llm_dit.acceleration.quantization import check_quantization, check_widths, quantize_text_encoder
 from llm_dit.checkpoints.finding import find_checkpoint, read_json
 from llm_dit.checkpoints.weights import load_weights, without_weights
 from llm_dit.errors import CheckpointError, InvalidParameter
+from llm_dit.parameters import Quantization
 from llm_dit.placement.devices import resident, resolve_device, resolve_dtype
 from llm_dit.prompting.chat_template import format_prompt, special_tokens_in
 
@@ -97,7 +98,15 @@ class ZImageTextEncoder:
 
     @classmethod
     def from_pretrained(
-        cls, model_path: str, *, device: str = "auto", dtype: str = "auto", quantization: str = "none"
+        cls,
+        model_path: str | Path,
+        *,
+        device: str | torch.device = "auto",
+        dtype: str | torch.dtype = "auto",
+        quantization: Quantization = "none",
+        revision: str | None = None,
+        token: str | None = None,
+        cache_dir: str | Path | None = None,
     ) -> Self:
         """Load the text encoder of a checkpoint.
 
@@ -106,15 +115,23 @@ class ZImageTextEncoder:
             device: auto, cpu, cuda, cuda:N or mps.
             dtype: auto, bfloat16, float16 or float32.
             quantization: none, float8 or int8.
+            revision: See `find_checkpoint`.
+            token: See `find_checkpoint`.
+            cache_dir: See `find_checkpoint`.
 
         Raises:
             CheckpointError: If the checkpoint is incomplete or damaged.
-            InvalidParameter: If the device is not there.
+            InvalidParameter: If a value is not one of these, or the device is not there.
             DeviceError: If the quantization is not there.
         """
-        where = resolve_device(device, "text_encoder_device")
-        folder = find_checkpoint(model_path)
-        return cls.from_folder(folder, where, resolve_dtype(dtype, where), quantization=quantization)
+        where = resolve_device(device, "device")
+        number_format = resolve_dtype(dtype, where)
+        if quantization not in get_args(Quantization):
+            allowed = ", ".join(get_args(Quantization))
+            raise InvalidParameter("quantization", f"{quantization!r} is not allowed; use one of {allowed}.")
+        check_quantization(quantization, where, number_format)
+        folder = find_checkpoint(model_path, revision=revision, token=token, cache_dir=cache_dir)
+        return cls.from_folder(folder, where, number_format, quantization=quantization)
 
     @classmethod
     def from_folder(
@@ -123,7 +140,7 @@ class ZImageTextEncoder:
         device: torch.device,
         dtype: torch.dtype,
         *,
-        quantization: str = "none",
+        quantization: Quantization = "none",
         offload: bool = False,
     ) -> Self:
         """Load the text encoder of a checkpoint whose folder is known; with `offload` it waits on the CPU."""
@@ -140,11 +157,15 @@ class ZImageTextEncoder:
             )
         with without_weights():
             model = Qwen3Encoder(Qwen3Config.from_dict(raw))
-        start = torch.device("cpu") if offload else device
+        check_widths(quantization, model.layers)
+        tokenizer = _load_tokenizer(folder / "tokenizer")
+        cpu = torch.device("cpu")
+        home = cpu if offload else device
+        start = home if quantization == "none" else cpu
         load_weights(model, component, dtype=dtype, device=start, rename=_parameter_name)
         model.eval().requires_grad_(False)
-        quantize_text_encoder(model, quantization, device)
-        return cls(model, raw, _load_tokenizer(folder / "tokenizer"), device, offload=offload)
+        quantize_text_encoder(model, quantization, device, home)
+        return cls(model, raw, tokenizer, device, offload=offload)
 
     @property
     def dtype(self) -> torch.dtype:

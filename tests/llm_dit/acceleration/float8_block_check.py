@@ -10,8 +10,10 @@ from llm_dit.acceleration import float8, float8_kernels
 from llm_dit.acceleration.float8 import quantize_rows
 from llm_dit.acceleration.float8_format import FLOAT8, RANGE
 from llm_dit.networks import transformer
-from llm_dit.networks.rope import rotate, text_rope
+from llm_dit.networks.rope import PositionTables, rotate
 from llm_dit.networks.transformer import TransformerBlock
+
+ROPE = PositionTables(CONFIG.axes_dims, CONFIG.rope_theta)
 
 float8_kernels.wrap_triton = lambda kernel: kernel  # it takes no interpreted kernels
 
@@ -75,7 +77,7 @@ def check_rotation():
         torch.rand(1, 3 * heads * width),
     )
     weights = [torch.rand(width) for _ in range(2)]
-    shared = text_rope(tokens, CONFIG.axes_dims, CONFIG.rope_theta, torch.device("cpu"))
+    shared = ROPE.text(tokens, torch.device("cpu"))
     for table in (shared, torch.cat([shared, shared.flip(2)], dim=1).contiguous()):
         turned = float8_kernels.rotate_normed(qkv, rows, columns, table, *weights, 1e-5)
         scaled = qkv * rows.unflatten(0, (2, tokens)) * columns
@@ -118,7 +120,7 @@ def block_errors():
         block.feed_forward.fuse()
     x = torch.randn(2, 32, CONFIG.dim).bfloat16()
     modulations = [torch.randn(4, 2, 1, CONFIG.dim).bfloat16() for _ in blocks]
-    rope = text_rope(32, CONFIG.axes_dims, CONFIG.rope_theta, torch.device("cpu"))
+    rope = ROPE.text(32, torch.device("cpu"))
     exact_blocks = [copy.deepcopy(block).float() for block in blocks]
     exact = transformer.run_blocks(exact_blocks, x.float(), rope, None, [item.float() for item in modulations])
     for parent in [part for block in blocks for part in (block.attention, block.attention.to_out, block.feed_forward)]:
@@ -133,7 +135,7 @@ def block_errors():
         block.attention.to_qkv = bounded(block.attention.to_qkv, norm_weight, modulation[0], x.shape[1])
     plain = transformer.run_blocks(blocks, x, rope, None, modulations)
     for block in blocks:
-        float8.fuse_block(block)
+        block.__class__ = float8.Float8Block
     assert torch.equal(float8.run_blocks([], x, rope, None, []), x)
     fused = float8.run_blocks(blocks, x, rope, None, modulations)
     return [float((output.float() - exact).norm() / (exact - x.float()).norm()) for output in (plain, fused)]

@@ -1,10 +1,13 @@
 """Acceleration is chosen without measuring, refuses what is not there, and does not change the result."""
 
 import functools
-import importlib.util
+import gc
 import os
 import sys
+import threading
 import types
+import weakref
+from typing import get_args
 
 import pytest
 import torch
@@ -12,20 +15,51 @@ from torch._dynamo.utils import counters
 
 from llm_dit.acceleration import compilation
 from llm_dit.acceleration import quantization as quantizing
-from llm_dit.acceleration.accelerate import EVALUATIONS_WORTH_COMPILING, accelerate
+from llm_dit.acceleration.accelerate import (
+    EVALUATIONS_WORTH_COMPILING,
+    Acceleration,
+    accelerate,
+    check_graphs,
+    choose_acceleration,
+)
 from llm_dit.acceleration.attention import attention_function
+from llm_dit.acceleration.compilation import compile_decoder
+from llm_dit.acceleration.float8 import ScaledLinear
 from llm_dit.acceleration.int8 import Int8Linear
+from llm_dit.acceleration.quantization import check_widths, quantize_transformer
 from llm_dit.checkpoints import published
 from llm_dit.errors import DeviceError
-from llm_dit.networks.transformer import ZImageTransformer, ZImageTransformerConfig
+from llm_dit.networks.transformer import TransformerBlock, ZImageTransformer, ZImageTransformerConfig
+from llm_dit.networks.vae_decoder import Autoencoder, DecoderConfig
+from llm_dit.parameters import Quantization
 
-CPU = torch.device("cpu")
+CPU, CUDA = torch.device("cpu"), torch.device("cuda", 0)
 CONFIG = ZImageTransformerConfig.from_dict(
     published.TRANSFORMER
     | {"dim": 64, "n_layers": 2, "n_refiner_layers": 1, "n_heads": 2, "n_kv_heads": 2}
     | {"cap_feat_dim": 24, "axes_dims": [8, 12, 12]}
 )
-DEFAULTS = {"compile": "off", "attention_backend": "auto", "quantization": "none", "planned_evaluations": 0}
+
+
+DECODER_CONFIG = DecoderConfig(
+    latent_channels=16,
+    out_channels=3,
+    block_out_channels=(8, 16),
+    layers_per_block=1,
+    norm_num_groups=4,
+    mid_block_add_attention=True,
+    use_post_quant_conv=False,
+    sample_size=64,
+    scaling_factor=0.3611,
+    shift_factor=0.1159,
+)
+
+
+def accelerated(model: ZImageTransformer, device: torch.device = CPU, **settings) -> Acceleration:
+    applied = choose_acceleration(device, model.dtype, **settings)
+    quantize_transformer(model, applied.quantization, device, device)
+    accelerate(model, applied, device)
+    return applied
 
 
 def make_transformer() -> ZImageTransformer:
@@ -70,7 +104,7 @@ def traced_only(monkeypatch, own_cache):
 
 def test_sixty_prompts_at_two_sizes_compile_twice(traced_only):
     model = make_transformer()
-    accelerate(model, device=CPU, **DEFAULTS | {"compile": "on"})
+    accelerated(model, compile="on")
     # From 32 tokens on, so 32 and 64 occur: the widths of a head and of the model, which must not be taken for lengths.
     lengths = [32 + 11 * i for i in range(60)]
     for height, width in ((8, 8), (12, 16)):
@@ -81,7 +115,7 @@ def test_sixty_prompts_at_two_sizes_compile_twice(traced_only):
 
 def test_compiled_batches_equal_eager_ones_within_seven_compilations(traced_only):
     compiled, eager = make_transformer(), make_transformer()
-    accelerate(compiled, device=CPU, **DEFAULTS | {"compile": "on"})
+    accelerated(compiled, compile="on")
     for lengths in ([5], [5, 6], [5, 70], [5, 6, 7, 8], [70, 5, 200]):
         for height, width in ((8, 8), (12, 16)):
             difference = (evaluate(compiled, lengths, height, width) - evaluate(eager, lengths, height, width)).abs()
@@ -90,7 +124,7 @@ def test_compiled_batches_equal_eager_ones_within_seven_compilations(traced_only
 
 
 def test_auto_on_the_cpu_is_plain_and_says_so():
-    applied = accelerate(make_transformer(), device=CPU, **DEFAULTS | {"compile": "auto", "planned_evaluations": 10**6})
+    applied = accelerated(make_transformer(), compile="auto", planned_evaluations=10**6)
     assert applied.as_numerics() == {"attention_backend": "sdpa", "compile": "off", "quantization": "none"}
 
 
@@ -99,17 +133,14 @@ def test_auto_on_the_cpu_is_plain_and_says_so():
 )
 def test_auto_compiles_on_cuda_where_the_planned_work_pays(monkeypatch, own_cache, planned, compiled):
     monkeypatch.setattr(compilation, "find_spec", lambda name: object() if name == "triton" else None)
-    model = make_transformer()  # stays on the CPU; compiling is lazy, so no CUDA is needed to decide
-    applied = accelerate(
-        model, device=torch.device("cuda"), **DEFAULTS | {"compile": "auto", "planned_evaluations": planned}
-    )
-    assert (applied.compile, applied.attention_backend) == (compiled, "sdpa")  # sdpa: the model is float32
+    applied = choose_acceleration(CUDA, torch.float32, compile="auto", planned_evaluations=planned)
+    assert (applied.compile, applied.attention_backend) == (compiled, "sdpa")  # sdpa: not in half precision
 
 
 @pytest.mark.parametrize("backend", ["cudnn", "flash", "sage"])
 def test_absent_attention_backend_is_refused_with_what_there_is(backend):
     with pytest.raises(DeviceError, match=f"attention_backend {backend} .* cpu in float32; available here: auto, sdpa"):
-        accelerate(make_transformer(), device=CPU, **DEFAULTS | {"attention_backend": backend})
+        choose_acceleration(CPU, torch.float32, attention_backend=backend)
 
 
 def test_installed_kernel_serves_all_but_masked_batches(monkeypatch):
@@ -127,86 +158,141 @@ def test_installed_kernel_serves_all_but_masked_batches(monkeypatch):
     assert shapes == [(1, 4, 2, 8)]  # tokens before heads, as flash-attn wants it
 
 
-@pytest.mark.parametrize("quantization", ["float8", "int8"])
-def test_quantization_without_torchao_names_the_command(monkeypatch, quantization):
-    monkeypatch.setattr(quantizing, "find_spec", lambda name: None)
-    model = make_transformer()
-    with pytest.raises(DeviceError, match="uv sync --extra float8"):
-        accelerate(model, device=CPU, **DEFAULTS | {"quantization": quantization})
-    assert "layers.0.attention.to_q.weight" in model.state_dict()  # nothing was touched
-
-
 def test_float8_on_the_cpu_is_refused_and_points_to_int8(monkeypatch):
     monkeypatch.setattr(quantizing, "find_spec", lambda name: object())
     with pytest.raises(DeviceError, match=r"capability 8\.9 .* not cpu; use int8"):
-        accelerate(make_transformer(), device=CPU, **DEFAULTS | {"quantization": "float8"})
+        choose_acceleration(CPU, torch.bfloat16, quantization="float8")
 
 
 def test_float8_without_triton_is_refused_rather_than_computed_otherwise(monkeypatch):
-    monkeypatch.setattr(quantizing, "find_spec", lambda name: object() if name == "torchao" else None)
+    monkeypatch.setattr(quantizing, "find_spec", lambda name: None)
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (9, 0))
-    model = make_transformer()
     with pytest.raises(DeviceError, match="float8 needs triton, which is not installed; use int8 or none"):
-        accelerate(model, device=torch.device("cuda"), **DEFAULTS | {"quantization": "float8"})
-    assert "layers.0.attention.to_q.weight" in model.state_dict()  # nothing was touched
+        choose_acceleration(CUDA, torch.bfloat16, quantization="float8")
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
 def test_float8_in_another_format_than_bfloat16_is_refused(monkeypatch, dtype):
     monkeypatch.setattr(quantizing, "find_spec", lambda name: object())
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (9, 0))
-    model = make_transformer().to(dtype)
     with pytest.raises(DeviceError, match=r"float8 computes in bfloat16, not float(32|16); set dtype to bfloat16"):
-        accelerate(model, device=torch.device("cuda"), **DEFAULTS | {"quantization": "float8"})
-    assert "layers.0.attention.to_q.weight" in model.state_dict()
+        choose_acceleration(CUDA, dtype, quantization="float8")
 
 
-def test_float8_of_a_model_that_torchao_would_leave_as_it_is_is_refused(monkeypatch):
-    monkeypatch.setattr(quantizing, "find_spec", lambda name: object())
-    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (9, 0))
-    model = make_transformer().to(torch.bfloat16)
+def test_float8_of_widths_that_its_products_do_not_take_is_refused():
     with pytest.raises(
         DeviceError, match="multiples of 16, but a layer of this model maps 64 features to 170; use int8"
     ):
-        accelerate(model, device=torch.device("cuda"), **DEFAULTS | {"quantization": "float8"})
-    assert "layers.0.attention.to_q.weight" in model.state_dict()
+        check_widths("float8", make_transformer().blocks)
+    check_widths("int8", make_transformer().blocks)
 
 
-@pytest.mark.skipif(importlib.util.find_spec("torchao") is None, reason="torchao is optional")
-@pytest.mark.filterwarnings("ignore")
 def test_int8_changes_the_blocks_only_and_little():
     model, exact = make_transformer(), make_transformer()
-    accelerate(model, device=CPU, **DEFAULTS | {"quantization": "int8"})
+    accelerated(model, quantization="int8")
+    assert {type(module) for module in model.layers[0].attention.to_out} == {Int8Linear}
     expected, got = evaluate(exact, [40], 8, 8), evaluate(model, [40], 8, 8)
     relative = float((got - expected).norm() / expected.norm())
     assert 0 < relative < 0.05, f"relative {relative:.2e}"
     assert type(model.cap_embedder[1].weight) is torch.nn.Parameter
 
 
-@pytest.mark.filterwarnings("ignore")
-def test_an_int8_layer_is_torchaos_with_the_scales_before_the_product():
-    quantization = pytest.importorskip("torchao.quantization", reason="torchao is optional")
-    linear, x = torch.nn.Linear(32, 5, bias=False).requires_grad_(False), torch.randn(2, 3, 32)
-    quantization.quantize_(linear, quantization.Int8WeightOnlyConfig(set_inductor_config=False))
-    layer = Int8Linear.from_quantized(linear)
-    assert layer.weight.dtype == torch.int8
-    torch.testing.assert_close(layer(x), linear(x), rtol=1e-5, atol=1e-5)
-
-
 def test_compile_without_a_compiler_is_refused(monkeypatch):
     monkeypatch.setattr(compilation.shutil, "which", lambda name: None)
     with pytest.raises(DeviceError, match="C\\+\\+ compiler"):
-        accelerate(make_transformer(), device=CPU, **DEFAULTS | {"compile": "on"})
+        accelerated(make_transformer(), compile="on")
 
 
 def test_compile_cache_is_kept_in_the_users_cache_folder(traced_only, own_cache):
-    accelerate(make_transformer(), device=CPU, **DEFAULTS)
+    accelerated(make_transformer())
     assert "TORCHINDUCTOR_CACHE_DIR" not in os.environ
-    accelerate(make_transformer(), device=CPU, **DEFAULTS | {"compile": "on"})
+    accelerated(make_transformer(), compile="on")
     assert os.environ["TORCHINDUCTOR_CACHE_DIR"] == str(own_cache / "llm-dit" / "inductor")
 
 
 def test_compile_cache_chosen_by_the_user_is_left_alone(traced_only, monkeypatch):
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", "/elsewhere")
-    accelerate(make_transformer(), device=CPU, **DEFAULTS | {"compile": "on"})
+    accelerated(make_transformer(), compile="on")
     assert os.environ["TORCHINDUCTOR_CACHE_DIR"] == "/elsewhere"
+
+
+@pytest.mark.parametrize("settings", [{}, {"compile": "on"}, {"quantization": "int8"}], ids=str)
+def test_a_model_that_is_gone_frees_its_weights_without_the_collector(traced_only, settings):
+    gc.collect()
+    gc.disable()
+    try:
+        model = make_transformer()
+        accelerated(model, **settings)
+        evaluate(model, [40], 8, 8)
+        weights = [weakref.ref(tensor) for tensor in model.state_dict(keep_vars=True).values()]
+        del model
+        assert [weight() for weight in weights if weight() is not None] == []
+    finally:
+        gc.enable()
+
+
+def test_a_compiled_decoder_that_is_gone_frees_its_weights_without_the_collector(traced_only):
+    gc.collect()
+    gc.disable()
+    try:
+        vae = Autoencoder(DECODER_CONFIG).eval().requires_grad_(False)
+        compile_decoder(vae)
+        with torch.inference_mode():
+            vae.decoder(torch.randn(1, 16, 4, 4))
+        weights = [weakref.ref(tensor) for tensor in vae.parameters()]
+        del vae
+        assert [weight() for weight in weights if weight() is not None] == []
+    finally:
+        gc.enable()
+
+
+@pytest.mark.parametrize("quantize", ["int8", "float8"])
+def test_blocks_are_quantized_two_at_a_time_and_all_end_at_home(monkeypatch, quantize):
+    model = make_transformer()
+    if quantize == "float8":
+        monkeypatch.setattr(quantizing, "check_widths", lambda *_: None)
+    present, most = set(), []
+    lock = threading.Lock()
+    linears = quantizing.quantize_linears
+
+    def counted(block, parts, quantization):
+        linears(block, parts, quantization)
+        with lock:
+            present.discard(id(block))
+
+    to = torch.nn.Module.to
+
+    def moved(module, *where):
+        if isinstance(module, TransformerBlock) and not isinstance(
+            module.attention.to_out[0], Int8Linear | ScaledLinear
+        ):
+            with lock:
+                present.add(id(module))
+                most.append(len(present))
+        return to(module, *where)
+
+    monkeypatch.setattr(quantizing, "quantize_linears", counted)
+    monkeypatch.setattr(torch.nn.Module, "to", moved)
+    quantize_transformer(model, quantize, CPU, CPU)
+    assert len(most) == len(model.blocks) == 4
+    assert max(most) <= quantizing.BLOCKS_AT_ONCE
+
+
+@pytest.mark.parametrize("choice", get_args(Quantization))
+def test_every_quantization_has_a_layer(choice):
+    layer = quantizing._quantized(torch.nn.Linear(16, 16, bias=False).requires_grad_(False), choice)
+    assert isinstance(layer, {"none": torch.nn.Linear, "float8": ScaledLinear, "int8": Int8Linear}[choice])
+
+
+def test_a_choice_that_is_none_of_them_is_a_defect_and_no_other_choice():
+    with pytest.raises(AssertionError):
+        quantizing._quantized(torch.nn.Linear(16, 16, bias=False), "fp8")
+    with pytest.raises(AssertionError):
+        attention_function("fast")
+
+
+@pytest.mark.parametrize(("device", "stays", "needs"), [(CPU, True, "cuda, not cpu"), (CUDA, False, "so no offload")])
+def test_graphs_that_can_not_be_are_refused(device, stays, needs):
+    with pytest.raises(DeviceError, match=f"cuda_graphs = on needs .*{needs}; use auto or off"):
+        check_graphs("on", device, stays=stays)
+    check_graphs("auto", device, stays=stays)

@@ -1,21 +1,16 @@
 """Float8 layers and kernels, on the CPU: closed forms, and Triton's interpreter against plain PyTorch."""
 
-import gc
 import importlib.util
 import os
 import subprocess
 import sys
-import weakref
-from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
-from torch import nn
 
-from llm_dit.acceleration.float8 import ScaledLinear, quantize_rows
+from llm_dit.acceleration.float8 import ROWS_AT_ONCE, quantize_rows, quantize_weight
 from llm_dit.acceleration.float8_format import RANGE
-from llm_dit.acceleration.quantization import replace_linears
 
 CHECK = Path(__file__).with_name("float8_block_check.py")
 
@@ -29,37 +24,32 @@ def test_rows_are_scaled_to_the_range_of_float8():
     assert values[1].float().tolist() == [0.0, 0.0, 0.0]
 
 
-def test_a_linear_layer_that_torchao_quantized_is_replaced_with_its_numbers():
-    class Quantized(nn.Parameter):  # as much of torchao's Float8Tensor as is read
-        qdata = torch.ones(4, 3).to(torch.float8_e4m3fn)
-        scale = torch.arange(1.0, 5.0)[:, None]
+def test_a_weight_has_scales_in_its_own_format_and_the_nearest_values_to_them():
+    weight = torch.tensor([[1.0, -3.0, 0.5], [0.0, 0.0, 0.0], [1e-3, 2e-3, 7e-3]], dtype=torch.bfloat16)
+    values, scales = quantize_weight(weight)
+    expected = [float((weight[row].abs().max() / 448).to(torch.bfloat16)) for row in range(3)]
+    assert scales.dtype == torch.float32
+    assert scales[:, 0].tolist() == [expected[0], pytest.approx(1e-12), expected[2]]
+    assert values.dtype == torch.float8_e4m3fn
+    assert values[0, 1].item() == -448
+    assert values[1].float().tolist() == [0, 0, 0]
+    nearest = (weight.float() / scales).clamp(-448, 448).to(torch.float8_e4m3fn)
+    assert torch.equal(values.float(), nearest.float())
 
-    block = nn.Sequential(nn.Linear(3, 4, bias=False), nn.Linear(4, 2))
-    block[0].weight = Quantized(torch.zeros(4, 3, dtype=torch.bfloat16))
-    replace_linears(block, ScaledLinear.from_quantized)
-    assert isinstance(block[0], ScaledLinear)
-    assert block[0].scale.tolist() == [[1.0, 2.0, 3.0, 4.0]]
-    assert block[0].dtype == torch.bfloat16
-    assert type(block[1]) is nn.Linear
+
+def test_a_large_weight_is_quantized_as_its_rows_are_alone():
+    weight = torch.randn(2 * ROWS_AT_ONCE + 3, 16, dtype=torch.bfloat16)
+    values, scales = quantize_weight(weight)
+    for row in (0, ROWS_AT_ONCE, len(weight) - 1):
+        alone, scale = quantize_weight(weight[row : row + 1])
+        assert torch.equal(values[row].float(), alone[0].float())
+        assert scales[row] == scale[0]
 
 
-def test_a_replaced_layer_keeps_no_weight_on_the_device():
-    class Quantized(nn.Parameter):
-        qdata = torch.ones(4, 3).to(torch.float8_e4m3fn)
-        scale = torch.ones(4, 1)
-
-    layer = nn.Linear(3, 4, bias=False)
-    layer.weight = Quantized(torch.zeros(4, 3, dtype=torch.bfloat16))
-    layer.extra_repr = partial(nn.Linear.extra_repr, layer)  # a cycle, as torchao ties one
-    weight = weakref.ref(layer.weight)
-    block = nn.Sequential(layer)
-    del layer
-    gc.disable()
-    try:
-        replace_linears(block, ScaledLinear.from_quantized)
-        assert weight() is None
-    finally:
-        gc.enable()
+def test_scales_are_those_that_torchao_made():
+    weight = (torch.arange(-16, 16, dtype=torch.float32).reshape(2, 16) / 7).bfloat16()
+    # recorded of torchao 0.17, `Float8Tensor.from_hp(weight, granularity=PerRow())`
+    assert quantize_weight(weight)[1][:, 0].tolist() == [0.005096435546875, 0.004791259765625]
 
 
 @pytest.mark.skipif(importlib.util.find_spec("triton") is None, reason="Triton is not on this platform")

@@ -5,6 +5,7 @@ import shutil
 
 import pytest
 import torch
+from huggingface_hub.utils import filter_repo_objects
 from safetensors.torch import load_file, save_file
 
 from llm_dit import ZImagePipeline
@@ -38,6 +39,43 @@ def test_a_missing_folder_is_named():
 def test_a_hub_id_that_can_not_be_fetched_says_so():
     with pytest.raises(CheckpointError, match=r"no-org/no-model is not a folder here and could not be fetched"):
         find_checkpoint("no-org/no-model")
+
+
+def test_only_files_that_are_read_are_fetched(tiny_checkpoint, monkeypatch):
+    fetched = {}
+
+    def snapshot_download(hub_id, **how):
+        fetched.update(how)
+        return tiny_checkpoint
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", snapshot_download)
+    find_checkpoint("someone/model")
+    read = [
+        "scheduler/scheduler_config.json",
+        "text_encoder/config.json",
+        "text_encoder/model-00001-of-00003.safetensors",
+        "text_encoder/model.safetensors.index.json",
+        "tokenizer/tokenizer.json",
+        "transformer/config.json",
+        "transformer/diffusion_pytorch_model.safetensors",
+        "vae/config.json",
+        "vae/diffusion_pytorch_model.safetensors",
+    ]
+    unread = [
+        "README.md",
+        "assets/showcase.jpg",
+        "model_index.json",
+        "text_encoder/generation_config.json",
+        "text_encoder/pytorch_model.bin",
+        "tokenizer/merges.txt",
+        "tokenizer/vocab.json",
+        "transformer/diffusion_pytorch_model.fp16.safetensors",
+        "transformer/diffusion_pytorch_model.fp16-00001-of-00002.safetensors",
+        "transformer/diffusion_pytorch_model.fp16.safetensors.index.json",
+        "vae/diffusion_pytorch_model.bin",
+    ]
+    patterns = {name: fetched[name] for name in ("allow_patterns", "ignore_patterns")}
+    assert list(filter_repo_objects(sorted(read + unread), **patterns)) == read
 
 
 @pytest.mark.parametrize("component", ["transformer", "text_encoder", "tokenizer", "vae"])

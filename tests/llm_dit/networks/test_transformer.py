@@ -2,6 +2,7 @@
 
 import os
 import warnings
+import weakref
 from collections.abc import Sequence
 
 import pytest
@@ -155,14 +156,41 @@ def test_steps_reuse_what_was_prepared_once(model, monkeypatch):
         return axis_angles(*arguments)
 
     monkeypatch.setattr(rope, "axis_angles", counted)
-    rope.text_rope.cache_clear()
-    rope.image_rope.cache_clear()
+    model.tables = rope.PositionTables(model.config.axes_dims, model.config.rope_theta)
     with torch.no_grad():
         conditioning = model.prepare(embeds, 8, 8)
         for step in range(3):
             model(latents, torch.tensor([step / 3]), conditioning)
     hook.remove()
     assert calls == {"caption": 1, "rope": 2 * 3}  # image and text, three axes each; none during the steps
+
+
+def test_tables_are_made_once_and_the_ones_not_asked_for_longest_are_dropped():
+    one = rope.PositionTables((8, 12, 12), 256.0).text(32, torch.device("cpu")).nbytes
+    tables = rope.PositionTables((8, 12, 12), 256.0, held_bytes=2 * one)
+    first, cpu = tables.text(32, torch.device("cpu")), torch.device("cpu")
+    grid = tables.image(33, (4, 8), 32, cpu)
+    assert tables.text(32, cpu) is first
+    tables.image(33, (8, 4), 32, cpu)  # drops the other grid
+    assert tables.text(32, cpu) is first
+    again = tables.image(33, (4, 8), 32, cpu)
+    assert again is not grid
+    assert torch.equal(again, grid)
+
+
+def test_a_table_larger_than_all_room_is_given_and_not_kept():
+    tables = rope.PositionTables((8, 12, 12), 256.0, held_bytes=1)
+    first, second = (tables.text(32, torch.device("cpu")) for _ in range(2))
+    assert first is not second
+    assert torch.equal(first, second)
+
+
+def test_tables_go_with_the_model():
+    model = ZImageTransformer(ZImageTransformerConfig.from_dict(SMALL_CONFIG))
+    table = weakref.ref(model.tables.text(32, torch.device("cpu")))
+    assert table() is not None
+    del model
+    assert table() is None
 
 
 def test_gradients_reach_every_parameter_and_the_prompt(reference):

@@ -6,7 +6,14 @@ from diffusers import AutoencoderKL
 
 from llm_dit.errors import LlmDitError
 from llm_dit.networks.banded_decoder import decode_in_bands
-from llm_dit.networks.vae_decoder import Autoencoder, DecoderConfig, SpatialAttention, attend_in_parts, norm_by_rows
+from llm_dit.networks.vae_decoder import (
+    AttentionInParts,
+    Autoencoder,
+    DecoderConfig,
+    NormByRows,
+    SpatialAttention,
+    query_parts,
+)
 from llm_dit.stages.latent_decoder import LatentDecoder
 
 CONFIG = {
@@ -100,7 +107,18 @@ def test_attention_in_parts_is_attention() -> None:
     attention = SpatialAttention(12, 4)
     x = 3 * torch.randn(2, 12, 5, 7)  # 35 queries: the last part is shorter
     with torch.no_grad():
-        torch.testing.assert_close(attend_in_parts(attention, x), attention(x), rtol=1e-5, atol=1e-5)
+        expected = attention(x)
+        attention.__class__ = AttentionInParts
+        torch.testing.assert_close(attention(x), expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("side", "parts"), [(64, 8), (1024, 8), (2048, 8), (2064, 16), (2432, 16), (2896, 32), (4096, 128)]
+)
+def test_the_scores_of_a_part_have_two_gigabytes_at_most(side: int, parts: int) -> None:
+    tokens = (side // 8) ** 2
+    assert query_parts(1, tokens) == parts
+    assert tokens * tokens * 4 / parts <= 2 << 30
 
 
 def test_a_norm_by_rows_is_the_group_norm() -> None:
@@ -109,5 +127,7 @@ def test_a_norm_by_rows_is_the_group_norm() -> None:
     torch.nn.init.normal_(norm.bias)
     # groups and rows far apart: their moments must be put together with their distances
     x = torch.randn(2, 12, 5, 7) + 100 * torch.randn(2, 12, 1, 1) + 10 * torch.randn(2, 1, 5, 1)
-    torch.testing.assert_close(norm_by_rows(norm, x), norm(x), rtol=1e-4, atol=1e-4)
-    assert norm_by_rows(norm, x.bfloat16()).dtype == torch.bfloat16
+    expected = norm(x)
+    norm.__class__ = NormByRows
+    torch.testing.assert_close(norm(x), expected, rtol=1e-4, atol=1e-4)
+    assert norm(x.bfloat16()).dtype == torch.bfloat16

@@ -1,11 +1,14 @@
 """Long-prompt handling, against closed forms."""
 
+from typing import get_args
+
 import pytest
 import torch
 
+from llm_dit.parameters import LongPromptMode
 from llm_dit.prompting.long_prompt import pool_regions, shorten
 
-MODES = ("truncate", "interpolate", "pool", "attention_pool")
+MODES = get_args(LongPromptMode)
 
 
 def ramp(length: int) -> torch.Tensor:
@@ -68,3 +71,8 @@ def test_attention_pool_leans_towards_the_token_that_stands_out():
     embeds[4] = torch.tensor([0.0, 1.0])
     share = shorten(embeds, 1, "attention_pool")[0, 1]
     assert share > shorten(embeds, 1, "pool")[0, 1]
+
+
+def test_a_mode_that_is_none_of_them_is_a_defect_and_no_other_mode():
+    with pytest.raises(AssertionError):
+        shorten(torch.randn(10, 4), 4, "summarize")

@@ -9,6 +9,7 @@ import pytest
 from llm_dit.errors import CheckpointError, InvalidParameter
 from llm_dit.parameters import RewriterSettings
 from llm_dit.stages.rewriter import Rewrite, language_model, rewrite, split_thinking
+from llm_dit.stages.text_encoder import ZImageTextEncoder
 
 SHORT = RewriterSettings(max_tokens=12)
 
@@ -49,6 +50,24 @@ def test_its_logits_are_those_of_the_published_layout(tiny_pipeline, tiny_checkp
         expected = reference(ids).logits
         difference = (language_model(tiny_pipeline.text_encoder)(ids).logits - expected).abs()
     assert difference.max() <= 1e-5, f"max {difference.max()}, mean {difference.mean()}"
+
+
+def test_a_quantized_encoder_writes_through_its_quantized_layers(tiny_checkpoint) -> None:
+    import torch
+    from torch.nn.functional import cosine_similarity
+
+    exact, quantized = (
+        ZImageTextEncoder.from_pretrained(tiny_checkpoint, device="cpu", quantization=quantization)
+        for quantization in ("none", "int8")
+    )
+    model = language_model(quantized)
+    assert model.model.layers[0].self_attn.q_proj is quantized.model.layers[0].self_attn.q_proj
+    ids = torch.tensor([[5, 6, 7, 8]])
+    with torch.inference_mode():
+        likeness = cosine_similarity(model(ids).logits, language_model(exact)(ids).logits, dim=-1)
+    assert likeness.min() > 0.9 and likeness.max() < 1
+    greedy = SHORT.replaced(temperature=0)
+    assert rewrite(quantized, "a fox", "Write more.", greedy) == rewrite(quantized, "a fox", "Write more.", greedy)
 
 
 def test_the_same_seed_writes_the_same_text_and_leaves_torchs_randomness_alone(tiny_pipeline) -> None:

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from llm_dit import ZImageTextEncoder
-from llm_dit.errors import DeviceError, InvalidParameter
+from llm_dit.errors import InvalidParameter
 from llm_dit.prompting.chat_template import format_prompt
 
 
@@ -48,9 +48,3 @@ def test_the_deepest_layer_is_the_token_embedding(encoder):
 def test_a_prompt_beyond_the_models_window_is_refused_with_both_numbers(encoder):
     with pytest.raises(InvalidParameter, match=r"prompt has [\d,]+ tokens; the text encoder reads 4,096"):
         encoder.encode("cat " * 5000)
-
-
-def test_quantization_without_torchao_says_how_to_get_it(tiny_checkpoint, monkeypatch):
-    monkeypatch.setattr("llm_dit.acceleration.quantization.find_spec", lambda _: None)
-    with pytest.raises(DeviceError, match="int8 needs torchao, which is not installed; run `uv sync --extra float8`"):
-        ZImageTextEncoder.from_pretrained(str(tiny_checkpoint), device="cpu", quantization="int8")
