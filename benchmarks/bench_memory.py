@@ -1,4 +1,4 @@
-"""Peak device memory of a whole image, for each way of placing the model; and whether it fits a smaller card.
+"""Peak device memory of loading and of a whole image, for each way of placing the model, and what `del` leaves.
 
     python -m benchmarks.full_size z-image-random --device cuda
     python -m benchmarks.bench_memory z-image-random --size 1024x1024 --size 2048x2048
@@ -53,7 +53,9 @@ LAYOUTS = (
     Layout("resident"),
     Layout("encoder on cpu", {"text_encoder_device": "cpu"}),
     Layout("offload", {"offload": True}, cap_gb=16),
-    Layout("float8", {"quantization": "float8"}, needs_cuda=True),
+    Layout("float8", {"quantization": "float8"}, cap_gb=16, needs_cuda=True),
+    Layout("int8", {"quantization": "int8"}, cap_gb=16, needs_cuda=True),
+    Layout("both float8", {"quantization": "float8", "text_encoder_quantization": "float8"}, 12, True),
     Layout("offload, float8", {"offload": True, "quantization": "float8"}, cap_gb=12, needs_cuda=True),
     Layout("offload, float8, tiled", {"offload": True, "quantization": "float8", "vae_tiling": True}, 12, True),
 )
@@ -81,6 +83,14 @@ def peak_bytes(device: torch.device) -> int | None:
     torch.cuda.empty_cache()
     torch.cuda.reset_peak_memory_stats(device)
     return int(peak)
+
+
+def allocated_bytes(device: torch.device) -> int | None:
+    """What the allocator has given out, but for workspaces that belong to a thread; None where that is not known."""
+    if device.type != "cuda":
+        return None
+    torch._C._cuda_clearCublasWorkspaces()
+    return int(torch.cuda.memory_allocated(device))
 
 
 def load(model_path: str, device: torch.device, settings: dict[str, Any]) -> ZImagePipeline:
@@ -124,6 +134,10 @@ def measure(
                 "elapsed_s": time.perf_counter() - started,
                 "problem": problem,
             }
+        gc.disable()  # what is left then is held by something else than a cycle
+        del pipeline
+        yield {"layout": layout.name, "cap_gb": layout.cap_gb, "problem": None, "left_bytes": allocated_bytes(device)}
+        gc.enable()
 
 
 def gigabytes(count: int | None) -> str:
@@ -153,6 +167,9 @@ def main(model_path: str, sizes: tuple[str, ...], device_name: str, names: tuple
             continue
         for row in measure(model_path, layout, device, parsed):
             rows.append(row)
+            if "left_bytes" in row:
+                print(f"{row['layout']:22} left after del: {gigabytes(row['left_bytes'])} GiB", flush=True)
+                continue
             if "height" not in row:
                 print(f"{row['layout']:22} {row['problem']}", flush=True)
                 continue
