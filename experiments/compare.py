@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
 MODES = ("grid", "side-by-side", "diff")
 MODE_PIXELS = {"grid": 256, "side-by-side": 512, "diff": 384}
 MOST_PROMPT_CHARACTERS = 200
+MOST_HEAD_CHARACTERS = 120
+MOST_CHARACTERS_NAMED = 8
+logger = logging.getLogger(__name__)
 
 
 @click.command(cls=Command, context_settings={"help_option_names": ["-h", "--help"]})
@@ -94,6 +98,7 @@ def write_comparison(
         LlmDitError: If a name is unknown, nothing is left to show, or the file can't be written.
     """
     from experiments.reporting.contact_sheet import MOST_SIDE_PIXELS, draw_sheet, sheet_pixels
+    from experiments.reporting.fonts import uncovered
     from experiments.store.result_store import ResultStore
 
     if output.suffix.lower() != ".png":
@@ -105,7 +110,14 @@ def write_comparison(
     columns = len(names) + (mode != "grid")
     if max(sheet_pixels(len(rows), columns, cell_pixels)) > MOST_SIDE_PIXELS:
         raise OutputError(f"{len(rows)} rows of {cell_pixels} pixels are too many for one picture; use --max-rows.")
-    image = draw_sheet(_sheet(manifest, mode, names, rows, cell_pixels), cell_pixels=cell_pixels)
+    sheet = _sheet(manifest, mode, names, rows, cell_pixels)
+    if lacking := uncovered(sheet.texts()):
+        logger.warning(
+            "No font here has %s%s, which show as boxes; `uv sync --extra fonts` installs Noto Sans CJK and Emoji.",
+            " ".join(lacking[:MOST_CHARACTERS_NAMED]),
+            " and others" if len(lacking) > MOST_CHARACTERS_NAMED else "",
+        )
+    image = draw_sheet(sheet, cell_pixels=cell_pixels)
     try:
         image.save(output, "png")
     except OSError as error:
@@ -158,6 +170,7 @@ def _sheet(
     manifest: Manifest, mode: str, levels: Sequence[str], rows: Sequence[dict[str, RunRecord]], cell_pixels: int
 ) -> Sheet:
     from experiments.reporting.contact_sheet import Sheet, fitted
+    from experiments.reporting.short_names import distinct_names
 
     draw = {"grid": _plain_row, "side-by-side": _side_by_side_row, "diff": _difference_row}[mode]
     pictures, captions = [], []
@@ -165,11 +178,12 @@ def _sheet(
         drawn, texts = draw(levels, row)
         pictures.append([picture and fitted(picture, cell_pixels) for picture in drawn])
         captions.append(texts)
-    heads = [f"{manifest.variable_name} {name}" if index == 0 else name for index, name in enumerate(levels)]
+    shown = distinct_names([_full_name(manifest, name) for name in levels], MOST_HEAD_CHARACTERS)
+    heads = [f"{manifest.variable_name} {name}" if index == 0 else name for index, name in enumerate(shown)]
     if mode == "side-by-side":
         heads.append("difference")
     if mode == "diff":
-        heads = [heads[0], *(f"|{name} - {levels[0]}|" for name in levels[1:])]
+        heads = [heads[0], *(f"|{name} - {shown[0]}|" for name in shown[1:])]
     return Sheet(
         title=f"{manifest.name}: {mode}",
         columns=heads,
@@ -177,6 +191,15 @@ def _sheet(
         pictures=pictures,
         captions=captions,
     )
+
+
+def _full_name(manifest: Manifest, name: str) -> str:
+    """Return a level's text in full where its name is a shortened one, on one line."""
+    if len(manifest.axes) > 1:
+        return name
+    level = next(level for level in manifest.axes[0].levels if level.name == name)
+    texts = [value for value in level.parameters.values() if isinstance(value, str)]
+    return " ".join(texts[0].split()) if len(level.parameters) == len(texts) == 1 and "…" in name else name
 
 
 def _row_label(record: RunRecord) -> str:

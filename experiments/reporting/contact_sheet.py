@@ -1,17 +1,16 @@
 """Labelled contact sheets: pictures in rows and columns with labels that wrap and are never cut.
 
-Knows pictures and texts, not experiments. Text is set in DejaVu Sans, which comes with matplotlib and covers Latin,
-Greek, Cyrillic and many symbols; other scripts show as boxes.
+Knows pictures and texts, not experiments, and leaves it to `fonts` which letters there are.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
-from pathlib import Path
 
-from PIL import Image, ImageChops, ImageDraw, ImageFont
+from PIL import Image, ImageChops, ImageDraw
+
+from experiments.reporting.fonts import Typeface
 
 BACKGROUND, TEXT, QUIET = "#ffffff", "#1f2328", "#5c636d"
 GAP = 12
@@ -41,10 +40,14 @@ class Sheet:
     pictures: Sequence[Sequence[Image.Image | None]]
     captions: Sequence[Sequence[str]]
 
+    def texts(self) -> list[str]:
+        """Return everything that is written on the sheet."""
+        return [self.title, *self.columns, *self.rows, *(text for row in self.captions for text in row)]
+
 
 def draw_sheet(sheet: Sheet, *, cell_pixels: int) -> Image.Image:
     """Draw a sheet whose pictures fit squares of `cell_pixels`; rows grow with their labels."""
-    font, small = load_font(_font_size(cell_pixels)), load_font(max(11, _font_size(cell_pixels) - 2))
+    font, small = Typeface(_font_size(cell_pixels)), Typeface(max(11, _font_size(cell_pixels) - 2))
     label_width, cell_width = max(LEAST_LABEL_PIXELS, cell_pixels), max(cell_pixels, 96)
     width = GAP + label_width + (GAP + cell_width) * len(sheet.columns) + GAP
     title = wrapped(sheet.title, font, width - 2 * GAP)
@@ -102,15 +105,7 @@ def difference(picture: Image.Image, other: Image.Image) -> tuple[Image.Image, f
     return grey.point([round(level * 255 / max(brightest, 1)) for level in range(256)]).convert("RGB"), mean
 
 
-@cache
-def load_font(size: int) -> ImageFont.FreeTypeFont:
-    """Return DejaVu Sans of `size` pixels, from matplotlib's own fonts."""
-    import matplotlib
-
-    return ImageFont.truetype(str(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf"), size)
-
-
-def wrapped(text: str, font: ImageFont.FreeTypeFont, width: int) -> list[str]:
+def wrapped(text: str, font: Typeface, width: int) -> list[str]:
     """Break `text` into lines that fit `width` pixels, too long words within; nothing is left out."""
     lines: list[str] = []
     line = ""
@@ -126,7 +121,7 @@ def wrapped(text: str, font: ImageFont.FreeTypeFont, width: int) -> list[str]:
     return [*lines, line] if line else lines
 
 
-def _pieces(word: str, font: ImageFont.FreeTypeFont, width: int) -> list[str]:
+def _pieces(word: str, font: Typeface, width: int) -> list[str]:
     pieces = [""]
     for character in word:
         if pieces[-1] and font.getlength(pieces[-1] + character) > width:
@@ -139,13 +134,13 @@ def _font_size(cell_pixels: int) -> int:
     return min(max(cell_pixels // 14, 13), 24)
 
 
-def _height(font: ImageFont.FreeTypeFont, lines: int) -> int:
+def _height(font: Typeface, lines: int) -> int:
     return round(lines * font.size * LINE_SPACING) + 4 if lines else 0
 
 
 def _write(
-    canvas: ImageDraw.ImageDraw, corner: tuple[int, int], lines: Sequence[str], font: ImageFont.FreeTypeFont, fill: str
+    canvas: ImageDraw.ImageDraw, corner: tuple[int, int], lines: Sequence[str], font: Typeface, fill: str
 ) -> None:
     left, top = corner
     for index, line in enumerate(lines):
-        canvas.text((left, top + round(index * font.size * LINE_SPACING)), line, font=font, fill=fill)
+        font.draw(canvas, (left, top + round(index * font.size * LINE_SPACING)), line, fill)

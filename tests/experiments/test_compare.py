@@ -20,9 +20,9 @@ from experiments.reporting.contact_sheet import (
     difference,
     draw_sheet,
     fitted,
-    load_font,
     wrapped,
 )
+from experiments.reporting.fonts import Typeface
 from llm_dit.errors import LlmDitError, OutputError
 
 LONG = (
@@ -79,7 +79,7 @@ def test_labels_are_whole_and_inside_the_sheet(monkeypatch):
     texts = "".join(text for _, _, text, _ in calls).replace(" ", "")
     assert texts.count(LONG.replace(" ", "")) == 4
     for left, top, text, size in calls:
-        assert left + load_font(size).getlength(text) <= image.width
+        assert left + Typeface(size).getlength(text) <= image.width
         assert top + size * 1.25 <= image.height
         assert size >= 11
 
@@ -88,7 +88,7 @@ def test_labels_do_not_run_into_the_next_column_or_row(monkeypatch):
     calls = drawn_texts(monkeypatch)
     picture = Image.new("RGB", (64, 64), "teal")
     draw_sheet(Sheet("", [LONG, LONG], [LONG], [[picture, picture]], [[LONG, LONG]]), cell_pixels=64)
-    boxes = [(left, top, left + load_font(size).getlength(text), top + size) for left, top, text, size in calls]
+    boxes = [(left, top, left + Typeface(size).getlength(text), top + size) for left, top, text, size in calls]
     for index, (left, top, right, bottom) in enumerate(boxes):
         for other_left, other_top, other_right, other_bottom in boxes[:index]:
             apart = right <= other_left or other_right <= left or bottom <= other_top or other_bottom <= top
@@ -137,7 +137,7 @@ def test_small_pictures_grow_by_whole_factors():
 
 
 def test_wrapping_leaves_nothing_out():
-    font = load_font(14)
+    font = Typeface(14)
     lines = wrapped(LONG, font, 120)
     assert "".join(lines).replace(" ", "") == LONG.replace(" ", "")
     assert max(font.getlength(line) for line in lines) <= 120
@@ -165,6 +165,27 @@ def test_level_names_may_hold_commas(tmp_path, monkeypatch):
     assert [text for _, _, text, _ in calls if "plain" in text or "Soft" in text] == ["system_prompt Soft, warm"]
     with pytest.raises(OutputError, match=r"x.jpg is not a PNG's name; use x.png"):
         write_comparison(folder, tmp_path / "x.jpg")
+
+
+def test_long_level_names_that_differ_at_their_end_or_within_look_different(tmp_path, monkeypatch):
+    same = "You are a patient assistant that describes pictures in every detail one could ever want to see"
+    levels = [
+        f"{same}, in oil.",
+        f"{same}, in ink.",
+        f"{same[:60]} never {same[60:]}" * 3,
+        f"{same[:60]} always {same[60:]}" * 3,
+    ]
+    folder = write_results(
+        tmp_path / "r", sample_plan(axes=[axis("system_prompt", *levels)], prompts=1), noisy_scores({})
+    )
+    calls = drawn_texts(monkeypatch)
+    write_comparison(folder, tmp_path / "x.png", cell_pixels=2000)
+    heads = [text for _, top, text, _ in calls if top == min(top for _, top, _, _ in calls[1:] if top > GAP)]
+    assert len(heads) == len(set(heads)) == 4
+    assert heads[0].endswith("in oil.")
+    assert heads[1].endswith("in ink.")
+    assert "never" in heads[2]
+    assert "always" in heads[3]
 
 
 @pytest.mark.parametrize(
