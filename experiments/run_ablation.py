@@ -36,6 +36,7 @@ FAILURES_SHOWN = 5
 @click.option("--compute-metrics", is_flag=True, help="Score the images afterwards.")
 @click.option("--metric", "metrics", multiple=True, metavar="NAME", help="Score by this metric only; may be repeated.")
 @click.option("--overwrite", is_flag=True, help="Make results again that were made with other inputs.")
+@click.option("--verify", is_flag=True, help="Compare every picture with its hash; make again what does not fit.")
 @click.option("--dry-run", is_flag=True, help="Print the plan, and do nothing.")
 @click.option("--list-experiments", is_flag=True, help="Print the experiments.")
 @click.option("--list-prompts", is_flag=True, help="Print the prompts.")
@@ -48,7 +49,7 @@ def main(**flags: Any) -> None:
     """
     metric_names = flags.pop("metrics")
     wants_metrics = flags.pop("compute_metrics") or bool(metric_names)
-    overwrite, is_dry = flags.pop("overwrite"), flags.pop("dry_run")
+    overwrite, verify, is_dry = flags.pop("overwrite"), flags.pop("verify"), flags.pop("dry_run")
     if _listed(flags):
         return
     request = request_from_flags(flags)
@@ -65,6 +66,7 @@ def main(**flags: Any) -> None:
             command=shlex.join(["run_ablation.py", *sys.argv[1:]]),
             metrics=metric_names if wants_metrics else None,
             overwrite=overwrite,
+            verify=verify,
             events=_Printed(opened, stop_wish),
             should_stop=stop_wish,
         )

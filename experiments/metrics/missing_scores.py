@@ -18,7 +18,8 @@ from typing import Any, Protocol
 from experiments.metrics.declaration import Metric, ScoreInput, Scorer, Scores
 from experiments.metrics.images import check_image
 from experiments.store.records import RunRecord
-from llm_dit.errors import LlmDitError
+from experiments.store.verification import hash_problem
+from llm_dit.errors import LlmDitError, OutputError
 
 ROWS_PER_WRITE = 64
 WRITER_THREADS = 4
@@ -133,6 +134,9 @@ def _whole_groups(records: Iterable[RunRecord]) -> Iterator[list[RunRecord]]:
 def _is_readable(record: RunRecord, unreadable: dict[str, str]) -> bool:
     try:
         check_image(_path(record))
+        problem = hash_problem(record)
+        if problem is not None:
+            raise OutputError(f"{record.run_id}: {problem}.")
     except LlmDitError as error:
         unreadable[record.run_id] = str(error)
     return record.run_id not in unreadable

@@ -69,19 +69,26 @@ def write_report(folder: Path, *, bundle: bool = False, output: Path | None = No
     store = ResultStore(folder)
     manifest, records = store.manifest(), store.runs()
     unreadable = make_thumbnails(folder, records)
+    damaged = [f"Left out, since it is damaged: {found}." for found in store.damaged_runs()[:MOST_FAILURES_LISTED]]
+    damaged += [f"Damaged: {problem}." for problem in list(unreadable.values())[:MOST_FAILURES_LISTED]]
     analysis = analyse(manifest, records, METRICS)
     pictures = data_uris(folder, records) if bundle else None
     grid = grid_data(manifest, records, analysis, unreadable=unreadable, pictures=pictures)
     path = output or folder / REPORT_FILE
     try:
-        write_atomically(path, _page(folder, manifest, records, analysis, grid).encode("utf-8"))
+        write_atomically(path, _page(folder, manifest, records, analysis, grid, damaged).encode("utf-8"))
     except OSError as error:
         raise OutputError(f"{path} can't be written: {error.strerror}.") from None
     return path
 
 
 def _page(
-    folder: Path, manifest: Manifest, records: Sequence[RunRecord], analysis: Analysis, grid: dict[str, Any]
+    folder: Path,
+    manifest: Manifest,
+    records: Sequence[RunRecord],
+    analysis: Analysis,
+    grid: dict[str, Any],
+    damaged: list[str],
 ) -> str:
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
     from markupsafe import Markup
@@ -107,7 +114,7 @@ def _page(
         failures=_failures(records),
         bands_note=BANDS_NOTE if any(view.measure.bands for view in views) else "",
         bundle_note=_bundle_note(grid),
-        provenance=[*analysis.notes, *_provenance(manifest)],
+        provenance=[*damaged, *analysis.notes, *_provenance(manifest)],
         # our own files and escaped JSON, the only texts that the template does not escape
         style=Markup((ASSETS / "report.css").read_text(encoding="utf-8")),  # noqa: S704
         script=Markup(script),  # noqa: S704

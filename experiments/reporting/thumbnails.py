@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from experiments.store.verification import hash_problem
 from llm_dit.errors import OutputError
 
 if TYPE_CHECKING:
@@ -19,6 +20,8 @@ THUMBNAILS_FOLDER = "thumbnails"
 THUMBNAIL_PIXELS = 256
 """Longest side of a thumbnail, sharp at the grid's largest size on an ordinary screen."""
 BUNDLED_PIXELS = 768
+PICTURE_ERRORS = (OSError, SyntaxError, ValueError)
+"""What Pillow raises for a damaged picture; its own kind of error is an OSError."""
 BUNDLED_IN_FULL = 300
 """A bundle of more pictures holds thumbnails only, so that a browser can still open it."""
 
@@ -46,6 +49,10 @@ def make_thumbnails(folder: Path, records: Sequence[RunRecord]) -> Mapping[str, 
     def make(record: RunRecord) -> str | None:
         assert record.image_path is not None
         name = f"{record.run_id}.webp"
+        problem = hash_problem(record)
+        if problem is not None:
+            (target / name).unlink(missing_ok=True)
+            return f"{record.run_id}: {problem}"
         if existing.get(name, -1) >= record.image_path.stat().st_mtime_ns:
             return None
         return _write_thumbnail(record.image_path, target / name)
@@ -66,7 +73,10 @@ def data_uris(folder: Path, records: Sequence[RunRecord]) -> list[str | None]:
         thumbnail = folder / THUMBNAILS_FOLDER / f"{record.run_id}.webp"
         if not thumbnail.exists():
             return None
-        data = _webp(record.image_path, BUNDLED_PIXELS) if in_full else thumbnail.read_bytes()
+        try:
+            data = _webp(record.image_path, BUNDLED_PIXELS) if in_full else thumbnail.read_bytes()
+        except PICTURE_ERRORS:  # `make_thumbnails` names it, unless it was damaged since
+            return None
         return "data:image/webp;base64," + base64.b64encode(data).decode("ascii")
 
     with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
@@ -75,11 +85,9 @@ def data_uris(folder: Path, records: Sequence[RunRecord]) -> list[str | None]:
 
 def _write_thumbnail(picture: Path, thumbnail: Path) -> str | None:
     """Write a thumbnail whole; return why it could not be read."""
-    from PIL import UnidentifiedImageError
-
     try:
         data = _webp(picture, THUMBNAIL_PIXELS)
-    except (UnidentifiedImageError, SyntaxError, OSError) as error:
+    except PICTURE_ERRORS as error:
         return f"{picture.name} can't be read: {error}"
     partial = thumbnail.with_name(f".partial-{os.getpid()}-{thumbnail.name}")  # two processes may make the same one
     try:

@@ -90,6 +90,7 @@ def run_plan(
     store: ResultStore,
     *,
     overwrite: bool = False,
+    verify: bool = False,
     shares: bool = True,
     on_start: Callable[[Worklist], None] | None = None,
     on_progress: Callable[[Progress], None] | None = None,
@@ -103,6 +104,7 @@ def run_plan(
         pipeline: The loaded model; used by this call alone.
         store: The experiment's folder; its lock is held meanwhile.
         overwrite: Make runs again whose file was made with other inputs.
+        verify: Compare every picture with its hash, and make again what does not fit.
         shares: Compute once what images have in common at their beginning; False is for measuring what that saves.
         on_start: Called once with what is left to do.
         on_progress: Called after each image.
@@ -115,7 +117,7 @@ def run_plan(
     store.create()
     with store.lock(planned=plan.run_count, command=(about or {}).get("command", "")):
         store.remove_partial_files()
-        work = make_worklist(plan, pipeline, store, overwrite=overwrite)
+        work = make_worklist(plan, pipeline, store, overwrite=overwrite, verify=verify)
         session = _session(pipeline, (about or {}).get("command", ""))
         sessions = [*work.manifest.get("sessions", ()), *([session] if work.to_do else ())]
         store.write_manifest({**work.manifest, **(about or {}), "sessions": sessions})

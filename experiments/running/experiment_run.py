@@ -116,6 +116,7 @@ def run_experiment(
     command: str,
     metrics: Sequence[str] | None = None,
     overwrite: bool = False,
+    verify: bool = False,
     events: Events | None = None,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> Result:
@@ -127,6 +128,7 @@ def run_experiment(
         command: How to run the same in a terminal, for the manifest.
         metrics: Names of metrics to score by, all of them if empty; None scores nothing.
         overwrite: Make runs again whose file was made with other inputs.
+        verify: Compare every picture with its hash, and make again what does not fit.
         events: Whom to tell.
         should_stop: Asked before each image and after each batch of scores; what is done stays.
 
@@ -150,7 +152,9 @@ def run_experiment(
     with store.lock(command=command):
         pass  # whether the folder is in use or can't be written is known before the model is loaded
     scorers = [] if metrics is None else _load_scorers(request, metrics)
-    outcome = _make_images(request, plan, model, store, events, should_stop, command=command, overwrite=overwrite)
+    outcome = _make_images(
+        request, plan, model, store, events, should_stop, command=command, overwrite=overwrite, verify=verify
+    )
     problems = [outcome.summary_error] if outcome.summary_error else []
     if should_stop():
         return Result(outcome, None, None, tuple(problems), is_stopped=True)
@@ -166,9 +170,10 @@ def run_experiment(
 
 def settings_for(store: ResultStore, settings: EngineSettings) -> EngineSettings:
     """Return the settings with the numerics of the folder's images, where the settings leave a choice."""
-    if settings.compile != "auto" or not store.is_results(store.folder):
+    manifest = store.whole_manifest() if settings.compile == "auto" else None
+    if manifest is None:
         return settings
-    return settings.replaced(compile=store.manifest().conditions.numerics.get("compile", "auto"))
+    return settings.replaced(compile=manifest.conditions.numerics.get("compile", "auto"))
 
 
 def _make_images(
@@ -181,6 +186,7 @@ def _make_images(
     *,
     command: str,
     overwrite: bool,
+    verify: bool,
 ) -> Outcome:
     """Take the model and make what is missing; nothing here holds the model afterwards."""
     from experiments.running.execution import run_plan
@@ -194,6 +200,7 @@ def _make_images(
         pipeline,
         store,
         overwrite=overwrite,
+        verify=verify,
         on_start=events.on_start,
         on_progress=events.on_progress,
         should_stop=should_stop,

@@ -11,8 +11,9 @@ from experiments.planning.design import Plan, Run
 from experiments.store.comparable import Conditions, changed_surroundings, run_identity, surroundings_of
 from experiments.store.manifest import OF_THE_RUN, Manifest, manifest_from_values, manifest_values
 from experiments.store.manifest_union import check_same_question, united_values
-from experiments.store.records import RunRecord
+from experiments.store.records import DamagedRecord, RunRecord
 from experiments.store.result_store import ResultStore
+from experiments.store.verification import unfit_pictures
 from llm_dit.errors import InvalidParameter, LlmDitError, OutputError
 from llm_dit.parameters import GenerationParams
 from llm_dit.prompting.chat_template import formatted_negative_prompt, formatted_prompt_from_params
@@ -62,7 +63,9 @@ class Worklist:
     notes: tuple[str, ...] = ()
 
 
-def make_worklist(plan: Plan, pipeline: ZImagePipeline, store: ResultStore, *, overwrite: bool = False) -> Worklist:
+def make_worklist(
+    plan: Plan, pipeline: ZImagePipeline, store: ResultStore, *, overwrite: bool = False, verify: bool = False
+) -> Worklist:
     """Sort a plan's runs into finished, stale, and to do. A run is known by what changes its image, not by its name.
 
     Args:
@@ -70,6 +73,7 @@ def make_worklist(plan: Plan, pipeline: ZImagePipeline, store: ResultStore, *, o
         pipeline: The loaded model.
         store: The experiment's folder, locked.
         overwrite: Make stale runs again.
+        verify: Compare every picture with its hash, and make again what does not fit.
 
     Raises:
         InvalidParameter: If the model has no such hidden layer, size or text length; the message names the level.
@@ -79,8 +83,12 @@ def make_worklist(plan: Plan, pipeline: ZImagePipeline, store: ResultStore, *, o
     conditions = _conditions(plan, resolved, pipeline)
     values = manifest_values(plan, conditions, resolved)
     on_disk = store.finished_runs()
-    if ResultStore.is_results(store.folder):
-        values = _with_older_commands(values, plan, conditions, store, on_disk, overwrite=overwrite)
+    unfit = unfit_pictures(on_disk) if verify else []
+    unfit_names = {found.run_id for found in unfit}
+    on_disk = [record for record in on_disk if record.run_id not in unfit_names]
+    old = store.whole_manifest()
+    if old is not None:
+        values = _with_older_commands(values, plan, conditions, store, old, on_disk, overwrite=overwrite)
     manifest = manifest_from_values(values, store.folder)
     by_name = {record.run_id: record for record in on_disk}
     unclaimed = Counter(record.identity for record in on_disk)
@@ -111,8 +119,12 @@ def make_worklist(plan: Plan, pipeline: ZImagePipeline, store: ResultStore, *, o
         (record for record in on_disk if to_do and manifest.place(record) is not None),
         surroundings_of(pipeline.surroundings()),
     )
-    notes = () if changed is None else (changed,)
-    return Worklist(conditions, values, tuple(to_do), finished, tuple(stale), notes)
+    notes = [*_damage_notes([*store.damaged_runs(), *unfit])]
+    if old is None and ResultStore.is_results(store.folder):
+        notes.append(f"{store.folder}: the manifest was damaged and is written anew from this command.")
+    if changed is not None:
+        notes.append(changed)
+    return Worklist(conditions, values, tuple(to_do), finished, tuple(stale), tuple(notes))
 
 
 def _conditions(plan: Plan, resolved: Mapping[int, GenerationParams], pipeline: ZImagePipeline) -> Conditions:
@@ -158,12 +170,12 @@ def _with_older_commands(
     plan: Plan,
     conditions: Conditions,
     store: ResultStore,
+    old: Manifest,
     on_disk: Sequence[RunRecord],
     *,
     overwrite: bool,
 ) -> dict[str, Any]:
     """Unite a plan's manifest with the folder's, or refuse to mix runs that may not be compared."""
-    old = store.manifest()
     if not (overwrite and [axis.name for axis in old.axes] == [axis.name for axis in plan.experiment.axes]):
         check_same_question(old, plan, store.folder)
     changes = old.conditions.differences(conditions)
@@ -179,6 +191,16 @@ def _with_older_commands(
             field="output_dir",
         )
     return values
+
+
+def _damage_notes(damaged: Sequence[DamagedRecord]) -> list[str]:
+    """Name the results that are not whole."""
+    if not damaged:
+        return []
+    named = "; ".join(str(found) for found in damaged[:NAMED_STALE_RUNS])
+    more = f"; and {len(damaged) - NAMED_STALE_RUNS} more" if len(damaged) > NAMED_STALE_RUNS else ""
+    count = "1 result is" if len(damaged) == 1 else f"{len(damaged)} results are"
+    return [f"{count} damaged, and made again where this command asks for them: {named}{more}."]
 
 
 def _placed_names(plan: Plan, manifest: Manifest, on_disk: Sequence[RunRecord]) -> tuple[str, ...]:

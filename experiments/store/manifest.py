@@ -260,8 +260,7 @@ def manifest_from_values(values: Mapping[str, Any], path: Path) -> Manifest:
     Raises:
         OutputError: If it was written by another version, or is not a manifest.
     """
-    if values.get("format") != MANIFEST_FORMAT:
-        raise OutputError(f"{path} has format {values.get('format')}, and this version reads {MANIFEST_FORMAT}.")
+    check_format(values, path)
     try:
         described = values["experiment"]
         axes = tuple(
@@ -271,6 +270,9 @@ def manifest_from_values(values: Mapping[str, Any], path: Path) -> Manifest:
         experiment = Experiment(
             described["name"], described["description"], axes, described["baseline"], described["fixed"]
         )
+        for axis in axes:
+            if described["baseline"][axis.name] not in {level.name for level in axis.levels}:
+                raise ValueError(f"the baseline of {axis.name} is none of its levels")
         prompts = tuple(Prompt(**{**prompt, "must_show": tuple(prompt["must_show"])}) for prompt in values["prompts"])
         shared = values["conditions"]
         conditions = Conditions(shared["parameters"], shared["fingerprint"], shared["numerics"])
@@ -288,8 +290,21 @@ def manifest_from_values(values: Mapping[str, Any], path: Path) -> Manifest:
             tuple(values.get("asked", (everything,))),
             values,
         )
-    except (KeyError, TypeError, AttributeError) as error:
-        raise OutputError(f"{path} is not a whole manifest ({error}).") from None
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise OutputError(
+            f"{path} is not a whole manifest ({error}); run the experiment's command again, which writes it anew."
+        ) from None
+
+
+def check_format(values: Mapping[str, Any], path: Path) -> None:
+    """Refuse a manifest of another version.
+
+    Raises:
+        OutputError: If it says that it is one.
+    """
+    form = values.get("format")
+    if isinstance(form, int) and form != MANIFEST_FORMAT:
+        raise OutputError(f"{path} has format {form}, and this version reads {MANIFEST_FORMAT}.")
 
 
 def _resolved_cells(axes: tuple[Axis, ...], conditions: Conditions, kept: Any) -> tuple[ResolvedCell, ...]:

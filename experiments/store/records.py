@@ -1,14 +1,17 @@
-"""What stands in the JSON file of a run.
+"""What stands in the JSON file of a run, and the one way of reading it: whole, or named with what is wrong.
 
-Knows the format, not the folder. A file that does not have it is no record: reading gives None, never half a result.
+Knows the format, not the folder. Whatever passes here has the types that drawing, scoring and reporting rely on.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
+
+RUN_TEXTS = ("run_id", "identity", "conditions", "prompt_id", "prompt", "category", "difficulty")
 
 
 @dataclass(frozen=True)
@@ -67,37 +70,136 @@ class RunRecord:
         return self.error is None
 
 
+@dataclass(frozen=True)
+class DamagedRecord:
+    """A result that is not whole.
+
+    Attributes:
+        run_id: Stem of its files' names.
+        problem: What is wrong, as the rest of a sentence.
+    """
+
+    run_id: str
+    problem: str
+
+    def __str__(self) -> str:
+        """Name it with its problem."""
+        return f"{self.run_id} ({self.problem})"
+
+
 def record_from_metadata(metadata: Mapping[str, Any], folder: Path) -> RunRecord | None:
     """Read a run from its file's content; None where it is not such a file."""
-    run = metadata.get("run")
-    if not isinstance(run, dict):
-        return None
-    image = metadata.get("image")
-    try:
-        return RunRecord(
-            run_id=run["run_id"],
-            identity=run["identity"],
-            conditions=run["conditions"],
-            prompt_id=run["prompt_id"],
-            prompt=run["prompt"],
-            category=run["category"],
-            difficulty=run["difficulty"],
-            seed=run["seed"],
-            level=" x ".join(run["levels"].values()),
-            levels=run["levels"],
-            parameters=metadata["parameters"],
-            fingerprint=metadata.get("model_fingerprint", ""),
-            numerics=metadata.get("numerics", {}),
-            metadata=metadata,
-            image_path=folder / image["file"] if image else None,
-            scores=metadata.get("scores", {}),
-            scores_of=metadata.get("scores_of", {}),
-            generation_time_seconds=run.get("generation_time_seconds"),
-            session=run.get("session", ""),
-            is_warm_up=run.get("is_warm_up", False),
-            elapsed_seconds=run.get("elapsed_seconds"),
-            token_count=run.get("token_count"),
-            error=metadata.get("error"),
+    return None if record_problem(metadata) else _record(metadata, folder)
+
+
+def record_problem(metadata: Mapping[str, Any]) -> str | None:
+    """Return the first thing that is wrong with a run's file, as `name is ...`; None where it is whole."""
+    return next(_problems(metadata), None)
+
+
+def _record(metadata: Mapping[str, Any], folder: Path) -> RunRecord:
+    run, image = metadata["run"], metadata.get("image")
+    return RunRecord(
+        run_id=run["run_id"],
+        identity=run["identity"],
+        conditions=run["conditions"],
+        prompt_id=run["prompt_id"],
+        prompt=run["prompt"],
+        category=run["category"],
+        difficulty=run["difficulty"],
+        seed=run["seed"],
+        level=" x ".join(run["levels"].values()),
+        levels=run["levels"],
+        parameters=metadata["parameters"],
+        fingerprint=metadata.get("model_fingerprint", ""),
+        numerics=metadata.get("numerics", {}),
+        metadata=metadata,
+        image_path=folder / image["file"] if image else None,
+        scores=metadata.get("scores", {}),
+        scores_of=metadata.get("scores_of", {}),
+        generation_time_seconds=run.get("generation_time_seconds"),
+        session=run.get("session", ""),
+        is_warm_up=run.get("is_warm_up", False),
+        elapsed_seconds=run.get("elapsed_seconds"),
+        token_count=run.get("token_count"),
+        error=metadata.get("error"),
+    )
+
+
+def _problems(metadata: Mapping[str, Any]) -> Iterator[str]:
+    run, parameters = metadata.get("run"), metadata.get("parameters")
+    if not isinstance(run, dict) or not isinstance(parameters, dict):
+        yield "the blocks run and parameters are not there"
+        return
+    yield from (f"{name} is not a text" for name in RUN_TEXTS if not isinstance(run.get(name), str))
+    if not _is_whole_number(run.get("seed")):
+        yield "seed is not a whole number"
+    if not _is_table(run.get("levels"), str) or not run["levels"]:
+        yield "levels are not names"
+    yield from (
+        f"{name} is not a duration"
+        for name in ("generation_time_seconds", "elapsed_seconds")
+        if not _is_duration(run.get(name))
+    )
+    if not isinstance(run.get("session", ""), str) or not isinstance(run.get("is_warm_up", False), bool):
+        yield "session is not a text"
+    if run.get("token_count") is not None and not _is_whole_number(run["token_count"]):
+        yield "token_count is not a whole number"
+    if not isinstance(parameters.get("prompt"), str):
+        yield "the parameter prompt is not a text"
+    for name in ("numerics", "scores_of"):
+        if not _is_table(metadata.get(name, {}), str):
+            yield f"{name} are not texts"
+    if not isinstance(metadata.get("model_fingerprint", ""), str):
+        yield "model_fingerprint is not a text"
+    if not isinstance(metadata.get("scores", {}), dict):
+        yield "scores are not a table"
+    else:
+        yield from (
+            f"the score {name} is {value!r:.20}, not a number"
+            for name, value in metadata.get("scores", {}).items()
+            if not _is_score(value)
         )
-    except (KeyError, TypeError, AttributeError):
-        return None
+    for name in ("evaluations", "token_count_used"):
+        if metadata.get(name) is not None and not _is_whole_number(metadata[name]):
+            yield f"{name} is not a whole number"
+    yield from _outcome_problems(metadata)
+
+
+def _outcome_problems(metadata: Mapping[str, Any]) -> Iterator[str]:
+    error, image = metadata.get("error"), metadata.get("image")
+    if error is not None:
+        if not isinstance(error, str):
+            yield "error is not a text"
+        return
+    if not isinstance(image, dict):
+        yield "the block image is not there"
+        return
+    file = image.get("file")
+    if not isinstance(file, str) or PurePosixPath(file).is_absolute() or ".." in PurePosixPath(file).parts:
+        yield "the image's file is not inside of the folder"
+    yield from (
+        f"the image's {name} is not a whole number"
+        for name in ("bytes", "width", "height")
+        if not _is_whole_number(image.get(name))
+    )
+    if not isinstance(image.get("sha256", ""), str):
+        yield "the image's sha256 is not a text"
+
+
+def _is_whole_number(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_duration(value: Any) -> bool:
+    if value is None:
+        return True
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value) and value >= 0
+
+
+def _is_score(value: Any) -> bool:
+    return value is None or (isinstance(value, int | float) and math.isfinite(value))
+
+
+def _is_table(value: Any, kind: type) -> bool:
+    return isinstance(value, dict) and all(isinstance(item, kind) for item in value.values())

@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING, Any
 from experiments.planning.design import Axis, Level, Run
 from experiments.store.atomic_file import read_json, remove_partial_files, write_atomically, write_json
 from experiments.store.folder_lock import holder_of, locked
-from experiments.store.manifest import Manifest, manifest_from_values
-from experiments.store.records import RunRecord, record_from_metadata
+from experiments.store.manifest import Manifest, check_format, manifest_from_values
+from experiments.store.records import DamagedRecord, RunRecord, record_from_metadata, record_problem
 from experiments.store.summary import Summary, summarize, summary_csv, summary_rows
+from experiments.store.verification import size_problem
 from llm_dit.errors import OutputError
 
 if TYPE_CHECKING:
@@ -86,9 +87,26 @@ class ResultStore:
         path = self.folder / MANIFEST_FILE
         values = read_json(path)
         if values is None:
-            state = "is damaged" if path.exists() else "does not exist"
-            raise OutputError(f"{path} {state}; give the folder of an experiment's results.")
+            if path.exists():
+                raise OutputError(f"{path} is damaged; run the experiment's command again, which writes it anew.")
+            raise OutputError(f"{path} does not exist; give the folder of an experiment's results.")
         return manifest_from_values(values, path)
+
+    def whole_manifest(self) -> Manifest | None:
+        """Return the experiment as resolved; None where the file is missing or damaged, so that it may be written anew.
+
+        Raises:
+            OutputError: If it was written by another version.
+        """
+        path = self.folder / MANIFEST_FILE
+        values = read_json(path)
+        if values is None:
+            return None
+        check_format(values, path)
+        try:
+            return manifest_from_values(values, path)
+        except OutputError:
+            return None
 
     def write_manifest(self, values: Mapping[str, Any]) -> Manifest:
         """Write the manifest; what stood there is taken over only through `values`.
@@ -182,17 +200,37 @@ class ResultStore:
         manifest = self.manifest()
         return [record for record in self._records() if manifest.place(record) is None]
 
+    def damaged_runs(self) -> list[DamagedRecord]:
+        """Return the results that are not whole; they count as missing, and the same command makes them again."""
+        return [found for found in self._found(self.metadata) if isinstance(found, DamagedRecord)]
+
+    def record(self, run_id: str) -> RunRecord | None:
+        """Return one run as it was recorded; None where there is no whole one."""
+        found = self._read(self.metadata / f"{run_id}.json")
+        return found if isinstance(found, RunRecord) else None
+
     def _records(self) -> Iterator[RunRecord]:
         """Yield every whole record, finished runs before failures."""
         for folder in (self.metadata, self.failed):
-            for path in sorted(folder.glob("*.json")):
-                values = read_json(path)
-                record = None if values is None else record_from_metadata(values, self.folder)
-                if record is None or record.run_id != path.stem:
-                    continue
-                if record.is_finished and not _has_whole_image(record):
-                    continue
-                yield record
+            yield from (found for found in self._found(folder) if isinstance(found, RunRecord))
+
+    def _found(self, folder: Path) -> Iterator[RunRecord | DamagedRecord]:
+        return (self._read(path) for path in sorted(folder.glob("*.json")))
+
+    def _read(self, path: Path) -> RunRecord | DamagedRecord:
+        """Read a record: whole, or named with what is wrong."""
+        values = read_json(path)
+        if values is None:
+            return DamagedRecord(path.stem, "its metadata can't be read")
+        problem = record_problem(values)
+        if problem is not None:
+            return DamagedRecord(path.stem, problem)
+        record = record_from_metadata(values, self.folder)
+        assert record is not None
+        if record.run_id != path.stem:
+            return DamagedRecord(path.stem, f"its metadata is that of {record.run_id}")
+        picture_problem = size_problem(record) if record.is_finished else None
+        return record if picture_problem is None else DamagedRecord(path.stem, picture_problem)
 
     # Scores
 
@@ -239,11 +277,3 @@ class ResultStore:
 
         manifest = self.manifest()
         return pandas.DataFrame(summary_rows(manifest, self.runs()))
-
-
-def _has_whole_image(record: RunRecord) -> bool:
-    """Return True if the image file is there in the size that was written."""
-    try:
-        return record.image_path is not None and record.image_path.stat().st_size == record.metadata["image"]["bytes"]
-    except (OSError, KeyError):
-        return False

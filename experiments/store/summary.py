@@ -10,8 +10,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from experiments.planning.axes import Axis
+from experiments.planning.naming import level_name
 from experiments.store.manifest import Manifest
 from experiments.store.records import RunRecord
+from llm_dit.parameters import PARAMETERS
 
 FIRST_COLUMNS = (
     "prompt_id",
@@ -28,6 +31,11 @@ FIRST_COLUMNS = (
 """These stay first, in this order."""
 RUN_COLUMNS = ("run_id", "category", "difficulty", "level")
 SIZE_COLUMNS = ("width", "height", "num_inference_steps", "evaluations", "token_count_used")
+READ_AS_MISSING = frozenset(
+    ("NA", "N/A", "n/a", "#N/A", "#NA", "<NA>", "NULL", "null", "None", "NaN", "nan", "-NaN", "-nan", "#N/A N/A")
+)
+"""What pandas reads as a missing value, apart from the empty field."""
+FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 SUMMARIZED_SCORES = ("image_reward", "siglip_score")
 
 
@@ -48,25 +56,54 @@ class Summary:
         return int(self.values["failed_runs"])
 
 
-def axis_column(axis: str) -> str:
-    """Return the column of an axis: its name, or `axis_<name>` where a column of that name stands before it."""
-    return f"axis_{axis}" if axis in (*FIRST_COLUMNS, *RUN_COLUMNS) else axis
+def axis_columns(manifest: Manifest) -> dict[str, str]:
+    """Return the column of each axis.
+
+    An axis over one number has that parameter's column, which holds numbers. Others have a column of their name with
+    the level's name in it, or `axis_<name>` where a column of that name holds something else.
+    """
+    taken = {*FIRST_COLUMNS, *RUN_COLUMNS, *SIZE_COLUMNS, *set_parameters(manifest)}
+    found: dict[str, str] = {}
+    for axis in manifest.axes:
+        column = axis.name
+        if not (_is_number_axis(axis) and column not in FIRST_COLUMNS):
+            while column in taken or column in found.values():
+                column = f"axis_{column}"
+        found[axis.name] = column
+    return found
+
+
+def set_parameters(manifest: Manifest) -> list[str]:
+    """Return the parameters that named levels set, each of which has a column with the run's value."""
+    named = [axis for axis in manifest.axes if not _is_value_axis(axis)]
+    return list(dict.fromkeys(name for axis in named for level in axis.levels for name in level.parameters))
+
+
+def _is_value_axis(axis: Axis) -> bool:
+    """Return True if the levels are values of the parameter that the axis is called after, and named after them."""
+    return all(
+        set(level.parameters) == {axis.name} and level.name == level_name(level.parameters[axis.name])
+        for level in axis.levels
+    )
+
+
+def _is_number_axis(axis: Axis) -> bool:
+    return _is_value_axis(axis) and axis.name in PARAMETERS and PARAMETERS[axis.name].kind in ("integer", "number")
 
 
 def detail_columns(manifest: Manifest) -> dict[str, str]:
     """Return what the prompts' list says beside their texts: name to its column, `prompt_<name>` where it is taken."""
     names = dict.fromkeys(name for prompt in manifest.prompts for name in prompt.details)
-    taken = {*FIRST_COLUMNS, *RUN_COLUMNS, *SIZE_COLUMNS, *(axis_column(axis.name) for axis in manifest.axes)}
+    taken = {*FIRST_COLUMNS, *RUN_COLUMNS, *SIZE_COLUMNS, *axis_columns(manifest).values(), *set_parameters(manifest)}
     return {name: f"prompt_{name}" if name in taken else name for name in names}
 
 
 def columns(manifest: Manifest, records: Sequence[RunRecord]) -> list[str]:
-    """Return the columns in order: the fixed ones, one per axis, sizes, the prompts' details, every further score."""
-    axes = [axis_column(axis.name) for axis in manifest.axes]
+    """Return the columns in order: fixed ones, one per axis, what named levels set, sizes, prompts' details, scores."""
+    own = [*axis_columns(manifest).values(), *set_parameters(manifest)]
+    details = detail_columns(manifest).values()
     scores = sorted({name for record in records for name in record.scores})
-    return list(
-        dict.fromkeys([*FIRST_COLUMNS, *RUN_COLUMNS, *axes, *SIZE_COLUMNS, *detail_columns(manifest).values(), *scores])
-    )
+    return list(dict.fromkeys([*FIRST_COLUMNS, *RUN_COLUMNS, *own, *SIZE_COLUMNS, *details, *scores]))
 
 
 def summary_rows(manifest: Manifest, records: Sequence[RunRecord]) -> list[dict[str, Any]]:
@@ -78,12 +115,33 @@ def summary_rows(manifest: Manifest, records: Sequence[RunRecord]) -> list[dict[
 
 
 def summary_csv(manifest: Manifest, records: Sequence[RunRecord]) -> str:
-    """Return the CSV file's text; what is missing is an empty field."""
+    """Return the CSV file's text; what is missing is an empty field.
+
+    A text that a spreadsheet would take for a formula, or pandas for a missing value, stands in apostrophes or behind
+    one.
+    """
     text = io.StringIO()
-    writer = csv.DictWriter(text, columns(manifest, records), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(summary_rows(manifest, records))
+    names = columns(manifest, records)
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(harmless(name) for name in names)
+    writer.writerows([harmless(row[name]) for name in names] for row in summary_rows(manifest, records))
     return text.getvalue()
+
+
+def harmless(value: Any) -> Any:
+    """Return a value as it may stand in a CSV field: numbers as they are, texts as nothing but text."""
+    if not isinstance(value, str) or _is_number(value):
+        return value
+    if value.strip() in READ_AS_MISSING:
+        return f"'{value}'"
+    return f"'{value}" if value.startswith(FORMULA_STARTS) else value
+
+
+def _is_number(text: str) -> bool:
+    try:
+        return math.isfinite(float(text))
+    except ValueError:
+        return False
 
 
 def summarize(manifest: Manifest, records: Sequence[RunRecord]) -> Summary:
@@ -142,4 +200,16 @@ def _row(manifest: Manifest, record: RunRecord) -> dict[str, Any]:
         "evaluations": record.metadata.get("evaluations"),
         "token_count_used": record.metadata.get("token_count_used"),
     }
-    return {**record.scores, **own, **{axis_column(axis): name for axis, name in record.levels.items()}}
+    columns_of_axes = axis_columns(manifest)
+    levels = {
+        columns_of_axes[axis.name]: record.parameters.get(axis.name)
+        if columns_of_axes[axis.name] == axis.name and _is_number_axis(axis)
+        else record.levels[axis.name]
+        for axis in manifest.axes
+    }
+    return {
+        **record.scores,
+        **{name: record.parameters.get(name) for name in set_parameters(manifest)},
+        **own,
+        **levels,
+    }

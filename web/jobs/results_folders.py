@@ -71,13 +71,13 @@ class ResultsFolders:
         Raises:
             LlmDitError: If there is none of that name.
         """
-        from experiments.store.atomic_file import read_json
+        from experiments.store.result_store import ResultStore
 
         path = self.file(name, f"metadata/{run_id}.json")
-        record = None if path is None else read_json(path)
-        if record is None or not isinstance(record.get("parameters"), dict):
+        record = None if path is None else ResultStore(path.parents[1]).record(run_id)
+        if record is None:
             raise OutputError(f"{name} has no run {run_id}.")
-        return GenerationParams.parse(record["parameters"]).model_dump()
+        return GenerationParams.parse(record.parameters).model_dump()
 
     def file(self, name: str, path: str) -> Path | None:
         """Return a file of a results folder; None if it is not there, or not inside of it."""

@@ -226,7 +226,8 @@ def test_the_frame_has_typed_columns(tmp_path):
     frame = store.to_frame()
     assert list(frame.columns[:4]) == ["prompt_id", "seed", "variable_name", "variable_value"]
     assert frame["seed"].dtype.kind == "i"
-    assert list(frame["shift"]) == ["2.0", "3.0", "2.0", "3.0"]
+    assert list(frame["shift"]) == [2.0, 3.0, 2.0, 3.0]
+    assert frame["shift"].dtype.kind == "f"
     assert frame["generation_time_seconds"].dtype.kind == "f"
 
 
@@ -244,7 +245,7 @@ def test_a_folder_that_is_no_experiment_is_said_to_be_none(tmp_path):
     with pytest.raises(OutputError, match="does not exist; give the folder of an experiment"):
         ResultStore(tmp_path).manifest()
     (tmp_path / "manifest.json").write_text("{")
-    with pytest.raises(OutputError, match="is damaged"):
+    with pytest.raises(OutputError, match="is damaged; run the experiment's command again"):
         ResultStore(tmp_path).manifest()
     (tmp_path / "manifest.json").write_text('{"format": 99}')
     with pytest.raises(OutputError, match="has format 99"):

@@ -98,7 +98,7 @@ def in_terminal(command: str) -> Request:
     words = shlex.split(command)
     assert words[:3] == ["uv", "run", "experiments/run_ablation.py"]
     flags = dict(main.make_context("run_ablation.py", words[3:]).params)
-    for name in ("metrics", "compute_metrics", "overwrite", "dry_run", "list_experiments", "list_prompts"):
+    for name in ("metrics", "compute_metrics", "overwrite", "verify", "dry_run", "list_experiments", "list_prompts"):
         flags.pop(name)
     return request_from_flags(flags)
 
