@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-import re
 import sys
+import unicodedata
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
@@ -14,7 +14,8 @@ import click
 
 from llm_dit.cli import Command, config_from_flags, parameter_options, user_errors
 from llm_dit.errors import LlmDitError, OutputError
-from llm_dit.parameters import EngineSettings, GenerationParams, RewriterSettings
+from llm_dit.parameters import PARAMETERS, EngineSettings, GenerationParams, RewriterSettings
+from llm_dit.parameters.effects import without_effect
 from llm_dit.prompting.templates import Template, TemplateShelf
 
 if TYPE_CHECKING:
@@ -46,6 +47,8 @@ def main(
     config = config_from_flags(flags)
     prompt = _prompt(words, prompt)
     params = config.generation(prompt)
+    for idle in without_effect(params):
+        click.echo(f"Warning: {idle.sentence(PARAMETERS[idle.field].flag)}", err=True)
     path = _output_path(output, prompt)
     template = _rewriter_template(rewriter, config) if rewrite or rewriter else None
     settings = config.engine
@@ -79,8 +82,7 @@ def _prompt(words: Sequence[str], named: str | None) -> str:
 def _output_path(output: Path | None, prompt: str) -> Path:
     """Choose the file's name, and find out before any work whether it can be written."""
     if output is None:
-        words = "-".join(re.findall(r"[a-z0-9]+", prompt.lower()))[:40].strip("-") or "image"
-        output = OUTPUT_FOLDER / f"{datetime.now():%Y%m%d-%H%M%S-%f}-{words}.png"
+        output = OUTPUT_FOLDER / f"{datetime.now():%Y%m%d-%H%M%S-%f}-{_file_words(prompt)}.png"
     if output.suffix.lower() != ".png":
         raise OutputError(f"--output {output} is not a .png file; images are written as PNG.", field="output")
     if output.is_dir():
@@ -89,6 +91,19 @@ def _output_path(output: Path | None, prompt: str) -> Path:
     if not folder.is_dir() or not os.access(folder, os.W_OK):
         raise OutputError(f"--output {output} can't be written: {folder} is not a writable folder.", field="output")
     return output
+
+
+def _file_words(prompt: str) -> str:
+    """Return the beginning of a prompt as a part of a file name: letters and digits of any script, at most 40."""
+    words = ""
+    for character in unicodedata.normalize("NFC", prompt).lower():
+        category = unicodedata.category(character)[0]
+        is_mark = category == "M" and words[-1:] not in ("", "-")  # vowel signs, accents
+        if category in "LN" or is_mark:
+            words += character
+        elif not words.endswith("-"):
+            words += "-"
+    return words.strip("-")[:40].strip("-") or "image"
 
 
 def _rewriter_template(name: str | None, config: Config) -> Template:

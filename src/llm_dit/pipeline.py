@@ -10,7 +10,7 @@ import platform
 import secrets
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -20,9 +20,15 @@ from llm_dit.checkpoints.scheduler import model_values
 from llm_dit.errors import InvalidParameter
 from llm_dit.image_io import attach_record
 from llm_dit.parameters import EngineSettings, GenerationParams
+from llm_dit.parameters.effects import without_effect
 from llm_dit.placement.machine import machine_of
-from llm_dit.prompting.chat_template import formatted_negative_prompt, formatted_prompt_from_params, user_texts
-from llm_dit.prompting.long_prompt import shorten
+from llm_dit.prompting.chat_template import (
+    formatted_negative_prompt,
+    formatted_prompt_from_params,
+    special_tokens_sentence,
+    user_texts,
+)
+from llm_dit.prompting.long_prompt import cut_sentence, shorten
 from llm_dit.sampling.euler import EulerStep, check_finite
 from llm_dit.sampling.guidance import evaluation_count
 from llm_dit.sampling.schedule import schedule
@@ -193,35 +199,33 @@ class ZImagePipeline:
 
     def encode(self, params: GenerationParams) -> PromptConditioning:
         """Encode the prompt of one image, and its negative prompt where guidance is on."""
-        self.text_encoder.warn_of_special_tokens(user_texts(params))
+        special = special_tokens_sentence(self.text_encoder.warn_of_special_tokens(user_texts(params)))
         texts = [formatted_prompt_from_params(params)]
         if params.guidance_scale > 0:
             texts.append(formatted_negative_prompt(params))
         encoded = self.encode_prompts(texts, [params.hidden_layer])
-        return self.condition(params, encoded[0], encoded[1] if len(encoded) > 1 else None)
+        conditioning = self.condition(params, encoded[0], encoded[1] if len(encoded) > 1 else None)
+        return replace(conditioning, notices=(special, *conditioning.notices)) if special else conditioning
 
     def condition(
         self, params: GenerationParams, encoded: EncodedPrompt, negative: EncodedPrompt | None
     ) -> PromptConditioning:
         """Choose the hidden layer and bring long prompts down to `max_text_tokens`; a cut is logged."""
-        prompt_embeds = self._shortened(params, encoded)
-        if len(prompt_embeds) < encoded.token_count:
-            logger.warning(
-                "The prompt has %d tokens; %s brought it to %d (%.0f %%).",
-                encoded.token_count,
-                params.long_prompt_mode,
-                len(prompt_embeds),
-                100 * len(prompt_embeds) / encoded.token_count,
-            )
+        prompt_embeds, prompt_cut = self._shortened(params, encoded, "The prompt")
+        negative_embeds, negative_cut = None, ""
+        if negative is not None:
+            negative_embeds, negative_cut = self._shortened(params, negative, "The negative prompt")
+        notices = tuple(sentence for sentence in (prompt_cut, negative_cut) if sentence)
+        for sentence in notices:
+            logger.warning(sentence)
         return PromptConditioning(
-            encoded.formatted_prompt,
-            prompt_embeds,
-            None if negative is None else self._shortened(params, negative),
-            encoded.token_count,
+            encoded.formatted_prompt, prompt_embeds, negative_embeds, encoded.token_count, notices
         )
 
-    def _shortened(self, params: GenerationParams, encoded: EncodedPrompt) -> Tensor:
-        return shorten(encoded.embeddings[params.hidden_layer], params.max_text_tokens, params.long_prompt_mode)
+    def _shortened(self, params: GenerationParams, encoded: EncodedPrompt, what: str) -> tuple[Tensor, str]:
+        """Return the embeddings that the transformer sees, and a sentence where they are fewer."""
+        embeds = shorten(encoded.embeddings[params.hidden_layer], params.max_text_tokens, params.long_prompt_mode)
+        return embeds, cut_sentence(what, encoded.token_count, len(embeds), params.long_prompt_mode)
 
     def denoise(
         self,
@@ -335,6 +339,7 @@ class ZImagePipeline:
             "formatted_prompt": conditioning.formatted_prompt,
             "token_count": conditioning.token_count,
             "token_count_used": conditioning.token_count_used,
+            "notices": [*(item.sentence() for item in without_effect(params)), *conditioning.notices],
             "sigmas": sigmas,
             "evaluations": evaluation_count(params),
             "stage_times_s": stage_times_s,

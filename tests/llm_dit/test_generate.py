@@ -1,6 +1,7 @@
 """`scripts/generate.py` as a user runs it: what it prints, its exit codes, and what it leaves behind."""
 
 import importlib.util
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -43,6 +44,32 @@ def test_a_prompt_alone_writes_a_png_and_prints_where(run, tmp_path):
     with Image.open(path) as image:
         assert image.size == (64, 64)
     assert f"seed {read_parameters(path)['parameters']['seed']}" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("prompt", "words"),
+    [
+        ("\u4e00\u53ea\u72d0\u72f8\uff0c\u5728\u96ea\u5730\u91cc", "\u4e00\u53ea\u72d0\u72f8-\u5728\u96ea\u5730\u91cc"),
+        ("Ein Fuchs, scho\u0308n & gro\u00df", "ein-fuchs-sch\u00f6n-gro\u00df"),
+        ("\u0915\u0941\u0924\u094d\u0924\u093e", "\u0915\u0941\u0924\u094d\u0924\u093e"),
+        ("../../A cat_dog/", "a-cat-dog"),
+        ("\U0001f98a\ufe0f", "image"),
+    ],
+)
+def test_a_file_name_keeps_the_letters_of_any_script(run, tmp_path, prompt, words):
+    result = run(prompt, "--steps", "1")
+    assert result.exit_code == 0, result.output
+    (path,) = (tmp_path / "outputs").iterdir()
+    assert re.fullmatch(rf"\d{{8}}-\d{{6}}-\d{{6}}-{words}\.png", path.name)
+
+
+def test_a_setting_without_effect_is_said_and_drawn(run, tmp_path):
+    result = run("A cat", "--negative-prompt", "blurry", "--steps", "1", "--extend-rope")
+    assert result.exit_code == 0, result.output
+    assert "Warning: --negative-prompt does nothing while guidance_scale is 0; raise guidance_scale" in result.stderr
+    assert "Warning: --extend-rope does nothing where max_text_tokens is at most 1504" in result.stderr
+    notices = read_parameters(tmp_path / result.stdout.strip())["notices"]
+    assert [notice.split()[0] for notice in notices] == ["negative_prompt", "extend_rope"]
 
 
 def test_flags_reach_the_image(run, tmp_path):

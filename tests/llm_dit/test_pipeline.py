@@ -2,6 +2,7 @@
 
 import gc
 import logging
+import re
 import weakref
 from collections import Counter
 from typing import get_args
@@ -296,7 +297,17 @@ def test_long_prompts_are_reported_before_and_after(tiny_pipeline, caplog):
         metadata = tiny_pipeline.generate(params).metadata
     before = tiny_pipeline.text_encoder.count_tokens(format_prompt(LONG_PROMPT))
     assert (metadata["token_count"], metadata["token_count_used"]) == (before, 64)
-    assert f"{before} tokens; interpolate brought it to 64" in caplog.text
+    sentence = f"The prompt has {before} tokens; interpolate brought it to 64 ({6400 / before:.0f} %)."
+    assert metadata["notices"] == [sentence]
+    assert sentence in caplog.text
+
+
+def test_a_negative_prompt_that_is_cut_and_control_tokens_stand_in_the_record(tiny_pipeline):
+    values = {"prompt": "A <think> cat", "seed": 1, "steps": 1, "guidance_scale": 1.0, "max_text_tokens": 64}
+    params = GenerationParams.parse({**values, "negative_prompt": LONG_PROMPT})
+    special, cut = tiny_pipeline.generate(params).metadata["notices"]
+    assert special == "The prompt contains <think>, which the tokenizer reads as control tokens."
+    assert re.fullmatch(r"The negative prompt has \d+ tokens; truncate brought it to 64 \(\d+ %\)\.", cut)
 
 
 @pytest.mark.parametrize("mode", get_args(LongPromptMode))

@@ -82,3 +82,9 @@ def special_tokens_in(texts: Iterable[str], special_tokens: Iterable[str]) -> li
     """
     joined = "\n".join(texts)
     return sorted(token for token in special_tokens if token in joined)
+
+
+def special_tokens_sentence(found: Iterable[str]) -> str:
+    """Say that the user's own texts contain special tokens; empty where they don't."""
+    names = ", ".join(found)
+    return f"The prompt contains {names}, which the tokenizer reads as control tokens." if names else ""

@@ -97,3 +97,11 @@ def _distinctiveness(wide: Tensor) -> Tensor:
     count = torch.full_like(neighbours, 2)
     count[0] = count[-1] = 1
     return 1 - neighbours / count
+
+
+def cut_sentence(what: str, token_count: int, kept: int, mode: LongPromptMode) -> str:
+    """Say that `what`, such as `The prompt`, was brought down to `kept` of its tokens; empty where it was not."""
+    if kept >= token_count:
+        return ""
+    share = 100 * kept / token_count
+    return f"{what} has {token_count} tokens; {mode} brought it to {kept} ({share:.0f} %)."

@@ -38,12 +38,14 @@ class PromptConditioning:
         prompt_embeds: At most `max_text_tokens` of them, [tokens, width].
         negative_prompt_embeds: The same for the negative prompt; None without guidance.
         token_count: Tokens of the whole formatted prompt.
+        notices: Sentences on what became of the prompts: cut, or read as control tokens.
     """
 
     formatted_prompt: str
     prompt_embeds: Tensor
     negative_prompt_embeds: Tensor | None
     token_count: int
+    notices: tuple[str, ...] = ()
 
     @property
     def token_count_used(self) -> int:

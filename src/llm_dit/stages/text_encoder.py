@@ -20,7 +20,7 @@ from llm_dit.checkpoints.weights import load_weights, without_weights
 from llm_dit.errors import CheckpointError, InvalidParameter
 from llm_dit.parameters import Quantization
 from llm_dit.placement.devices import resident, resolve_device, resolve_dtype
-from llm_dit.prompting.chat_template import format_prompt, special_tokens_in
+from llm_dit.prompting.chat_template import format_prompt, special_tokens_in, special_tokens_sentence
 
 if TYPE_CHECKING:
     import torch
@@ -247,7 +247,7 @@ class ZImageTextEncoder:
         """Log a warning that names the special tokens standing in the user's own texts; return them."""
         found = special_tokens_in(texts, self.special_tokens)
         if found:
-            logger.warning("The prompt contains %s, which the tokenizer reads as control tokens.", ", ".join(found))
+            logger.warning(special_tokens_sentence(found))
         return found
 
     def _encode_one(self, formatted_prompt: str, hidden_layers: Sequence[int]) -> EncodedPrompt:
