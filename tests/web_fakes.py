@@ -15,6 +15,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 
 from llm_dit.errors import InvalidParameter, NonFiniteLatents
 from llm_dit.parameters import GenerationParams
+from llm_dit.parameters.effects import without_effect
 from llm_dit.prompting.chat_template import formatted_prompt_from_params
 
 NATIVE_SIZE = 64
@@ -68,6 +69,10 @@ class HaltingEngine:
             self._halt.after(info.step)
 
         return self._engine.generate(params, on_step=report)
+
+
+CUT_NOTICE = "The prompt has 2000 tokens; truncate brought it to 1024 (51 %)."
+"""Said of a prompt with the words `very long`."""
 
 
 @dataclass
@@ -145,6 +150,10 @@ class FakeEngine:
             "formatted_prompt": formatted,
             "token_count": len(formatted.split()),
             "token_count_used": len(formatted.split()),
+            "notices": [
+                *(item.sentence() for item in without_effect(params)),
+                *([CUT_NOTICE] if "very long" in params.prompt else []),
+            ],
             "model_path": "fake",
             "model_fingerprint": "0" * 64,
             "versions": {"llm-dit": "0.1.0"},

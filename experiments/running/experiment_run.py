@@ -7,7 +7,7 @@ nothing and parses nothing.
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -17,10 +17,12 @@ from experiments.planning.design import Plan
 from experiments.store.result_store import ResultStore
 from llm_dit.errors import LlmDitError, OutputError
 from llm_dit.parameters import EngineSettings
+from llm_dit.parameters.effects import without_effect
 
 if TYPE_CHECKING:
     from experiments.metrics import Scorer
     from experiments.metrics.missing_scores import ScoringResult
+    from experiments.planning.model_facts import ModelFacts
     from experiments.running.execution import Outcome, Progress
     from experiments.running.forecast import Totals
     from experiments.running.worklist import Worklist
@@ -99,14 +101,25 @@ def dry_run(request: Request) -> DryRun:
     Raises:
         LlmDitError: For whatever is wrong with the request.
     """
-    from experiments.planning.equality import equal_levels
     from experiments.planning.model_facts import read_model_facts
     from experiments.running.forecast import forecast
 
     plan, settings = request.plan(), request.config.engine
     facts = read_model_facts(settings.model_path)
     totals = forecast(plan, facts, settings, ResultStore(request.folder))
-    return DryRun(plan, totals, tuple(found.sentence() for found in equal_levels(plan, facts)))
+    return DryRun(plan, totals, tuple(_warnings(plan, facts)))
+
+
+def _warnings(plan: Plan, facts: ModelFacts) -> Iterator[str]:
+    """Yield a sentence for levels that are secretly equal, and for settings that do nothing at any level."""
+    from experiments.planning.equality import equal_levels
+
+    for found in equal_levels(plan, facts):
+        yield found.sentence()
+    idle = [set(without_effect(template)) for template in plan.templates]
+    for item in sorted(set.intersection(*idle)):
+        if item.field in plan.base:
+            yield item.sentence()
 
 
 def run_experiment(
@@ -136,7 +149,6 @@ def run_experiment(
         LlmDitError: If the request is wrong, the folder is in use or can't be written, or model or scorers can't be
             loaded; no image is made then.
     """
-    from experiments.planning.equality import equal_levels
     from experiments.planning.model_facts import read_model_facts
     from llm_dit.checkpoints.finding import find_checkpoint
     from llm_dit.placement.devices import require_devices
@@ -145,8 +157,8 @@ def run_experiment(
     plan, settings = request.plan(), request.config.engine
     require_devices(settings)
     find_checkpoint(settings.model_path)  # fetches a hub model, or fails before torch is imported
-    for found in equal_levels(plan, read_model_facts(settings.model_path)):
-        events.on_warning(found.sentence())
+    for sentence in _warnings(plan, read_model_facts(settings.model_path)):
+        events.on_warning(sentence)
     store = ResultStore(request.folder)
     store.create()
     with store.lock(command=command):

@@ -82,6 +82,38 @@ def test_a_dry_run_counts_both_branches_of_guidance_and_the_negative_prompt(run)
     assert table["transformer evaluations"] == str(2 * (4 + 3 * 8))
 
 
+def test_a_setting_that_does_nothing_at_any_level_is_said(run):
+    idle = ("--negative-prompt", "blurry", "--max-prompts", "1", "--dry-run")
+    sentence = "Warning: negative_prompt does nothing while guidance_scale is 0; raise guidance_scale, or leave it out."
+    assert sentence in run("--sweep", "shift=1,2", *idle).output
+    assert "does nothing" not in run("--sweep", "guidance_scale=0,2", *idle).output
+
+
+@pytest.mark.parametrize("arguments", [["--dit-device", "cuda:77"], ["--vae-device", "mps"]])
+def test_a_device_that_is_not_there_is_known_before_any_folder_is_made(run, tmp_path, arguments):
+    result = run("--sweep", "shift=1,2", *arguments)
+    assert result.exit_code == 2
+    assert result.stderr.startswith(f"Error: {' '.join(arguments)} is not on this machine")
+    assert "Loading" not in result.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_seeds_out_of_range_are_called_seeds(run):
+    result = run("--sweep", "shift=1,2", "--seeds", "-1", "--dry-run")
+    assert result.stderr == "Error: --seeds -1 is not allowed; use a whole number 0 to 9007199254740991.\n"
+
+
+def test_a_short_name_is_an_axis_and_a_fixed_parameter(run, tmp_path):
+    assert plan_table(run("--sweep", "steps=1,2", "--max-prompts", "1", "--dry-run").output)["axis num_inference_steps"]
+    (tmp_path / "mine.yaml").write_text(
+        "version: 1\nexperiments:\n  mine:\n    fixed: {guidance_scale: 0}\n"
+        "    axes:\n      steps: [4, 9]\n      speed: {quick: {shift: 2}, usual: {shift: 3}}\n"
+        "    baseline: {steps: 9, speed: usual}\n"
+    )
+    result = run("--experiments-file", "mine.yaml", "--experiment", "mine", "--max-prompts", "1", "--dry-run")
+    assert plan_table(result.output)["axis num_inference_steps"] == "4, 9  (baseline 9)", result.output
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="reads the peak memory from /proc")
 def test_a_hundred_thousand_runs_are_planned_in_five_seconds_and_500_megabytes(tiny_checkpoint, tmp_path):
     arguments = ["--sweep", "shift=1..25", "--max-prompts", "40", "--seeds", "0..99", "--dry-run"]

@@ -105,6 +105,19 @@ def test_a_value_out_of_range_is_told_at_its_field(page: Any) -> None:
     assert "above 0 up to 100" in page.inner_text("#token-count")
 
 
+def test_a_setting_without_effect_is_said_while_one_types_and_beside_the_image(page: Any) -> None:
+    fill_prompt(page, "a red fox")
+    page.click("summary:has-text('Guidance')")
+    page.fill("#field-negative_prompt", "blur")
+    page.locator("#form-notices li", has_text="negative_prompt does nothing while guidance_scale is 0").wait_for()
+    generate(page)
+    page.locator("#image-notices li", has_text="negative_prompt does nothing").wait_for()
+    page.fill("#field-guidance_scale", "1.5")
+    page.locator("#form-notices").wait_for(state="hidden")
+    generate(page)
+    page.locator("#image-notices").wait_for(state="hidden")
+
+
 def test_edit_restores_every_setting_seed_included(page: Any) -> None:
     fill_prompt(page, "a fox with everything set")
     for name in ("Chat template", "Guidance", "Text encoder"):

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from llm_dit.parameters import GenerationParams
+from llm_dit.parameters.effects import without_effect
 from web.history.image_history import History
 from web.jobs.loaded_model import EngineHandle
 from web.jobs.queue import Job, JobHandle, JobQueue, JobState
@@ -81,6 +82,7 @@ class ImageStudio:
             title=params.prompt[:TITLE_CHARACTERS],
             work=lambda handle: self._make(handle, params, is_awaited=is_awaited),
             request=params.model_dump(),
+            notices=tuple(item.sentence() for item in without_effect(params)),
             client=client,
         )
 
@@ -99,6 +101,7 @@ class ImageStudio:
         handle.check()
         png = png_bytes(result.image, result.metadata)
         self._history.store_image(handle.job.id, png, result.image, result.params.model_dump(), result.metadata)
+        handle.note(result.metadata.get("notices", ()))
         return png if is_awaited else None
 
 

@@ -83,6 +83,7 @@ class Job:
         error: One sentence, if the job failed.
         error_field: Parameter at fault, if one is.
         is_defect: True if it failed for a reason the user can't mend.
+        notices: Sentences on what was asked for and has no effect, and on texts that were cut.
         version: Number of the last change of what is told of this job, its place in the queue included; of two
             snapshots the one with the higher version is newer. Jobs share the numbers, in the order of the changes.
     """
@@ -105,6 +106,7 @@ class Job:
     error: str | None = None
     error_field: str | None = None
     is_defect: bool = False
+    notices: tuple[str, ...] = ()
     is_cancel_requested: bool = False
     version: int = 0
 
@@ -135,6 +137,10 @@ class JobHandle:
     def show(self, step: int, total: int, eta_s: float | None, preview: bytes | None = None) -> None:
         """Record how far the job is, whether it is to stop or not."""
         self._queue.update(self.job, step=step, total=total, eta_s=eta_s, preview=preview or self.job.preview)
+
+    def note(self, notices: Sequence[str]) -> None:
+        """Record what the user should know of the result."""
+        self._queue.update(self.job, notices=tuple(notices))
 
     def publish(self, partial: Any) -> None:
         """Show what the job has so far as its result; stop here if the job is cancelled."""

@@ -56,6 +56,7 @@ def _job_values(job: Job, position: int) -> dict[str, Any]:
         "image": f"/api/images/{job.id}" if is_image_there else None,
         "error": job.error,
         "field": job.error_field,
+        "notices": list(job.notices),
     }
 
 
@@ -85,6 +86,7 @@ def entry_as_job(entry: Entry, version: int) -> dict[str, Any]:
         "image": f"/api/images/{entry.id}" if entry.state == "done" else None,
         "error": entry.error,
         "field": None,
+        "notices": (entry.metadata or {}).get("notices", []),
     }
 
 

@@ -111,7 +111,7 @@ def json_schema(group: type[Parameters], *, without: tuple[str, ...] = ()) -> di
 def _property(item: Parameter) -> dict[str, Any]:
     kinds = {"text": "string", "choice": "string", "switch": "boolean"}
     kind = kinds.get(item.kind, item.kind)
-    schema: dict[str, Any] = {"type": [kind, "null"] if item.optional else kind, "description": item.help}
+    schema: dict[str, Any] = {"type": [kind, "null"] if item.optional else kind, "description": _described_name(item)}
     limits = {
         "exclusiveMinimum" if item.minimum_excluded else "minimum": item.minimum,
         "maximum": item.maximum,
@@ -120,6 +120,10 @@ def _property(item: Parameter) -> dict[str, Any]:
         "default": item.default,
     }
     return schema | {key: value for key, value in limits.items() if value is not None}
+
+
+def _described_name(item: Parameter) -> str:
+    return item.help + "".join(f" `{alias}` is read as well." for alias in item.note.aliases)
 
 
 def allowed_in_schema(schema: Mapping[str, Any]) -> str:

@@ -16,7 +16,9 @@ from sse_starlette import EventSourceResponse, ServerSentEvent
 
 from llm_dit.errors import LlmDitError
 from llm_dit.parameters import GenerationParams
+from llm_dit.parameters.effects import without_effect
 from llm_dit.prompting.chat_template import format_prompt
+from llm_dit.prompting.long_prompt import cut_sentence
 from web.jobs.queue import Job, JobState
 from web.jobs.snapshots import entry_as_job, entry_snapshot, job_snapshot, queue_news
 from web.responses import AsciiJSONResponse, HttpError, not_found, read_json
@@ -40,7 +42,10 @@ async def generate(
     services: ServicesOf,
     wait: Annotated[bool, Query(description="Answer with the PNG itself, when it is done.")] = False,
 ) -> Response:
-    """Queue one image. The answer is the job; with `wait=true` it is the PNG."""
+    """Queue one image. The answer is the job; with `wait=true` it is the PNG.
+
+    `notices` of the job, and the header `X-Notices` of a PNG, say what was asked for without effect, and what was cut.
+    """
     params = services.config.generation(**_with_prompt(await read_json(request)))
     client = request.headers.get(CLIENT_HEADER)
     if client is not None and not re.fullmatch(CLIENT_PATTERN, client):
@@ -49,7 +54,10 @@ async def generate(
     if not wait:
         return AsciiJSONResponse(job_snapshot(services.queue, job), 202, {"Location": f"/api/jobs/{job.id}"})
     (png,) = await images_of(services, [job], request)
-    return Response(png, media_type="image/png", headers={"X-Job-Id": job.id, "X-Seed": str(job.request["seed"])})
+    headers = {"X-Job-Id": job.id, "X-Seed": str(job.request["seed"])}
+    if job.notices:
+        headers["X-Notices"] = " ".join(job.notices).encode("ascii", "replace").decode()
+    return Response(png, media_type="image/png", headers=headers)
 
 
 @router.get("/jobs", summary="The queue")
@@ -212,12 +220,15 @@ async def format_prompt_route(request: Request, services: ServicesOf) -> dict[st
     texts = {name: getattr(params, name) for name in PROMPT_FIELDS}
     formatted = format_prompt(**texts | ({"prompt": ""} if is_blank else {}))
     tokenized = await run_in_threadpool(services.engine.tokenize, formatted)
+    count, limit = tokenized.token_count or 0, params.max_text_tokens
+    cut = cut_sentence("The prompt", count, min(count, limit), params.long_prompt_mode)
     return {
         "formatted_prompt": formatted,
         "segments": [{"text": text, "is_special": is_special} for text, is_special in tokenized.segments],
         "token_count": tokenized.token_count,
         "token_limit": params.max_text_tokens,
         "long_prompt_mode": params.long_prompt_mode,
+        "notices": [*(item.sentence() for item in without_effect(params)), *([cut] if cut else [])],
     }
 
 

@@ -66,7 +66,9 @@ async def generate_images(request: Request, services: ServicesOf) -> dict[str, A
         data = [{"b64_json": base64.b64encode(png).decode("ascii")} for png in pngs]
     else:
         data = [{"url": str(request.url_for("get_image", image_id=job.id))} for job in jobs]
-    return {"created": int(time.time()), "data": data, "output_format": "png"}
+    notices = list(dict.fromkeys(notice for job in jobs for notice in job.notices))
+    answer = {"created": int(time.time()), "data": data, "output_format": "png"}
+    return {**answer, "notices": notices} if notices else answer
 
 
 @router.get("/models", summary="The model (OpenAI's form)")

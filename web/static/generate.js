@@ -161,7 +161,7 @@ async function showFormatted() {
       : `${answer.token_count} of ${answer.token_limit} tokens`;
     const isTooLong = answer.token_count > answer.token_limit;
     count.classList.toggle("over", isTooLong);
-    if (isTooLong) count.textContent += `, ${answer.long_prompt_mode} brings it down`;
+    showNotices("form-notices", answer.notices);
     clearFieldErrors();
   } catch (error) {
     if (error.name !== "AbortError" && asked === changes) {
@@ -170,6 +170,16 @@ async function showFormatted() {
       markField(error.field);
     }
   }
+}
+
+function showNotices(id, sentences) {
+  const list = byId(id);
+  list.hidden = sentences.length === 0;
+  list.replaceChildren(...sentences.map((sentence) => {
+    const item = document.createElement("li");
+    item.textContent = sentence;
+    return item;
+  }));
 }
 
 function clearFieldErrors() {
@@ -309,6 +319,7 @@ function show(job) {
     progress.value = job.step;
   } else progress.removeAttribute("value");
   byId("placeholder-text").textContent = isOver(job) ? text || "No image." : "";
+  showNotices("image-notices", job.notices);
   if (job.state === "failed") showError(job.error);
   if (job.image) showImage(job);
   else if (job.preview) setImage(job.preview, "Preview of the image");

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from fastapi.testclient import TestClient
 from PIL import Image
-from web_fakes import NATIVE_SIZE, FakeEngine, colour_of
+from web_fakes import CUT_NOTICE, NATIVE_SIZE, FakeEngine, colour_of
 from web_server import client_of, live_server, make_app, wait_until
 
 from llm_dit.image_io import read_parameters
@@ -70,6 +70,45 @@ def test_generate_without_wait_answers_with_a_job_that_ends_with_an_image(client
     done = wait_for(client, job["id"])
     assert (done["state"], done["image"]) == ("done", f"/api/images/{job['id']}")
     assert image_of(client.get(done["image"]).content).getpixel((0, 0)) == colour_of("a fox", 7)
+
+
+IDLE = "negative_prompt does nothing while guidance_scale is 0; raise guidance_scale, or leave it out."
+
+
+def test_what_does_nothing_and_what_was_cut_is_said(client: TestClient) -> None:
+    body = {"prompt": "a very long fox", "negative_prompt": "blurry"}
+    job = client.post("/api/generate", json=body).json()
+    assert job["notices"] == [IDLE]
+    assert wait_for(client, job["id"])["notices"] == [IDLE, CUT_NOTICE]
+    assert client.post("/api/generate?wait=true", json=body).headers["x-notices"] == f"{IDLE} {CUT_NOTICE}"
+    assert "x-notices" not in client.post("/api/generate?wait=true", json={"prompt": "a fox"}).headers
+    assert client.post("/v1/images/generations", json=body).json()["notices"] == [IDLE, CUT_NOTICE]
+    assert "notices" not in client.post("/v1/images/generations", json={"prompt": "a fox"}).json()
+    page = client.get(f"/history/{job['id']}").text
+    assert IDLE in page
+    assert CUT_NOTICE in page
+
+
+def test_a_job_from_before_a_restart_still_says_what_was_cut(tmp_path: Path) -> None:
+    with client_of(make_app(tmp_path, FakeEngine())) as client:
+        job_id = make(client, prompt="a very long fox")
+    with client_of(make_app(tmp_path, FakeEngine())) as client:
+        assert client.get(f"/api/jobs/{job_id}").json()["notices"] == [CUT_NOTICE]
+
+
+def test_the_form_is_told_before_anything_is_made(client: TestClient) -> None:
+    body = {"prompt": "a red fox in snow", "negative_prompt": "blurry", "max_text_tokens": 3}
+    idle, cut = client.post("/api/format-prompt", json=body).json()["notices"]
+    assert idle == IDLE
+    assert cut.startswith("The prompt has ")
+    assert "truncate brought it to 3 (" in cut
+    assert client.post("/api/format-prompt", json={"prompt": "a fox"}).json()["notices"] == []
+
+
+def test_the_short_name_wins_over_the_configuration_as_the_whole_one_does(tmp_path: Path, engine: FakeEngine) -> None:
+    with client_of(make_app(tmp_path, engine, num_inference_steps=2)) as client:
+        params = client.get(f"/api/history/{make(client, steps=3)}").json()["params"]
+    assert params["num_inference_steps"] == 3
 
 
 def test_a_seed_is_drawn_and_recorded_when_none_is_given(client: TestClient) -> None:
