@@ -248,7 +248,7 @@ def native_size(model_path: str) -> int:
     """Return the side of the images the model was trained for, in pixels."""
     from experiments.planning.model_facts import read_model_facts
 
-    return read_model_facts(model_path).native_size
+    return read_model_facts(EngineSettings(model_path=model_path)).native_size
 
 
 def write_full_size(folder: Path, device: str) -> Path:

@@ -117,7 +117,7 @@ class Request:
         if any(axis.is_every_layer or self._asks_model_for_baseline(axis) for axis in experiment.axes):
             from experiments.planning.model_facts import read_model_facts
 
-            facts = read_model_facts(self.config.engine.model_path)
+            facts = read_model_facts(self.config.engine)
             experiment = experiment.for_model(facts.hidden_layer_count)
             model_values = {"shift": facts.resolved(self.config.generation("-")).shift}
         defaults = {name: value for name, value in self.config.generation_values.items() if name not in self.overrides}

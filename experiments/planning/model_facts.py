@@ -8,10 +8,11 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from llm_dit.checkpoints.finding import find_checkpoint, read_json
+from llm_dit.checkpoints.finding import find_checkpoint
+from llm_dit.checkpoints.model_parts import find_parts
 from llm_dit.checkpoints.scheduler import ModelScheduler, model_values, read_scheduler
 from llm_dit.errors import CheckpointError
-from llm_dit.parameters import GenerationParams
+from llm_dit.parameters import EngineSettings, GenerationParams
 
 
 @dataclass(frozen=True)
@@ -37,44 +38,42 @@ class ModelFacts:
         return params.model_copy(update=model_values(params, (self.native_size, self.native_size), self.scheduler))
 
 
-def read_model_facts(model_path: str) -> ModelFacts:
-    """Read the configuration files of a checkpoint; a hub id must have been fetched before.
+def read_model_facts(settings: EngineSettings) -> ModelFacts:
+    """Read the configurations of a model; a hub id must have been fetched before.
 
     Raises:
         CheckpointError: If it is not there, or a file is missing or damaged.
     """
-    folder = _local_folder(model_path)
-    text_encoder = read_json(folder / "text_encoder" / "config.json")
-    transformer = read_json(folder / "transformer" / "config.json")
-    vae = read_json(folder / "vae" / "config.json")
+    parts = find_parts(settings, _local_folder)
+    text_encoder, transformer, vae = parts.text_encoder.config, parts.transformer.config, parts.vae.config
     try:
         blocks = transformer["n_layers"] + 2 * transformer["n_refiner_layers"]
         return ModelFacts(
             hidden_layer_count=int(text_encoder["num_hidden_layers"]) + 1,
             native_size=int(vae["sample_size"]),
-            scheduler=read_scheduler(folder),
+            scheduler=read_scheduler(parts.folder),
             transformer_parameters=12.0 * transformer["dim"] ** 2 * blocks,
-            count_tokens=_token_counter(folder / "tokenizer" / "tokenizer.json"),
+            count_tokens=_token_counter(parts.tokenizer / "tokenizer.json"),
         )
     except KeyError as error:
-        raise CheckpointError(f"{folder}: a config.json has no key {error}; fetch it again.") from None
+        raise CheckpointError(f"{parts.folder}: a config.json has no key {error}; fetch it again.") from None
 
 
-def _local_folder(model_path: str) -> Path:
+def _local_folder(model_path: str, *, revision: str | None) -> Path:
     """Return the folder of a model without fetching anything."""
     if not Path(model_path).expanduser().is_dir() and "/" in model_path and not model_path.startswith((".", "/", "~")):
         from huggingface_hub import snapshot_download
         from huggingface_hub.errors import LocalEntryNotFoundError
 
         try:
-            return Path(snapshot_download(model_path, local_files_only=True))
+            return Path(snapshot_download(model_path, revision=revision, local_files_only=True))
         except (LocalEntryNotFoundError, ValueError):
             raise CheckpointError(
                 f"{model_path} has not been fetched from the hub yet, so its depth and size are not known; run one "
                 "image with scripts/generate.py first, or give a folder.",
                 field="model_path",
             ) from None
-    return find_checkpoint(model_path)
+    return find_checkpoint(model_path, revision=revision)
 
 
 def _token_counter(path: Path) -> Callable[[str], int] | None:

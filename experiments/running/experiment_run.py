@@ -105,7 +105,7 @@ def dry_run(request: Request) -> DryRun:
     from experiments.running.forecast import forecast
 
     plan, settings = request.plan(), request.config.engine
-    facts = read_model_facts(settings.model_path)
+    facts = read_model_facts(settings)
     totals = forecast(plan, facts, settings, ResultStore(request.folder))
     return DryRun(plan, totals, tuple(_warnings(plan, facts)))
 
@@ -150,14 +150,14 @@ def run_experiment(
             loaded; no image is made then.
     """
     from experiments.planning.model_facts import read_model_facts
-    from llm_dit.checkpoints.finding import find_checkpoint
+    from llm_dit.checkpoints.model_parts import find_parts
     from llm_dit.placement.devices import require_devices
 
     events = events or Events()
     plan, settings = request.plan(), request.config.engine
     require_devices(settings)
-    find_checkpoint(settings.model_path)  # fetches a hub model, or fails before torch is imported
-    for sentence in _warnings(plan, read_model_facts(settings.model_path)):
+    find_parts(settings)  # fetches a hub model, or fails before torch is imported
+    for sentence in _warnings(plan, read_model_facts(settings)):
         events.on_warning(sentence)
     store = ResultStore(request.folder)
     store.create()

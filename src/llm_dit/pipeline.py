@@ -15,7 +15,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from llm_dit.checkpoints.fingerprint import fingerprint
 from llm_dit.checkpoints.scheduler import model_values
 from llm_dit.errors import InvalidParameter
 from llm_dit.image_io import attach_record
@@ -88,7 +87,8 @@ class ZImagePipeline:
 
     Attributes:
         settings: Model, devices and numerics it was loaded with.
-        folder: The checkpoint's folder.
+        parts: Where the model's parts lie.
+        folder: The model's folder, or that of its file.
         text_encoder: First stage.
         denoiser: Second stage.
         decoder: Third stage.
@@ -98,7 +98,8 @@ class ZImagePipeline:
 
     def __init__(self, settings: EngineSettings, stages: LoadedStages) -> None:
         self.settings = settings
-        self.folder = stages.folder
+        self.parts = stages.parts
+        self.folder = stages.parts.folder
         self.text_encoder = stages.text_encoder
         self.denoiser = stages.denoiser
         self.decoder = stages.decoder
@@ -130,7 +131,7 @@ class ZImagePipeline:
         """Load a checkpoint.
 
         Args:
-            model_path: `mini`, a folder, or a hub id; the settings' model if None.
+            model_path: `mini`, a folder, a hub id or a file; the settings' model if None.
             settings: Devices and numerics; the built-in defaults if None.
             planned_evaluations: Transformer evaluations ahead, by which `compile = auto` decides; 0 for unknown.
             revision: Branch, tag or commit on the hub; the settings' `model_revision` if None.
@@ -153,7 +154,7 @@ class ZImagePipeline:
     @cached_property
     def fingerprint(self) -> str:
         """Hash of the checkpoint, 64 hexadecimal digits."""
-        return fingerprint(self.folder)
+        return self.parts.fingerprint()
 
     @property
     def native_height(self) -> int:

@@ -91,7 +91,7 @@ def _declarations(file: SafetensorsFile) -> Iterator[tuple[str, Any]]:
             stored = file.formats.get(f"{layer}.weight", "")
             yield layer, {"format": stored if stored in FLOAT8_FORMATS else FLOAT8_FORMATS[0]}
         elif name.endswith(DECLARATION):
-            yield name.removesuffix(DECLARATION), _json(file, name, bytes(file.read(name).tolist()))
+            yield name.removesuffix(DECLARATION), _json(file, name, file.read_bytes(name))
     if METADATA_KEY in file.metadata:
         layers = _json(file, METADATA_KEY, file.metadata[METADATA_KEY]).get("layers")
         if not isinstance(layers, Mapping):

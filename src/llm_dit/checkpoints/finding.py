@@ -15,6 +15,7 @@ from llm_dit.errors import CheckpointError, InvalidParameter
 
 EMBEDDED_MODELS = Path(__file__).parents[1] / "models"
 MAX_SHOWN_CHARACTERS = 60
+PUBLISHED_MODEL = "Tongyi-MAI/Z-Image-Turbo"
 COMPONENTS = ("transformer", "text_encoder", "tokenizer", "vae")
 WEIGHT_COMPONENTS = ("transformer", "text_encoder", "vae")
 HUB_FILES = (
@@ -92,6 +93,31 @@ def _download(hub_id: str, revision: str | None, token: str | None, cache_dir: s
             field="model_path",
         ) from error
     return Path(folder)
+
+
+def fetch_tokenizer(reason: str) -> Path:
+    """Return the folder of the published tokenizer, fetched from the hub where it is not here yet.
+
+    Args:
+        reason: Why it is needed, the beginning of the message.
+
+    Raises:
+        CheckpointError: If it is not here and can't be fetched.
+    """
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+
+    try:
+        folder = Path(snapshot_download(PUBLISHED_MODEL, allow_patterns=["tokenizer/*"])) / "tokenizer"
+    except (LocalEntryNotFoundError, HfHubHTTPError, OSError):
+        folder = None
+    if folder is None or not (folder / "tokenizer.json").is_file():
+        raise CheckpointError(
+            f"{reason}, and that of {PUBLISHED_MODEL} could not be fetched; give tokenizer_path, the folder tokenizer/ "
+            "of a Z-Image or Qwen3 model.",
+            field="tokenizer_path",
+        )
+    return folder
 
 
 def check_components(folder: Path) -> None:

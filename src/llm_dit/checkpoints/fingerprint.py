@@ -43,6 +43,14 @@ def fingerprint(folder: Path) -> str:
     return digest.hexdigest()
 
 
+def component_fingerprint(folder: Path) -> str:
+    """Return a hash of the files of one component that are read, 64 hexadecimal digits."""
+    digest = hashlib.sha256(b"llm-dit component 1")
+    for path in files_read(folder):
+        digest.update(f"{path.name}\0{file_fingerprint(path)}\0".encode())
+    return digest.hexdigest()
+
+
 def file_fingerprint(path: Path) -> str:
     """Return a hash of one file of weights, every byte.
 

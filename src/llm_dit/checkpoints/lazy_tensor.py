@@ -20,7 +20,7 @@ class LazyTensor:
     """One tensor of a file.
 
     Attributes:
-        shape: Its shape once unpacked, at least one dimension.
+        shape: Its shape once unpacked.
         format: How its numbers are stored: `bfloat16`, `float8_e4m3fn`, `nvfp4`, `Q4_K`, ...
         stored_bytes: What it takes in the file, its scales included.
         read_rows: Reads and unpacks some of its rows; packed formats give float32, others their own format.
@@ -33,7 +33,7 @@ class LazyTensor:
 
     def read(self, dtype: torch.dtype, device: torch.device) -> Tensor:
         """Return the whole tensor, rounded once to `dtype`."""
-        return self.read_rows(0, self.shape[0], device).to(dtype)
+        return self.read_rows(0, self.shape[0] if self.shape else 1, device).to(dtype)
 
     def rows(self, start: int, stop: int) -> LazyTensor:
         """Return rows `start` to `stop`; nothing else is read when they are."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,6 +12,7 @@ from typing import Any
 
 from llm_dit.checkpoints.comfy_quantization import packed_layers, unpacked_tensors
 from llm_dit.checkpoints.finding import read_json
+from llm_dit.checkpoints.fingerprint import component_fingerprint, file_fingerprint
 from llm_dit.checkpoints.foreign_models import refuse_foreign, refuse_packed_folder
 from llm_dit.checkpoints.gguf_file import open_gguf
 from llm_dit.checkpoints.layouts import find_layout, our_tensors, split_components
@@ -20,6 +23,8 @@ from llm_dit.checkpoints.weights import open_weights
 from llm_dit.errors import CheckpointError
 
 SUFFIXES = (".safetensors", ".sft", ".gguf")
+ENCODER_NAMES = ("model.", "lm_head.weight")
+"""What stands before the names of a Qwen3 language model's folder, and its output layer: the token embeddings again."""
 PICKLES = (".ckpt", ".pt", ".pth", ".bin")
 
 
@@ -50,6 +55,13 @@ class StoredComponent:
     def stored_bytes(self) -> int:
         """Bytes of its tensors in the file."""
         return sum(tensor.stored_bytes for tensor in self.tensors.values())
+
+    def fingerprint(self) -> str:
+        """Return a hash of the file or folder and of the configuration, 64 hexadecimal digits."""
+        if self.path.is_dir():
+            return component_fingerprint(self.path)
+        config = json.dumps(self.config, sort_keys=True)
+        return hashlib.sha256(f"{file_fingerprint(self.path)}\0{config}".encode()).hexdigest()
 
 
 @dataclass(frozen=True)
@@ -104,9 +116,10 @@ def open_folder(folder: Path, component: str) -> StoredComponent:
     refuse_packed_folder(folder, config)
     stored: dict[str, LazyTensor] = {}
     for file in open_weights(folder):
-        stored |= _safetensors(file.path)[0]
-    tensors = split_components(folder, stored)[component]
-    return StoredComponent(folder, component, "diffusers folder", config, our_tensors(folder, component, tensors))
+        stored |= unpacked_tensors(file)
+    prefix, repeated = ENCODER_NAMES if component == "text_encoder" else ("", "")
+    ours = {name.removeprefix(prefix): tensor for name, tensor in stored.items() if name != repeated}
+    return StoredComponent(folder, component, "diffusers folder", config, ours)
 
 
 def _gguf(path: Path) -> tuple[Mapping[str, LazyTensor], Mapping[str, Any], int]:

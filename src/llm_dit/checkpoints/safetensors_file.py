@@ -56,15 +56,22 @@ class SafetensorsFile:
         tensor: Tensor = self._handle(device).get_tensor(name)
         return tensor
 
+    def read_bytes(self, name: str) -> bytes:
+        """Return a tensor of bytes, without importing torch."""
+        from safetensors import safe_open
+
+        with safe_open(self.path, framework="np") as tensors:
+            return bytes(tensors.get_tensor(name))
+
     def read_rows(self, name: str, start: int, stop: int, device: torch.device | str = "cpu") -> Tensor:
         """Return rows `start` to `stop` of one tensor as it is stored."""
-        if (start, stop) == (0, self.shapes[name][0]):
+        if not self.shapes[name] or (start, stop) == (0, self.shapes[name][0]):
             return self.read(name, device)
         rows: Tensor = self._handle(device).get_slice(name)[start:stop]
         return rows
 
     def lazy(self, name: str) -> LazyTensor:
-        """Return one tensor, of at least one dimension, to be read later as it is stored."""
+        """Return one tensor, to be read later as it is stored."""
         return LazyTensor(
             self.shapes[name],
             self.formats[name],
@@ -104,7 +111,7 @@ def open_safetensors(path: Path, field: str = "model_path") -> SafetensorsFile:
                 f"{path} is a Git LFS pointer, not weights; run `git lfs pull` in that folder.", field=field
             )
     try:
-        with safe_open(path, framework="pt") as tensors:
+        with safe_open(path, framework="np") as tensors:  # the header needs no torch
             slices = {name: tensors.get_slice(name) for name in tensors.keys()}  # noqa: SIM118
             shapes = {name: tuple(part.get_shape()) for name, part in slices.items()}
             codes = {name: str(part.get_dtype()) for name, part in slices.items()}

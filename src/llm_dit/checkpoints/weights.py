@@ -6,39 +6,26 @@ compared by the files' headers, before a tensor is read.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from llm_dit.checkpoints.lazy_tensor import LazyTensor
+from llm_dit.checkpoints.safetensors_file import SafetensorsFile, open_safetensors
 from llm_dit.checkpoints.weight_files import choose_weight_files, refuse_doubles, tell_ignored
 from llm_dit.errors import CheckpointError
 
 if TYPE_CHECKING:
     import torch
-    from torch import Tensor, nn
+    from torch import nn
 
-LFS_POINTER = b"version https://git-lfs"
 MAX_READERS = 4
-"""Files read at once; more do not copy faster."""
+"""Tensors read at once; more do not copy faster."""
 
 
-@dataclass(frozen=True)
-class TensorFile:
-    """One safetensors file and the tensors in it.
-
-    Attributes:
-        path: The file.
-        shapes: Tensor name to shape.
-    """
-
-    path: Path
-    shapes: Mapping[str, tuple[int, ...]]
-
-
-def open_weights(component: Path) -> list[TensorFile]:
+def open_weights(component: Path) -> list[SafetensorsFile]:
     """Return the safetensors files of a component, with their headers checked.
 
     Raises:
@@ -47,44 +34,22 @@ def open_weights(component: Path) -> list[TensorFile]:
     """
     chosen = choose_weight_files(component)
     tell_ignored(component, chosen)
-    files = [_open_tensor_file(path) for path in chosen.paths]
+    files = [open_safetensors(path) for path in chosen.paths]
     refuse_doubles(component, {file.path: file.shapes for file in files})
     return files
 
 
-def _open_tensor_file(path: Path) -> TensorFile:
-    from safetensors import SafetensorError, safe_open
-
-    with path.open("rb") as file:
-        if file.read(len(LFS_POINTER)) == LFS_POINTER:
-            raise CheckpointError(
-                f"{path} is a Git LFS pointer, not weights; run `git lfs pull` in that folder.", field="model_path"
-            )
-    try:
-        with safe_open(path, framework="pt") as tensors:
-            return TensorFile(path, {name: tuple(tensors.get_slice(name).get_shape()) for name in tensors.keys()})  # noqa: SIM118
-    except SafetensorError as error:
-        raise CheckpointError(
-            f"{path} is truncated or damaged ({error}); fetch it again.", field="model_path"
-        ) from None
-
-
-def check_tensors(
-    component: Path, files: Iterable[TensorFile], expected: Mapping[str, tuple[int, ...]], rename: Callable[[str], str]
-) -> None:
+def check_tensors(path: Path, found: Mapping[str, tuple[int, ...]], expected: Mapping[str, tuple[int, ...]]) -> None:
     """Check that a component has exactly the tensors its configuration asks for.
 
     Args:
-        component: The component's folder, for the message.
-        files: Its weights.
+        path: The component's folder or file, for the message.
+        found: Our tensor name to shape.
         expected: Parameter name to shape.
-        rename: From a name in the file to a parameter name; "" for a tensor that repeats another.
 
     Raises:
         CheckpointError: Lists missing, spare and misshapen tensors.
     """
-    found = {rename(name): shape for file in files for name, shape in file.shapes.items()}
-    found.pop("", None)
     missing = sorted(expected.keys() - found.keys())
     spare = sorted(found.keys() - expected.keys())
     misshapen = [
@@ -99,15 +64,10 @@ def check_tensors(
     ]
     if problems:
         raise CheckpointError(
-            f"{component} does not fit its config.json: {'; '.join(problems)} tensors. Use weights and config.json of "
+            f"{path} does not fit its config.json: {'; '.join(problems)} tensors. Use weights and config.json of "
             "the same model.",
             field="model_path",
         )
-
-
-def keep_name(name: str) -> str:
-    """Return `name`: the file calls its tensors as the module does."""
-    return name
 
 
 @contextmanager
@@ -132,38 +92,26 @@ def without_weights() -> Iterator[None]:
 
 def load_weights(
     module: nn.Module,
-    component: Path,
+    path: Path,
+    tensors: Mapping[str, LazyTensor],
     *,
     dtype: torch.dtype,
     device: torch.device,
-    rename: Callable[[str], str] = keep_name,
 ) -> None:
-    """Fill a module whose parameters are on the meta device from a component's weights, strictly.
+    """Fill a module whose parameters are on the meta device, strictly.
 
     Args:
         module: Module built under `torch.device("meta")`, buffers that are not saved excepted.
-        component: Folder of the weights.
+        path: Where the tensors lie, for the message.
+        tensors: Parameter name to tensor, all that is stored but what the module has no use for.
         dtype: Number format of the loaded parameters.
         device: Where they go, read straight from the file.
-        rename: See `check_tensors`.
 
     Raises:
         CheckpointError: If a file is damaged or the tensors do not match.
     """
-    files = open_weights(component)
     expected = {name: tuple(tensor.shape) for name, tensor in module.state_dict().items()}
-    check_tensors(component, files, expected, rename)
-    state: dict[str, Tensor] = {}
-    with ThreadPoolExecutor(min(len(files), MAX_READERS)) as readers:
-        for part in readers.map(lambda file: _read_tensors(file, dtype, device, rename), files):
-            state |= part
-    module.load_state_dict(state, strict=True, assign=True)
-
-
-def _read_tensors(
-    file: TensorFile, dtype: torch.dtype, device: torch.device, rename: Callable[[str], str]
-) -> dict[str, Tensor]:
-    from safetensors import safe_open
-
-    with safe_open(file.path, framework="pt", device=str(device)) as tensors:
-        return {rename(name): tensors.get_tensor(name).to(dtype) for name in file.shapes if rename(name)}
+    check_tensors(path, {name: tensor.shape for name, tensor in tensors.items()}, expected)
+    with ThreadPoolExecutor(MAX_READERS) as readers:
+        read = readers.map(lambda tensor: tensor.read(dtype, device), tensors.values())
+        module.load_state_dict(dict(zip(tensors, read, strict=True)), strict=True, assign=True)

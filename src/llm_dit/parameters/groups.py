@@ -209,7 +209,7 @@ class EngineSettings(Parameters):
 
     model_path: PathText = parameter(
         "mini",
-        "Model: 'mini' (embedded), a folder, or a hub id such as Tongyi-MAI/Z-Image-Turbo.",
+        "Model: 'mini' (embedded), a folder, a hub id such as Tongyi-MAI/Z-Image-Turbo, a .safetensors or .gguf file.",
         runtime(
             "",
             changes_image=True,
@@ -221,6 +221,24 @@ class EngineSettings(Parameters):
         None,
         "Branch, tag or commit of a model on the hub; its main branch by default.",
         runtime("", changes_image=True, elsewhere="revision hub_revision"),
+        min_length=1,
+    )
+    text_encoder_path: PathText | None = parameter(
+        None,
+        "File or folder of the text encoder, instead of the model's own.",
+        runtime("encoder", key="path", changes_image=True, elsewhere="clip_name text_encoder clip te_path clip_path"),
+        min_length=1,
+    )
+    tokenizer_path: PathText | None = parameter(
+        None,
+        "Folder of the tokenizer, or its tokenizer.json, instead of the model's own.",
+        runtime("encoder", changes_image=True, elsewhere="tokenizer tokenizer_name"),
+        min_length=1,
+    )
+    vae_path: PathText | None = parameter(
+        None,
+        "File or folder of the VAE, instead of the model's own.",
+        runtime("pipeline", changes_image=True, elsewhere="vae vae_name ae_path"),
         min_length=1,
     )
     text_encoder_device: Device = parameter(

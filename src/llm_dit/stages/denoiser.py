@@ -7,11 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from llm_dit.acceleration.quantization import check_widths, quantize_transformer
-from llm_dit.checkpoints.finding import read_json
+from llm_dit.checkpoints.model_file import StoredComponent
 from llm_dit.checkpoints.weights import load_weights, without_weights
 from llm_dit.errors import InvalidParameter
 from llm_dit.parameters import GenerationParams, Quantization
@@ -68,16 +67,16 @@ class Denoiser:
         self.offload = offload
 
     @classmethod
-    def from_folder(
+    def from_stored(
         cls,
-        folder: Path,
+        stored: StoredComponent,
         device: torch.device,
         dtype: torch.dtype,
         *,
         quantization: Quantization = "none",
         offload: bool = False,
     ) -> Self:
-        """Load the transformer of a checkpoint; with `offload` it waits on the CPU.
+        """Load the transformer of a model; with `offload` it waits on the CPU.
 
         Raises:
             LlmDitError: If the weights are damaged, or the configuration is not a Z-Image transformer's or does not go
@@ -87,14 +86,14 @@ class Denoiser:
 
         from llm_dit.networks.transformer import ZImageTransformer, ZImageTransformerConfig
 
-        component = folder / "transformer"
-        config = ZImageTransformerConfig.from_dict(read_json(component / "config.json"))
+        config = ZImageTransformerConfig.from_dict(stored.config)
         with without_weights():
             transformer = ZImageTransformer(config)
         check_widths(quantization, transformer.blocks)
         cpu = torch.device("cpu")
         home = cpu if offload else device
-        load_weights(transformer, component, dtype=dtype, device=home if quantization == "none" else cpu)
+        start = home if quantization == "none" else cpu
+        load_weights(transformer, stored.path, stored.tensors, dtype=dtype, device=start)
         transformer.eval().requires_grad_(False)
         quantize_transformer(transformer, quantization, device, home)
         return cls(transformer, device, offload=offload)

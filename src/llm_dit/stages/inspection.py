@@ -13,6 +13,7 @@ from llm_dit.checkpoints.lazy_tensor import LazyTensor
 from llm_dit.checkpoints.model_file import StoredComponent, is_model_file, open_folder, open_model_file
 from llm_dit.checkpoints.weights import without_weights
 from llm_dit.errors import CheckpointError
+from llm_dit.stages.latent_decoder import drawn_with
 
 SHOWN_SIZES = {
     "transformer": ("dim", "n_layers", "n_refiner_layers", "n_heads", "cap_feat_dim", "in_channels"),
@@ -71,7 +72,8 @@ def _component_lines(component: StoredComponent) -> Iterator[str]:
         tensors = {key: tensor for key, tensor in component.tensors.items() if tensor.format == name}
         yield f"  {name}: {count} tensors, {_megabytes(tensors)}: {_places(tensors)}"
     expected = expected_shapes(component.component, component.config)
-    found = {name: tensor.shape for name, tensor in component.tensors.items() if _is_drawn_with(component, name)}
+    tensors = drawn_with(component.tensors) if component.component == "vae" else dict(component.tensors)
+    found = {name: tensor.shape for name, tensor in tensors.items()}
     problems = {
         "missing": expected.keys() - found.keys(),
         "spare": found.keys() - expected.keys(),
@@ -82,10 +84,6 @@ def _component_lines(component: StoredComponent) -> Iterator[str]:
             yield f"  {what}: {_shortened(sorted(names))}"
     if not any(problems.values()):
         yield "  complete"
-
-
-def _is_drawn_with(component: StoredComponent, name: str) -> bool:
-    return component.component != "vae" or not name.startswith(("encoder.", "quant_conv."))
 
 
 def _megabytes(tensors: Mapping[str, LazyTensor]) -> str:

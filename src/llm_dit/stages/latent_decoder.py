@@ -5,10 +5,11 @@ Legend: B images, H and W pixels, h = H / 8 and w = W / 8.
 
 from __future__ import annotations
 
-from pathlib import Path
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Self
 
-from llm_dit.checkpoints.finding import read_json
+from llm_dit.checkpoints.lazy_tensor import LazyTensor
+from llm_dit.checkpoints.model_file import StoredComponent
 from llm_dit.checkpoints.weights import load_weights, without_weights
 from llm_dit.errors import CheckpointError, NonFiniteLatents
 from llm_dit.placement.devices import on, resident
@@ -24,6 +25,7 @@ LATENT_SCALE = 8
 """Pixels a latent covers on each axis."""
 PREVIEW_LATENT_SIDE = 32
 """Longest side of the latents behind a preview: a sixteenth of the decoder's work at 1024 x 1024."""
+ENCODER_NAMES = ("encoder.", "quant_conv.")
 
 
 class LatentDecoder:
@@ -42,10 +44,16 @@ class LatentDecoder:
         self.offload = offload
 
     @classmethod
-    def from_folder(
-        cls, folder: Path, device: torch.device, dtype: torch.dtype, *, tiling: bool = False, offload: bool = False
+    def from_stored(
+        cls,
+        stored: StoredComponent,
+        device: torch.device,
+        dtype: torch.dtype,
+        *,
+        tiling: bool = False,
+        offload: bool = False,
     ) -> Self:
-        """Load the VAE of a checkpoint; with `offload` it waits on the CPU.
+        """Load the VAE of a model; with `offload` it waits on the CPU.
 
         Raises:
             CheckpointError: If the weights are damaged or the VAE does not have Z-Image's layout.
@@ -54,19 +62,18 @@ class LatentDecoder:
 
         from llm_dit.networks.vae_decoder import Autoencoder, DecoderConfig
 
-        component = folder / "vae"
-        config = read_json(component / "config.json")
+        config = stored.config
         levels = len(config.get("block_out_channels", ()))
         if 2 ** (levels - 1) != LATENT_SCALE or config.get("scaling_factor") is None:
             raise CheckpointError(
-                f"{component}/config.json describes no VAE with a factor of {LATENT_SCALE} and a scaling_factor, which "
-                "Z-Image has.",
+                f"The config.json of {stored.path} describes no VAE with a factor of {LATENT_SCALE} and a "
+                "scaling_factor, which Z-Image has.",
                 field="model_path",
             )
         with without_weights():
             vae = Autoencoder(DecoderConfig.from_dict(config))
         start = torch.device("cpu") if offload else device
-        load_weights(vae, component, dtype=dtype, device=start, rename=_parameter_name)
+        load_weights(vae, stored.path, drawn_with(stored.tensors), dtype=dtype, device=start)
         if device.type == "cpu" or tiling:
             # saves a sixth of the time on the CPU; on CUDA, group norms are slow in this layout unless compiled
             vae.to(memory_format=torch.channels_last)
@@ -141,9 +148,9 @@ class LatentDecoder:
         return moved / self.vae.config.scaling_factor + self.vae.config.shift_factor
 
 
-def _parameter_name(name: str) -> str:
+def drawn_with(tensors: Mapping[str, LazyTensor]) -> dict[str, LazyTensor]:
     """Leave out the encoder, which drawing does not need."""
-    return "" if name.startswith(("encoder.", "quant_conv.")) else name
+    return {name: tensor for name, tensor in tensors.items() if not name.startswith(ENCODER_NAMES)}
 
 
 def pixels_to_levels(pixels: Tensor) -> tuple[Tensor, Tensor]:

@@ -7,15 +7,16 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from llm_dit.acceleration.accelerate import Acceleration, accelerate, check_graphs, choose_acceleration
 from llm_dit.acceleration.compilation import compile_decoder
 from llm_dit.acceleration.quantization import check_quantization
-from llm_dit.checkpoints.finding import find_checkpoint, read_json
+from llm_dit.checkpoints.finding import find_checkpoint
+from llm_dit.checkpoints.model_parts import ModelParts, find_parts
 from llm_dit.checkpoints.scheduler import ModelScheduler, read_scheduler
-from llm_dit.errors import CheckpointError
 from llm_dit.parameters import EngineSettings
 from llm_dit.placement.devices import resolve_device, resolve_dtype
 from llm_dit.stages.denoiser import Denoiser
@@ -31,7 +32,7 @@ class LoadedStages:
     """A checkpoint, loaded and placed.
 
     Attributes:
-        folder: The checkpoint's folder.
+        parts: Where the model's parts lie.
         text_encoder: First stage.
         denoiser: Second stage.
         decoder: Third stage.
@@ -39,7 +40,7 @@ class LoadedStages:
         numerics: Effective number formats and kernels, part of an image's identity.
     """
 
-    folder: Path
+    parts: ModelParts
     text_encoder: ZImageTextEncoder
     denoiser: Denoiser
     decoder: LatentDecoder
@@ -119,33 +120,36 @@ def load_stages(
         LlmDitError: If the checkpoint, a device or a setting is not usable.
     """
     placement = place_stages(wanted, planned_evaluations)
-    folder = find_checkpoint(wanted.model_path, revision=wanted.model_revision, token=token, cache_dir=cache_dir)
-    _check_widths(folder)
-    scheduler = read_scheduler(folder)
-    text_encoder, denoiser, decoder = _load(folder, placement, wanted)
+    parts = find_parts(wanted, partial(find_checkpoint, token=token, cache_dir=cache_dir))
+    scheduler = read_scheduler(parts.folder)
+    text_encoder, denoiser, decoder = _load(parts, placement, wanted)
     device, applied = denoiser.device, placement.acceleration
     accelerate(denoiser.transformer, applied, device, stays=not wanted.offload, graphs=wanted.cuda_graphs)
     # offloaded, it also draws previews on the CPU
     if applied.compile == "on" and decoder.device.type == device.type and not (wanted.vae_tiling or wanted.offload):
         compile_decoder(decoder.vae)
-    return LoadedStages(folder, text_encoder, denoiser, decoder, scheduler, _numerics(placement, wanted))
+    return LoadedStages(parts, text_encoder, denoiser, decoder, scheduler, _numerics(placement, wanted))
 
 
 def _load(
-    folder: Path, placement: Placement, wanted: EngineSettings
+    parts: ModelParts, placement: Placement, wanted: EngineSettings
 ) -> tuple[ZImageTextEncoder, Denoiser, LatentDecoder]:
     with ThreadPoolExecutor(1) as beside:  # the largest part is copied while the others' code is imported
         loading = beside.submit(
-            Denoiser.from_folder,
-            folder,
+            Denoiser.from_stored,
+            parts.transformer,
             *placement.transformer,
             quantization=wanted.quantization,
             offload=wanted.offload,
         )
-        text_encoder = ZImageTextEncoder.from_folder(
-            folder, *placement.text_encoder, quantization=wanted.text_encoder_quantization, offload=wanted.offload
+        text_encoder = ZImageTextEncoder.from_stored(
+            parts.text_encoder,
+            parts.tokenizer,
+            *placement.text_encoder,
+            quantization=wanted.text_encoder_quantization,
+            offload=wanted.offload,
         )
-        decoder = LatentDecoder.from_folder(folder, *placement.vae, tiling=wanted.vae_tiling, offload=wanted.offload)
+        decoder = LatentDecoder.from_stored(parts.vae, *placement.vae, tiling=wanted.vae_tiling, offload=wanted.offload)
         return text_encoder, loading.result(), decoder
 
 
@@ -165,14 +169,3 @@ def _numerics(placement: Placement, wanted: EngineSettings) -> dict[str, str]:
 
 def _name(dtype: torch.dtype) -> str:
     return str(dtype).removeprefix("torch.")
-
-
-def _check_widths(folder: Path) -> None:
-    width = read_json(folder / "text_encoder" / "config.json").get("hidden_size")
-    expected = read_json(folder / "transformer" / "config.json").get("cap_feat_dim")
-    if width != expected:
-        raise CheckpointError(
-            f"{folder}: the text encoder is {width} wide, but the transformer reads embeddings of {expected}; use "
-            "components of the same model.",
-            field="model_path",
-        )

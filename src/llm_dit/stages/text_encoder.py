@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, get_args
 
 from llm_dit.acceleration.quantization import check_quantization, check_widths, quantize_text_encoder
-from llm_dit.checkpoints.finding import find_checkpoint, read_json
+from llm_dit.checkpoints.finding import find_checkpoint
+from llm_dit.checkpoints.model_file import StoredComponent, open_folder
 from llm_dit.checkpoints.weights import load_weights, without_weights
 from llm_dit.errors import CheckpointError, InvalidParameter
 from llm_dit.parameters import Quantization
@@ -131,41 +132,42 @@ class ZImageTextEncoder:
             raise InvalidParameter("quantization", f"{quantization!r} is not allowed; use one of {allowed}.")
         check_quantization(quantization, where, number_format)
         folder = find_checkpoint(model_path, revision=revision, token=token, cache_dir=cache_dir)
-        return cls.from_folder(folder, where, number_format, quantization=quantization)
+        stored = open_folder(folder / "text_encoder", "text_encoder")
+        return cls.from_stored(stored, folder / "tokenizer", where, number_format, quantization=quantization)
 
     @classmethod
-    def from_folder(
+    def from_stored(
         cls,
-        folder: Path,
+        stored: StoredComponent,
+        tokenizer: Path,
         device: torch.device,
         dtype: torch.dtype,
         *,
         quantization: Quantization = "none",
         offload: bool = False,
     ) -> Self:
-        """Load the text encoder of a checkpoint whose folder is known; with `offload` it waits on the CPU."""
+        """Load the text encoder of a model with the tokenizer in a folder; with `offload` it waits on the CPU."""
         import torch
 
         from llm_dit.networks.qwen3 import Qwen3Config, Qwen3Encoder
 
-        component = folder / "text_encoder"
-        raw = read_json(component / "config.json")
+        raw = stored.config
         if raw.get("model_type") != "qwen3":
             raise CheckpointError(
-                f"{component} holds a model of type {raw.get('model_type')!r}; Z-Image's text encoder is 'qwen3'.",
+                f"{stored.path} holds a model of type {raw.get('model_type')!r}; Z-Image's text encoder is 'qwen3'.",
                 field="model_path",
             )
         with without_weights():
             model = Qwen3Encoder(Qwen3Config.from_dict(raw))
         check_widths(quantization, model.layers)
-        tokenizer = _load_tokenizer(folder / "tokenizer")
+        loaded_tokenizer = _load_tokenizer(tokenizer)
         cpu = torch.device("cpu")
         home = cpu if offload else device
         start = home if quantization == "none" else cpu
-        load_weights(model, component, dtype=dtype, device=start, rename=_parameter_name)
+        load_weights(model, stored.path, stored.tensors, dtype=dtype, device=start)
         model.eval().requires_grad_(False)
         quantize_text_encoder(model, quantization, device, home)
-        return cls(model, raw, tokenizer, device, offload=offload)
+        return cls(model, raw, loaded_tokenizer, device, offload=offload)
 
     @property
     def dtype(self) -> torch.dtype:
@@ -288,8 +290,3 @@ def _load_tokenizer(folder: Path) -> Tokenizer:
     tokenizer.no_truncation()
     tokenizer.no_padding()
     return tokenizer
-
-
-def _parameter_name(name: str) -> str:
-    """Map the names of a `Qwen3ForCausalLM` file to `Qwen3Encoder`; its output layer repeats the token embeddings."""
-    return "" if name == "lm_head.weight" else name.removeprefix("model.")

@@ -17,7 +17,7 @@ from experiments.prompts import (
     read_prompts,
 )
 from llm_dit.errors import ConfigError, LlmDitError
-from llm_dit.parameters import GenerationParams
+from llm_dit.parameters import EngineSettings, GenerationParams
 from llm_dit.prompting.chat_template import formatted_prompt_from_params
 
 CATEGORY_IDS = {
@@ -92,7 +92,7 @@ def qwen_pieces(text):
 
 @pytest.mark.parametrize(("name", "times"), [("long_1.1", 1.1), ("long", 1.5), ("long_2", 2.0)])
 def test_long_prompts_have_the_promised_multiple_of_1024_tokens_of_the_embedded_model(name, times):
-    count = read_model_facts("mini").count_tokens
+    count = read_model_facts(EngineSettings()).count_tokens
     lengths = [
         count(formatted_prompt_from_params(GenerationParams.parse({"prompt": prompt.text})))
         for prompt in read_prompts(PROMPT_SETS[name])

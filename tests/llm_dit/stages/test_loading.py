@@ -10,6 +10,7 @@ import torch
 
 from llm_dit import ZImagePipeline, ZImageTextEncoder
 from llm_dit.acceleration import attention
+from llm_dit.checkpoints.model_file import open_folder
 from llm_dit.errors import DeviceError, InvalidParameter, LlmDitError
 from llm_dit.parameters import EngineSettings, Quantization
 from llm_dit.stages import loading, text_encoder
@@ -23,7 +24,7 @@ def nothing_is_read(monkeypatch):
     def read(*_, **__):
         raise AssertionError("a model was looked for")
 
-    monkeypatch.setattr(loading, "find_checkpoint", read)
+    monkeypatch.setattr(loading, "find_parts", read)
     monkeypatch.setattr(text_encoder, "find_checkpoint", read)
 
 
@@ -91,8 +92,9 @@ def test_float8_of_a_model_with_other_widths_is_refused_before_its_weights_are_r
         raise AssertionError("weights were read")
 
     monkeypatch.setattr("llm_dit.stages.denoiser.load_weights", read)
+    stored = open_folder(folder / "transformer", "transformer")
     with pytest.raises(DeviceError, match="widths that are multiples of 16"):
-        loading.Denoiser.from_folder(folder, torch.device("cpu"), torch.bfloat16, quantization="float8")
+        loading.Denoiser.from_stored(stored, torch.device("cpu"), torch.bfloat16, quantization="float8")
 
 
 def test_torchs_objects_and_paths_mean_what_their_names_mean(tiny_checkpoint):
