@@ -47,8 +47,9 @@ class Metric:
         source: Paper or implementation that defines the number.
         bands: Labels of the main column, best first; empty where there are none.
         below: Label of values that reach no band.
-        compares_seeds: True if a row's value depends on the other seeds of its group; the size of the group is then in
-            the column `<name>_seeds`.
+        compares_seeds: With how many others of its group a row is compared at most, the group's first ones in the order
+            given; 0 where a row's value is its own. The column `<name>_seeds` says how many pictures were compared, the
+            row's own included.
     """
 
     name: str
@@ -60,7 +61,7 @@ class Metric:
     source: str
     bands: tuple[Band, ...] = ()
     below: str = ""
-    compares_seeds: bool = False
+    compares_seeds: int = 0
 
     def __post_init__(self) -> None:
         assert self.columns[0].name == self.name, f"the first column of {self.name} must bear its name"
@@ -79,11 +80,13 @@ class ScoreInput(NamedTuple):
         prompt: The user's prompt, as typed.
         image: Path of the picture.
         group: Rows with one group are seeds of one prompt at one level; used by metrics that compare seeds.
+        is_wanted: False for a row that is only there for others to be compared with.
     """
 
     prompt: str
     image: Path
     group: str = ""
+    is_wanted: bool = True
 
 
 class Scorer(Protocol):
@@ -101,7 +104,7 @@ class Scorer(Protocol):
         """
 
     def score_rows(self, rows: Sequence[ScoreInput]) -> list[Scores]:
-        """Return every column of the metric for every row, in the rows' order.
+        """Return every column of the metric for every row that is wanted, in the rows' order; others may have none.
 
         Raises:
             LlmDitError: If an image can't be read.

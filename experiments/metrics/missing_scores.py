@@ -82,8 +82,9 @@ def score_results(
         scored[name] = 0
         for batch in _whole_groups(records):
             readable = [record for record in batch if _is_readable(record, unreadable)]
-            rows = [ScoreInput(record.prompt, _path(record), group_of(record)) for record in readable]
-            _write(results, scorer.metric, readable, scorer.score_rows(rows))
+            company = _company(finished, readable, scorer.metric, unreadable)
+            rows = [_row(record, is_wanted=False) for record in company] + [_row(record) for record in readable]
+            _write(results, scorer.metric, readable, scorer.score_rows(rows)[len(company) :])
             scored[name] += len(readable)
             done += len(batch)
             if on_progress:
@@ -95,14 +96,12 @@ def score_results(
 def runs_to_score(finished: Sequence[RunRecord], metric: Metric) -> list[RunRecord]:
     """Return the runs without a score by the metric's present weights.
 
-    A metric that compares seeds takes a group whole: once a seed joins, the others' values change too.
+    A metric that compares seeds takes a group whole where one of the seeds that the others are compared with is new or
+    changed; one that joins after them changes no other's value.
     """
     if not metric.compares_seeds:
         return [record for record in finished if record.scores_of.get(metric.name) != metric.model]
-    groups: dict[str, list[RunRecord]] = defaultdict(list)
-    for record in finished:
-        groups[group_of(record)].append(record)
-    return [record for group in groups.values() if not _is_compared(group, metric) for record in group]
+    return [record for group in _groups(finished).values() for record in _to_compare(group, metric)]
 
 
 def group_of(record: RunRecord) -> str:
@@ -110,10 +109,44 @@ def group_of(record: RunRecord) -> str:
     return f"{record.prompt_id}|{record.level}"
 
 
-def _is_compared(group: Sequence[RunRecord], metric: Metric) -> bool:
-    """Return whether every run of a group was scored in a group of its present size."""
-    is_scored = all(record.scores_of.get(metric.name) == metric.model for record in group)
-    return is_scored and all(record.scores.get(f"{metric.name}_seeds", 1) == len(group) for record in group)
+def _groups(records: Iterable[RunRecord]) -> dict[str, list[RunRecord]]:
+    """Return the runs by their group, each group in the order of its seeds."""
+    groups: dict[str, list[RunRecord]] = defaultdict(list)
+    for record in sorted(records, key=lambda record: record.seed):
+        groups[group_of(record)].append(record)
+    return groups
+
+
+def _to_compare(group: Sequence[RunRecord], metric: Metric) -> Sequence[RunRecord]:
+    """Return the runs of a group, in the order of its seeds, whose value is missing or was made in other company."""
+    first = group[: metric.compares_seeds + 1]
+    missing = [
+        record
+        for record in group
+        if record.scores_of.get(metric.name) != metric.model
+        or record.scores.get(f"{metric.name}_seeds", 1) != len(first)
+    ]
+    return group if any(record.run_id == other.run_id for record in missing for other in first) else missing
+
+
+def _company(
+    finished: Sequence[RunRecord], batch: Sequence[RunRecord], metric: Metric, unreadable: dict[str, str]
+) -> list[RunRecord]:
+    """Return the runs that those of a batch are compared with and that are not in it themselves."""
+    if not metric.compares_seeds:
+        return []
+    names, groups = {record.run_id for record in batch}, {group_of(record) for record in batch}
+    own = _groups(record for record in finished if group_of(record) in groups)
+    return [
+        record
+        for group in own.values()
+        for record in group[: metric.compares_seeds + 1]
+        if record.run_id not in names and _is_readable(record, unreadable)
+    ]
+
+
+def _row(record: RunRecord, *, is_wanted: bool = True) -> ScoreInput:
+    return ScoreInput(record.prompt, _path(record), group_of(record), is_wanted)
 
 
 def _whole_groups(records: Iterable[RunRecord]) -> Iterator[list[RunRecord]]:

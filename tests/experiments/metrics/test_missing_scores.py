@@ -10,7 +10,7 @@ from click.testing import CliRunner
 from metric_models import write_image_reward, write_siglip
 from PIL import Image
 
-from experiments.metrics import METRICS, PixelDiversityScorer, ScoreInput
+from experiments.metrics import METRICS, PixelDiversityScorer, ScoreInput, pixel_diversity
 from experiments.metrics.missing_scores import score_results
 from experiments.planning.design import Axis, Experiment, Level, Plan
 from experiments.prompts import Prompt
@@ -119,6 +119,54 @@ def test_a_new_seed_renews_the_diversity_of_its_group_and_no_other(tmp_path):
     make_results(tmp_path, seeds=(1, 2, 3))
     assert score_results(store, [PixelDiversityScorer()]).scored == {"pixel_diversity": 12}
     assert {record.scores["pixel_diversity_seeds"] for record in store.runs()} == {3}
+
+
+def count_pairs(monkeypatch) -> list:
+    pairs = []
+    monkeypatch.setattr(pixel_diversity, "diversity", lambda first, second: pairs.append(0) or 0.5)
+    return pairs
+
+
+def test_the_pairs_compared_grow_with_the_seeds_and_not_with_their_square(tmp_path, monkeypatch):
+    pairs = count_pairs(monkeypatch)
+    store = make_results(tmp_path, seeds=tuple(range(40)))
+    score_results(store, [PixelDiversityScorer()])
+    groups = 4
+    assert len(pairs) == groups * (9 * 8 // 2 + (40 - 9) * 8)
+    assert {record.scores["pixel_diversity_seeds"] for record in store.runs()} == {9}
+
+
+def test_a_seed_that_joins_a_large_group_is_compared_alone_and_an_earlier_one_renews_all(tmp_path, monkeypatch):
+    pairs = count_pairs(monkeypatch)
+    make_results(tmp_path, seeds=tuple(range(10, 30)))
+    store = ResultStore(tmp_path)
+    score_results(store, [PixelDiversityScorer()])
+    before = {record.run_id: dict(record.scores) for record in store.runs()}
+    pairs.clear()
+    make_results(tmp_path, seeds=tuple(range(10, 31)))
+    assert score_results(store, [PixelDiversityScorer()]).scored == {"pixel_diversity": 4}
+    assert len(pairs) == 4 * 8
+    after = {record.run_id: dict(record.scores) for record in store.runs()}
+    assert {name: after[name] for name in before} == before
+    make_results(tmp_path, seeds=tuple(range(9, 31)))
+    assert score_results(store, [PixelDiversityScorer()]).scored == {"pixel_diversity": 4 * 22}
+
+
+def test_a_value_does_not_depend_on_when_its_seed_joined(tmp_path):
+    rows = []
+    for seed in range(12):
+        (tmp_path / f"{seed}.png").write_bytes(png(seed))
+        rows.append(ScoreInput("a cat", tmp_path / f"{seed}.png", "cats"))
+    together = PixelDiversityScorer().score_rows(rows)
+    later = PixelDiversityScorer().score_rows([*(row._replace(is_wanted=False) for row in rows[:9]), *rows[10:]])
+    assert later == [{}] * 9 + together[10:]
+    assert together[10]["pixel_diversity"] == pytest.approx(
+        np.mean([pixel_diversity.diversity(pixels(10), pixels(seed)) for seed in range(8)])
+    )
+
+
+def pixels(seed: int) -> np.ndarray:
+    return np.asarray(Image.open(io.BytesIO(png(seed))))
 
 
 def test_a_single_seed_has_no_diversity_and_is_not_asked_for_again(tmp_path):
