@@ -79,6 +79,13 @@ def _local_folder(model_path: str, *, revision: str | None) -> Path:
 def _token_counter(path: Path) -> Callable[[str], int] | None:
     if not path.is_file():
         return None
+    stat = path.stat()
+    return _read_token_counter(path, (stat.st_ino, stat.st_mtime_ns, stat.st_size))
+
+
+@lru_cache(maxsize=4)
+def _read_token_counter(path: Path, _state: tuple[int, int, int]) -> Callable[[str], int]:
+    """Read a tokenizer once for each state of its file, which takes longer than a plan; what it counted is kept too."""
     from tokenizers import Tokenizer
 
     tokenizer: Any = Tokenizer.from_file(str(path))
