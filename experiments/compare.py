@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 from collections.abc import Sequence
 from pathlib import Path
@@ -100,6 +101,7 @@ def write_comparison(
     from experiments.reporting.contact_sheet import MOST_SIDE_PIXELS, draw_sheet, sheet_pixels
     from experiments.reporting.fonts import uncovered
     from experiments.store.result_store import ResultStore
+    from llm_dit.atomic_file import write_atomically
 
     if output.suffix.lower() != ".png":
         raise OutputError(f"{output} is not a PNG's name; use {output.with_suffix('.png').name}.")
@@ -118,8 +120,10 @@ def write_comparison(
             " and others" if len(lacking) > MOST_CHARACTERS_NAMED else "",
         )
     image = draw_sheet(sheet, cell_pixels=cell_pixels)
+    content = io.BytesIO()
+    image.save(content, "png")
     try:
-        image.save(output, "png")
+        write_atomically(output, content.getvalue())
     except OSError as error:
         raise OutputError(f"{output} can't be written: {error.strerror or error}.") from None
     return output

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from llm_dit.pipeline import ZImagePipeline
 
 INTERRUPTED_EXIT_CODE = 130
+STOP_SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")
 FAILURES_SHOWN = 5
 
 
@@ -109,7 +110,10 @@ class _OwnModel:
 
 
 class _StopWish:
-    """Turns the first Ctrl-C (or SIGTERM) into a wish to stop after the current image; a second one stops at once."""
+    """Turns the first Ctrl-C (or SIGTERM, or a terminal that goes) into a wish to stop after the current image.
+
+    A second one stops at once. What was ignored before, as SIGHUP under nohup, stays ignored.
+    """
 
     def __init__(self) -> None:
         self._is_wished = False
@@ -120,7 +124,9 @@ class _StopWish:
     @contextmanager
     def listening(self) -> Iterator[None]:
         """Take the signals meanwhile."""
-        before = {number: signal.signal(number, self._on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
+        wanted = [getattr(signal, name) for name in STOP_SIGNALS if hasattr(signal, name)]
+        heard = [number for number in wanted if signal.getsignal(number) is not signal.SIG_IGN]
+        before = {number: signal.signal(number, self._on_signal) for number in heard}
         try:
             yield
         finally:

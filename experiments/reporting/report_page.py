@@ -62,7 +62,8 @@ def write_report(folder: Path, *, bundle: bool = False, output: Path | None = No
     from experiments.reporting.report_data import grid_data
     from experiments.reporting.thumbnails import data_uris, make_thumbnails
     from experiments.stats.findings import analyse
-    from experiments.store.result_store import ResultStore, write_atomically
+    from experiments.store.result_store import ResultStore
+    from llm_dit.atomic_file import write_atomically
 
     if output is not None and not bundle:
         raise OutputError("--output needs --bundle: without it the report refers to the pictures beside it.")
@@ -76,7 +77,9 @@ def write_report(folder: Path, *, bundle: bool = False, output: Path | None = No
     grid = grid_data(manifest, records, analysis, unreadable=unreadable, pictures=pictures)
     path = output or folder / REPORT_FILE
     try:
-        write_atomically(path, _page(folder, manifest, records, analysis, grid, damaged).encode("utf-8"))
+        write_atomically(
+            path, _page(folder, manifest, records, analysis, grid, damaged).encode("utf-8", "backslashreplace")
+        )
     except OSError as error:
         raise OutputError(f"{path} can't be written: {error.strerror}.") from None
     return path

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from experiments.store.verification import hash_problem
+from llm_dit.atomic_file import remove_partial_files, write_atomically
 from llm_dit.errors import OutputError
 
 if TYPE_CHECKING:
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 THUMBNAILS_FOLDER = "thumbnails"
 THUMBNAIL_PIXELS = 256
 """Longest side of a thumbnail, sharp at the grid's largest size on an ordinary screen."""
+LEFT_BEHIND_S = 3600.0
+"""A partial thumbnail of this age is that of a process that was killed; two processes may write reports at a time."""
 BUNDLED_PIXELS = 768
 PICTURE_ERRORS = (OSError, SyntaxError, ValueError)
 """What Pillow raises for a damaged picture; its own kind of error is an OSError."""
@@ -42,6 +45,7 @@ def make_thumbnails(folder: Path, records: Sequence[RunRecord]) -> Mapping[str, 
     target = folder / THUMBNAILS_FOLDER
     try:
         target.mkdir(exist_ok=True)
+        remove_partial_files(target, older_than_s=LEFT_BEHIND_S)
         existing = {entry.name: entry.stat().st_mtime_ns for entry in os.scandir(target)}
     except OSError as error:
         raise OutputError(f"{target} can't be made: {error.strerror}.") from None
@@ -89,10 +93,8 @@ def _write_thumbnail(picture: Path, thumbnail: Path) -> str | None:
         data = _webp(picture, THUMBNAIL_PIXELS)
     except PICTURE_ERRORS as error:
         return f"{picture.name} can't be read: {error}"
-    partial = thumbnail.with_name(f".partial-{os.getpid()}-{thumbnail.name}")  # two processes may make the same one
     try:
-        partial.write_bytes(data)
-        partial.replace(thumbnail)
+        write_atomically(thumbnail, data)
     except OSError as error:
         raise OutputError(f"{thumbnail} can't be written: {error.strerror}.") from None
     return None

@@ -23,6 +23,7 @@ from experiments.running.result_writer import ResultWriter
 from experiments.running.worklist import WorkItem, Worklist, make_worklist
 from experiments.store.comparable import Conditions
 from experiments.store.result_store import ResultStore
+from llm_dit.errors import OutputError
 from llm_dit.sampling.shared_work import HELD_RESULTS, SharedWork
 
 if TYPE_CHECKING:
@@ -116,7 +117,6 @@ def run_plan(
     """
     store.create()
     with store.lock(planned=plan.run_count, command=(about or {}).get("command", "")):
-        store.remove_partial_files()
         work = make_worklist(plan, pipeline, store, overwrite=overwrite, verify=verify)
         session = _session(pipeline, (about or {}).get("command", ""))
         sessions = [*work.manifest.get("sessions", ()), *([session] if work.to_do else ())]
@@ -130,8 +130,8 @@ def run_plan(
         outcome = _make_all(work, pipeline, shared, store, maker, on_progress, should_stop)
         try:
             store.write_summary()
-        except OSError as error:  # on a full disk; it can be rebuilt from the metadata
-            outcome = replace(outcome, summary_error=f"The summary could not be written: {error.strerror}.")
+        except OutputError as error:  # on a full disk; it can be rebuilt from the metadata
+            outcome = replace(outcome, summary_error=str(error))
     return outcome
 
 

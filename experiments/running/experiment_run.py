@@ -257,7 +257,6 @@ def _score(
     command: str,
 ) -> tuple[ScoringResult | None, list[str]]:
     """Score what has no score yet, with the device to the scorers alone; return what went wrong beside it."""
-    from experiments.metrics.missing_scores import score_results
     from experiments.running.execution import free_device_memory
 
     gc.collect()  # compiled modules refer to themselves
@@ -270,22 +269,34 @@ def _score(
         if should_stop():
             raise _Stopped
 
-    result, problems = None, []
-    with store.lock(command=command):
-        try:
-            result = score_results(store, scorers, on_progress)
-            problems = [f"Not scored: {problem}" for problem in result.unreadable]
-        except _Stopped:
-            pass  # what is scored is written
-        except LlmDitError as error:
-            problems = [f"The scoring stopped: {error}"]
-        except OSError as error:
-            problems = [f"The scores could not be written: {error.strerror}."]
-        try:
-            store.write_summary()
-        except OSError as error:
-            problems.append(f"The summary could not be written: {error.strerror}.")
-    return result, problems
+    try:
+        with store.lock(command=command):
+            result, problems = _scores(store, scorers, on_progress)
+            return result, problems + _summary_problems(store)
+    except OutputError as error:  # the folder takes nothing more
+        return None, [f"The images could not be scored: {error}"]
+
+
+def _scores(
+    store: ResultStore, scorers: Sequence[Scorer], on_progress: Callable[[int, int], None]
+) -> tuple[ScoringResult | None, list[str]]:
+    from experiments.metrics.missing_scores import score_results
+
+    try:
+        result = score_results(store, scorers, on_progress)
+    except _Stopped:
+        return None, []  # what is scored is written
+    except LlmDitError as error:
+        return None, [f"The scoring stopped: {error}"]
+    return result, [f"Not scored: {problem}" for problem in result.unreadable]
+
+
+def _summary_problems(store: ResultStore) -> list[str]:
+    try:
+        store.write_summary()
+    except OutputError as error:
+        return [str(error)]
+    return []
 
 
 def _report(store: ResultStore) -> tuple[Path | None, list[str]]:

@@ -8,18 +8,19 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from experiments.planning.design import Axis, Level, Run
-from experiments.store.atomic_file import read_json, remove_partial_files, write_atomically, write_json
+from experiments.store.atomic_file import read_json, write_atomically, write_json
 from experiments.store.folder_lock import holder_of, locked
 from experiments.store.manifest import Manifest, check_format, manifest_from_values
 from experiments.store.records import DamagedRecord, RunRecord, record_from_metadata, record_problem
 from experiments.store.summary import Summary, summarize, summary_csv, summary_rows
 from experiments.store.verification import size_problem
+from llm_dit.atomic_file import remove_partial_files
 from llm_dit.errors import OutputError
 
 if TYPE_CHECKING:
@@ -63,18 +64,17 @@ class ResultStore:
         except OSError as error:
             raise OutputError(f"{self.folder} can't be made: {error.strerror}.", field="output_dir") from None
 
-    def lock(self, **details: Any) -> AbstractContextManager[None]:
-        """Hold the folder against other writers; `details` tell them who does."""
-        return locked(self.folder, **details)
+    @contextmanager
+    def lock(self, **details: Any) -> Iterator[None]:
+        """Hold the folder against other writers, and clear away what killed ones left; `details` tell them who does."""
+        with locked(self.folder, **details):
+            for folder in (self.folder, self.images, self.metadata, self.failed):
+                remove_partial_files(folder)
+            yield
 
     def holder(self) -> dict[str, Any] | None:
         """Return what the process that works in the folder says about itself; None if none does."""
         return holder_of(self.folder)
-
-    def remove_partial_files(self) -> None:
-        """Delete what killed writers left; only under the lock."""
-        for folder in (self.folder, self.images, self.metadata, self.failed):
-            remove_partial_files(folder)
 
     # Manifest
 
@@ -248,7 +248,7 @@ class ResultStore:
             model: The model that scored.
 
         Raises:
-            OutputError: If the run has gone.
+            OutputError: If the run has gone, or nothing can be written.
         """
         path = self.metadata / f"{record.run_id}.json"
         current = read_json(path)
@@ -256,7 +256,10 @@ class ResultStore:
             raise OutputError(f"{path} has gone while its image was scored; run the experiment again.")
         current["scores"] = {**current.get("scores", {}), **values}
         current["scores_of"] = {**current.get("scores_of", {}), metric: model}
-        write_json(path, current)
+        try:
+            write_json(path, current)
+        except OSError as error:
+            raise OutputError(f"The scores of {record.run_id} could not be written: {error.strerror}.") from None
         updated = record_from_metadata(current, self.folder)
         assert updated is not None
         return updated
@@ -264,11 +267,19 @@ class ResultStore:
     # Summaries
 
     def write_summary(self) -> Summary:
-        """Rebuild the CSV and the JSON summary from the metadata files."""
+        """Rebuild the CSV and the JSON summary from the metadata files.
+
+        Raises:
+            OutputError: If they can't be written; they can be rebuilt from the metadata at any time.
+        """
         manifest, records = self.manifest(), self.runs()
         summary = summarize(manifest, records)
-        write_atomically(self.folder / f"{manifest.name}_summary.csv", summary_csv(manifest, records).encode("utf-8"))
-        write_json(self.folder / f"{manifest.name}_summary.json", summary.values)
+        table = summary_csv(manifest, records).encode("utf-8", "backslashreplace")
+        try:
+            write_atomically(self.folder / f"{manifest.name}_summary.csv", table)
+            write_json(self.folder / f"{manifest.name}_summary.json", summary.values)
+        except OSError as error:
+            raise OutputError(f"The summary could not be written: {error.strerror}.") from None
         return summary
 
     def to_frame(self) -> pandas.DataFrame:

@@ -18,6 +18,7 @@ import click
 
 from llm_dit.config import Config, load_config
 from llm_dit.errors import InvalidParameter, LlmDitError, close_match
+from llm_dit.output_streams import LastingStreams
 from llm_dit.parameters import PARAMETERS, GenerationParams, Parameter, Parameters
 from llm_dit.parameters.names import meant, not_here, other_count
 
@@ -28,17 +29,35 @@ Function = Callable[..., Any]
 
 
 def user_errors(command: Function) -> Function:
-    """Show an `LlmDitError` as one sentence on stderr, with the flag as it is typed, and exit with code 2."""
+    """Show an `LlmDitError` as one sentence on stderr, with the flag as it is typed, and exit with code 2.
+
+    A command goes on where nobody reads what it prints.
+    """
 
     @functools.wraps(command)
     def wrapped(*args: Any, **kwargs: Any) -> Any:
+        streams = LastingStreams()
         show_warnings()
         try:
-            return command(*args, **kwargs)
+            result = command(*args, **kwargs)
         except LlmDitError as error:
             fail(error)
+        except SystemExit as ending:
+            if not ending.code:
+                _end_unprinted(streams)
+            raise
+        _end_unprinted(streams)
+        return result
 
     return wrapped
+
+
+def _end_unprinted(streams: LastingStreams) -> None:
+    """Exit with code 2 where standard output could not be written."""
+    failure = streams.output_failure()
+    if failure is not None:
+        click.echo(f"Error: {failure}", err=True)
+        sys.exit(USER_ERROR_EXIT_CODE)
 
 
 def fail(error: LlmDitError) -> NoReturn:

@@ -1,19 +1,18 @@
 """PNG files that carry their own parameters.
 
 Two text chunks: `llm_dit`, the whole record as JSON, which `read_parameters` restores; and `parameters`, the one-line
-form that other image tools show. Files are written to a temporary name in the same folder and renamed.
+form that other image tools show. Files are written whole (`atomic_file`).
 """
 
 from __future__ import annotations
 
 import json
-import os
-import secrets
 from collections.abc import Mapping
 from io import BytesIO
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
+from llm_dit.atomic_file import write_atomically
 from llm_dit.errors import OutputError
 from llm_dit.parameters import PARAMETERS, Parameter
 
@@ -50,22 +49,14 @@ def write_png(path: Path, image: Image.Image, metadata: dict[str, Any]) -> None:
 
 
 def write_whole(path: Path, content: bytes) -> None:
-    """Write a file under a temporary name in its folder, then rename it.
+    """Write a file whole or not at all, and its folders where they are missing; see `write_atomically`.
 
     Raises:
         OutputError: If the folder can't be made or written, or the disk is full.
     """
-    temporary = path.with_name(f".{path.name[:100]}.{secrets.token_hex(4)}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with temporary.open("wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        write_atomically(path, content)
     except OSError as error:
         raise OutputError(
             f"{path} can't be written ({error.strerror}); choose another place with --output.", field="output"

@@ -313,3 +313,20 @@ def test_metrics_are_scored_after_the_images_and_only_where_they_lack(run, tmp_p
     again = run(*arguments, "--metric", "pixel_diversity")
     assert "pixel_diversity: 0 images scored, 4 had their score already." in again.stderr
     assert (store.folder / "report.html").read_text(encoding="utf-8").count("<html") == 1
+
+
+def test_a_terminal_that_goes_is_a_wish_to_stop_and_under_nohup_it_is_none():
+    from experiments.run_ablation import _StopWish
+
+    wish = _StopWish()
+    with wish.listening():
+        os.kill(os.getpid(), signal.SIGHUP)
+        assert wish()
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        wish = _StopWish()
+        with wish.listening():
+            os.kill(os.getpid(), signal.SIGHUP)
+            assert not wish()
+    finally:
+        signal.signal(signal.SIGHUP, before)

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock, Timeout
 
+from llm_dit.atomic_file import remove_partial_files
 from llm_dit.errors import OutputError
 
 if TYPE_CHECKING:
@@ -207,13 +208,15 @@ def open_history(folder: Path, size: int) -> History:
         raise OutputError(f"{folder / 'history.sqlite3'} can't be read: {error}.", field="data_dir") from None
     history = History(folder, size, connection, lock)
     history.recover()
+    for name in ("images", "thumbnails"):
+        remove_partial_files(folder / name)  # of a server that was killed; this one holds the folder
     return history
 
 
 def _connect(path: Path) -> sqlite3.Connection:
     connection = sqlite3.connect(path, check_same_thread=False)
     connection.execute("PRAGMA journal_mode = WAL")
-    connection.execute("PRAGMA synchronous = NORMAL")
+    connection.execute("PRAGMA synchronous = FULL")  # a row that was told to be there survives a power cut, as files do
     with closing(connection.execute("PRAGMA user_version")) as cursor:
         version = cursor.fetchone()[0]
     if version not in (0, SCHEMA_VERSION):

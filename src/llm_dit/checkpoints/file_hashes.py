@@ -9,10 +9,11 @@ import hashlib
 import json
 import logging
 import os
-import secrets
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+
+from llm_dit.atomic_file import write_atomically
 
 logger = logging.getLogger(__name__)
 
@@ -87,11 +88,6 @@ def _write(entries: dict[str, Entry]) -> None:
     try:
         path = cache_file()
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
-        try:
-            temporary.write_text(json.dumps({"format": CACHE_FORMAT, "files": kept}), encoding="utf-8")
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        write_atomically(path, json.dumps({"format": CACHE_FORMAT, "files": kept}).encode("utf-8"))
     except (OSError, RuntimeError) as error:
         logger.info("The model's hash can't be remembered and will be computed again (%s).", error)

@@ -1,5 +1,6 @@
 """One experiment from request to report, as command and page run it."""
 
+import os
 from types import SimpleNamespace
 
 import pytest
@@ -103,18 +104,35 @@ def test_a_scorer_with_damaged_weights_leaves_images_summary_and_report(request_
     assert result.report is not None
 
 
-def test_a_full_disk_under_scores_and_summary_is_said_and_the_images_are_counted(request_, scorer, monkeypatch):
-    def full(*_args, **_values):
+def test_a_full_disk_once_the_images_are_made_is_said_and_the_images_are_counted(request_, scorer, monkeypatch):
+    def full(_descriptor):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(ResultStore, "write_scores", full)
-    monkeypatch.setattr(ResultStore, "write_summary", full)
+    scorer.move_to = lambda device: monkeypatch.setattr(os, "fsync", full)
+    result = run_experiment(request_, Model(), command="c", metrics=())
+    assert (result.outcome.made, result.report) == (6, None)
+    assert [problem.partition(": ")[0] for problem in result.problems] == [
+        "The images could not be scored",
+        "The report could not be written",
+    ]
+    assert all("No space left on device" in problem for problem in result.problems)
+
+
+def test_a_full_disk_under_the_scores_is_said(request_, scorer, monkeypatch):
+    def full(_descriptor):
+        raise OSError(28, "No space left on device")
+
+    score_rows = scorer.score_rows
+
+    def last_scores(rows):
+        monkeypatch.setattr(os, "fsync", full)
+        return score_rows(rows)
+
+    scorer.score_rows = last_scores
     result = run_experiment(request_, Model(), command="c", metrics=())
     assert result.outcome.made == 6
-    assert result.problems == (
-        "The summary could not be written: No space left on device.",
-        "The scores could not be written: No space left on device.",
-    )
+    assert result.problems[0].startswith("The scoring stopped: The scores of ")
+    assert result.problems[1] == "The summary could not be written: No space left on device."
 
 
 def test_a_folder_in_use_is_known_before_model_and_scorers(request_, scorer):

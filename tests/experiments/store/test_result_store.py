@@ -296,3 +296,36 @@ def test_reading_changes_nothing_in_the_folder(tmp_path):
 def test_an_axis_named_like_a_column_gets_a_column_of_its_own(tmp_path):
     store, _ = make(tmp_path, "seed=5,6", prompts=PROMPTS[:1])
     assert [(row["seed"], row["axis_seed"]) for row in rows(store)] == [("5", "5"), ("6", "6")]
+
+
+def test_a_name_that_is_no_unicode_is_written_as_its_escape(tmp_path):
+    folder = os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9")
+    store, outcome = make(tmp_path / folder, about={"command": f"run_ablation.py --output-dir {folder}"})
+    assert outcome.made == 4
+    assert json.loads((store.folder / "manifest.json").read_text(encoding="utf-8"))["command"].endswith("caf\udce9")
+    assert store.write_summary().successful_runs == 4
+
+
+def test_whoever_holds_the_folder_clears_away_what_killed_writers_left(tmp_path):
+    store, _ = make(tmp_path)
+    left = [folder / ".partial-abc" for folder in (store.folder, store.images, store.metadata, store.failed)]
+    for path in left:
+        path.write_bytes(b"x")
+    with store.lock(command="score.py"):
+        assert not any(path.exists() for path in left)
+
+
+def test_a_full_disk_is_one_sentence_for_scores_and_summary(tmp_path, monkeypatch):
+    store, _ = make(tmp_path)
+    record = store.runs()[0]
+    before = {path: path.read_bytes() for path in store.folder.rglob("*.*") if path.is_file()}
+
+    def full(_descriptor):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OutputError, match=r"scores of .* could not be written: No space left on device"):
+        store.write_scores(record, {"image_reward": 1.0}, metric="image_reward", model="m")
+    with pytest.raises(OutputError, match="summary could not be written: No space left on device"):
+        store.write_summary()
+    assert {path: path.read_bytes() for path in store.folder.rglob("*.*") if path.is_file()} == before

@@ -166,3 +166,20 @@ def test_every_row_tells_the_truth_after_kill_9(tmp_path: Path) -> None:
     files = {path.stem for path in (tmp_path / "images").iterdir()}
     assert files == {entry.id for entry in done}
     history.close()
+
+
+def test_a_row_is_synced_as_safely_as_a_file(tmp_path: Path) -> None:
+    with sqlite3.connect(":memory:") as plain:
+        full = plain.execute("PRAGMA synchronous").fetchone()[0]
+    history = open_history(tmp_path, 5)
+    assert history._connection.execute("PRAGMA synchronous").fetchone()[0] == full == 2
+    history.close()
+
+
+def test_what_a_killed_server_left_half_written_is_cleared_away(tmp_path: Path) -> None:
+    open_history(tmp_path, 5).close()
+    left = tmp_path / "images" / ".partial-abc"
+    left.parent.mkdir(exist_ok=True)
+    left.write_bytes(b"x")
+    open_history(tmp_path, 5).close()
+    assert not left.exists()
