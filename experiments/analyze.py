@@ -87,7 +87,7 @@ def _table(analysis: Analysis, result: MeasureAnalysis) -> Table:
     title = Text(f"{result.measure.title} ({better[result.measure.direction]})")
     table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, padding=0)
     table.add_column(" x ".join(analysis.axes), overflow="fold", min_width=10)
-    for heading in ("n", "mean\n(95 %)", "sd", "difference\n(95 %)", "p Holm\n(p)", "wins", "g", "detects"):
+    for heading in ("n", "mean\n(95 %)", "sd", "difference\n(95 %)", "p corr.\n(p)", "wins", "g", "detects"):
         table.add_column(heading, justify="right")
     comparisons = {comparison.level: comparison for comparison in result.comparisons}
     decimals = decimals_of(result)

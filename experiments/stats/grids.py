@@ -1,22 +1,31 @@
-"""Grids: what each axis does by itself, and whether the axes depend on each other."""
+"""Grids: what each combination does, what each axis does by itself, and whether the axes depend on each other.
+
+All of it is one plan of tests: combinations, axes and interactions are corrected together, since a reader takes the
+first difference that any of them shows.
+"""
 
 from __future__ import annotations
 
 import itertools
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
+from experiments.stats import paired_statistics as statistics
 from experiments.stats.levels import (
     AXIS,
+    CELL,
     PROMPT,
     Comparison,
+    Correction,
     Estimate,
     LevelSummary,
+    by_prompt_id,
     compare,
-    compare_with_baseline,
+    differences_from,
     estimate_of,
     level_summaries,
     paired_table,
@@ -60,55 +69,130 @@ class AxisEffect:
     comparisons: tuple[Comparison, ...]
 
 
-def main_effects(manifest: Manifest, runs: pd.DataFrame, column: str) -> tuple[AxisEffect, ...]:
-    """Return one main effect per axis that has several levels; none where there is one axis only.
+@dataclass(frozen=True)
+class Grid:
+    """A measure over a grid: combinations beside the baseline, an effect per axis, an interaction per pair of axes."""
 
-    Runs are paired within the same setting of the other axes, so a missing combination is missing for both.
+    comparisons: tuple[Comparison, ...]
+    main_effects: tuple[AxisEffect, ...]
+    interactions: tuple[Interaction, ...]
+
+
+@dataclass(frozen=True)
+class _Family:
+    """Contrasts that are shown together: each one's differences, indexed by prompt (and more)."""
+
+    baseline: str
+    differences: Mapping[str, pd.Series]
+
+
+def analyse_grid(manifest: Manifest, runs: pd.DataFrame, column: str, names: Sequence[str]) -> Grid:
+    """Analyse a measure over two axes or more.
+
+    Args:
+        manifest: The experiment.
+        runs: Table of runs that have a number in `column`.
+        column: A measure's column.
+        names: The combinations, in the order wanted.
     """
-    if len(manifest.axes) < 2:
-        return ()
-    return tuple(_main_effect(manifest, runs, index, column) for index in _varied(manifest))
+    varied = _varied(manifest)
+    pairs = list(itertools.combinations(varied, 2))
+    tables = [_paired_cells(manifest, runs, first, second, column) for first, second in pairs]
+    cells = _Family(
+        manifest.baseline_name, differences_from(paired_table(runs, [CELL], column), names, manifest.baseline_name)
+    )
+    axes = [_axis_family(manifest, runs, index, column) for index in varied]
+    rest = [_Family("the sum of both axes", _deviations_from_additivity(table)) for table in tables]
+    corrections = _corrected_together([cells, *axes, *rest], contrasts=max(len(names) - 1, 1))
+    compared = [
+        compare(family.differences, family.baseline, correction)
+        for family, correction in zip([cells, *axes, *rest], corrections, strict=True)
+    ]
+    return Grid(
+        compared[0],
+        tuple(
+            _axis_effect(manifest, runs, index, column, found)
+            for index, found in zip(varied, compared[1:], strict=False)
+        ),
+        tuple(
+            _interaction(manifest, runs, pair, column, table, found)
+            for pair, table, found in zip(pairs, tables, compared[1 + len(varied) :], strict=True)
+        ),
+    )
 
 
-def interactions(manifest: Manifest, runs: pd.DataFrame, column: str) -> tuple[Interaction, ...]:
-    """Return one interaction per pair of axes, the remaining axes averaged over."""
-    pairs = itertools.combinations(_varied(manifest), 2)
-    return tuple(_interaction(manifest, runs, first, second, column) for first, second in pairs)
+def _corrected_together(families: Sequence[_Family], contrasts: int) -> list[Correction]:
+    """Correct the p-values of all families for one another, from the prompts' means."""
+    by_contrast = {
+        (index, name): by_prompt_id(series)
+        for index, family in enumerate(families)
+        for name, series in family.differences.items()
+    }
+    tested = {key: means for key, means in by_contrast.items() if len(means) >= 2}
+    p_values: dict[tuple[int, str], float] = {}
+    if tested:
+        table = pd.DataFrame(tested).sort_index().to_numpy(dtype=np.float64)  # [prompts, contrasts]
+        p_values = dict(zip(tested, statistics.sign_flip_p_values_together(table.T).tolist(), strict=True))
+    return [
+        Correction({name: p for (family, name), p in p_values.items() if family == index}, contrasts)
+        for index in range(len(families))
+    ]
 
 
 def _varied(manifest: Manifest) -> list[int]:
     return [index for index, axis in enumerate(manifest.axes) if len(axis.levels) > 1]
 
 
-def _main_effect(manifest: Manifest, runs: pd.DataFrame, index: int, column: str) -> AxisEffect:
-    axis, levels_in = manifest.axes[index], f"{AXIS}{index}"
-    names = [level.name for level in axis.levels]
+def _axis_family(manifest: Manifest, runs: pd.DataFrame, index: int, column: str) -> _Family:
+    """Return an axis's levels, paired within the same setting of the other axes."""
+    axis = manifest.axes[index]
     baseline = manifest.baseline[axis.name]
-    comparisons = compare_with_baseline(paired_table(runs, [levels_in], column), names, baseline)
-    return AxisEffect(axis.name, baseline, level_summaries(runs, levels_in, names, column), comparisons)
+    paired = paired_table(runs, [f"{AXIS}{index}"], column)
+    return _Family(baseline, differences_from(paired, [level.name for level in axis.levels], baseline))
 
 
-def _interaction(manifest: Manifest, runs: pd.DataFrame, first: int, second: int, column: str) -> Interaction:
-    rows = tuple(level.name for level in manifest.axes[first].levels)
-    columns = tuple(level.name for level in manifest.axes[second].levels)
-    levels_in = [f"{AXIS}{first}", f"{AXIS}{second}"]
-    keys = list(itertools.product(rows, columns))
-    means = {key: estimate_of(prompt_means(group.set_index(PROMPT)[column])) for key, group in runs.groupby(levels_in)}
-    paired = paired_table(runs, levels_in, column).reindex(columns=pd.MultiIndex.from_tuples(keys)).dropna()
-    deviations = compare(_deviations_from_additivity(paired, len(rows), len(columns)), "the sum of both axes")
+def _axis_effect(
+    manifest: Manifest, runs: pd.DataFrame, index: int, column: str, comparisons: tuple[Comparison, ...]
+) -> AxisEffect:
+    axis = manifest.axes[index]
+    names = [level.name for level in axis.levels]
+    summaries = level_summaries(runs, f"{AXIS}{index}", names, column)
+    return AxisEffect(axis.name, manifest.baseline[axis.name], summaries, comparisons)
+
+
+def _paired_cells(manifest: Manifest, runs: pd.DataFrame, first: int, second: int, column: str) -> pd.DataFrame:
+    """Return one row per pairing unit that has every combination of two axes, one column per combination."""
+    keys = list(itertools.product(*([level.name for level in manifest.axes[axis].levels] for axis in (first, second))))
+    paired = paired_table(runs, [f"{AXIS}{first}", f"{AXIS}{second}"], column)
+    return paired.reindex(columns=pd.MultiIndex.from_tuples(keys)).dropna()
+
+
+def _interaction(
+    manifest: Manifest,
+    runs: pd.DataFrame,
+    pair: tuple[int, int],
+    column: str,
+    paired: pd.DataFrame,
+    deviations: tuple[Comparison, ...],
+) -> Interaction:
+    first, second = (manifest.axes[index] for index in pair)
+    rows, columns = (tuple(level.name for level in axis.levels) for axis in (first, second))
+    groups = runs.groupby([f"{AXIS}{index}" for index in pair])
+    means = {key: estimate_of(prompt_means(group.set_index(PROMPT)[column])) for key, group in groups}
     return Interaction(
-        row_axis=manifest.axes[first].name,
-        column_axis=manifest.axes[second].name,
+        row_axis=first.name,
+        column_axis=second.name,
         rows=rows,
         columns=columns,
         means=tuple(tuple(means.get((row, column)) for column in columns) for row in rows),
-        deviations=tuple(deviations[start : start + len(columns)] for start in range(0, len(keys), len(columns))),
+        deviations=tuple(deviations[start : start + len(columns)] for start in range(0, len(deviations), len(columns))),
         prompts=paired.index.get_level_values(PROMPT).nunique(),
     )
 
 
-def _deviations_from_additivity(paired: pd.DataFrame, rows: int, columns: int) -> dict[str, pd.Series]:
+def _deviations_from_additivity(paired: pd.DataFrame) -> dict[str, pd.Series]:
     """Return, per combination, what row mean + column mean - grand mean leaves over, one value per pairing unit."""
+    rows, columns = (len(level) for level in paired.columns.remove_unused_levels().levels)
     table = paired.to_numpy(dtype=np.float64).reshape(-1, rows, columns)  # [units, rows, columns]
     row_means, column_means = table.mean(axis=2, keepdims=True), table.mean(axis=1, keepdims=True)
     rest = (table - row_means - column_means + table.mean(axis=(1, 2), keepdims=True)).reshape(-1, rows * columns)

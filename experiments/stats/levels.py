@@ -58,12 +58,14 @@ class Comparison:
         prompts: Prompts among them.
         difference: Level minus baseline; None without pairs.
         p_value: Of the sign-flip test; None below two prompts.
-        p_holm: The same, corrected for the number of comparisons.
+        p_holm: The same, corrected for all comparisons: by Holm's method, in a grid by the one plan of its tests.
         win_rate: Share of pairs in which the level's number is higher, ties half.
         effect_size: Hedges' g of the paired differences; None where undefined.
         detectable: Smallest true difference found with 80 % power after correction; None where no difference could be.
         prompts_for_half: Prompts that would find half of `detectable`.
         is_identical: True if no pair differs at all.
+        differing: Prompts whose difference is not 0; the others say nothing.
+        tests: Number that the smallest possible p-value is multiplied by.
     """
 
     level: str
@@ -78,11 +80,31 @@ class Comparison:
     detectable: float | None = None
     prompts_for_half: int | None = None
     is_identical: bool = False
+    differing: int = 0
+    tests: int = 1
+
+    @property
+    def can_be_found(self) -> bool:
+        """True if so many prompts could show a difference at all, were it large enough."""
+        return statistics.smallest_p_value(max(self.differing, 1)) * self.tests <= statistics.ALPHA
 
     @property
     def is_found(self) -> bool:
         """True if the level differs from the baseline at the 5 % level after correction."""
         return self.p_holm is not None and self.p_holm <= statistics.ALPHA
+
+
+@dataclass(frozen=True)
+class Correction:
+    """Corrected p-values of a family that is larger than one call of `compare`.
+
+    Attributes:
+        p_values: Level name to corrected p-value.
+        contrasts: Independent contrasts in the family, by which `detects` is reckoned.
+    """
+
+    p_values: Mapping[str, float]
+    contrasts: int
 
 
 def level_summaries(runs: pd.DataFrame, levels_in: str, names: Sequence[str], column: str) -> tuple[LevelSummary, ...]:
@@ -106,9 +128,15 @@ def paired_table(runs: pd.DataFrame, levels_in: Sequence[str], column: str) -> p
     return runs.pivot_table(index=[PROMPT, SEED, *others], columns=columns, values=column, sort=False)
 
 
-def prompt_means(values: pd.Series) -> statistics.Floats:
+def by_prompt_id(values: pd.Series) -> pd.Series:
     """Average within prompts; prompts in the order of their ids, so that no run order changes a number."""
-    means: statistics.Floats = values.groupby(level=PROMPT, sort=True).mean().to_numpy(dtype=np.float64)
+    means: pd.Series = values.groupby(level=PROMPT, sort=True).mean()
+    return means
+
+
+def prompt_means(values: pd.Series) -> statistics.Floats:
+    """Return one mean per prompt, as an array."""
+    means: statistics.Floats = by_prompt_id(values).to_numpy(dtype=np.float64)
     return means
 
 
@@ -134,50 +162,63 @@ def difference_of(by_prompt: statistics.Floats) -> Estimate | None:
 
 def compare_with_baseline(paired: pd.DataFrame, names: Sequence[str], baseline: str) -> tuple[Comparison, ...]:
     """Compare each of `names` with `baseline`; empty where the baseline has no runs."""
+    return compare(differences_from(paired, names, baseline), baseline)
+
+
+def differences_from(paired: pd.DataFrame, names: Sequence[str], baseline: str) -> dict[str, pd.Series]:
+    """Return each level's paired differences from `baseline`; empty where the baseline has no runs."""
     if baseline not in paired.columns:
-        return ()
-    differences = {
+        return {}
+    return {
         name: (paired[name] - paired[baseline]).dropna() if name in paired.columns else paired[baseline].iloc[:0]
         for name in names
         if name != baseline
     }
-    return compare(differences, baseline)
 
 
-def compare(differences: Mapping[str, pd.Series], baseline: str) -> tuple[Comparison, ...]:
-    """Test each series of paired differences; Holm's correction runs over all of them.
+def compare(
+    differences: Mapping[str, pd.Series], baseline: str, correction: Correction | None = None
+) -> tuple[Comparison, ...]:
+    """Test each series of paired differences.
 
     Args:
         differences: Level name to differences, indexed by prompt (and more).
         baseline: Name of what was subtracted.
+        correction: Corrected p-values; Holm's over these differences if None.
     """
     by_prompt = {name: prompt_means(series) for name, series in differences.items()}
     tested = [name for name, values in by_prompt.items() if len(values) >= 2]
     p_values = np.array([float(statistics.sign_flip_p_value(by_prompt[name])) for name in tested])
-    corrected = dict(zip(tested, statistics.holm(p_values).tolist(), strict=True))
     raw = dict(zip(tested, p_values.tolist(), strict=True))
+    if correction is None:
+        holm = dict(zip(tested, statistics.holm(p_values).tolist(), strict=True))
+        correction, tests = Correction(holm, len(tested)), len(tested)
+    else:
+        tests = 1
     return tuple(
         replace(
-            _comparison(name, baseline, series, by_prompt[name], comparisons=len(tested)),
+            _comparison(name, baseline, series, by_prompt[name], contrasts=correction.contrasts),
             p_value=raw.get(name),
-            p_holm=corrected.get(name),
+            p_holm=correction.p_values.get(name),
+            tests=tests,
         )
         for name, series in differences.items()
     )
 
 
 def _comparison(
-    name: str, baseline: str, series: pd.Series, by_prompt: statistics.Floats, *, comparisons: int
+    name: str, baseline: str, series: pd.Series, by_prompt: statistics.Floats, *, contrasts: int
 ) -> Comparison:
     pairs = series.to_numpy(dtype=np.float64)
     comparison = Comparison(name, baseline, len(pairs), len(by_prompt), difference_of(by_prompt))
     if len(by_prompt) < 2:
         return comparison
-    alpha = statistics.ALPHA / comparisons
+    alpha = statistics.ALPHA / contrasts
     effect = statistics.detectable_effect(len(by_prompt), alpha=alpha)
     deviation = float(by_prompt.std(ddof=1))
     size = float(statistics.effect_size(by_prompt))
-    is_possible = math.isfinite(effect)
+    differing = int(np.count_nonzero(by_prompt))
+    is_possible = math.isfinite(effect) and statistics.smallest_p_value(max(differing, 1)) <= alpha
     return replace(
         comparison,
         win_rate=float(statistics.win_rate(pairs)),
@@ -185,6 +226,7 @@ def _comparison(
         detectable=effect * deviation if is_possible else None,
         prompts_for_half=statistics.prompts_for_effect(effect / 2, alpha=alpha) if is_possible else None,
         is_identical=not pairs.any(),
+        differing=differing,
     )
 
 

@@ -4,8 +4,8 @@ The last axis of every array is prompts, one number each (the mean over seeds); 
 so that thousands of simulated experiments are one call. The module knows nothing of runs, metrics or files.
 
 Sources, explained in docs/statistics.md: Fisher 1935 and Phipson & Smyth 2010 (permutation p-values), Hartigan 1969 and
-Tritchler 1984 (their interval), Hall 1988 (symmetric bootstrap-t), Holm 1979, Hedges 1981 (small-sample effect size),
-Cohen 1988 (power of the paired t-test).
+Tritchler 1984 (their interval), Westfall & Young 1993 (several at once), Hall 1988 (symmetric bootstrap-t), Holm 1979,
+Hedges 1981 (small-sample effect size), Cohen 1988 (power of the paired t-test).
 """
 
 from __future__ import annotations
@@ -234,6 +234,64 @@ def holm(p_values: Floats) -> Floats:
     result = np.empty_like(adjusted)
     np.put_along_axis(result, order, adjusted, axis=-1)
     return result
+
+
+def sign_flip_p_values_together(differences: Floats, *, seed: int = 0) -> Floats:
+    """Test several contrasts of the same prompts, so that one false alarm among all of them stays below the level.
+
+    A pattern flips a prompt's sign in every contrast at once. A contrast's p-value is the share of patterns in which
+    it, or one that is less extreme in what was seen, is as extreme as it was seen to be. Contrasts that say the same
+    thing, as the four corners of a 2 x 2 interaction do, are thereby one test.
+
+    Args:
+        differences: One row per contrast, [contrasts, prompts]; NaN where a prompt lacks it.
+        seed: Seed of the random patterns.
+
+    Returns:
+        Two-sided corrected p-values in (0, 1], [contrasts].
+
+    Source: Westfall & Young 1993, algorithm 2.8 (step-down max-T), with the sign flips of `sign_flip_p_value`.
+    """
+    signs, seen = _sign_patterns(differences.shape[-1], seed)
+    filled = np.nan_to_num(differences, nan=0.0)
+    length = np.sqrt((filled**2).sum(axis=-1, keepdims=True))  # no sign changes it
+    units = filled / np.where(length > 0, length, 1.0)
+    extremes = np.abs(units.sum(axis=-1))
+    order = np.argsort(-extremes, kind="stable")
+    as_far = np.zeros(len(order))
+    for part in _chunks(signs.shape[1], max(len(order), 1)):
+        flipped = np.abs(units[order] @ signs[:, part])
+        most_extreme = np.maximum.accumulate(flipped[::-1], axis=0)[::-1]
+        as_far += (most_extreme >= extremes[order, None] - _RELATIVE_TOLERANCE).sum(axis=-1)
+    p_values = np.empty(len(order))
+    p_values[order] = np.maximum.accumulate((as_far + seen) / (signs.shape[1] + seen))
+    return p_values
+
+
+def skewness(differences: Floats) -> float:
+    """Return the third moment of one set of differences over the cube of their deviation; 0 where they don't vary."""
+    centred = differences - differences.mean()
+    variance = float((centred**2).mean())
+    if variance <= (_RELATIVE_TOLERANCE * np.abs(differences).max()) ** 2:
+        return 0.0
+    return float((centred**3).mean() / variance**1.5)
+
+
+def sign_test_p_value(differences: Floats) -> float:
+    """Test whether one set of differences is as often above zero as below, whatever their distribution.
+
+    It asks about the median, not the mean, and counts signs only: it finds less, but skew does it no harm.
+
+    Args:
+        differences: Level minus baseline per prompt, [prompts]; zeros say nothing.
+
+    Returns:
+        Two-sided p-value in (0, 1].
+
+    Source: Arbuthnott 1710; Conover 1999, section 3.4.
+    """
+    above, below = int((differences > 0).sum()), int((differences < 0).sum())
+    return float(min(1.0, 2 * special.bdtr(min(above, below), above + below, 0.5)))
 
 
 def win_rate(differences: Floats) -> Floats:

@@ -119,7 +119,7 @@ def _comparison_sentence(measure: Measure, variable: str, baseline: str, compari
         more = len(found) - MOST_LEVELS_NAMED
         clauses.append(f"{more} more {'differs' if more == 1 else 'differ'} from it, see the table")
     rest = [comparison for comparison in paired if not comparison.is_found]
-    return "; ".join([*clauses, *_rest_clause(rest, prompts)]) + "."
+    return "; ".join([*clauses, *_rest_clause(rest)]) + "."
 
 
 def _gain(measure: Measure, comparison: Comparison) -> float:
@@ -135,16 +135,59 @@ def _clause(measure: Measure, comparison: Comparison, baseline: str) -> str:
     assert difference.high is not None
     sign = math.copysign(1.0, difference.mean)
     ends = sorted((sign * difference.low, sign * difference.high))
-    amount, low, high = format_estimate(Estimate(abs(difference.mean), *ends), measure.unit)
     verb = _verbs(measure)[0 if _gain(measure, comparison) > 0 else 1]
-    return f"{quoted(comparison.level)} {verb} {baseline} by {amount}, 95 % interval {low} to {high}"
+    named = f"{quoted(comparison.level)} {verb} {baseline} by"
+    amount, low, high = format_estimate(Estimate(abs(difference.mean), *ends), measure.unit)
+    if _is_nothing(amount):
+        return f"{named} less than {_least_shown(amount)}{_spaced(measure.unit)}"
+    return f"{named} {amount}, 95 % interval {low} to {high}"
 
 
-def _rest_clause(rest: Sequence[Comparison], prompts: int) -> list[str]:
-    if not rest:
+def _is_nothing(amount: str) -> bool:
+    """Return whether a formatted amount rounds to zero."""
+    return float(amount.split()[0]) == 0
+
+
+def _least_shown(amount: str) -> str:
+    """Return the smallest amount with as many decimals: 0.001 for 0.000."""
+    decimals = len(amount.split()[0].partition(".")[2])
+    return format_number(10.0**-decimals, decimals)
+
+
+def _rest_clause(rest: Sequence[Comparison]) -> list[str]:
+    open_, hopeless = _by_hope(rest)
+    clauses = []
+    if open_:
+        who = quoted(open_[0].level) if len(rest) == 1 else "the others"
+        clauses.append(f"{who} can't be told apart from it with {_prompts_of(open_)} prompts")
+    return clauses + _hopeless_clause(hopeless)
+
+
+def _by_hope(comparisons: Sequence[Comparison]) -> tuple[list[Comparison], list[Comparison]]:
+    """Part comparisons into those that could have shown a difference and those that could not, however large."""
+    return [item for item in comparisons if item.can_be_found], [item for item in comparisons if not item.can_be_found]
+
+
+def _prompts_of(comparisons: Sequence[Comparison]) -> str:
+    """Return `60`, or `40 to 60` where levels have different numbers of prompts."""
+    least, most = (choose(item.prompts for item in comparisons) for choose in (min, max))
+    return f"{most}" if least == most else f"{least} to {most}"
+
+
+def _hopeless_clause(hopeless: Sequence[Comparison]) -> list[str]:
+    """Name the levels that could show nothing, with what they lack."""
+    if not hopeless:
         return []
-    who = quoted(rest[0].level) if len(rest) == 1 else "the others"
-    return [f"{who} can't be told apart from it with {prompts} prompts"]
+    listed = ", ".join(_what_it_lacks(item) for item in hopeless[:MOST_LEVELS_NAMED])
+    more = f" and {len(hopeless) - MOST_LEVELS_NAMED} more" if len(hopeless) > MOST_LEVELS_NAMED else ""
+    return [f"too little to show any difference, however large: {listed}{more}"]
+
+
+def _what_it_lacks(comparison: Comparison) -> str:
+    name, prompts = quoted(comparison.level), comparison.prompts
+    if comparison.differing < prompts:
+        return f"{name} (differs on {comparison.differing} of {prompts} prompts)"
+    return f"{name} ({prompts} prompt{'s' if prompts > 1 else ''})"
 
 
 def _tendency(measure: Measure, paired: Sequence[Comparison]) -> str:
@@ -155,27 +198,36 @@ def _tendency(measure: Measure, paired: Sequence[Comparison]) -> str:
         return ""
     assert best.difference is not None
     amount = format_estimate(Estimate(abs(best.difference.mean), None, None), measure.unit)[0]
+    if _is_nothing(amount):
+        return ""
     side = "above" if best.difference.mean > 0 else "below"
     return f"; on {prompts}, the mean of {quoted(best.level)} is {amount} {side} that of {quoted(best.baseline)}"
 
 
 def _nothing_found(measure: Measure, variable: str, baseline: str, paired: Sequence[Comparison]) -> str:
-    prompts = max(comparison.prompts for comparison in paired)
-    detectable = [item.detectable for item in paired if item.detectable is not None]
-    if not detectable:
-        comparisons = f"{len(paired)} comparisons need" if len(paired) > 1 else "one comparison needs"
-        return (
-            f"With {prompts} prompts no difference from {variable} {quoted(baseline)} can be shown, however large: "
-            f"{comparisons} at least {least_prompts(len(paired))} prompts{_tendency(measure, paired)}."
-        )
-    who, whom = f"{variable} {quoted(paired[0].level)} can't", quoted(baseline)
+    open_, hopeless = _by_hope(paired)
+    if not open_:
+        return _nothing_possible(measure, variable, baseline, paired)
+    who, whom = f"{variable} {quoted(open_[0].level)} can't", quoted(baseline)
     if len(paired) > 1:
         who, whom = "No level can", f"{variable} {quoted(baseline)}"
-    amount = format_number(max(detectable), decimals_for(max(detectable))) + _spaced(measure.unit)
-    half = max((item.prompts_for_half or 0) for item in paired)
-    needs = f", half of that needs {half} prompts" if half else ""
-    power = f"4 in 5 such experiments would have found a difference of {amount}"
-    return f"{who} be told apart from {whom} with {prompts} prompts; {power}{needs}."
+    clauses = [f"{who} be told apart from {whom} with {_prompts_of(open_)} prompts"]
+    detectable = [item.detectable for item in open_ if item.detectable is not None]
+    if detectable:
+        amount = format_number(max(detectable), decimals_for(max(detectable))) + _spaced(measure.unit)
+        half = max((item.prompts_for_half or 0) for item in open_)
+        needs = f", half of that needs {half} prompts" if half else ""
+        clauses.append(f"4 in 5 such experiments would have found a difference of {amount}{needs}")
+    return "; ".join([*clauses, *_hopeless_clause(hopeless)]) + "."
+
+
+def _nothing_possible(measure: Measure, variable: str, baseline: str, paired: Sequence[Comparison]) -> str:
+    prompts, tests = max(comparison.prompts for comparison in paired), paired[0].tests
+    beginning = f"With {prompts} prompts no difference from {variable} {quoted(baseline)} can be shown, however large"
+    if prompts >= least_prompts(tests):
+        return f"{beginning}: {', '.join(_what_it_lacks(item) for item in paired[:MOST_LEVELS_NAMED])}."
+    needed = f"{tests} comparisons need" if tests > 1 else "one comparison needs" if len(paired) == 1 else "it takes"
+    return f"{beginning}: {needed} at least {least_prompts(tests)} prompts{_tendency(measure, paired)}."
 
 
 def least_prompts(comparisons: int) -> int:
@@ -196,11 +248,10 @@ def _interaction_sentence(interaction: Interaction) -> str:
     cells = [cell for row in interaction.deviations for cell in row]
     if interaction.prompts < 2:
         return f"Whether {axes} depend on each other can't be said: fewer than two prompts have every combination."
-    least = least_prompts(len(cells))
-    if interaction.prompts < least:
+    if interaction.prompts < least_prompts(1):
         return (
             f"Whether {axes} depend on each other can't be shown with {interaction.prompts} prompts: "
-            f"{len(cells)} combinations need at least {least}."
+            f"it takes at least {least_prompts(1)}."
         )
     found = sorted((cell for cell in cells if cell.is_found), key=lambda cell: cell.p_holm or 0.0)
     if not found:

@@ -7,6 +7,7 @@ text, never by what the run is called.
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
@@ -126,19 +127,22 @@ class Manifest:
         """`shift`, or `shift x num_inference_steps`."""
         return " x ".join(axis.name for axis in self.axes)
 
-    @cached_property
+    @property
     def planned_count(self) -> int:
         """Number of runs that the folder's commands asked for together."""
+        return sum(self.planned_runs.values())
+
+    @cached_property
+    def planned_runs(self) -> dict[str, int]:
+        """Name of each combination to the number of its runs that the folder's commands asked for together."""
         names = [axis.name for axis in self.axes]
-        return len(
-            {
-                run
-                for block in self.asked
-                for run in itertools.product(
-                    block["prompts"], block["seeds"], *(block["levels"][name] for name in names)
-                )
-            }
-        )
+        asked = {
+            run
+            for block in self.asked
+            for run in itertools.product(block["prompts"], block["seeds"], *(block["levels"][name] for name in names))
+        }
+        counts = Counter(" x ".join(levels) for _prompt, _seed, *levels in asked)
+        return {cell.name: counts[cell.name] for cell in self.combinations}
 
     def place(self, record: RunRecord) -> RunRecord | None:
         """Return a run under the names that stand here for what it shows; None if it may not be compared with others.

@@ -206,6 +206,75 @@ def test_nothing_found_says_what_could_have_been():
     assert sentence.endswith(f"half of that needs {prompts} prompts.")
 
 
+def with_few_prompts(level: str, prompts: int, scores=None):
+    """Runs of one level fail beyond so many prompts."""
+    scores = scores or noisy_scores({})
+
+    def given(run):
+        is_out = run.cell.levels["shift"] == level and prompt_number(run) >= prompts
+        return "out of memory" if is_out else scores(run)
+
+    return given
+
+
+def test_a_level_with_too_few_prompts_is_told_apart_from_those_with_many():
+    analysis = analysed(sample_plan(), with_few_prompts("4.0", 4))
+    sentence = sentences(analysis, measure(analysis))[0]
+    assert sentence.startswith("No level can be told apart from shift 3.0 with 12 prompts; 4 in 5 such experiments")
+    assert sentence.endswith("; too little to show any difference, however large: 4.0 (4 prompts).")
+    found = analysed(sample_plan(), with_few_prompts("4.0", 4, noisy_scores({"1.0": 2.0}, spread=0.05)))
+    sentence = sentences(found, measure(found))[0]
+    assert "the others can't be told apart from it with 12 prompts; too little to show any difference" in sentence
+
+
+def test_levels_with_different_numbers_of_prompts_are_not_given_one():
+    analysis = analysed(sample_plan(), with_few_prompts("4.0", 9))
+    assert " told apart from shift 3.0 with 9 to 12 prompts; " in sentences(analysis, measure(analysis))[0]
+
+
+def test_prompts_that_do_not_differ_show_nothing_and_are_said():
+    def scores(run):
+        is_better = run.cell.levels["shift"] == "4.0" and prompt_number(run) < 4
+        return {"image_reward": prompt_number(run) + is_better}
+
+    analysis = analysed(sample_plan(axes=[axis("shift", 3.0, 4.0)], prompts=20), scores)
+    comparison = measure(analysis).comparisons[0]
+    assert (comparison.differing, comparison.can_be_found, comparison.detectable) == (4, False, None)
+    assert sentences(analysis, measure(analysis)) == [
+        "With 20 prompts no difference from shift 3.0 can be shown, however large: 4.0 (differs on 4 of 20 prompts)."
+    ]
+
+
+def test_every_level_with_fewer_runs_than_planned_is_named_with_the_number():
+    def half(run):
+        return "failed" if prompt_number(run) >= 6 else noisy_scores({})(run)
+
+    notes = measure(analysed(sample_plan(), half)).notes  # all hit alike
+    assert notes[0] == (
+        "Not every planned run has this number: 1.0 has 6 of 12, 2.0 has 6 of 12, 3.0 has 6 of 12, 4.0 has 6 of 12. "
+        "What is missing need not be like the rest."
+    )
+    assert "4.0 has 4 of 12." in measure(analysed(sample_plan(), with_few_prompts("4.0", 4))).notes[0]
+    assert measure(analysed(sample_plan(), noisy_scores({}))).notes == ()
+
+
+def test_a_difference_that_rounds_to_nothing_is_said_in_words():
+    plan = sample_plan(axes=[axis("shift", 3.0, 4.0)])
+    analysis = analysed(plan, lambda run: {"image_reward": prompt_number(run) / 8 + 1e-7 * (run.params.shift == 4.0)})
+    assert sentences(analysis, measure(analysis)) == ["shift 4.0 beats 3.0 by less than 0.001."]
+
+
+def test_a_finding_with_strongly_skewed_differences_comes_with_the_sign_test():
+    differences = [-0.2, -0.1, 0.3, 0.4, 0.5, 0.4, 0.3, 0.6, 0.5, 0.7, 0.6, 9.0]
+    levels = {"3.0": [0.0] * 12, "4.0": differences}
+    result = measure(analysed(sample_plan(axes=[axis("shift", 3.0, 4.0)]), by_prompt(levels)))
+    assert result.comparisons[0].is_found
+    expected = stats.binomtest(2, 12).pvalue
+    assert any(note.endswith(f"asks about the median, gives p {expected:.2g}.") for note in result.notes)
+    even = measure(analysed(sample_plan(), noisy_scores({"4.0": 1.0})))
+    assert not any("skewed" in note for note in even.notes)
+
+
 def test_equal_arms_are_called_equal():
     analysis = analysed(sample_plan(), lambda run: {"image_reward": float(prompt_number(run))})
     assert sentences(analysis, measure(analysis)) == ["Every level gave exactly the same numbers as shift 3.0."]
@@ -223,8 +292,7 @@ def test_one_equal_arm_among_others_is_named():
 def test_interaction_says_when_prompts_are_too_few():
     analysis = analysed(sample_plan(axes=[SHIFT, STEPS], prompts=4), grid_scores(0.8))
     assert sentences(analysis, measure(analysis))[-1] == (
-        "Whether shift and num_inference_steps depend on each other can't be shown with 4 prompts: "
-        "8 combinations need at least 9."
+        "Whether shift and num_inference_steps depend on each other can't be shown with 4 prompts: it takes at least 6."
     )
 
 
