@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from llm_dit.checkpoints.finding import EMBEDDED_MODELS
+from llm_dit.checkpoints.finding import EMBEDDED_MODELS, existing
 from llm_dit.errors import LlmDitError
 
 READ_WHOLE_BYTES = 64 << 20
@@ -37,9 +37,9 @@ def find_model(model: str | Path, *, embedded: str, patterns: Sequence[str]) -> 
                 f"This installation has no embedded scorer {embedded}; name a folder or hub id in [P.metrics] instead."
             )
         return folder
-    folder = Path(str(model)).expanduser()
-    if folder.is_dir():
-        return folder
+    place = existing(str(model))
+    if place is not None and place.is_dir():
+        return place
     if isinstance(model, Path) or not is_hub_id(str(model)):
         raise LlmDitError(f"Scorer folder {model} does not exist; give a folder, a hub id (owner/name) or {embedded}.")
     try:
@@ -117,5 +117,5 @@ def model_identity(model: str | Path, folder: Path, weights: Sequence[Path]) -> 
             if size > READ_WHOLE_BYTES:
                 file.seek(-READ_END_BYTES, os.SEEK_END)
                 digest.update(file.read())
-    from_hub = isinstance(model, str) and is_hub_id(model) and not Path(model).expanduser().is_dir()
+    from_hub = isinstance(model, str) and is_hub_id(model) and existing(model) is None
     return f"{model if from_hub else folder.resolve().name}@{digest.hexdigest()[:12]}"

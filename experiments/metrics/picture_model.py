@@ -8,7 +8,7 @@ from PIL import Image
 
 from experiments.metrics.images import ImageSource, open_image
 from experiments.store.atomic_file import read_json
-from llm_dit.checkpoints.finding import EMBEDDED_MODELS
+from llm_dit.checkpoints.finding import EMBEDDED_MODELS, existing, is_embedded_name
 from llm_dit.errors import LlmDitError
 from llm_dit.image_io import record_of
 
@@ -34,8 +34,9 @@ def is_embedded(generator: str | None) -> bool:
     """Return True if a generator, as configured, is one that comes with the code; unknown ones are not."""
     if not generator:
         return False
-    is_name = "/" not in generator and not Path(generator).is_dir()
-    return is_name or Path(generator).expanduser().resolve().parent == EMBEDDED_MODELS.resolve()
+    place = existing(generator)
+    is_inside = place is not None and place.resolve().parent == EMBEDDED_MODELS.resolve()
+    return is_embedded_name(generator) or is_inside
 
 
 def check_source(source: object) -> None:

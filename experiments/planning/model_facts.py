@@ -8,9 +8,10 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from llm_dit.checkpoints.finding import find_checkpoint
+from llm_dit.checkpoints.finding import existing, find_checkpoint, shortened
 from llm_dit.checkpoints.model_parts import find_parts
 from llm_dit.checkpoints.scheduler import ModelScheduler, model_values, read_scheduler
+from llm_dit.checkpoints.tokenizer_file import read_tokenizer
 from llm_dit.errors import CheckpointError
 from llm_dit.parameters import EngineSettings, GenerationParams
 
@@ -61,7 +62,7 @@ def read_model_facts(settings: EngineSettings) -> ModelFacts:
 
 def _local_folder(model_path: str, *, revision: str | None) -> Path:
     """Return the folder of a model without fetching anything."""
-    if not Path(model_path).expanduser().is_dir() and "/" in model_path and not model_path.startswith((".", "/", "~")):
+    if existing(model_path) is None and "/" in model_path and not model_path.startswith((".", "/", "~")):
         from huggingface_hub import snapshot_download
         from huggingface_hub.errors import LocalEntryNotFoundError
 
@@ -69,8 +70,8 @@ def _local_folder(model_path: str, *, revision: str | None) -> Path:
             return Path(snapshot_download(model_path, revision=revision, local_files_only=True))
         except (LocalEntryNotFoundError, ValueError):
             raise CheckpointError(
-                f"{model_path} has not been fetched from the hub yet, so its depth and size are not known; run one "
-                "image with scripts/generate.py first, or give a folder.",
+                f"{shortened(model_path)} has not been fetched from the hub yet, so its depth and size are not known; "
+                "run one image with scripts/generate.py first, or give a folder.",
                 field="model_path",
             ) from None
     return find_checkpoint(model_path, revision=revision)
@@ -86,9 +87,7 @@ def _token_counter(path: Path) -> Callable[[str], int] | None:
 @lru_cache(maxsize=4)
 def _read_token_counter(path: Path, _state: tuple[int, int, int]) -> Callable[[str], int]:
     """Read a tokenizer once for each state of its file, which takes longer than a plan; what it counted is kept too."""
-    from tokenizers import Tokenizer
-
-    tokenizer: Any = Tokenizer.from_file(str(path))
+    tokenizer: Any = read_tokenizer(path.parent)
 
     @lru_cache(maxsize=100_000)
     def count(text: str) -> int:

@@ -9,6 +9,7 @@ from pathlib import Path
 from experiments.planning.design import Plan
 from experiments.planning.model_facts import ModelFacts
 from experiments.store.result_store import ResultStore
+from llm_dit.checkpoints.finding import model_name
 from llm_dit.parameters import EngineSettings
 from llm_dit.prompting.chat_template import formatted_negative_prompt, formatted_prompt_from_params
 from llm_dit.sampling.guidance import evaluation_count
@@ -107,9 +108,10 @@ def _seconds(work: float, facts: ModelFacts, settings: EngineSettings, store: Re
         store: The folder.
     """
     rates = []
+    names = (model_name(settings.model_path), settings.model_path)  # records of earlier versions hold the path
     for record in islice(store.some_runs(), SAMPLED_RUNS):
         size = record.metadata["image"]["width"] * record.metadata["image"]["height"]
-        if record.generation_time_seconds and record.metadata.get("model_path") == settings.model_path:
+        if record.generation_time_seconds and record.metadata.get("model_path") in names:
             rates.append(record.generation_time_seconds / (record.metadata["evaluations"] * size))
     if rates:
         return work * sorted(rates)[len(rates) // 2], f"from {len(rates)} finished runs in this folder"

@@ -21,6 +21,8 @@ SHARED_TABLE = "server"
 TABLES = tuple(dict.fromkeys(item.note.table for item in PARAMETERS.values() if item.note.in_file))
 """Tables of a profile in the order of the example file; the empty one is the profile itself."""
 MISTAKES_TOLD = 8
+MAX_DEPTH = 8
+INTEGER_BITS = 64
 PATH_ESCAPES = re.compile(r"[\x00-\x1f]")
 
 
@@ -196,9 +198,38 @@ def toml_value(value: Any) -> str:
 def _document(path: Path) -> dict[str, Any]:
     text = _text(path)
     try:
-        return tomllib.loads(text)
+        document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{path} is not valid TOML: {error}{_mend(text, str(error))}", field="config") from None
+    except RecursionError:
+        raise _too_deep(path) from None
+    except ValueError:
+        raise _too_large(path) from None
+    _check_bounds(path, document)
+    return document
+
+
+def _check_bounds(path: Path, document: dict[str, Any]) -> None:
+    """Refuse what no value of ours is: nesting that a message could not show, integers of more than 64 bits."""
+    waiting: list[tuple[Any, int]] = [(document, 0)]
+    while waiting:
+        value, depth = waiting.pop()
+        if depth > MAX_DEPTH:
+            raise _too_deep(path)
+        if isinstance(value, int) and value.bit_length() > INTEGER_BITS:
+            raise _too_large(path)
+        inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+        waiting += [(item, depth + 1) for item in inner]
+
+
+def _too_deep(path: Path) -> ConfigError:
+    return ConfigError(f"{path} is nested too deeply; a profile holds tables of single values.", field="config")
+
+
+def _too_large(path: Path) -> ConfigError:
+    return ConfigError(
+        f"{path} holds an integer of more than {INTEGER_BITS} bits; use a smaller number.", field="config"
+    )
 
 
 def _text(path: Path) -> str:

@@ -61,6 +61,25 @@ class NonFiniteLatents(LlmDitError):
     """Sampling left the range of the number format in use."""
 
 
+NOT_FINITE_ADVICE = {
+    "float16": "use dtype bfloat16 or float32 (float16 overflows in this model).",
+    "bfloat16": "use dtype float32; if that is not finite either, the weights are damaged: fetch the model again.",
+    "float32": "float32 has no larger range, so the checkpoint's weights are damaged or a setting is extreme; fetch it "
+    "again or use the default settings.",
+}
+"""What helps by the number format in use."""
+
+
+def not_finite(what: str, dtype: str) -> NonFiniteLatents:
+    """Return the error of numbers that are not finite.
+
+    Args:
+        what: Beginning of the sentence, such as `The decoded image is not finite`.
+        dtype: Name of the number format in use.
+    """
+    return NonFiniteLatents(f"{what}; {NOT_FINITE_ADVICE.get(dtype, NOT_FINITE_ADVICE['float32'])}")
+
+
 class OutputError(LlmDitError):
     """A file can't be written or read where the user asked for it."""
 

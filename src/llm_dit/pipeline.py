@@ -15,6 +15,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
+from llm_dit.checkpoints.finding import model_name
 from llm_dit.checkpoints.scheduler import model_values
 from llm_dit.errors import InvalidParameter
 from llm_dit.image_io import attach_record
@@ -251,7 +252,7 @@ class ZImagePipeline:
         alone = Beginning(params, SharedWork(self.device, limit=0))
         observer = None if on_step is None else lambda step: on_step(self._step_info(step))
         latents, is_finite = self.denoiser.sample(params, conditioning, alone, observer)
-        check_finite(is_finite.tolist())
+        check_finite(is_finite.tolist(), self.numerics["dtype"])
         return latents
 
     def draw(
@@ -273,7 +274,7 @@ class ZImagePipeline:
         clock = StageClock(self.device)
         latents, step_is_finite = self.denoiser.sample(params, conditioning, beginning)
         if self.device.type != "cuda":
-            check_finite(step_is_finite.tolist())
+            check_finite(step_is_finite.tolist(), self.numerics["dtype"])
         clock.mark()
         levels, is_finite = self.decoder.levels(latents)
         is_queued = self.device.type == "cuda" and self.decoder.device == self.device
@@ -281,7 +282,15 @@ class ZImagePipeline:
             tensor.to("cpu", non_blocking=is_queued) for tensor in (levels, step_is_finite, is_finite)
         )
         clock.mark()
-        return PendingImage(clock, levels, step_is_finite, is_finite, tuple(beginning.spared))
+        return PendingImage(
+            clock,
+            levels,
+            step_is_finite,
+            is_finite,
+            tuple(beginning.spared),
+            dtype=self.numerics["dtype"],
+            vae_dtype=self.numerics["vae_dtype"],
+        )
 
     def _step_info(self, step: EulerStep) -> StepInfo:
         return StepInfo(step.step, step.total, step.sigma, lambda: self.preview(step.estimate))
@@ -344,7 +353,7 @@ class ZImagePipeline:
             "sigmas": sigmas,
             "evaluations": evaluation_count(params),
             "stage_times_s": stage_times_s,
-            "model_path": self.settings.model_path,
+            "model_path": model_name(self.settings.model_path),
             "model_fingerprint": self.fingerprint,
             "numerics": self.numerics,
             **self.surroundings(),
@@ -356,8 +365,24 @@ class ZImagePipeline:
 
 
 def versions() -> dict[str, str]:
-    """Return the versions of what computes an image."""
-    from importlib.metadata import version
+    """Return the versions of what computes an image; `none` for what has no part in it here."""
+    import torch
 
-    packages = ("llm-dit", "torch", "transformers", "diffusers")
-    return {"python": platform.python_version(), **{name: version(name) for name in packages}}
+    return {
+        "python": platform.python_version(),
+        "llm-dit": _version("llm-dit"),
+        "torch": torch.__version__,
+        "triton": _version("triton"),
+        "cuda": str(torch.version.cuda or "none"),
+        "cudnn": str(torch.backends.cudnn.version() or "none"),
+    }
+
+
+def _version(package: str) -> str:
+    """Return a package's version; `unknown` without metadata, as where a checkout is only on the path."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "unknown" if package == "llm-dit" else "none"

@@ -195,3 +195,23 @@ def test_a_profile_without_a_file_is_refused():
 def test_two_keys_that_agree_only_together_are_judged_together(write):
     path = write("[default.pytorch]\nextend_rope = true\n[long.pytorch]\nmax_text_tokens = 2000\n")
     assert load_config(path, "long").generation("a").max_text_tokens == 2000
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("[default.generation]\nwidth = " + "9" * 5_000, "an integer of more than 64 bits"),
+        ("[default.generation]\nwidth = 0x" + "f" * 5_000, "an integer of more than 64 bits"),
+        ("[default.generation]\nguidance_scale = " + "9" * 400, "an integer of more than 64 bits"),
+        ("[default.generation]\nwidth = " + "[" * 50_000, "nested too deeply"),
+        ("[default.generation]\nwidth = " + "{a=" * 50_000, "nested too deeply"),
+        ("[default.generation]\nwidth" + ".a" * 5_000 + " = 1", "nested too deeply"),
+        ("[default.generation]\nguidance_scale = 1e999", "guidance_scale inf is not allowed"),
+        ("[default.generation]\nwidth = 1979-05-27", "is not a whole number"),
+    ],
+    ids=range(8),
+)
+def test_hostile_files_are_one_sentence(write, text, problem):
+    with pytest.raises(ConfigError, match=problem) as caught:
+        load_config(write(text))
+    assert len(str(caught.value)) < 400

@@ -1,12 +1,17 @@
 """PNG files with their parameters inside."""
 
+import json
+import random
+import struct
+import time
+import zlib
 from io import BytesIO
 
 import pytest
 from PIL import Image
 
 from llm_dit.errors import OutputError
-from llm_dit.image_io import png_bytes, read_parameters, write_png
+from llm_dit.image_io import RECORD_CHUNK, png_bytes, read_parameters, record_of, write_png
 
 RECORD = {
     "parameters": {
@@ -76,3 +81,112 @@ def test_files_that_are_no_png_are_refused(tmp_path):
         read_parameters(tmp_path / "x.png")
     with pytest.raises(OutputError, match="is not a PNG that can be read"):
         read_parameters(tmp_path / "missing.png")
+
+
+def chunk(kind, content, checksum=None):
+    crc = zlib.crc32(kind + content) if checksum is None else checksum
+    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", crc)
+
+
+def png_with(*chunks, size=(64, 96)):
+    """A PNG of these chunks and no pixels."""
+    header = struct.pack(">IIBBBBB", *size, 8, 2, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + b"".join((chunk(b"IHDR", header), *chunks, chunk(b"IEND", b"")))
+
+
+def record_chunk(text, *, is_packed=True):
+    content = zlib.compress(text) if is_packed else text
+    return chunk(b"iTXt", RECORD_CHUNK.encode() + b"\0" + bytes([is_packed, 0]) + b"\0\0" + content)
+
+
+@pytest.mark.parametrize("characters", [1_000, 400_000])
+def test_the_longest_record_is_read_back_by_us_and_by_pillow(image, characters):
+    parameters = {**RECORD["parameters"], "prompt": "\u732b" * characters, "system_prompt": "\u72ac" * characters}
+    record = {**RECORD, "parameters": parameters}
+    content = png_bytes(image, record)
+    assert read_parameters(BytesIO(content)) == record
+    with Image.open(BytesIO(content)) as picture:
+        picture.load()
+        assert record_of(picture) == record
+
+
+def test_large_records_that_were_packed_are_read_though_pillow_refuses_them():
+    record = {"parameters": {"prompt": "\u732b" * 500_000}}
+    packed = png_with(record_chunk(json.dumps(record, ensure_ascii=False).encode()))
+    assert read_parameters(BytesIO(packed)) == record
+
+
+def test_no_pixel_is_decoded():
+    huge = png_with(record_chunk(json.dumps(RECORD).encode()), chunk(b"IDAT", b"no pixels"), size=(60_000, 60_000))
+    started = time.perf_counter()
+    assert read_parameters(BytesIO(huge)) == RECORD
+    assert time.perf_counter() - started < 1
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        (png_with(record_chunk(b"[" * 100_000)), "damaged llm-dit parameters"),
+        (png_with(record_chunk(b'{"seed": ' + b"9" * 5_000 + b"}")), "damaged llm-dit parameters"),
+        (png_with(record_chunk(b'{"seed": NaN}')), "damaged llm-dit parameters"),
+        (png_with(record_chunk(b'{"seed": 1e999}')), "damaged llm-dit parameters"),
+        (png_with(record_chunk(b'{"prompt": "\\ud800"}')), "damaged llm-dit parameters"),
+        (png_with(record_chunk(b"[1]")), "damaged llm-dit parameters"),
+        (png_with(record_chunk(b" " * (17 << 20))), "larger than 16 MiB"),
+        (png_with(record_chunk(b" " * (17 << 20), is_packed=False)), "larger than 16 MiB"),
+        (png_with(record_chunk(b"{}\xff", is_packed=False)), "its text is damaged"),
+        (png_with(chunk(b"iTXt", RECORD_CHUNK.encode() + b"\0\1\0\0\0no zlib")), "its text is damaged"),
+        (png_with(chunk(b"iTXt", RECORD_CHUNK.encode() + b"\0\1\0")), "its text is damaged"),
+        (
+            png_with(chunk(b"iTXt", RECORD_CHUNK.encode() + b"\0\0\0\0\0{}", checksum=1)),
+            "checksum of its text is wrong",
+        ),
+        (png_with(record_chunk(b"{}"))[:-20], "is cut off"),
+        (png_with(*[chunk(b"tEXt", b"")] * 100_001), "more than 100,000 chunks"),
+        (png_with(), "carries no llm-dit parameters"),
+    ],
+    ids=range(15),
+)
+def test_hostile_files_are_one_sentence(content, problem):
+    with pytest.raises(OutputError, match=problem) as caught:
+        read_parameters(BytesIO(content))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", [b"tEXt", b"zTXt"])
+def test_a_record_that_another_program_stored_again_is_read(kind):
+    text = json.dumps(RECORD).encode()
+    content = text if kind == b"tEXt" else b"\0" + zlib.compress(text)
+    assert read_parameters(BytesIO(png_with(chunk(kind, RECORD_CHUNK.encode() + b"\0" + content)))) == RECORD
+
+
+def test_6000_mutated_files_are_a_record_or_one_sentence(image):
+    draw = random.Random(13)
+    seeds = (
+        png_bytes(image.resize((8, 8)), RECORD),
+        png_with(record_chunk(json.dumps(RECORD).encode(), is_packed=False)),
+        png_with(chunk(b"zTXt", RECORD_CHUNK.encode() + b"\0\0" + zlib.compress(json.dumps(RECORD).encode()))),
+    )
+    outcomes = {"record": 0, "sentence": 0}
+    for _ in range(6_000):
+        content = bytearray(draw.choice(seeds))
+        for _ in range(draw.choice((1, 1, 2, 8))):
+            place = draw.randrange(len(content))
+            match draw.randrange(5):
+                case 0:
+                    content[place] ^= 1 << draw.randrange(8)
+                case 1:
+                    content[place : place + draw.randrange(1, 9)] = draw.randbytes(draw.randrange(9))
+                case 2:
+                    del content[place : place + draw.randrange(1, 40)]
+                case 3:
+                    content[place:place] = content[place : place + draw.randrange(40)]
+                case _:
+                    content[place : place + 4] = draw.choice((b"\xff" * 4, bytes(4), b"\x7f\xff\xff\xff", b"iTXt"))
+            content = content or bytearray(1)
+        try:
+            outcomes["record"] += isinstance(read_parameters(BytesIO(bytes(content))), dict)
+        except OutputError:
+            outcomes["sentence"] += 1
+    assert sum(outcomes.values()) == 6_000
+    assert min(outcomes.values()) > 500, outcomes

@@ -10,9 +10,9 @@ import re
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any, Protocol
 
+from llm_dit.checkpoints.finding import model_name
 from llm_dit.errors import LlmDitError
 from llm_dit.parameters import EngineSettings, GenerationParams
 
@@ -198,13 +198,6 @@ def load_pipeline(settings: EngineSettings) -> ImageEngine:
 
     pipeline: ImageEngine = ZImagePipeline.from_pretrained(settings.model_path, settings=settings)
     return pipeline
-
-
-def model_name(model_path: str) -> str:
-    """Name a model without its folder: `mini`, `Tongyi-MAI/Z-Image-Turbo`, or a folder's last part."""
-    path = Path(model_path)
-    is_folder = path.is_absolute() or path.exists() or model_path.startswith((".", "~"))
-    return path.resolve().name if is_folder else model_path
 
 
 def _pattern_of(special_tokens: tuple[str, ...]) -> re.Pattern[str]:

@@ -14,7 +14,7 @@ from typing import Any
 from llm_dit.errors import CheckpointError, InvalidParameter
 
 EMBEDDED_MODELS = Path(__file__).parents[1] / "models"
-MAX_SHOWN_CHARACTERS = 60
+MAX_SHOWN_CHARACTERS = 100
 PUBLISHED_MODEL = "Tongyi-MAI/Z-Image-Turbo"
 COMPONENTS = ("transformer", "text_encoder", "tokenizer", "vae")
 WEIGHT_COMPONENTS = ("transformer", "text_encoder", "vae")
@@ -53,7 +53,8 @@ def find_checkpoint(
         folder = _download(name, revision, token, cache_dir)
     elif folder is None:
         raise CheckpointError(
-            f"Model folder {name} does not exist; give 'mini', a folder, or a hub id such as Tongyi-MAI/Z-Image-Turbo.",
+            f"Model folder {shortened(name)} does not exist; give 'mini', a folder, or a hub id such as "
+            "Tongyi-MAI/Z-Image-Turbo.",
             field="model_path",
         )
     elif revision is not None:
@@ -64,17 +65,51 @@ def find_checkpoint(
     return folder
 
 
+def model_name(model_path: str) -> str:
+    """Name a model without its place: `mini`, `Tongyi-MAI/Z-Image-Turbo`, or the last name of a folder or file.
+
+    What is made with a model carries this name, which says nothing of the user's folders; the fingerprint tells which
+    model it was.
+    """
+    place = None if is_embedded_name(model_path) else existing(model_path)
+    if place is None:
+        return Path(model_path).name if model_path.startswith((".", "~", "/")) else model_path
+    place = place.resolve()
+    is_taken = is_embedded_name(place.name) and place.parent != EMBEDDED_MODELS.resolve()
+    return f"folder {place.name}" if is_taken else place.name
+
+
+def is_embedded_name(name: str) -> bool:
+    """Return True for the name of a model that comes with the code."""
+    return re.fullmatch(r"[\w-]{1,64}", name) is not None and (EMBEDDED_MODELS / name).is_dir()
+
+
+def existing(place: str) -> Path | None:
+    """Return a file or folder, `~` expanded; None if there is none, or no such user, or it can't be a path."""
+    path = expanded(place)
+    return path if path.exists() else None
+
+
+def expanded(place: str) -> Path:
+    """Return a path, `~` expanded; of what can be none, too long or of a user there isn't, one that doesn't exist."""
+    try:
+        path = Path(place).expanduser()
+        path.exists()
+    except (OSError, RuntimeError, ValueError):  # too long a name, no such user, NUL
+        return Path(shortened(place))
+    return path
+
+
 def _local_folder(name: str) -> Path | None:
-    embedded = EMBEDDED_MODELS / name
-    if re.fullmatch(r"[\w-]+", name) and embedded.is_dir():
-        return embedded
-    folder = Path(name).expanduser()
-    return folder if folder.is_dir() else None
+    if is_embedded_name(name):
+        return EMBEDDED_MODELS / name
+    place = existing(name)
+    return place if place is not None and place.is_dir() else None
 
 
 def _download(hub_id: str, revision: str | None, token: str | None, cache_dir: str | Path | None) -> Path:
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
     try:
         folder = snapshot_download(
@@ -85,8 +120,8 @@ def _download(hub_id: str, revision: str | None, token: str | None, cache_dir: s
             allow_patterns=list(HUB_FILES),
             ignore_patterns=list(HUB_VARIANTS),
         )
-    except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
-        asked = hub_id if revision is None else f"{hub_id} at {revision}"
+    except (LocalEntryNotFoundError, HfHubHTTPError, HFValidationError, OSError) as error:
+        asked = shortened(hub_id) if revision is None else f"{shortened(hub_id)} at {revision}"
         raise CheckpointError(
             f"{asked} is not a folder here and could not be fetched from the hub ({type(error).__name__}); check the "
             "name and the network, or give the folder of a downloaded checkpoint.",
@@ -147,7 +182,9 @@ def read_json(path: Path) -> dict[str, Any]:
         content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise CheckpointError(f"{path} is missing; fetch the checkpoint again.", field="model_path") from None
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+    except RecursionError:
+        raise CheckpointError(f"{path} is nested too deeply; fetch it again.", field="model_path") from None
+    except (OSError, ValueError) as error:  # not UTF-8, not JSON, or a number of thousands of digits
         raise CheckpointError(f"{path} can't be read ({error}); fetch it again.", field="model_path") from None
     if not isinstance(content, dict):
         raise CheckpointError(f"{path} is not a JSON object; fetch it again.", field="model_path")
@@ -156,5 +193,12 @@ def read_json(path: Path) -> dict[str, Any]:
 
 def shown(value: Any) -> str:
     """Return a value from a file as it may stand in a sentence: on one line and short."""
-    text = json.dumps(value, ensure_ascii=True, default=str)
+    try:
+        return shortened(json.dumps(value, ensure_ascii=True, default=str))
+    except ValueError:  # a number of thousands of digits
+        return f"a number of {value.bit_length()} bits" if isinstance(value, int) else "something very long"
+
+
+def shortened(text: str) -> str:
+    """Return a text as it may stand in a sentence."""
     return text if len(text) <= MAX_SHOWN_CHARACTERS else text[: MAX_SHOWN_CHARACTERS - 3] + "..."

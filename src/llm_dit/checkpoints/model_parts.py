@@ -13,7 +13,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Protocol
 
-from llm_dit.checkpoints.finding import WEIGHT_COMPONENTS, fetch_tokenizer, find_checkpoint
+from llm_dit.checkpoints.finding import WEIGHT_COMPONENTS, expanded, fetch_tokenizer, find_checkpoint
 from llm_dit.checkpoints.fingerprint import file_fingerprint, fingerprint
 from llm_dit.checkpoints.model_file import SUFFIXES, StoredComponent, is_model_file, open_folder, open_model_file
 from llm_dit.checkpoints.scheduler import TURBO_SHIFT
@@ -88,7 +88,7 @@ def find_parts(settings: EngineSettings, find_folder: FindFolder = find_checkpoi
         CheckpointError: If a part is missing, damaged, or is none of Z-Image's; says what to give.
     """
     given = {"text_encoder": settings.text_encoder_path, "vae": settings.vae_path}
-    path = Path(settings.model_path).expanduser()
+    path = expanded(settings.model_path)
     parts = {name: _part_at(name, where) for name, where in given.items() if where is not None}
     if path.suffix.lower() in SUFFIXES and not path.is_file():
         raise CheckpointError(f"model_path {path} is not there; give a file that is, or a folder.", field="model_path")
@@ -124,7 +124,7 @@ def find_parts(settings: EngineSettings, find_folder: FindFolder = find_checkpoi
 
 def _part_at(name: str, where: str) -> StoredComponent:
     """Open the part that a setting names."""
-    path, setting = Path(where).expanduser(), f"{name}_path"
+    path, setting = expanded(where), f"{name}_path"
     if is_model_file(path):
         components = open_model_file(path).components
         if name not in components:
@@ -193,7 +193,7 @@ def _opened(file: Path, name: str) -> StoredComponent | None:
 
 def _tokenizer(given: str | None, folder: Path | None, text_encoder: StoredComponent) -> Path:
     if given is not None:
-        path = Path(given).expanduser()
+        path = expanded(given)
         home = path.parent if path.name == TOKENIZER_FILE else path
         if not (home / TOKENIZER_FILE).is_file():
             raise CheckpointError(

@@ -19,7 +19,9 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from llm_dit.errors import LlmDitError
+from llm_dit.networks.config_values import number, switch, whole
 
+WHAT = "The text encoder"
 REQUIRED = ("vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads")
 
 
@@ -46,10 +48,10 @@ class Qwen3Config:
         Raises:
             LlmDitError: If a size is missing, or the file asks for something that Qwen3-4B does not have.
         """
-        missing = [name for name in REQUIRED if not isinstance(config.get(name), int)]
-        if missing:
-            raise LlmDitError(f"The text encoder's config.json lacks {', '.join(missing)}, whole numbers.")
+        sizes = {name: whole(config, name, WHAT) for name in REQUIRED}
         rope = config.get("rope_parameters") or config.get("rope_scaling") or {}
+        if not isinstance(rope, Mapping):
+            raise LlmDitError("rope_parameters in the text encoder's config.json are no object; fetch it again.")
         unsupported = {
             "attention_bias": bool(config.get("attention_bias")),
             "hidden_act": config.get("hidden_act", "silu") != "silu",
@@ -59,15 +61,17 @@ class Qwen3Config:
         if any(unsupported.values()):
             names = ", ".join(name for name, is_set in unsupported.items() if is_set)
             raise LlmDitError(f"The text encoder's config.json sets {names} to what Z-Image's Qwen3 does not have.")
-        heads = config["num_attention_heads"]
+        heads = sizes["num_attention_heads"]
+        theta = rope if "rope_theta" in rope else config
+        optional = {name: value for name, value in config.items() if value is not None}  # null is Qwen3's own rule here
         return cls(
-            **{name: config[name] for name in REQUIRED},
-            num_key_value_heads=config.get("num_key_value_heads", heads),
-            head_dim=config.get("head_dim") or config["hidden_size"] // heads,
-            rms_norm_eps=config.get("rms_norm_eps", 1e-6),
-            rope_theta=float(rope.get("rope_theta") or config.get("rope_theta", 10_000.0)),
-            max_position_embeddings=config.get("max_position_embeddings", 32_768),
-            tie_word_embeddings=config.get("tie_word_embeddings", False),
+            **sizes,
+            num_key_value_heads=whole(optional, "num_key_value_heads", WHAT, heads),
+            head_dim=whole(optional, "head_dim", WHAT, sizes["hidden_size"] // heads),
+            rms_norm_eps=number(config, "rms_norm_eps", WHAT, 1e-6),
+            rope_theta=number(theta, "rope_theta", WHAT, 10_000.0),
+            max_position_embeddings=whole(config, "max_position_embeddings", WHAT, 32_768),
+            tie_word_embeddings=switch(config, "tie_word_embeddings", WHAT, False),
         )
 
 

@@ -23,10 +23,12 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
 from llm_dit.errors import LlmDitError
+from llm_dit.networks.config_values import number, switch, whole, wholes
 from llm_dit.networks.rope import PositionTables, rotate
 from llm_dit.placement.devices import sent
 
 PATCH_SIZE = 2
+WHAT = "The transformer"
 SEQUENCE_MULTIPLE = 32  # every sequence is filled up to this with learned pad tokens, which are attended to
 TIME_EMBEDDING_WIDTH = 256
 TIME_MLP_WIDTH = 1024
@@ -87,22 +89,33 @@ class ZImageTransformerConfig:
         """Read the content of a published `transformer/config.json`.
 
         Args:
-            config: The parsed file. Keys that start with "_" say which program wrote it and are ignored.
+            config: The parsed file. Keys that start with "_" say which program wrote it, and keys of later versions
+                that are null change nothing: both are ignored.
 
         Raises:
             LlmDitError: If a key is missing or unknown, or a value is not supported.
         """
-        given = {key: value for key, value in config.items() if not key.startswith("_")}
-        if given.pop("siglip_feat_dim", None) is not None:
-            raise LlmDitError("siglip_feat_dim is set: checkpoints with image conditioning (Omni) are not supported.")
         known = {field.name for field in fields(cls)}
+        given = {
+            key: value
+            for key, value in config.items()
+            if key in known or not (key.startswith("_") or value is None)  # diffusers writes new keys with null
+        }
+        if "siglip_feat_dim" in given:
+            raise LlmDitError("siglip_feat_dim is set: checkpoints with image conditioning (Omni) are not supported.")
         if given.keys() != known:
             raise LlmDitError(
                 "The transformer's config.json does not describe a Z-Image transformer: "
                 f"missing {sorted(known - given.keys())}, unknown {sorted(given.keys() - known)}."
             )
-        values: dict[str, Any] = {k: tuple(value) if isinstance(value, list) else value for k, value in given.items()}
+        values = {field.name: _reader(field.type)(given, field.name, WHAT) for field in fields(cls)}
         return cls(**values)
+
+
+def _reader(kind: Any) -> Callable[[Mapping[str, Any], str, str], Any]:
+    """Return what reads a field of a type from a configuration."""
+    readers: dict[Any, Callable[[Mapping[str, Any], str, str], Any]] = {int: whole, float: number, bool: switch}
+    return readers.get(kind, wholes)
 
 
 @dataclass(frozen=True, eq=False)

@@ -19,7 +19,9 @@ from einops import rearrange, repeat
 from torch import Tensor, nn
 
 from llm_dit.errors import LlmDitError
+from llm_dit.networks.config_values import number, switch, whole, wholes
 
+WHAT = "The VAE"
 NORM_EPS = 1e-6
 QUERY_PARTS = 8
 """Fewest parts that attention's queries are taken in."""
@@ -50,26 +52,22 @@ class DecoderConfig:
         Raises:
             LlmDitError: If an entry is missing or not supported.
         """
-        needed = ("latent_channels", "block_out_channels", "layers_per_block", "scaling_factor", "sample_size")
-        missing = [name for name in needed if config.get(name) is None]
-        if missing:
-            raise LlmDitError(f"The VAE's config.json lacks {', '.join(missing)}.")
-        blocks, activation = set(config.get("up_block_types", [UP_BLOCK])), config.get("act_fn", "silu")
-        if blocks != {UP_BLOCK} or activation != "silu":
+        blocks, activation = config.get("up_block_types", [UP_BLOCK]), config.get("act_fn", "silu")
+        if not isinstance(blocks, list) or any(block != UP_BLOCK for block in blocks) or activation != "silu":
             raise LlmDitError(
-                f"The VAE's config.json asks for {', '.join(blocks)} with {activation}, not Flux's decoder."
+                f"The VAE's config.json asks for {str(blocks)[:80]} with {str(activation)[:40]}, not Flux's decoder."
             )
         return cls(
-            latent_channels=config["latent_channels"],
-            out_channels=config.get("out_channels", 3),
-            block_out_channels=tuple(config["block_out_channels"]),
-            layers_per_block=config["layers_per_block"],
-            norm_num_groups=config.get("norm_num_groups", 32),
-            mid_block_add_attention=config.get("mid_block_add_attention", True),
-            use_post_quant_conv=config.get("use_post_quant_conv", True),
-            sample_size=config["sample_size"],
-            scaling_factor=float(config["scaling_factor"]),
-            shift_factor=float(config.get("shift_factor") or 0.0),
+            latent_channels=whole(config, "latent_channels", WHAT),
+            out_channels=whole(config, "out_channels", WHAT, 3),
+            block_out_channels=wholes(config, "block_out_channels", WHAT),
+            layers_per_block=whole(config, "layers_per_block", WHAT),
+            norm_num_groups=whole(config, "norm_num_groups", WHAT, 32),
+            mid_block_add_attention=switch(config, "mid_block_add_attention", WHAT, True),
+            use_post_quant_conv=switch(config, "use_post_quant_conv", WHAT, True),
+            sample_size=whole(config, "sample_size", WHAT),
+            scaling_factor=number(config, "scaling_factor", WHAT),
+            shift_factor=0.0 if config.get("shift_factor") is None else number(config, "shift_factor", WHAT),
         )
 
 

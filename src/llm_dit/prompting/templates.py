@@ -110,6 +110,8 @@ def read_template(path: Path, *, is_own: bool = False) -> Template:
         raise LlmDitError(f"{path.name}: kind is {kind!r}; use prompt or rewriter.")
     allowed = ("name", "description", "kind", *(EXTRA_KEYS if kind == "prompt" else ()))
     for key, value in front.items():
+        if not isinstance(key, str):
+            raise LlmDitError(f"{path.name}: the front matter key {str(key)[:40]!r} is not a text.")
         if key not in allowed:
             raise LlmDitError(f"{path.name}: there is no front matter key {key!r}{nearest(str(key), allowed)}")
         if not isinstance(value, str):
@@ -139,7 +141,9 @@ def _split(path: Path) -> tuple[dict[Any, Any], str]:
         raise LlmDitError(f"{path.name}: the front matter is not closed with {FRONT_MATTER_LINE}.")
     try:
         front = yaml.safe_load("\n".join(lines[1 : ends[0] + 1]))
-    except yaml.YAMLError as error:
+    except RecursionError:
+        raise LlmDitError(f"{path.name}: the front matter is nested too deeply.") from None
+    except (yaml.YAMLError, ValueError, TypeError, AttributeError) as error:  # PyYAML lets those of its values through
         problem = str(error).replace("\n", " ")
         raise LlmDitError(f"{path.name}: the front matter is not valid YAML ({problem}).") from None
     if not isinstance(front, dict):

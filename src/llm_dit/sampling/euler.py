@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from llm_dit.errors import NonFiniteLatents
+from llm_dit.errors import not_finite
 from llm_dit.placement.devices import sent
 
 if TYPE_CHECKING:
@@ -74,15 +74,12 @@ def sample_euler(
     return latents, torch.stack(is_finite)
 
 
-def check_finite(is_finite: list[bool]) -> None:
-    """Raise `NonFiniteLatents` that names the first step whose entry is False."""
+def check_finite(is_finite: list[bool], dtype: str) -> None:
+    """Raise `NonFiniteLatents` that names the first step whose entry is False, and what helps in this number format."""
     if all(is_finite):
         return
     step = is_finite.index(False) + 1
-    raise NonFiniteLatents(
-        f"The latents are not finite after step {step} of {len(is_finite)}; use dtype bfloat16 or float32 "
-        "(float16 overflows in this model)."
-    )
+    raise not_finite(f"The latents are not finite after step {step} of {len(is_finite)}", dtype)
 
 
 def guided(positive: Tensor, negative: Tensor, guidance_scale: float, cfg_normalization: float) -> Tensor:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Self
 from llm_dit.checkpoints.lazy_tensor import LazyTensor
 from llm_dit.checkpoints.model_file import StoredComponent
 from llm_dit.checkpoints.weights import load_weights, without_weights
-from llm_dit.errors import CheckpointError, NonFiniteLatents
+from llm_dit.errors import CheckpointError, not_finite
 from llm_dit.placement.devices import on, resident
 
 if TYPE_CHECKING:
@@ -62,16 +62,14 @@ class LatentDecoder:
 
         from llm_dit.networks.vae_decoder import Autoencoder, DecoderConfig
 
-        config = stored.config
-        levels = len(config.get("block_out_channels", ()))
-        if 2 ** (levels - 1) != LATENT_SCALE or config.get("scaling_factor") is None:
+        sizes = DecoderConfig.from_dict(stored.config)
+        if 2 ** (len(sizes.block_out_channels) - 1) != LATENT_SCALE:
             raise CheckpointError(
-                f"The config.json of {stored.path} describes no VAE with a factor of {LATENT_SCALE} and a "
-                "scaling_factor, which Z-Image has.",
+                f"The config.json of {stored.path} describes no VAE of a factor of {LATENT_SCALE}, as Z-Image has.",
                 field="model_path",
             )
         with without_weights():
-            vae = Autoencoder(DecoderConfig.from_dict(config))
+            vae = Autoencoder(sizes)
         start = torch.device("cpu") if offload else device
         load_weights(vae, stored.path, drawn_with(stored.tensors), dtype=dtype, device=start)
         if device.type == "cpu" or tiling:
@@ -84,6 +82,11 @@ class LatentDecoder:
     def native_size(self) -> int:
         """Side of the square images the model was trained for, in pixels."""
         return self.vae.config.sample_size
+
+    @property
+    def dtype_name(self) -> str:
+        """Number format of the weights, such as `bfloat16`."""
+        return str(next(self.vae.parameters()).dtype).removeprefix("torch.")
 
     @property
     def latent_channels(self) -> int:
@@ -102,7 +105,7 @@ class LatentDecoder:
         Raises:
             NonFiniteLatents: If the decoder left the range of its number format.
         """
-        return images_from_levels(*self.levels(latents))
+        return images_from_levels(*self.levels(latents), self.dtype_name)
 
     def levels(self, latents: Tensor) -> tuple[Tensor, Tensor]:
         """Decode without waiting for the device: see `pixels_to_levels`."""
@@ -124,7 +127,7 @@ class LatentDecoder:
             if longest > PREVIEW_LATENT_SIDE:
                 small = [max(1, side * PREVIEW_LATENT_SIDE // longest) for side in sides]
                 latents = interpolate(latents, size=small, mode="area")
-            return images_from_levels(*self._levels(latents))[0]
+            return images_from_levels(*self._levels(latents), self.dtype_name)[0]
 
     def _levels(self, latents: Tensor) -> tuple[Tensor, Tensor]:
         import torch
@@ -171,8 +174,8 @@ def pixels_to_levels(pixels: Tensor) -> tuple[Tensor, Tensor]:
     return levels, torch.isfinite(pixels).all()
 
 
-def images_from_levels(levels: Tensor, is_finite: Tensor) -> list[Image.Image]:
-    """Return images of what `pixels_to_levels` made.
+def images_from_levels(levels: Tensor, is_finite: Tensor, dtype: str) -> list[Image.Image]:
+    """Return images of what `pixels_to_levels` made in the number format called `dtype`.
 
     Raises:
         NonFiniteLatents: If a pixel was not finite.
@@ -180,5 +183,5 @@ def images_from_levels(levels: Tensor, is_finite: Tensor) -> list[Image.Image]:
     from PIL import Image
 
     if not bool(is_finite):
-        raise NonFiniteLatents("The decoded image is not finite; use dtype bfloat16 or float32 for the VAE.")
+        raise not_finite("The decoded image is not finite", dtype)
     return [Image.fromarray(image) for image in levels.cpu().numpy()]

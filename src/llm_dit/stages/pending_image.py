@@ -27,6 +27,8 @@ class PendingImage:
         levels: [1, H, W, 3], uint8, on the CPU.
         step_is_finite: Of the latents after each step, bool, [N], on the CPU.
         is_finite: Of the pixels, bool, a scalar, on the CPU.
+        dtype: Number format of the denoising.
+        vae_dtype: Number format of the decoding.
         spared: Clocks of the denoising's work that was done for an earlier image.
     """
 
@@ -35,6 +37,8 @@ class PendingImage:
     step_is_finite: Tensor
     is_finite: Tensor
     spared: tuple[StageClock, ...] = ()
+    dtype: str = "float32"
+    vae_dtype: str = "float32"
 
     def wait(self) -> tuple[Image.Image, dict[str, float]]:
         """Return the image when it is there, and the seconds that denoising and decoding would have taken it alone.
@@ -43,7 +47,7 @@ class PendingImage:
             NonFiniteLatents: If sampling or decoding left the range of the number format.
         """
         denoise, decode = self.clock.stage_times_s()
-        check_finite(self.step_is_finite.tolist())
+        check_finite(self.step_is_finite.tolist(), self.dtype)
         denoise += sum(sum(clock.stage_times_s()) for clock in self.spared)
-        (image,) = images_from_levels(self.levels, self.is_finite)
+        (image,) = images_from_levels(self.levels, self.is_finite, self.vae_dtype)
         return image, {"denoise": denoise, "decode": decode}

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Self, get_args
 from llm_dit.acceleration.quantization import check_quantization, check_widths, quantize_text_encoder
 from llm_dit.checkpoints.finding import find_checkpoint
 from llm_dit.checkpoints.model_file import StoredComponent, open_folder
+from llm_dit.checkpoints.tokenizer_file import read_tokenizer
 from llm_dit.checkpoints.weights import load_weights, without_weights
 from llm_dit.errors import CheckpointError, InvalidParameter
 from llm_dit.parameters import Quantization
@@ -160,7 +161,7 @@ class ZImageTextEncoder:
         with without_weights():
             model = Qwen3Encoder(Qwen3Config.from_dict(raw))
         check_widths(quantization, model.layers)
-        loaded_tokenizer = _load_tokenizer(tokenizer)
+        loaded_tokenizer = read_tokenizer(tokenizer)
         cpu = torch.device("cpu")
         home = cpu if offload else device
         start = home if quantization == "none" else cpu
@@ -279,14 +280,3 @@ def _own_stream(device: torch.device) -> torch.cuda.Stream | None:
 
     torch.cuda.synchronize(device)  # the weights are there
     return torch.cuda.Stream(device)
-
-
-def _load_tokenizer(folder: Path) -> Tokenizer:
-    from tokenizers import Tokenizer
-
-    if not (folder / "tokenizer.json").is_file():
-        raise CheckpointError(f"{folder} has no tokenizer.json; fetch it again.", field="model_path")
-    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
-    tokenizer.no_truncation()
-    tokenizer.no_padding()
-    return tokenizer

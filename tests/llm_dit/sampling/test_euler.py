@@ -71,7 +71,7 @@ def test_a_non_finite_latent_names_its_first_step_and_the_way_out():
 
     _, is_finite = sample_euler(velocity, torch.randn(SHAPE), schedule(9, 3.0))
     with pytest.raises(NonFiniteLatents, match=r"after step 5 of 9; use dtype bfloat16 or float32"):
-        check_finite(is_finite.tolist())
+        check_finite(is_finite.tolist(), "float16")
 
 
 def test_guidance_is_pos_plus_s_times_the_difference():
