@@ -111,10 +111,8 @@ def accelerate(
         block.attention.attend = attend
     if wanted.compile == "on":
         compile_blocks(blocks, is_whole=wanted.attention_backend not in PACKAGES)
-    if graphs != "off" and device.type == "cuda" and stays:
-        from llm_dit.acceleration.evaluation_graphs import replay_evaluations
-
-        replay_evaluations(transformer, device, are_all_replayed=graphs == "on")
+    if device.type == "cuda" and stays:
+        _replay(transformer, device, graphs)
 
 
 def _is_compiled(compile: CompileMode, device: torch.device, planned_evaluations: int) -> bool:
@@ -127,6 +125,20 @@ def _is_compiled(compile: CompileMode, device: torch.device, planned_evaluations
             return device.type == "cuda" and planned_evaluations >= EVALUATIONS_WORTH_COMPILING
         case _:
             assert_never(compile)
+
+
+def _replay(transformer: ZImageTransformer, device: torch.device, graphs: GraphMode) -> None:
+    from llm_dit.acceleration.evaluation_graphs import replay_evaluations
+
+    match graphs:
+        case "off":
+            return
+        case "auto":
+            replay_evaluations(transformer, device, are_all_replayed=False)
+        case "on":
+            replay_evaluations(transformer, device, are_all_replayed=True)
+        case _:
+            assert_never(graphs)
 
 
 def _fuse_float8(transformer: ZImageTransformer) -> None:

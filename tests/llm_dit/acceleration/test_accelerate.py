@@ -29,6 +29,7 @@ from llm_dit.acceleration.int8 import Int8Linear
 from llm_dit.acceleration.quantization import check_widths, quantize_transformer
 from llm_dit.checkpoints import published
 from llm_dit.errors import DeviceError
+from llm_dit.networks import vae_decoder
 from llm_dit.networks.transformer import TransformerBlock, ZImageTransformer, ZImageTransformerConfig
 from llm_dit.networks.vae_decoder import Autoencoder, DecoderConfig
 from llm_dit.parameters import Quantization
@@ -296,3 +297,16 @@ def test_graphs_that_can_not_be_are_refused(device, stays, needs):
     with pytest.raises(DeviceError, match=f"cuda_graphs = on needs .*{needs}; use auto or off"):
         check_graphs("on", device, stays=stays)
     check_graphs("auto", device, stays=stays)
+
+
+def test_compiled_attention_takes_more_parts_where_a_map_is_larger(traced_only, monkeypatch):
+    monkeypatch.setattr(vae_decoder, "SCORE_BYTES", 4 * 64 * 64 // 8)  # eight parts at 8 x 8
+    attention = vae_decoder.AttentionInParts(8, 4).eval().requires_grad_(False)
+    run = torch.compile(vae_decoder.AttentionInParts.forward, fullgraph=True)
+    with torch.inference_mode():
+        for side, parts in ((4, 8), (6, 8), (8, 8), (10, 32), (9, 16)):
+            assert vae_decoder.query_parts(1, side * side) == parts
+            x = torch.randn(1, 8, side, side)
+            expected = vae_decoder.SpatialAttention.forward(attention, x)
+            torch.testing.assert_close(run(attention, x), expected, rtol=1e-5, atol=1e-5)
+    assert counters["stats"]["unique_graphs"] == 4  # one for the first size, one for each number of parts
