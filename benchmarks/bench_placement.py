@@ -90,6 +90,14 @@ def pictures(model_path: str, placement: tuple[str, str, str], mode: str) -> lis
     return [np.asarray(image) for image in drawn]
 
 
+def pictures_or_problem(model_path: str, placement: tuple[str, str, str], mode: str) -> tuple[list[Picture], str]:
+    """Draw, or say in a sentence why that can't be."""
+    try:
+        return pictures(model_path, placement, mode), ""
+    except LlmDitError as error:
+        return [], str(error)
+
+
 def compare(
     model_path: str, mode: str, encoders: Sequence[str] = ENCODERS, accelerators: Sequence[str] = ACCELERATORS
 ) -> Iterator[Row]:
@@ -98,17 +106,17 @@ def compare(
     gc.collect()
     gc.disable()
     try:
+        pictures_or_problem(model_path, placements(encoders, accelerators)[0], mode)  # libraries take their workspaces
         for placement in placements(encoders, accelerators):
             if MODES[mode].get("compile") == "on":
                 torch.compiler.reset()  # another device compiles anew, and would reach the limit of that
             before, started = held_bytes(), time.perf_counter()
-            difference, problem = None, ""
-            try:
-                drawn = pictures(model_path, placement, mode)
+            difference = None
+            drawn, problem = pictures_or_problem(model_path, placement, mode)
+            if drawn:
                 right = expected.setdefault(placement[0] == "cpu", drawn)
                 difference = max(int(np.abs(a.astype(int) - b).max()) for a, b in zip(drawn, right, strict=True))
-            except LlmDitError as error:
-                problem = str(error)
+            del drawn
             yield Row(mode, *placement, difference, held_bytes() - before, time.perf_counter() - started, problem)
     finally:
         gc.enable()

@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 import torch._dynamo
+import torch._inductor.config
 from torch import Tensor
 from torch._inductor.choices import InductorChoices
 from torch._inductor.runtime.hints import ReductionHint
@@ -79,14 +80,23 @@ def compile_block(block: TransformerBlock, *, is_whole: bool) -> None:
     forward: Callable[..., Any] = Float8Block.forward if isinstance(block, Float8Block) else TransformerBlock.forward
     block.__class__ = CompiledBlock
     assert isinstance(block, CompiledBlock)
-    block.run = torch.compile(forward, fullgraph=is_whole)
+    block.run = torch.compile(forward, fullgraph=is_whole, options=_options())
 
 
 def compile_whole_decoder(decoder: Decoder) -> None:
     """Compile a decoder in place: for the first size, and at the second one for any."""
     decoder.__class__ = CompiledDecoder
     assert isinstance(decoder, CompiledDecoder)
-    decoder.run = torch.compile(Decoder.forward, fullgraph=True)
+    decoder.run = torch.compile(Decoder.forward, fullgraph=True, options=_options())
+
+
+def _options() -> dict[str, Any]:
+    """Let inductor choose kernels by rule instead of by measuring them.
+
+    What it measures on one card it may choose otherwise on another of the same kind, and a sum is then rounded in
+    another order: pictures with the decoder on a second GPU differed by one level.
+    """
+    return {"deterministic": True} if hasattr(torch._inductor.config, "deterministic") else {}
 
 
 def _mark_dynamic(tensor: Tensor, *dimensions: int) -> None:
