@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from experiments.planning.comma_list import texts_of
+from experiments.planning.experiment_file import parse_numbers
 from llm_dit.cli import Command, user_errors
 from llm_dit.errors import LlmDitError, OutputError, nearest
 
@@ -40,7 +41,7 @@ logger = logging.getLogger(__name__)
     help="Levels to show, may be repeated; all by default, the baseline and its neighbour side by side.",
 )
 @click.option("--prompt-ids", metavar="A,B", help="Prompts to show; all by default.")
-@click.option("--seeds", metavar="N,N", help="Seeds to show; all by default.")
+@click.option("--seeds", metavar="N[,N]", help="Seeds to show, such as 42,123 or 0..9; all by default.")
 @click.option("--max-rows", type=click.IntRange(min=1), metavar="N", help="Show at most so many rows.")
 @click.option("--size", type=click.IntRange(32, 2048), metavar="PIXELS", help="Longest side of a picture.")
 @user_errors
@@ -65,7 +66,7 @@ def main(
         mode=mode,
         levels=levels,
         prompt_ids=texts_of(prompt_ids, "--prompt-ids"),
-        seeds=texts_of(seeds, "--seeds"),
+        seeds=parse_numbers(seeds, "--seeds") if seeds else [],
         max_rows=max_rows,
         cell_pixels=size or MODE_PIXELS[mode],
     )

@@ -143,7 +143,7 @@ def _row(item: Any, where: str) -> Row:
 
 
 def _prompt(row: Row, columns: Columns, default_category: str) -> Prompt:
-    values = {str(name): value for name, value in row.values.items()}
+    values = {str(name): value for name, value in row.values.items() if name}  # pandas writes an index without a name
     text = values.pop(columns.text, None)
     if text is not None and not isinstance(text, str):
         raise ConfigError(f"{row.where}: {columns.text} is {_shortened(text)}, not a text.")
@@ -158,7 +158,7 @@ def _prompt(row: Row, columns: Columns, default_category: str) -> Prompt:
         difficulty=difficulty if difficulty in DIFFICULTIES else "",
         text=(text or "").strip(),
         must_show=tuple(map(_as_text, shows or ())),
-        details={name: _as_text(value) for name, value in values.items() if name and _as_text(value)},
+        details={name: _as_text(value) for name, value in values.items() if _as_text(value)},
     )
 
 

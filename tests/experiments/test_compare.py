@@ -155,6 +155,15 @@ def test_pictures_of_different_sizes_are_not_subtracted(tmp_path, monkeypatch):
     assert any(text.startswith("sizes differ: ") for _, _, text, _ in calls)
 
 
+def test_seeds_may_be_a_range(tmp_path, monkeypatch):
+    folder = write_results(tmp_path / "r", sample_plan(prompts=1, seeds=(1, 2, 5)), noisy_scores({}))
+    calls = drawn_texts(monkeypatch)
+    result = CliRunner().invoke(compare.main, [str(folder), "-o", str(tmp_path / "x.png"), "--seeds", "1..3"])
+    assert result.exit_code == 0, result.output
+    written = " ".join(text for _, _, text, _ in calls)
+    assert ("seed 1" in written, "seed 2" in written, "seed 5" in written) == (True, True, False)
+
+
 def test_level_names_may_hold_commas(tmp_path, monkeypatch):
     names = ("Soft, warm", "plain")
     folder = write_results(

@@ -1,6 +1,7 @@
 """The whole pipeline against diffusers' `ZImagePipeline` on the same weights, and what holds for its stages."""
 
 import gc
+import json
 import logging
 import re
 import weakref
@@ -13,6 +14,7 @@ import torch
 
 from llm_dit import ZImagePipeline
 from llm_dit.errors import InvalidParameter, NonFiniteLatents
+from llm_dit.image_io import record_of
 from llm_dit.parameters import GenerationParams, LongPromptMode
 from llm_dit.pipeline import evaluation_count
 from llm_dit.placement.devices import resolve_device
@@ -92,6 +94,12 @@ def test_a_seed_is_drawn_and_recorded(tiny_pipeline):
     assert result.params.seed == result.metadata["parameters"]["seed"]
     again = tiny_pipeline("A cat", seed=result.params.seed)
     assert np.array_equal(levels(result.image), levels(again))
+
+
+def test_a_picture_in_memory_carries_its_record(tiny_pipeline):
+    result = tiny_pipeline.generate(GenerationParams.parse({"prompt": "A cat", "seed": 3}))
+    assert record_of(result.image) == json.loads(json.dumps(result.metadata))
+    assert record_of(tiny_pipeline("A cat", seed=3))["model_path"] == result.metadata["model_path"]
 
 
 def test_the_metadata_makes_the_image_again(tiny_pipeline):

@@ -91,6 +91,12 @@ def test_ids_that_begin_anew_in_each_category_are_joined_with_it(tmp_path):
     assert "texts from 'prompt_cn', ids from 'category' and 'id', categories from 'category'" in read.told
 
 
+def test_a_column_without_a_name_is_an_index_and_no_category(tmp_path):
+    """OneIG's text_content.csv, as pandas writes it."""
+    (prompt,) = read_prompts(write(tmp_path / "text.csv", ",id,prompt_en,text_content\n7,000,A sign,['Hello']\n"))
+    assert (prompt.id, prompt.category, prompt.details) == ("000", "text", {"text_content": "['Hello']"})
+
+
 def test_ids_that_tell_nothing_apart_are_left_for_those_of_the_texts(tmp_path):
     read = read_prompt_list(write(tmp_path / "a.csv", "id,prompt\n1,A cat\n1,A dog\n"))
     assert [prompt.id[:6] for prompt in read.prompts] == ["a-cat-", "a-dog-"]
