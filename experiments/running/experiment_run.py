@@ -259,7 +259,7 @@ def _score(
     """Score what has no score yet, with the device to the scorers alone; return what went wrong beside it."""
     from experiments.running.execution import free_device_memory
 
-    gc.collect()  # compiled modules refer to themselves
+    gc.collect()  # the traceback of a run that failed may hold what the run used
     free_device_memory()
     for scorer in scorers:
         scorer.move_to(device)
