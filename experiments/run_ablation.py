@@ -57,7 +57,7 @@ def main(**flags: Any) -> None:
     if request.told:
         click.echo(request.told, err=True)
     if is_dry:
-        _print_dry_run(request)
+        _print_dry_run(request, overwrite=overwrite)
         return
     with ExitStack() as opened:
         stop_wish = _StopWish()
@@ -90,8 +90,8 @@ def _listed(flags: dict[str, Any]) -> bool:
     return bool(wants_experiments or wants_prompts)
 
 
-def _print_dry_run(request: Request) -> None:
-    found = dry_run(request)
+def _print_dry_run(request: Request, *, overwrite: bool) -> None:
+    found = dry_run(request, overwrite=overwrite)
     print_plan(found.plan, found.totals, str(request.folder))
     for sentence in found.warnings:
         click.echo(f"Warning: {sentence}")
@@ -194,8 +194,8 @@ def _say_end(result: Result, request: Request) -> int:
     if outcome.failed:
         total = outcome.made + len(outcome.failed)
         click.echo(
-            f"{len(outcome.failed)} of {total} runs failed (all reasons in {request.folder / 'failed'}); run the same "
-            "command again to retry them.",
+            f"{len(outcome.failed)} of {total} runs failed (all reasons in {request.folder / 'failed'}); mend what "
+            "they name, or run the same command again to retry them.",
             err=True,
         )
     if result.is_stopped:

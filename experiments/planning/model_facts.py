@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from llm_dit.checkpoints.finding import existing, find_checkpoint, shortened
+from llm_dit.checkpoints.hidden_layers import check_hidden_layer
 from llm_dit.checkpoints.model_parts import find_parts
 from llm_dit.checkpoints.scheduler import ModelScheduler, model_values, read_scheduler
 from llm_dit.checkpoints.tokenizer_file import read_tokenizer
@@ -22,6 +23,7 @@ class ModelFacts:
 
     Attributes:
         hidden_layer_count: Number of hidden states of the text encoder; valid layers are -1 down to minus this.
+        encoder_token_limit: Most tokens that the text encoder reads.
         native_size: Side of the square images the model was trained for, in pixels.
         scheduler: The noise schedule it was trained for.
         transformer_parameters: Weights of the transformer's blocks, roughly.
@@ -29,6 +31,7 @@ class ModelFacts:
     """
 
     hidden_layer_count: int
+    encoder_token_limit: int
     native_size: int
     scheduler: ModelScheduler
     transformer_parameters: float
@@ -38,6 +41,15 @@ class ModelFacts:
         """Return parameters with size and shift filled in, as `ZImagePipeline.resolve` does."""
         return params.model_copy(update=model_values(params, (self.native_size, self.native_size), self.scheduler))
 
+    def checked(self, params: GenerationParams) -> GenerationParams:
+        """Return resolved parameters.
+
+        Raises:
+            InvalidParameter: If the model has no such hidden layer.
+        """
+        check_hidden_layer(params.hidden_layer, self.hidden_layer_count)
+        return self.resolved(params)
+
 
 def read_model_facts(settings: EngineSettings) -> ModelFacts:
     """Read the configurations of a model; a hub id must have been fetched before.
@@ -45,12 +57,13 @@ def read_model_facts(settings: EngineSettings) -> ModelFacts:
     Raises:
         CheckpointError: If it is not there, or a file is missing or damaged.
     """
-    parts = find_parts(settings, _local_folder)
+    parts = find_parts(settings, local_folder)
     text_encoder, transformer, vae = parts.text_encoder.config, parts.transformer.config, parts.vae.config
     try:
         blocks = transformer["n_layers"] + 2 * transformer["n_refiner_layers"]
         return ModelFacts(
             hidden_layer_count=int(text_encoder["num_hidden_layers"]) + 1,
+            encoder_token_limit=int(text_encoder["max_position_embeddings"]),
             native_size=int(vae["sample_size"]),
             scheduler=read_scheduler(parts.folder),
             transformer_parameters=12.0 * transformer["dim"] ** 2 * blocks,
@@ -60,7 +73,7 @@ def read_model_facts(settings: EngineSettings) -> ModelFacts:
         raise CheckpointError(f"{parts.folder}: a config.json has no key {error}; fetch it again.") from None
 
 
-def _local_folder(model_path: str, *, revision: str | None) -> Path:
+def local_folder(model_path: str, *, revision: str | None) -> Path:
     """Return the folder of a model without fetching anything."""
     if existing(model_path) is None and "/" in model_path and not model_path.startswith((".", "/", "~")):
         from huggingface_hub import snapshot_download

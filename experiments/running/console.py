@@ -79,6 +79,9 @@ def print_plan(plan: Plan, totals: Totals, folder: str) -> None:
     table.add_row("disk", f"about {bytes_text(totals.disk_bytes)}")
     table.add_row("time", f"about {duration_text(totals.seconds)} ({totals.seconds_basis})")
     table.add_row("on disk already", f"{totals.on_disk:,}")
+    if totals.stale:
+        table.add_row("stale", f"{totals.stale:,} (made with other inputs; --overwrite makes them again)")
+    table.add_row("to do", f"{totals.to_do:,}")
     table.add_row("folder", escape(folder))
     Console(soft_wrap=False, width=None if sys.stdout.isatty() else 100).print(table)
 

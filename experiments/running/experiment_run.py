@@ -64,7 +64,7 @@ class DryRun:
     Attributes:
         plan: Its runs.
         totals: Their number, time and disk.
-        warnings: Sentences on levels that are secretly equal.
+        warnings: Sentences on results on disk, long prompts, levels that are secretly equal, and idle settings.
     """
 
     plan: Plan
@@ -95,25 +95,47 @@ class _Stopped(Exception):
     """Leaves the scoring between two batches."""
 
 
-def dry_run(request: Request) -> DryRun:
-    """Plan without doing anything.
+def dry_run(request: Request, *, overwrite: bool = False) -> DryRun:
+    """Plan without doing anything: the runs are sorted as `run_experiment` sorts them.
+
+    Args:
+        request: What is asked for.
+        overwrite: Count stale runs as to do.
 
     Raises:
-        LlmDitError: For whatever is wrong with the request.
+        LlmDitError: For whatever is wrong with the request, or whatever would refuse it.
     """
     from experiments.planning.model_facts import read_model_facts
     from experiments.running.forecast import forecast
 
     plan, settings = request.plan(), request.config.engine
-    facts = read_model_facts(settings)
-    totals = forecast(plan, facts, settings, ResultStore(request.folder))
-    return DryRun(plan, totals, tuple(_warnings(plan, facts)))
+    facts, store = read_model_facts(settings), ResultStore(request.folder)
+    work = _work_before_loading(plan, settings, facts, store, overwrite=overwrite)
+    totals = forecast(plan, facts, settings, store, work)
+    notes = () if work is None else work.notes
+    return DryRun(plan, totals, (*notes, *_warnings(plan, facts)))
+
+
+def _work_before_loading(
+    plan: Plan, settings: EngineSettings, facts: ModelFacts, store: ResultStore, *, overwrite: bool
+) -> Worklist | None:
+    """Sort a plan by what is on disk; None where there is nothing, which needs no torch."""
+    from experiments.running.unloaded_model import UnloadedModel
+    from experiments.running.worklist import check_levels, make_worklist
+
+    check_levels(plan, facts.checked)
+    if not store.metadata.is_dir():
+        return None
+    model = UnloadedModel(settings_for(store, settings), facts, _planned_evaluations(plan))
+    return make_worklist(plan, model, store, overwrite=overwrite)
 
 
 def _warnings(plan: Plan, facts: ModelFacts) -> Iterator[str]:
-    """Yield a sentence for levels that are secretly equal, and for settings that do nothing at any level."""
+    """Yield a sentence for long prompts, for levels that are secretly equal, and for settings that do nothing."""
     from experiments.planning.equality import equal_levels
+    from experiments.planning.prompt_lengths import length_warnings
 
+    yield from length_warnings(plan, facts)
     for found in equal_levels(plan, facts):
         yield found.sentence()
     idle = [set(without_effect(template)) for template in plan.templates]
@@ -150,6 +172,7 @@ def run_experiment(
             loaded; no image is made then.
     """
     from experiments.planning.model_facts import read_model_facts
+    from experiments.running.worklist import check_levels
     from llm_dit.checkpoints.model_parts import find_parts
     from llm_dit.placement.devices import require_devices
 
@@ -157,7 +180,9 @@ def run_experiment(
     plan, settings = request.plan(), request.config.engine
     require_devices(settings)
     find_parts(settings)  # fetches a hub model, or fails before torch is imported
-    for sentence in _warnings(plan, read_model_facts(settings)):
+    facts = read_model_facts(settings)
+    check_levels(plan, facts.checked)
+    for sentence in _warnings(plan, facts):
         events.on_warning(sentence)
     store = ResultStore(request.folder)
     store.create()
@@ -204,9 +229,8 @@ def _make_images(
     from experiments.running.execution import run_plan
 
     settings = settings_for(store, request.config.engine)
-    evaluations = sum(template.num_inference_steps for template in plan.templates) * len(plan.prompts) * len(plan.seeds)
     events.on_load(settings)
-    pipeline = model.get(settings, evaluations)
+    pipeline = model.get(settings, _planned_evaluations(plan))
     return run_plan(
         plan,
         pipeline,
@@ -218,6 +242,10 @@ def _make_images(
         should_stop=should_stop,
         about=_about(request, pipeline, command),
     )
+
+
+def _planned_evaluations(plan: Plan) -> int:
+    return sum(template.num_inference_steps for template in plan.templates) * len(plan.prompts) * len(plan.seeds)
 
 
 def _about(request: Request, pipeline: Any, command: str) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from experiments.planning.design import Plan
 from experiments.planning.model_facts import ModelFacts
+from experiments.running.worklist import Worklist
 from experiments.store.result_store import ResultStore
 from llm_dit.checkpoints.finding import model_name
 from llm_dit.parameters import EngineSettings
@@ -39,7 +40,9 @@ class Totals:
         disk_bytes: Images and metadata, estimated.
         seconds: Time of the runs that are left, estimated.
         seconds_basis: Where the estimate comes from.
-        on_disk: Runs of which a file is there already.
+        on_disk: Runs that have their result already.
+        stale: Runs whose file was made with other inputs, and which nothing but `--overwrite` makes again.
+        to_do: Runs that the command makes.
     """
 
     runs: int
@@ -52,9 +55,13 @@ class Totals:
     seconds: float
     seconds_basis: str
     on_disk: int
+    stale: int
+    to_do: int
 
 
-def forecast(plan: Plan, facts: ModelFacts, settings: EngineSettings, store: ResultStore) -> Totals:
+def forecast(
+    plan: Plan, facts: ModelFacts, settings: EngineSettings, store: ResultStore, work: Worklist | None = None
+) -> Totals:
     """Count and estimate a plan.
 
     Args:
@@ -62,6 +69,7 @@ def forecast(plan: Plan, facts: ModelFacts, settings: EngineSettings, store: Res
         facts: Of the model.
         settings: Where it runs.
         store: The folder it would run into.
+        work: What is left to do; all of it where None.
     """
     texts: set[int] = set()
     for index, template in enumerate(plan.templates):
@@ -73,10 +81,13 @@ def forecast(plan: Plan, facts: ModelFacts, settings: EngineSettings, store: Res
     per_cell = [evaluation_count(template) for template in templates]
     pixels = [(template.height or 0) * (template.width or 0) for template in templates]
     repeats = len(plan.prompts) * len(plan.seeds)
-    on_disk = _runs_on_disk(plan, store)
-    left = 1 - on_disk / plan.run_count
-    work = sum(count * size for count, size in zip(per_cell, pixels, strict=True)) * repeats
-    seconds, basis = _seconds(work, facts, settings, store)
+    costs = [count * size for count, size in zip(per_cell, pixels, strict=True)]
+    if work is None:
+        cost, to_do = sum(costs) * repeats, plan.run_count
+    else:
+        cost_of = {cell.name: cost for cell, cost in zip(plan.cells, costs, strict=True)}
+        cost, to_do = sum(cost_of[item.run.cell.name] for item in work.to_do), len(work.to_do)
+    seconds, basis = _seconds(cost, facts, settings, store)
     return Totals(
         runs=plan.run_count,
         levels=len(plan.cells),
@@ -85,17 +96,12 @@ def forecast(plan: Plan, facts: ModelFacts, settings: EngineSettings, store: Res
         encodings=len(texts),
         evaluations=sum(per_cell) * repeats,
         disk_bytes=repeats * sum(BYTES_PER_PIXEL * size + METADATA_BYTES for size in pixels),
-        seconds=seconds * left,
+        seconds=seconds,
         seconds_basis=basis,
-        on_disk=on_disk,
+        on_disk=0 if work is None else work.finished,
+        stale=0 if work is None else len(work.stale),
+        to_do=to_do,
     )
-
-
-def _runs_on_disk(plan: Plan, store: ResultStore) -> int:
-    if not store.metadata.is_dir():
-        return 0
-    names = {path.stem for path in store.metadata.glob("*.json")}
-    return sum(run.run_id in names for run in plan.runs()) if names else 0
 
 
 def _seconds(work: float, facts: ModelFacts, settings: EngineSettings, store: ResultStore) -> tuple[float, str]:
@@ -111,8 +117,9 @@ def _seconds(work: float, facts: ModelFacts, settings: EngineSettings, store: Re
     names = (model_name(settings.model_path), settings.model_path)  # records of earlier versions hold the path
     for record in islice(store.some_runs(), SAMPLED_RUNS):
         size = record.metadata["image"]["width"] * record.metadata["image"]["height"]
-        if record.generation_time_seconds and record.metadata.get("model_path") in names:
-            rates.append(record.generation_time_seconds / (record.metadata["evaluations"] * size))
+        evaluations = record.metadata.get("evaluations")
+        if record.generation_time_seconds and evaluations and record.metadata.get("model_path") in names:
+            rates.append(record.generation_time_seconds / (evaluations * size))
     if rates:
         return work * sorted(rates)[len(rates) // 2], f"from {len(rates)} finished runs in this folder"
     tokens_per_pixel = 1 / 256

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from experiments.planning.design import Plan, Run
 from experiments.store.comparable import Conditions, changed_surroundings, run_identity, surroundings_of
@@ -17,9 +17,6 @@ from experiments.store.verification import unfit_pictures
 from llm_dit.errors import InvalidParameter, LlmDitError, OutputError
 from llm_dit.parameters import GenerationParams
 from llm_dit.prompting.chat_template import formatted_negative_prompt, formatted_prompt_from_params
-
-if TYPE_CHECKING:
-    from llm_dit.pipeline import ZImagePipeline
 
 NAMED_STALE_RUNS = 10
 """So many stale results are named one by one; the rest are counted."""
@@ -63,15 +60,31 @@ class Worklist:
     notes: tuple[str, ...] = ()
 
 
+class KnownModel(Protocol):
+    """What sorting runs asks of a model, loaded or not."""
+
+    numerics: dict[str, str]
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of the checkpoint."""
+
+    def resolve(self, params: GenerationParams) -> GenerationParams:
+        """Fill in what the model decides, and check what only it can say."""
+
+    def surroundings(self) -> dict[str, dict[str, str]]:
+        """Return versions and machine."""
+
+
 def make_worklist(
-    plan: Plan, pipeline: ZImagePipeline, store: ResultStore, *, overwrite: bool = False, verify: bool = False
+    plan: Plan, pipeline: KnownModel, store: ResultStore, *, overwrite: bool = False, verify: bool = False
 ) -> Worklist:
     """Sort a plan's runs into finished, stale, and to do. A run is known by what changes its image, not by its name.
 
     Args:
         plan: What is asked for.
-        pipeline: The loaded model.
-        store: The experiment's folder, locked.
+        pipeline: The model.
+        store: The experiment's folder, locked where runs are made.
         overwrite: Make stale runs again.
         verify: Compare every picture with its hash, and make again what does not fit.
 
@@ -79,7 +92,7 @@ def make_worklist(
         InvalidParameter: If the model has no such hidden layer, size or text length; the message names the level.
         LlmDitError: If the folder holds another experiment, or was made under other conditions and `overwrite` is off.
     """
-    resolved = {index: _resolved_template(plan, index, pipeline) for index in range(len(plan.cells))}
+    resolved = {index: _resolved(plan, index, pipeline.resolve) for index in range(len(plan.cells))}
     conditions = _conditions(plan, resolved, pipeline)
     values = manifest_values(plan, conditions, resolved)
     on_disk = store.finished_runs()
@@ -127,7 +140,7 @@ def make_worklist(
     return Worklist(conditions, values, tuple(to_do), finished, tuple(stale), tuple(notes))
 
 
-def _conditions(plan: Plan, resolved: Mapping[int, GenerationParams], pipeline: ZImagePipeline) -> Conditions:
+def _conditions(plan: Plan, resolved: Mapping[int, GenerationParams], pipeline: KnownModel) -> Conditions:
     """Return what all runs of a plan share: each parameter's value wherever no level sets it."""
     shared: dict[str, Any] = {}
     for index, cell in enumerate(plan.cells):
@@ -143,9 +156,19 @@ def named_runs(run_ids: tuple[str, ...]) -> str:
     return ", ".join(run_ids[:NAMED_STALE_RUNS]) + (f" and {more} more" if more > 0 else "")
 
 
-def _resolved_template(plan: Plan, index: int, pipeline: ZImagePipeline) -> GenerationParams:
+def check_levels(plan: Plan, resolve: Callable[[GenerationParams], GenerationParams]) -> None:
+    """Check every cell against a model.
+
+    Raises:
+        InvalidParameter: If the model can't do one; the message names the level.
+    """
+    for index in range(len(plan.cells)):
+        _resolved(plan, index, resolve)
+
+
+def _resolved(plan: Plan, index: int, resolve: Callable[[GenerationParams], GenerationParams]) -> GenerationParams:
     try:
-        return pipeline.resolve(plan.templates[index].replaced(seed=plan.templates[index].seed or 0))
+        return resolve(plan.templates[index].replaced(seed=plan.templates[index].seed or 0))
     except InvalidParameter as error:
         where = f"{error.problem} (experiment {plan.experiment.name}, level {plan.cells[index].name})"
         raise InvalidParameter(error.field or "parameters", where) from None

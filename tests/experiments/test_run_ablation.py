@@ -130,6 +130,52 @@ def test_a_hundred_thousand_runs_are_planned_in_five_seconds_and_500_megabytes(t
     assert peak_kilobytes < 500_000
 
 
+SPEEDS = """
+version: 1
+experiments:
+  speeds:
+    axes:
+      speed:
+        usual: {{num_inference_steps: 2}}
+        quick: {{num_inference_steps: {steps}}}
+"""
+
+
+def test_a_dry_run_counts_as_the_command_does(run, tmp_path):
+    asked = ("--experiments-file", "mine.yaml", "--experiment", "speeds", "--max-prompts", "2", "--output-dir", "out")
+    (tmp_path / "mine.yaml").write_text(SPEEDS.format(steps=1))
+    assert plan_table(run(*asked, "--dry-run").output)["to do"] == "4"
+    assert "4 images made" in run(*asked).output
+    finished = plan_table(run(*asked, "--dry-run").output)
+    assert (finished["on disk already"], finished["to do"], finished["time"].split(" (")[0]) == ("4", "0", "about 0 s")
+    (tmp_path / "mine.yaml").write_text(SPEEDS.format(steps=3))
+    stale = plan_table(run(*asked, "--dry-run").output)
+    assert (stale["on disk already"], stale["to do"], stale["stale"].split()[0]) == ("2", "0", "2")
+    assert "0 images made" in run(*asked).output
+    assert plan_table(run(*asked, "--overwrite", "--dry-run").output)["to do"] == "2"
+    assert "2 images made" in run(*asked, "--overwrite").output
+
+
+def test_a_dry_run_refuses_what_the_command_refuses(run):
+    asked = ("--sweep", "shift=2,3", "--steps", "1", "--max-prompts", "1", "--output-dir", "out")
+    assert run(*asked).exit_code == 0
+    for more in ((), ("--dry-run",)):
+        result = run(*asked, "--width", "128", *more)
+        assert result.exit_code == 2
+        assert "2 results are stale, made with other inputs (width: 64 -> 128)" in result.output
+    assert plan_table(run(*asked, "--width", "128", "--overwrite", "--dry-run").output)["to do"] == "2"
+
+
+def test_a_hidden_layer_that_the_model_lacks_is_known_before_anything_is_loaded(run, tmp_path):
+    for more in ((), ("--dry-run",)):
+        result = run("--sweep", "hidden_layer=-2,-20", "--max-prompts", "1", "--output-dir", "out", *more)
+        assert result.exit_code == 2
+        assert "-20 is not in this model; use -7 to -1" in result.output
+        assert "level -20" in result.output
+        assert "Loading" not in result.output
+    assert not (tmp_path / "out").exists()
+
+
 def test_levels_that_are_secretly_equal_are_reported_before_the_run(run):
     result = run("--sweep", "negative_prompt=blurry,dark", "--max-prompts", "1", "--dry-run")
     assert "Warning: The levels blurry, dark are secretly equal" in result.output

@@ -128,7 +128,7 @@ def load_stages(
     # offloaded, it also draws previews on the CPU
     if applied.compile == "on" and decoder.device.type == device.type and not (wanted.vae_tiling or wanted.offload):
         compile_decoder(decoder.vae)
-    return LoadedStages(parts, text_encoder, denoiser, decoder, scheduler, _numerics(placement, wanted))
+    return LoadedStages(parts, text_encoder, denoiser, decoder, scheduler, numerics_of(placement, wanted))
 
 
 def _load(
@@ -153,7 +153,8 @@ def _load(
         return text_encoder, loading.result(), decoder
 
 
-def _numerics(placement: Placement, wanted: EngineSettings) -> dict[str, str]:
+def numerics_of(placement: Placement, wanted: EngineSettings) -> dict[str, str]:
+    """Return the number formats and kernels in effect, part of an image's identity."""
     return {
         "text_encoder_device": placement.text_encoder[0].type,
         "text_encoder_dtype": _name(placement.text_encoder[1]),

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Self, get_args
 
 from llm_dit.acceleration.quantization import check_quantization, check_widths, quantize_text_encoder
 from llm_dit.checkpoints.finding import find_checkpoint
+from llm_dit.checkpoints.hidden_layers import check_hidden_layer
 from llm_dit.checkpoints.model_file import StoredComponent, open_folder
 from llm_dit.checkpoints.tokenizer_file import read_tokenizer
 from llm_dit.checkpoints.weights import load_weights, without_weights
@@ -187,10 +188,7 @@ class ZImageTextEncoder:
 
     def check_hidden_layer(self, hidden_layer: int) -> None:
         """Raise `InvalidParameter` with the range if the model has no such hidden state."""
-        if not -self.hidden_layer_count <= hidden_layer <= -1:
-            raise InvalidParameter(
-                "hidden_layer", f"{hidden_layer} is not in this model; use -{self.hidden_layer_count} to -1."
-            )
+        check_hidden_layer(hidden_layer, self.hidden_layer_count)
 
     def count_tokens(self, formatted_prompt: str) -> int:
         """Return the number of tokens of a whole formatted prompt."""

@@ -18,6 +18,7 @@ from experiments.planning.design import (
 from experiments.planning.equality import effective_inputs, equal_levels
 from experiments.planning.experiment_file import experiment_from_sweeps, level_of, load_experiments, parse_numbers
 from experiments.planning.model_facts import ModelFacts
+from experiments.planning.prompt_lengths import length_warnings
 from experiments.prompts import STANDARD_PROMPTS, Prompt, read_prompts
 from llm_dit.checkpoints.scheduler import ModelScheduler
 from llm_dit.errors import ConfigError, InvalidParameter, LlmDitError
@@ -30,7 +31,7 @@ CAT, DOG = Prompt("cat", "animals", "", "A cat"), Prompt("dog", "animals", "", "
 
 def facts_of(count_tokens=None, shift=3.0):
     """What is known of a small model, 64 x 64 native."""
-    return ModelFacts(9, 64, ModelScheduler(shift), 1e6, count_tokens)
+    return ModelFacts(9, 4096, 64, ModelScheduler(shift), 1e6, count_tokens)
 
 
 def axis_of(name, *values):
@@ -441,3 +442,12 @@ def test_a_parameter_that_nobody_named_as_without_effect_makes_levels_different(
 
     first, second = (MoreParams.parse({"prompt": "A cat", "noise_scale": scale}) for scale in (1.0, 2.0))
     assert effective_inputs(first, None) != effective_inputs(second, None)
+
+
+def test_prompts_that_the_encoder_can_not_read_and_those_beyond_the_limit_are_named():
+    prompts = [CAT, Prompt("long", "c", "", "word " * 1500), Prompt("endless", "c", "", "word " * 5000)]
+    facts = facts_of(count_tokens=lambda text: len(text.split()))
+    unreadable, shortened = length_warnings(plan_of(axis_of("shift", 2.0, 3.0), prompts=prompts), facts)
+    assert "1 prompt is longer than the 4,096 tokens that the text encoder reads: endless (5,00" in unreadable
+    assert "1 prompt is longer than max_text_tokens at some level: long (1,50" in shortened
+    assert list(length_warnings(plan_of(axis_of("shift", 2.0, 3.0), prompts=[CAT]), facts)) == []

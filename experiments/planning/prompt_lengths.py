@@ -1,0 +1,50 @@
+"""Prompts that the model can't read whole: beyond the text encoder's limit, or beyond `max_text_tokens`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from experiments.planning.design import Plan
+from experiments.planning.model_facts import ModelFacts
+from llm_dit.prompting.chat_template import formatted_negative_prompt, formatted_prompt_from_params
+
+NAMED_PROMPTS = 5
+
+
+def length_warnings(plan: Plan, facts: ModelFacts) -> Iterator[str]:
+    """Yield a sentence for the prompts that can't be read, and one for those that are brought down to the limit.
+
+    Args:
+        plan: At least one prompt.
+        facts: Of the model; without its tokenizer nothing is said.
+    """
+    count = facts.count_tokens
+    if count is None:
+        return
+    unreadable: dict[str, int] = {}
+    shortened: dict[str, int] = {}
+    for prompt in plan.prompts:
+        for index, template in enumerate(plan.templates):
+            params = plan.params(index, prompt, 0)
+            texts = [formatted_prompt_from_params(params)]
+            if template.guidance_scale > 0:
+                texts.append(formatted_negative_prompt(params))
+            longest = max(count(text) for text in texts)
+            if longest > facts.encoder_token_limit:
+                unreadable[prompt.id] = max(longest, unreadable.get(prompt.id, 0))
+            elif longest > params.max_text_tokens:
+                shortened[prompt.id] = max(longest, shortened.get(prompt.id, 0))
+    if unreadable:
+        yield (
+            f"{_named(unreadable, f'the {facts.encoder_token_limit:,} tokens that the text encoder reads')}; runs with "
+            "them fail, so shorten them."
+        )
+    if shortened:
+        yield f"{_named(shortened, 'max_text_tokens at some level')}; long_prompt_mode brings them down to it."
+
+
+def _named(tokens: Mapping[str, int], limit: str) -> str:
+    names = [f"{name} ({count:,} tokens)" for name, count in list(tokens.items())[:NAMED_PROMPTS]]
+    more = f" and {len(tokens) - NAMED_PROMPTS} more" if len(tokens) > NAMED_PROMPTS else ""
+    noun = "1 prompt is" if len(tokens) == 1 else f"{len(tokens)} prompts are"
+    return f"{noun} longer than {limit}: {', '.join(names)}{more}"
