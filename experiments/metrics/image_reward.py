@@ -17,7 +17,7 @@ import numpy as np
 
 from experiments.metrics.declaration import Band, Column, Metric, Scores
 from experiments.metrics.images import ImageSource, Pixels, crop_to_square, normalise, open_image
-from experiments.metrics.learned_scorer import Judge, LearnedScorer, shared_scorer
+from experiments.metrics.learned_scorer import Judge, LearnedScorer, check_list, shared_scorer
 from experiments.metrics.prompt_chunks import split_prompt
 
 if TYPE_CHECKING:
@@ -129,7 +129,11 @@ class ImageRewardScorer(LearnedScorer):
 
         Returns:
             The rank of each picture, 1 for the best, equal pictures in the order given; and the rewards.
+
+        Raises:
+            LlmDitError: If the pictures are no list, or one can't be read.
         """
+        check_list("rank", "images", images)
         rewards = self.score_batch([prompt] * len(images), images)
         best_first = np.argsort(-np.asarray(rewards), kind="stable")
         ranks = np.empty(len(images), dtype=int)

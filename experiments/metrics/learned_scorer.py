@@ -192,10 +192,19 @@ def _judged(
         yield from zip(pictures, ratings, strict=True)
 
 
+def check_list(call: str, what: str, values: object) -> None:
+    """Refuse one text or picture where `call` takes a list of them.
+
+    Raises:
+        LlmDitError: Naming what was given.
+    """
+    if isinstance(values, str) or not isinstance(values, Sequence):
+        raise LlmDitError(f"{call} needs a list of {what}, not {type(values).__name__}.")
+
+
 def _check_batch(prompts: object, images: object) -> None:
-    for what, values in (("prompts", prompts), ("images", images)):
-        if isinstance(values, str) or not isinstance(values, Sequence):
-            raise LlmDitError(f"score_batch needs a list of {what}, not {type(values).__name__}.")
+    check_list("score_batch", "prompts", prompts)
+    check_list("score_batch", "images", images)
     assert isinstance(prompts, Sequence)
     assert isinstance(images, Sequence)
     if len(prompts) != len(images):

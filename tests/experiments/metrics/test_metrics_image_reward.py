@@ -148,6 +148,12 @@ def test_the_best_image_has_rank_one_and_equal_images_keep_their_order(scorer):
     assert ranks[2] == ranks[0] + 1
 
 
+@pytest.mark.parametrize(("images", "given"), [(picture(1), "Image"), ("a.png", "str"), (None, "NoneType")])
+def test_one_picture_is_no_ranking(scorer, images, given):
+    with pytest.raises(LlmDitError, match=f"^rank needs a list of images, not {given}\\.$"):
+        scorer.rank("A cat", images)
+
+
 def test_a_prompt_beyond_the_tokens_read_is_flagged_and_its_end_ignored(scorer, tmp_path):
     path = tmp_path / "image.png"
     picture(0).save(path)
