@@ -176,7 +176,7 @@ def _resolved(plan: Plan, index: int, resolve: Callable[[GenerationParams], Gene
 
 def _work_item(run: Run, resolved: GenerationParams, conditions: Conditions, texts: dict[str, str]) -> WorkItem:
     """Complete one run as its cell was `resolved`; `texts` shares equal strings between runs."""
-    completed = {name: getattr(resolved, name) for name in ("height", "width", "shift")}
+    completed = {name: getattr(resolved, name) for name in ("height", "width", "shift", "loras")}
     params = run.params.model_copy(update=completed)
     formatted = formatted_prompt_from_params(params)
     negative = formatted_negative_prompt(params) if params.guidance_scale > 0 else None

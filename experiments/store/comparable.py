@@ -18,6 +18,7 @@ from typing import Any
 
 from experiments.store.records import RunRecord
 from llm_dit.parameters import ALWAYS_TOLD, PARAMETERS, GenerationParams
+from llm_dit.parameters.loras import lora_entries
 
 IDENTITY_VERSION = "r1"
 """Raised when the same inputs begin to mean another image."""
@@ -43,14 +44,29 @@ NOTHING_DONE = ("", "none", "off", "false")
 
 def told_parameters(values: Mapping[str, Any]) -> dict[str, Any]:
     """Leave out the parameters that change nothing at their value, so that a parameter added later moves no hash."""
-    return {
+    told = {
         name: value for name, value in values.items() if (neutral := _neutral(name)) is ALWAYS_TOLD or value != neutral
     }
+    return _with_lora_contents(told) if "loras" in told else told
+
+
+def _with_lora_contents(told: Mapping[str, Any]) -> dict[str, Any]:
+    """Tell LoRAs by what their files hold and their whole strength; one of strength 0 changes nothing."""
+    factor = told.get("lora_strength", 1.0)
+    entries = [(content, strength * factor) for content, strength in _lora_contents(told["loras"])]
+    told = {name: value for name, value in told.items() if name not in ("loras", "lora_strength")}
+    active = [list(entry) for entry in entries if entry[1]]
+    return {**told, "loras": active} if active else told
 
 
 def told_numerics(values: Mapping[str, str]) -> dict[str, str]:
     """Leave out the numerics that say that nothing is done, apart from those that were always told."""
     return {name: value for name, value in values.items() if name in FIRST_NUMERICS or value not in NOTHING_DONE}
+
+
+def _lora_contents(loras: str) -> list[tuple[str, float]]:
+    """Return hash and strength of each LoRA; the file's name where nobody has hashed it."""
+    return [(entry.hash or entry.file, entry.strength) for entry in lora_entries(loras)]
 
 
 def run_identity(
@@ -103,6 +119,8 @@ class Conditions:
         pairs: list[tuple[str, Any, Any]] = [("model fingerprint", self.fingerprint[:12], other.fingerprint[:12])]
         for name in sorted({*self.parameters, *other.parameters}):
             here, there = (side.parameters.get(name, _neutral(name)) for side in (self, other))
+            if name == "loras" and _lora_contents(here) == _lora_contents(there):
+                continue  # the same files somewhere else
             if here is not ALWAYS_TOLD and there is not ALWAYS_TOLD:
                 pairs.append((name, here, there))
         mine, theirs = told_numerics(self.numerics), told_numerics(other.numerics)

@@ -203,6 +203,10 @@ def _option(parameter: Parameter) -> Callable[[Function], Function]:
         names = f"{parameter.flag}/--no-{parameter.flag[2:]}"
         return click.option(names, parameter.name, default=None, help=help_text)
     metavar = {"integer": "N", "number": "X", "choice": "NAME"}.get(parameter.kind, "TEXT")
+    if parameter.note.several:
+        return click.option(
+            *parameter.flags, parameter.name, metavar=metavar, help=f"{help_text} May be repeated.", multiple=True
+        )
     return click.option(*parameter.flags, parameter.name, metavar=metavar, help=help_text)
 
 
@@ -219,7 +223,7 @@ def config_from_flags(flags: dict[str, Any], base: Config | None = None) -> Conf
     file, profile = flags.pop("config"), flags.pop("profile")
     config = load_config(file, profile) if base is None else base
     given = {name: flags.pop(name) for name in list(flags) if name in PARAMETERS}
-    values = {name: value for name, value in given.items() if value is not None}
+    values = {name: value for name, value in given.items() if value not in (None, ())}
     for name, value in values.items():
         values[name] = _parsed(name, value)
     return config.replaced(values)

@@ -162,6 +162,8 @@ def _kind_problem(key: str, parameter: Parameter, value: Any) -> str | None:
         "switch": ((bool,), "true or false"),
     }
     types, wanted = kinds.get(parameter.kind, ((str,), "text in quotes"))
+    if parameter.note.several:
+        types, wanted = (str, list), "text in quotes, or a list of texts"
     if not isinstance(value, types):
         return f"{key} = {toml_value(value)} is not {wanted}{_kind_mend(key, parameter, value)}"
     if isinstance(value, str) and parameter.group is not GenerationParams and PATH_ESCAPES.search(value):

@@ -191,6 +191,7 @@ class ZImagePipeline:
                 "table holds; lower it or set extend_rope (experimental).",
             )
         return params.replaced(
+            loras=self.denoiser.loras.resolve(params),
             **model_values(params, (self.native_height, self.native_width), self.scheduler),
             seed=secrets.randbits(DRAWN_SEED_BITS) if params.seed is None else params.seed,
         )
@@ -355,6 +356,7 @@ class ZImagePipeline:
             "stage_times_s": stage_times_s,
             "model_path": model_name(self.settings.model_path),
             "model_fingerprint": self.fingerprint,
+            **({"loras": self.denoiser.loras.record(params)} if params.loras else {}),
             "numerics": self.numerics,
             **self.surroundings(),
         }

@@ -7,8 +7,10 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 from click.testing import CliRunner
 from PIL import Image
+from safetensors.torch import save_file
 
 from llm_dit.errors import LlmDitError
 from llm_dit.image_io import read_parameters
@@ -78,6 +80,22 @@ def test_flags_reach_the_image(run, tmp_path):
     record = read_parameters(tmp_path / "cat.png")
     assert record["parameters"]["num_inference_steps"] == 3
     assert (record["parameters"]["seed"], record["parameters"]["shift"], record["parameters"]["width"]) == (7, 4.0, 96)
+
+
+def test_loras_are_given_by_a_flag_each(run, tmp_path):
+    for name in ("a", "b"):
+        change = {"diffusion_model.layers.0.attention.to_q.diff": torch.full((48, 48), 0.1)}
+        save_file(change, tmp_path / f"{name}.safetensors")
+    result = run("A cat", "--steps=1", "--lora", "a.safetensors:0.8", "--lora", "b.safetensors", "--output", "cat.png")
+    assert result.exit_code == 0, result.output
+    loras = read_parameters(tmp_path / "cat.png")["loras"]
+    assert [(item["file"], item["strength"]) for item in loras] == [("a.safetensors", 0.8), ("b.safetensors", 1.0)]
+
+
+def test_a_missing_lora_is_one_sentence(run):
+    result = run("A cat", "--lora", "no.safetensors")
+    assert (result.exit_code, result.stderr.count("\n")) == (2, 1)
+    assert "LoRA no.safetensors does not exist; give a .safetensors file." in result.stderr
 
 
 @pytest.mark.parametrize(

@@ -33,6 +33,8 @@ SEQUENCE_MULTIPLE = 32  # every sequence is filled up to this with learned pad t
 TIME_EMBEDDING_WIDTH = 256
 TIME_MLP_WIDTH = 1024
 QK_NORM_EPS = 1e-5
+FUSED_ATTENTION = ("to_q", "to_k", "to_v")
+FUSED_FEED_FORWARD = ("w1", "w3")
 
 Attend = Callable[[Tensor, Tensor, Tensor, Tensor | None], Tensor]
 RunBlocks = Callable[[Iterable[nn.Module], Tensor, Tensor, Tensor | None, Iterable[Tensor]], Tensor]
@@ -383,6 +385,24 @@ class ZImageTransformer(nn.Module):
             self.to_modulations = stack_linears(*(block.adaLN_modulation[0] for block in blocks))
             for block in blocks:
                 del block.adaLN_modulation
+
+    def place_of(self, layer: str) -> tuple[nn.Module, int]:
+        """Return the module that holds a linear layer of the published checkpoint now, and the layer's first row in it.
+
+        Args:
+            layer: Published name, such as `layers.0.attention.to_k`; `fuse_projections` may have joined it with others.
+        """
+        parent, _, part = layer.rpartition(".")
+        home = self.get_submodule(parent) if not parent.endswith(".adaLN_modulation") else None
+        if isinstance(home, Attention) and part in FUSED_ATTENTION and home.to_qkv is not None:
+            return home.to_qkv, FUSED_ATTENTION.index(part) * self.config.dim
+        if isinstance(home, FeedForward) and part in FUSED_FEED_FORWARD and home.w13 is not None:
+            return home.w13, FUSED_FEED_FORWARD.index(part) * int(self.config.dim / 3 * 8)
+        if layer.endswith(".adaLN_modulation.0") and self.to_modulations is not None:
+            kind, index, *_ = layer.split(".")
+            place = int(index) + (0 if kind == "noise_refiner" else len(self.noise_refiner))
+            return self.to_modulations, place * 4 * self.config.dim
+        return self.get_submodule(layer), 0
 
     def _refine_text(self, prompt_embeds: Sequence[Tensor], length: int, rope: Tensor, mask: Tensor | None) -> Tensor:
         embeds = pad_sequence([embed.to(rope.device, self.dtype) for embed in prompt_embeds], batch_first=True)

@@ -38,6 +38,7 @@ class FieldNote:
         in_text: Name in the line that images carry for other tools; empty to leave it out there.
         acts_later: True if the first evaluation of the transformer does not depend on it.
         unset: What is taken where the value is None, for forms and help; empty where None is a value of its own.
+        several: True for a text of parts between commas, which may also be given as a list or by several flags.
         in_file: False for what belongs to one image only, such as the prompt.
         neutral: Value at which an image is what it was before there was this parameter; an identity leaves it out
             there, so that results made earlier stay known. Never changed afterwards, whatever becomes of the default.
@@ -56,6 +57,7 @@ class FieldNote:
     in_text: str = ""
     acts_later: bool = False
     unset: str = ""
+    several: bool = False
     in_file: bool = True
     neutral: Any = ALWAYS_TOLD
 

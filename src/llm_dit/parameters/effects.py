@@ -36,6 +36,11 @@ RULES: tuple[tuple[tuple[str, ...], Callable[[GenerationParams], bool], str], ..
         UNGUIDED,
     ),
     (
+        ("lora_strength", "lora_ignore_unknown"),
+        lambda params: not params.loras,
+        "does nothing without loras; give one, or leave it out.",
+    ),
+    (
         ("force_think_block",),
         lambda params: params.thinking_content is not None,
         "does nothing beside thinking_content, which makes the think block; leave it out.",

@@ -12,6 +12,7 @@ from pydantic_core import PydanticCustomError
 
 from llm_dit.parameters.base import Parameters
 from llm_dit.parameters.declaration import generation, parameter, runtime
+from llm_dit.parameters.loras import LoraList
 from llm_dit.parameters.values import (
     MAX_SEED,
     ROPE_TABLE_TOKENS,
@@ -150,6 +151,23 @@ class GenerationParams(Parameters):
         generation("Sampling", elsewhere="noise_seed random_seed manual_seed rng_seed", in_text="Seed"),
         ge=0,
         le=MAX_SEED,
+    )
+    loras: LoraList = parameter(
+        "",
+        "LoRA files, FILE[:STRENGTH], strength 1 by default; more after commas.",
+        generation("Sampling", aliases=("lora",), elsewhere="lora_name lora_path lora_file", neutral="", several=True),
+    )
+    lora_strength: Number = parameter(
+        1.0,
+        "Factor on the strength of every LoRA.",
+        generation("Sampling", elsewhere="lora_scale lora_weight strength_model lora_multiplier", neutral=1.0),
+        ge=-10,
+        le=10,
+    )
+    lora_ignore_unknown: bool = parameter(
+        False,
+        "Leave out what a LoRA has for no layer of the model instead of refusing the file.",
+        generation("Sampling", neutral=False),
     )
     hidden_layer: Whole = parameter(
         -2,

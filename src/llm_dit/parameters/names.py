@@ -27,7 +27,6 @@ NOT_HERE = {
     ),
     "the size is width and height": "size resolution aspect_ratio image_size dimensions",
     "there is no ControlNet": "controlnet control_image control_net controlnet_conditioning_scale",
-    "LoRA files are not read": "lora loras",
 }
 """What other tools have and this one has not, by the sentence part that says so; names with blanks between them."""
 

@@ -20,6 +20,7 @@ from llm_dit.sampling.guidance import guided_steps
 from llm_dit.sampling.schedule import schedule
 from llm_dit.sampling.shared_work import Beginning, Branch
 from llm_dit.stages.latent_decoder import LATENT_SCALE
+from llm_dit.stages.lora_merging import LoraMerger
 
 if TYPE_CHECKING:
     import torch
@@ -58,12 +59,16 @@ class Denoiser:
     Attributes:
         transformer: The network.
         device: Where it computes.
+        loras: What is added to its weights.
         offload: Whether it waits on the CPU while it has nothing to do.
     """
 
-    def __init__(self, transformer: ZImageTransformer, device: torch.device, *, offload: bool = False) -> None:
+    def __init__(
+        self, transformer: ZImageTransformer, device: torch.device, loras: LoraMerger, *, offload: bool = False
+    ) -> None:
         self.transformer = transformer
         self.device = device
+        self.loras = loras
         self.offload = offload
 
     @classmethod
@@ -96,7 +101,8 @@ class Denoiser:
         load_weights(transformer, stored.path, stored.tensors, dtype=dtype, device=start)
         transformer.eval().requires_grad_(False)
         quantize_transformer(transformer, quantization, device, home)
-        return cls(transformer, device, offload=offload)
+        loras = LoraMerger(transformer, stored.tensors, device, dtype)
+        return cls(transformer, device, loras, offload=offload)
 
     def sample(
         self,
@@ -125,6 +131,7 @@ class Denoiser:
         assert params.seed is not None and params.shift is not None
         noise = self._noise(params.height, params.width, params.seed)
         sigmas = schedule(params.num_inference_steps, params.shift)
+        self.loras.use(params)
         with resident(self.transformer, self.device, offload=self.offload), torch.inference_mode():
             velocity = self._velocity(params, conditioning, sigmas, beginning)
             return sample_euler(velocity, noise, sigmas, on_step)

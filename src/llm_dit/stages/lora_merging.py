@@ -1,0 +1,179 @@
+"""LoRAs in the weights of the loaded transformer: added before an image, taken away after, to the last bit.
+
+The weights of layers that a LoRA changes are kept on the CPU as they were loaded (at most all of them, 12 GB), and
+every change starts from these: `base + sum of strength * delta` in float32, rounded once, quantized again where the
+layer is. Nothing is ever subtracted. Weights change in place, so compiled code and graphs stay.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from llm_dit.checkpoints.fingerprint import file_fingerprint
+from llm_dit.checkpoints.lazy_tensor import LazyTensor
+from llm_dit.checkpoints.lora_factors import DORA_CONVENTION, LayerChange
+from llm_dit.checkpoints.lora_file import LoraFile, read_lora
+from llm_dit.errors import CheckpointError
+from llm_dit.parameters import GenerationParams
+from llm_dit.parameters.loras import LoraEntry, lora_entries, loras_text
+from llm_dit.placement.devices import on
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+    from llm_dit.networks.transformer import ZImageTransformer
+
+HASH_DIGITS = 16
+
+
+class _Applied(NamedTuple):
+    """What a layer's weight holds: file's hash and strength of each change, in their order."""
+
+    entries: tuple[tuple[str, float], ...]
+
+
+class LoraMerger:
+    """The LoRAs of a loaded transformer.
+
+    Attributes:
+        layers: Our layer to rows and columns, of every layer that may be changed.
+    """
+
+    def __init__(
+        self,
+        transformer: ZImageTransformer,
+        tensors: Mapping[str, LazyTensor],
+        device: torch.device,
+        dtype: torch.dtype,
+    ) -> None:
+        self.transformer = transformer
+        self.layers = _linear_layers(tensors)
+        self._tensors = tensors
+        self._device = device
+        self._dtype = dtype
+        self._files: dict[tuple[str, str, bool], LoraFile] = {}
+        self._base: dict[str, Tensor] = {}
+        self._applied: dict[str, _Applied] = {}
+
+    def resolve(self, params: GenerationParams) -> str:
+        """Return the image's LoRAs with the hash of each file, all read and checked.
+
+        Raises:
+            CheckpointError: If a file is missing, damaged, for another model, or another than when its hash was taken.
+        """
+        entries = []
+        for entry in lora_entries(params.loras):
+            path = Path(entry.file).expanduser()
+            if not path.is_file():
+                raise CheckpointError(f"LoRA {path} does not exist; give a .safetensors file.", field="loras")
+            found = file_fingerprint(path)[:HASH_DIGITS]
+            if entry.hash and entry.hash != found:
+                raise CheckpointError(
+                    f"LoRA {path} is another file than the one of the record ({found}, not {entry.hash}); give that "
+                    "one, or leave the hash out.",
+                    field="loras",
+                )
+            resolved = entry._replace(hash=found)
+            self._file(resolved, ignore_unknown=params.lora_ignore_unknown)
+            entries.append(resolved)
+        return loras_text(entries)
+
+    def record(self, params: GenerationParams) -> list[dict[str, Any]]:
+        """Return what stands in an image's record about its LoRAs; `params` are resolved."""
+        return [self._recorded(entry, params) for entry in lora_entries(params.loras)]
+
+    def _recorded(self, entry: LoraEntry, params: GenerationParams) -> dict[str, Any]:
+        file = self._file(entry, ignore_unknown=params.lora_ignore_unknown)
+        has_dora = any(change.magnitude is not None for changes in file.changes.values() for change in changes)
+        return {
+            "file": entry.file,
+            "fingerprint": entry.hash,
+            "strength": entry.strength * params.lora_strength,
+            "layers": len(file.changes),
+            "ignored": list(file.ignored),
+            **({"dora": DORA_CONVENTION} if has_dora else {}),
+        }
+
+    def use(self, params: GenerationParams) -> None:
+        """Bring the weights to what resolved parameters say: LoRAs added, or taken away."""
+        wanted: dict[str, list[tuple[LayerChange, str, float]]] = {}
+        for entry in lora_entries(params.loras):
+            strength = entry.strength * params.lora_strength
+            if strength:
+                file = self._file(entry, ignore_unknown=params.lora_ignore_unknown)
+                for layer, changes in file.changes.items():
+                    wanted.setdefault(layer, []).extend((change, entry.hash, strength) for change in changes)
+        import torch
+
+        with on(self._device), torch.inference_mode(False), torch.no_grad():
+            for layer in sorted({*wanted, *self._applied}):
+                self._bring(layer, wanted.get(layer, []))
+
+    def _bring(self, layer: str, changes: list[tuple[LayerChange, str, float]]) -> None:
+        now = _Applied(tuple((found, strength) for _, found, strength in changes))
+        if self._applied.get(layer, _Applied(())) == now:
+            return
+        weight = self._base_weight(layer).to(self._device, non_blocking=True)
+        if changes:
+            changed = weight.float()
+            for change, _, strength in changes:
+                changed = change.applied(changed, strength)
+            weight = changed.to(self._dtype)
+        module, start = self.transformer.place_of(layer)
+        write_rows(module, start, weight)
+        if changes:
+            self._applied[layer] = now
+        else:
+            del self._applied[layer]
+
+    def _base_weight(self, layer: str) -> Tensor:
+        import torch
+
+        if layer not in self._base:
+            weight = self._tensors[f"{layer}.weight"].read(self._dtype, torch.device("cpu")).clone()
+            self._base[layer] = weight.pin_memory() if self._device.type == "cuda" else weight
+        return self._base[layer]
+
+    def _file(self, entry: LoraEntry, *, ignore_unknown: bool) -> LoraFile:
+        key = (entry.file, entry.hash, ignore_unknown)
+        if key not in self._files:
+            path = Path(entry.file).expanduser()
+            self._files[key] = read_lora(path, self.layers, ignore_unknown=ignore_unknown)
+        return self._files[key]
+
+
+def _linear_layers(tensors: Mapping[str, LazyTensor]) -> dict[str, tuple[int, int]]:
+    return {
+        name.removesuffix(".weight"): (tensor.shape[0], tensor.shape[1])
+        for name, tensor in tensors.items()
+        if name.endswith(".weight") and len(tensor.shape) == 2
+    }
+
+
+def write_rows(module: Any, start: int, weight: Tensor) -> None:
+    """Replace some rows of a linear layer's weight in place, quantized as the layer is.
+
+    Args:
+        module: `nn.Linear`, `ScaledLinear` or `Int8Linear`.
+        start: First row.
+        weight: In the number format of the model, on the device where it is quantized, [rows, columns].
+    """
+    from torch import nn
+
+    from llm_dit.acceleration import float8, int8
+
+    stop = start + len(weight)
+    if isinstance(module, nn.Linear):
+        module.weight[start:stop].copy_(weight)
+    elif isinstance(module, float8.ScaledLinear):
+        values, scales = float8.quantize_weight(weight)
+        module.weight[start:stop].copy_(values)
+        module.scale[:, start:stop].copy_(scales.T)
+    else:
+        assert isinstance(module, int8.Int8Linear)
+        values, scales = int8.quantize_weight(weight)
+        module.weight[start:stop].copy_(values)
+        module.scale[start:stop].copy_(scales)
