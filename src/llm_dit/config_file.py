@@ -143,6 +143,8 @@ def _key_hint(key: str, profile: str, table: str) -> str:
     if item is not None:
         called = "" if item.key == key else f" as {item.key!r}"
         return f"; it belongs to {_header(profile, item.note.table)}{called}.{other_count(item, key)}"
+    if key in PARAMETERS:
+        return "; it belongs to one image, not to a file."
     known = {known for item in file_parameters(table) for known in (item.key, *item.note.aliases)}
     return not_here(key) or nearest(key, known if table else known | {name for name in TABLES if name})
 

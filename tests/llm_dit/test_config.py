@@ -123,6 +123,7 @@ def test_a_server_table_may_stand_at_the_top(write):
         ("[default.pipeline]\ncpu_offload = true\n", None, ["did you mean 'offload'?"]),
         ("[default.generation]\ncfg_scale = 4\n", None, ["did you mean 'guidance_scale'? Its value is 1 less than"]),
         ("[default.generation]\nsampler = 'euler'\n", None, ["'sampler'; the sampler is Euler's"]),
+        ("[default.generation]\nprompt = 'A cat'\n", None, ["'prompt'; it belongs to one image, not to a file."]),
         ("[default.pipelin]\noffload = true\n", None, ["[default] has no 'pipelin'; did you mean 'pipeline'?"]),
         ("[default.generation]\nsteps = 4\nnum_inference_steps = 4\n", None, ["has num_inference_steps twice"]),
         ("[default.generation]\nheight = '512'\n", None, ["is not a whole number; write height = 512 without quotes."]),
