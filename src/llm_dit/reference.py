@@ -38,7 +38,7 @@ def reference_page() -> str:
     lines = [
         "# Configuration",
         "",
-        "Generated from `src/llm_dit/parameters/groups.py` by `uv run scripts/write_reference.py`.",
+        "Generated from `src/llm_dit/parameters/` by `uv run scripts/write_reference.py`.",
         "",
         "A value is taken from the flag or request, else from the profile, else from the profile `default`, else it is",
         "the built-in default below. Every parameter is a field of that name in Python, over HTTP and in the metadata;",

@@ -1,4 +1,4 @@
-"""Every parameter once: `groups.py` declares them, in the words of `declaration.py` and `values.py`.
+"""Every parameter once: declared in `generation.py` (an image) and `settings.py` (the rest), read by all surfaces.
 
 The configuration file, the command line, the web form, the HTTP API, the axes of an experiment, the metadata beside an
 image and the reference page are all made from them. Not here: any surface, any model code.
@@ -8,13 +8,8 @@ from __future__ import annotations
 
 from llm_dit.parameters.base import Parameters
 from llm_dit.parameters.declaration import ALWAYS_TOLD, FieldNote, Parameter, Section
-from llm_dit.parameters.groups import (
-    EngineSettings,
-    GenerationParams,
-    MetricSettings,
-    RewriterSettings,
-    ServerSettings,
-)
+from llm_dit.parameters.generation import GenerationParams
+from llm_dit.parameters.settings import EngineSettings, MetricSettings, RewriterSettings, ServerSettings
 from llm_dit.parameters.values import (
     MAX_SEED,
     AttentionBackend,

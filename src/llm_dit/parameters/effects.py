@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
-from llm_dit.parameters.groups import GenerationParams
+from llm_dit.parameters.generation import GenerationParams
 from llm_dit.parameters.values import ROPE_TABLE_TOKENS
 
 

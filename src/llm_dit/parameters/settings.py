@@ -1,225 +1,23 @@
-"""Every parameter once: name, type, default, range, unit, help, place in the file, and whether it changes the image.
+"""The settings of everything but one image: the engine, the prompt rewriter, the scorers, the page's server.
 
 `docs/add_a_parameter.md` says how to add one; `FieldNote` is the list of what a field can say.
 """
 
 from __future__ import annotations
 
-from typing import Self
-
-from pydantic import model_validator
-from pydantic_core import PydanticCustomError
-
 from llm_dit.parameters.base import Parameters
-from llm_dit.parameters.declaration import generation, parameter, runtime
-from llm_dit.parameters.loras import LoraList
+from llm_dit.parameters.declaration import parameter, runtime
 from llm_dit.parameters.values import (
-    MAX_SEED,
-    ROPE_TABLE_TOKENS,
     AttentionBackend,
     CompileMode,
     Device,
     GraphMode,
-    LongPromptMode,
     Number,
     NumberFormat,
     PathText,
     Quantization,
-    Size,
-    Text,
     Whole,
 )
-
-
-class GenerationParams(Parameters):
-    """Every knob that changes an image, apart from the model and its numerics."""
-
-    prompt: Text = parameter(
-        ...,
-        "What the image shows.",
-        generation("Prompt", in_file=False, elsewhere="positive positive_prompt text caption"),
-    )
-    system_prompt: Text | None = parameter(
-        None,
-        "System message in front of the prompt; none by default.",
-        generation("Chat template", elsewhere="system system_message template"),
-    )
-    thinking_content: Text | None = parameter(
-        None,
-        "Text of a think block after the prompt; empty text makes an empty block, none makes no block.",
-        generation("Chat template", label="Think block", elsewhere="thinking think think_content"),
-    )
-    force_think_block: bool = parameter(
-        False,
-        "Append an empty think block where thinking_content is none.",
-        generation("Chat template", label="Empty think block", elsewhere="enable_thinking force_think add_think_block"),
-    )
-    assistant_content: Text | None = parameter(
-        None,
-        "Beginning of the assistant's answer, closed with <|im_end|>.",
-        generation("Chat template", elsewhere="assistant assistant_prefix prefill"),
-    )
-    width: Size | None = parameter(
-        None,
-        "Width of the image.",
-        generation("Size", unit="pixels", elsewhere="w image_width resolution_x", unset="the model's native size"),
-    )
-    height: Size | None = parameter(
-        None,
-        "Height of the image.",
-        generation("Size", unit="pixels", elsewhere="h image_height resolution_y", unset="the model's native size"),
-    )
-    num_inference_steps: Whole = parameter(
-        9,
-        "Euler steps, each one evaluation of the transformer (two with guidance).",
-        generation(
-            "Sampling",
-            label="Steps",
-            unit="steps",
-            usual=(1, 50),
-            aliases=("steps",),
-            elsewhere="sampling_steps step_count inference_steps n_steps",
-            in_text="Steps",
-            acts_later=True,
-        ),
-        ge=1,
-        le=1000,
-    )
-    shift: Number | None = parameter(
-        None,
-        "Static factor that moves the noise schedule towards high noise; 1 leaves it linear.",
-        generation(
-            "Sampling",
-            table="scheduler",
-            usual=(0.5, 10),
-            elsewhere="sampler_shift flow_shift time_shift timestep_shift sigma_shift mu sd3_shift",
-            in_text="Shift",
-            acts_later=True,
-            unset="the model's (3 for Turbo)",
-        ),
-        gt=0,
-        le=100,
-    )
-    guidance_scale: Number = parameter(
-        0.0,
-        "Strength s of guidance pos + s * (pos - neg); 0 switches it off.",
-        generation(
-            "Guidance",
-            usual=(0, 10),
-            elsewhere="cfg cfg_scale cfgscale guidance classifier_free_guidance true_cfg_scale",
-            elsewhere_offset=1,
-            in_text="CFG scale",
-            acts_later=True,
-        ),
-        ge=0,
-        le=100,
-    )
-    negative_prompt: Text = parameter(
-        "",
-        "What guidance leads away from; used where guidance_scale > 0.",
-        generation("Guidance", elsewhere="negative neg uc negative_text uncond"),
-    )
-    cfg_normalization: Number = parameter(
-        0.0,
-        "Largest norm of the guided prediction relative to the positive one; 0 switches it off.",
-        generation(
-            "Guidance",
-            label="Guidance normalization",
-            usual=(0, 2),
-            elsewhere="cfg_norm guidance_rescale cfg_rescale cfg_rescale_multiplier rescale_cfg",
-            acts_later=True,
-        ),
-        ge=0,
-        le=100,
-    )
-    cfg_truncation: Number = parameter(
-        1.0,
-        "Model time (1 - sigma) after which guidance stops; 1 keeps it to the end.",
-        generation(
-            "Guidance",
-            label="Guidance until",
-            usual=(0, 1),
-            elsewhere="cfg_trunc guidance_end cfg_end end_percent cfg_interval control_guidance_end",
-            acts_later=True,
-        ),
-        ge=0,
-        le=1,
-    )
-    seed: Whole | None = parameter(
-        None,
-        "Seed of the noise; the same image on every device. Drawn and recorded if none is given.",
-        generation("Sampling", elsewhere="noise_seed random_seed manual_seed rng_seed", in_text="Seed"),
-        ge=0,
-        le=MAX_SEED,
-    )
-    loras: LoraList = parameter(
-        "",
-        "LoRA files, FILE[:STRENGTH], strength 1 by default; more after commas.",
-        generation("Sampling", aliases=("lora",), elsewhere="lora_name lora_path lora_file", neutral="", several=True),
-    )
-    lora_strength: Number = parameter(
-        1.0,
-        "Factor on the strength of every LoRA.",
-        generation("Sampling", elsewhere="lora_scale lora_weight strength_model lora_multiplier", neutral=1.0),
-        ge=-10,
-        le=10,
-    )
-    lora_ignore_unknown: bool = parameter(
-        False,
-        "Leave out what a LoRA has for no layer of the model instead of refusing the file.",
-        generation("Sampling", neutral=False),
-    )
-    hidden_layer: Whole = parameter(
-        -2,
-        "Hidden state of the text encoder that conditions the image: -1 the last, -2 the one before (reference).",
-        generation(
-            "Text encoder",
-            table="encoder",
-            usual=(-6, -1),
-            elsewhere="hidden_state_layer text_encoder_layer encoder_layer layer clip_skip stop_at_clip_layer",
-            in_text="Hidden layer",
-        ),
-        ge=-1000,
-        le=-1,
-    )
-    long_prompt_mode: LongPromptMode = parameter(
-        "truncate",
-        "How embeddings beyond max_text_tokens are brought down to it.",
-        generation("Text encoder", table="pytorch", label="Long prompts", elsewhere="truncation prompt_truncation"),
-    )
-    max_text_tokens: Whole = parameter(
-        1024,
-        f"Most text tokens the transformer sees; up to {ROPE_TABLE_TOKENS}, beyond it extend_rope is needed.",
-        generation(
-            "Text encoder",
-            table="pytorch",
-            label="Most text tokens",
-            unit="tokens",
-            usual=(32, ROPE_TABLE_TOKENS),
-            elsewhere="max_sequence_length max_length max_text_length text_tokens max_prompt_tokens",
-        ),
-        ge=1,
-        le=16384,
-    )
-    extend_rope: bool = parameter(
-        False,
-        "Compute rotary positions beyond the published table (experimental).",
-        generation(
-            "Text encoder", table="pytorch", label="Longer position table", elsewhere="rope_scaling rope_extension"
-        ),
-    )
-
-    @model_validator(mode="after")
-    def _check_together(self) -> Self:
-        if not self.prompt.strip():
-            raise PydanticCustomError("together", "prompt: is empty; say what the image shows")
-        if self.max_text_tokens > ROPE_TABLE_TOKENS and not self.extend_rope:
-            raise PydanticCustomError(
-                "together",
-                f"max_text_tokens: {self.max_text_tokens} is above {ROPE_TABLE_TOKENS}, the longest caption that fits "
-                "the published position table; lower it or set extend_rope (experimental)",
-            )
-        return self
 
 
 class EngineSettings(Parameters):
