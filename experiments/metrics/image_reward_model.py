@@ -201,11 +201,6 @@ class ImageRewardModel(nn.Module):
         return self.reward(input_ids, attention_mask, self.encode_images(pixel_values))
 
 
-def published_state_dict(model: ImageRewardModel) -> dict[str, Tensor]:
-    """Return the model's weights under their published names."""
-    return {_published_name(name): weight for name, weight in model.state_dict().items()}
-
-
 def load_image_reward(folder: Path) -> tuple[ImageRewardModel, Path]:
     """Build the network from a folder, with every weight in its place.
 

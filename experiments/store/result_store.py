@@ -195,11 +195,6 @@ class ResultStore:
         """Yield whole records of any kind as they are found, without reading the rest."""
         return (record for record in self._records() if record.is_finished)
 
-    def stale_runs(self) -> list[RunRecord]:
-        """Return whole runs that the manifest has no place for: they are in no summary."""
-        manifest = self.manifest()
-        return [record for record in self._records() if manifest.place(record) is None]
-
     def damaged_runs(self) -> list[DamagedRecord]:
         """Return the results that are not whole; they count as missing, and the same command makes them again."""
         return [found for found in self._found(self.metadata) if isinstance(found, DamagedRecord)]
@@ -233,10 +228,6 @@ class ResultStore:
         return record if picture_problem is None else DamagedRecord(path.stem, picture_problem)
 
     # Scores
-
-    def needs_scores(self, metric: str, model: str) -> list[RunRecord]:
-        """Return the finished runs that `model` has not scored by `metric`."""
-        return [record for record in self.runs() if record.is_finished and record.scores_of.get(metric) != model]
 
     def write_scores(self, record: RunRecord, values: Mapping[str, Any], *, metric: str, model: str) -> RunRecord:
         """Add a metric's columns to a run's metadata; columns of the same name are replaced.

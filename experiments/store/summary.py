@@ -45,16 +45,6 @@ class Summary:
 
     values: Mapping[str, Any]
 
-    @property
-    def successful_runs(self) -> int:
-        """Number of images."""
-        return int(self.values["successful_runs"])
-
-    @property
-    def failed_runs(self) -> int:
-        """Number of runs that failed and were not made since."""
-        return int(self.values["failed_runs"])
-
 
 def axis_columns(manifest: Manifest) -> dict[str, str]:
     """Return the column of each axis.

@@ -172,7 +172,7 @@ def test_results_of_other_settings_never_enter_the_same_summary(tmp_path):
     make(tmp_path, plan_of(prompts=(CAT, CUP)))
     store, _ = make(tmp_path, plan_of(prompts=(CAT,), overrides={"num_inference_steps": 4}), overwrite=True)
     assert {record.parameters["num_inference_steps"] for record in store.runs()} == {4}
-    assert [record.prompt_id for record in store.stale_runs()] == ["simple_001"] * 3
+    assert [record.prompt_id for record in store.runs()] == ["animal_001"] * 3
     assert store.write_summary().values["total_runs"] == 3
 
 
@@ -265,7 +265,28 @@ def test_an_offloaded_encoder_works_ahead_in_groups_and_another_before_the_first
     assert max(ahead) == most_ahead
 
 
-def test_runs_that_begin_alike_share_their_first_evaluation_and_change_no_byte(tmp_path, tiny_pipeline):
+@pytest.fixture(params=[1, 2])
+def threads(request):
+    """Threads of torch; the tests have one, users have several."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(request.param)
+    yield request.param
+    torch.set_num_threads(before)
+
+
+def test_a_run_has_the_same_bytes_alone_and_in_company_on_any_number_of_threads(tmp_path, tiny_pipeline, threads):
+    plan = plan_of("shift=1,2", overrides={"num_inference_steps": 2, "guidance_scale": 2.0})
+    whole, _ = make(tmp_path / "whole", plan, tiny_pipeline)
+    asks = iter([False] * 3 + [True] * 9)
+    make(tmp_path / "halves", plan, tiny_pipeline, should_stop=lambda: next(asks))
+    halves, outcome = make(tmp_path / "halves", plan, tiny_pipeline)
+    assert (outcome.made, outcome.skipped) == (1, 3)
+    assert images(halves) == images(whole)
+
+
+def test_runs_that_begin_alike_share_their_first_evaluation_and_change_no_byte(tmp_path, tiny_pipeline, threads):
     plan = plan_experiment(find_experiment("shift_sweep", load_experiments()), (CAT, CUP), (1, 2))
     plan = replace(plan, base={**plan.base, "num_inference_steps": 2})
     together, outcome = make(tmp_path / "a", plan, tiny_pipeline)

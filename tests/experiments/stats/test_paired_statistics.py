@@ -109,6 +109,14 @@ def test_random_patterns_come_close_to_all_patterns(monkeypatch):
     assert statistics.sign_flip_p_value(differences) == pytest.approx(exact, abs=0.01)
 
 
+def test_random_patterns_come_close_wherever_the_p_value_lies(monkeypatch):
+    differences = np.random.default_rng(2).normal(0, 1.0, (20, 14)) + np.linspace(0, 1, 20)[:, None]
+    exact = statistics.sign_flip_p_value(differences)
+    monkeypatch.setattr(statistics, "MOST_PROMPTS_FOR_EXACT_TEST", 10)
+    assert np.abs(statistics.sign_flip_p_value(differences) - exact).max() < 0.02
+    assert exact.min() < 0.05 < 0.5 < exact.max()
+
+
 def test_random_p_value_is_never_zero():
     assert statistics.sign_flip_p_value(np.full(40, 5.0)) == pytest.approx(1 / 10_000)
 
@@ -185,6 +193,27 @@ def test_win_rate_counts_ties_half():
     assert statistics.win_rate(np.array([1.0, -1.0, 0.0, 2.0])) == 0.625
 
 
+def test_each_data_set_of_several_has_its_own_numbers():
+    several = np.random.default_rng(9).normal(0.3, 1.0, (2, 3, 8))
+    one = several[1, 2]
+    for of_data in (statistics.win_rate, statistics.effect_size, statistics.sign_flip_p_value):
+        assert of_data(several).shape == (2, 3)
+        assert of_data(several)[1, 2] == pytest.approx(float(of_data(one)))
+    low, high = statistics.interval_of_mean(several)
+    assert (low.shape, high.shape) == ((2, 3), (2, 3))
+    assert (low[1, 2], high[1, 2]) == tuple(pytest.approx(float(end)) for end in statistics.interval_of_mean(one))
+
+
+def test_skewness_and_sign_test_equal_scipy():
+    values = np.random.default_rng(10).exponential(size=15) - 0.8
+    assert statistics.skewness(values) == pytest.approx(stats.skew(values))
+    assert statistics.skewness(np.full(9, 0.1)) == 0.0
+    above = int((values > 0).sum())
+    assert statistics.sign_test_p_value(values) == pytest.approx(stats.binomtest(above, 15).pvalue)
+    assert statistics.sign_test_p_value(np.append(values, [0.0, 0.0])) == statistics.sign_test_p_value(values)
+    assert statistics.sign_test_p_value(np.zeros(4)) == 1.0
+
+
 def test_effect_size_has_hedges_correction():
     # J(9) = 0.9139 for 9 degrees of freedom, the approximation 1 - 3 / (4 df - 1) = 0.9143 of Hedges 1981.
     differences = np.array([0.0, 2.0] * 5)
@@ -232,6 +261,8 @@ def test_power_is_a_number_for_large_effects():
 
 def test_five_prompts_can_never_show_a_difference_at_five_percent():
     assert statistics.detectable_effect(5) == np.inf
+    assert statistics.power_of_paired_test(100.0, 5) == 0.0
+    assert statistics.power_of_paired_test(100.0, 6) == 1.0
     assert np.isfinite(statistics.detectable_effect(6))
 
 
