@@ -95,7 +95,7 @@ def make_worklist(
     resolved = {index: _resolved(plan, index, pipeline.resolve) for index in range(len(plan.cells))}
     conditions = _conditions(plan, resolved, pipeline)
     values = manifest_values(plan, conditions, resolved)
-    on_disk = store.finished_runs()
+    on_disk, damaged = store.results()
     unfit = unfit_pictures(on_disk) if verify else []
     unfit_names = {found.run_id for found in unfit}
     on_disk = [record for record in on_disk if record.run_id not in unfit_names]
@@ -132,7 +132,7 @@ def make_worklist(
         (record for record in on_disk if to_do and manifest.place(record) is not None),
         surroundings_of(pipeline.surroundings()),
     )
-    notes = [*_damage_notes([*store.damaged_runs(), *unfit])]
+    notes = [*_damage_notes([*damaged, *unfit])]
     if old is None and ResultStore.is_results(store.folder):
         notes.append(f"{store.folder}: the manifest was damaged and is written anew from this command.")
     if changed is not None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 RUN_TEXTS = ("run_id", "identity", "conditions", "prompt_id", "prompt", "category", "difficulty")
@@ -89,12 +89,14 @@ class DamagedRecord:
 
 def record_from_metadata(metadata: Mapping[str, Any], folder: Path) -> RunRecord | None:
     """Read a run from its file's content; None where it is not such a file."""
-    return None if record_problem(metadata) else _record(metadata, folder)
+    found = read_record(metadata, folder)
+    return found if isinstance(found, RunRecord) else None
 
 
-def record_problem(metadata: Mapping[str, Any]) -> str | None:
-    """Return the first thing that is wrong with a run's file, as `name is ...`; None where it is whole."""
-    return next(_problems(metadata), None)
+def read_record(metadata: Mapping[str, Any], folder: Path) -> RunRecord | str:
+    """Read a run from its file's content, or return the first thing that is wrong with it, as `name is ...`."""
+    problem = next(_problems(metadata), None)
+    return _record(metadata, folder) if problem is None else problem
 
 
 def _record(metadata: Mapping[str, Any], folder: Path) -> RunRecord:
@@ -176,7 +178,7 @@ def _outcome_problems(metadata: Mapping[str, Any]) -> Iterator[str]:
         yield "the block image is not there"
         return
     file = image.get("file")
-    if not isinstance(file, str) or PurePosixPath(file).is_absolute() or ".." in PurePosixPath(file).parts:
+    if not isinstance(file, str) or file.startswith(("/", "\\")) or ".." in file.replace("\\", "/").split("/"):
         yield "the image's file is not inside of the folder"
     yield from (
         f"the image's {name} is not a whole number"

@@ -17,7 +17,7 @@ from experiments.planning.design import Axis, Level, Run
 from experiments.store.atomic_file import read_json, write_atomically, write_json
 from experiments.store.folder_lock import holder_of, locked
 from experiments.store.manifest import Manifest, check_format, manifest_from_values
-from experiments.store.records import DamagedRecord, RunRecord, record_from_metadata, record_problem
+from experiments.store.records import DamagedRecord, RunRecord, read_record, record_from_metadata
 from experiments.store.summary import Summary, summarize, summary_csv, summary_rows
 from experiments.store.verification import size_problem
 from llm_dit.atomic_file import remove_partial_files
@@ -125,9 +125,16 @@ class ResultStore:
 
     # Runs
 
-    def finished_runs(self) -> list[RunRecord]:
-        """Return every whole result, as it was recorded, whatever the manifest says."""
-        return list(self.some_runs())
+    def results(self) -> tuple[list[RunRecord], list[DamagedRecord]]:
+        """Return every whole result as it was recorded, whatever the manifest says, and those that are not whole."""
+        whole: list[RunRecord] = []
+        damaged: list[DamagedRecord] = []
+        for found in self._found(self.metadata):
+            if isinstance(found, DamagedRecord):
+                damaged.append(found)
+            elif found.is_finished:
+                whole.append(found)
+        return whole, damaged
 
     def image_path(self, run_id: str) -> Path:
         """Return where a run's image goes."""
@@ -197,11 +204,11 @@ class ResultStore:
 
     def damaged_runs(self) -> list[DamagedRecord]:
         """Return the results that are not whole; they count as missing, and the same command makes them again."""
-        return [found for found in self._found(self.metadata) if isinstance(found, DamagedRecord)]
+        return self.results()[1]
 
     def record(self, run_id: str) -> RunRecord | None:
         """Return one run as it was recorded; None where there is no whole one."""
-        found = self._read(self.metadata / f"{run_id}.json")
+        found = self.read(self.metadata / f"{run_id}.json")
         return found if isinstance(found, RunRecord) else None
 
     def _records(self) -> Iterator[RunRecord]:
@@ -210,18 +217,16 @@ class ResultStore:
             yield from (found for found in self._found(folder) if isinstance(found, RunRecord))
 
     def _found(self, folder: Path) -> Iterator[RunRecord | DamagedRecord]:
-        return (self._read(path) for path in sorted(folder.glob("*.json")))
+        return (self.read(path) for path in sorted(folder.glob("*.json")))
 
-    def _read(self, path: Path) -> RunRecord | DamagedRecord:
-        """Read a record: whole, or named with what is wrong."""
+    def read(self, path: Path) -> RunRecord | DamagedRecord:
+        """Read the record in a file of the folder: whole, or named with what is wrong."""
         values = read_json(path)
         if values is None:
             return DamagedRecord(path.stem, "its metadata can't be read")
-        problem = record_problem(values)
-        if problem is not None:
-            return DamagedRecord(path.stem, problem)
-        record = record_from_metadata(values, self.folder)
-        assert record is not None
+        record = read_record(values, self.folder)
+        if isinstance(record, str):
+            return DamagedRecord(path.stem, record)
         if record.run_id != path.stem:
             return DamagedRecord(path.stem, f"its metadata is that of {record.run_id}")
         picture_problem = size_problem(record) if record.is_finished else None

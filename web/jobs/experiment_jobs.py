@@ -69,6 +69,7 @@ class Lab:
         problems = {name: job.error for name, job in latest.items() if job.state.is_final}
         cards = [
             read_card(
+                self.folders,
                 folder,
                 jobs.pop(folder.name, None),
                 problems.pop(folder.name, None),

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from llm_dit.errors import LlmDitError, OutputError
 from llm_dit.parameters import GenerationParams
 from web.jobs.queue import Job
+
+if TYPE_CHECKING:
+    from experiments.store.manifest import Manifest
+    from experiments.store.run_counts import Counts, RunCounter
 
 REPORT_FILE = "report.html"
 LONGEST_PATH = 250
@@ -59,6 +63,13 @@ class ResultsFolders:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self._counters: dict[Path, RunCounter] = {}
+
+    def counts(self, folder: Path, manifest: Manifest) -> Counts:
+        """Return how far the experiment in `folder` is."""
+        from experiments.store.run_counts import RunCounter
+
+        return self._counters.setdefault(folder, RunCounter(folder)).counts(manifest)
 
     def all(self) -> list[Path]:
         """Return the folders that hold results."""
@@ -89,10 +100,13 @@ class ResultsFolders:
         return wanted if is_inside and wanted.is_file() else None
 
 
-def read_card(folder: Path, job: Job | None, problem: str | None, *, can_resume: bool) -> ExperimentCard:
+def read_card(
+    folders: ResultsFolders, folder: Path, job: Job | None, problem: str | None, *, can_resume: bool
+) -> ExperimentCard:
     """Read what the page shows of a results folder.
 
     Args:
+        folders: Which know how far it was before.
         folder: The folder.
         job: The job that works on it or waits to.
         problem: Why the last job on it failed.
@@ -105,12 +119,13 @@ def read_card(folder: Path, job: Job | None, problem: str | None, *, can_resume:
         manifest = store.manifest()
     except LlmDitError as error:
         return ExperimentCard(folder.name, job=job, problem=str(error), is_unreadable=True)
+    counts = folders.counts(folder, manifest)
     return ExperimentCard(
         folder.name,
         manifest.description,
         manifest.variable_name,
-        done=_count_files(store.metadata),
-        failed=_count_files(store.failed),
+        done=counts.finished,
+        failed=counts.failed,
         planned=manifest.planned_count,
         updated=str(manifest.raw.get("updated", "")),
         job=job,
@@ -119,7 +134,3 @@ def read_card(folder: Path, job: Job | None, problem: str | None, *, can_resume:
         can_resume=can_resume,
         problem=problem,
     )
-
-
-def _count_files(folder: Path) -> int:
-    return sum(1 for path in folder.glob("*.json")) if folder.is_dir() else 0

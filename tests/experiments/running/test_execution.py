@@ -404,7 +404,7 @@ def test_a_failed_overwrite_keeps_the_old_result(tmp_path, monkeypatch):
     _, outcome = make(tmp_path, changed, overwrite=True, on_start=lambda _work: monkeypatch.setattr(os, "fsync", full))
     assert len(outcome.failed) == 3
     assert images(store) == before
-    assert "trial_animal_001_shift_1.0_seed42" in [record.run_id for record in store.finished_runs()]
+    assert "trial_animal_001_shift_1.0_seed42" in [record.run_id for record in store.results()[0]]
 
 
 # Stopping

@@ -18,6 +18,7 @@ from experiments.store.comparable import Conditions, run_identity, told_numerics
 from experiments.store.manifest import manifest_from_values
 from experiments.store.records import record_from_metadata
 from experiments.store.result_store import ResultStore
+from experiments.store.run_counts import Counts, RunCounter
 from llm_dit.errors import OutputError
 from llm_dit.parameters import ALWAYS_TOLD, PARAMETERS, FieldNote, GenerationParams
 from llm_dit.parameters.declaration import parameter
@@ -130,7 +131,7 @@ def test_copies_of_a_run_under_another_name_count_once(tmp_path):
         values["run"] |= {"run_id": path.stem}
         values["image"]["file"] = f"images/{path.stem}.png"
         path.write_text(json.dumps(values), encoding="utf-8")
-    assert len(store.finished_runs()) == 12
+    assert len(store.results()[0]) == 12
     assert len(store.runs()) == 6
     assert make(tmp_path)[1].skipped == 6
 
@@ -325,3 +326,17 @@ def test_the_total_time_is_what_it_took_although_runs_share_an_encoding(tmp_path
     summary = store.write_summary().values
     assert sum(record.generation_time_seconds for record in store.runs()) > 0.5
     assert 0.05 <= summary["total_time_seconds"] <= outcome.seconds
+
+
+def test_the_page_counts_what_summaries_count(tmp_path):
+    store, _ = make(tmp_path)
+    counter = RunCounter(tmp_path)
+    assert counter.counts(store.manifest()) == Counts(6, 0)
+    failing = FakePipeline(failing={("A dog", 2.0): RuntimeError("out of memory")})
+    make(tmp_path, plan_of(prompts=(Prompt("p3", "c", "", "A dog"),)), failing)
+    assert counter.counts(store.manifest()) == Counts(8, 1)
+    (store.metadata / "trial_animal_001_shift_2.0_seed42.json").write_text("{")
+    assert counter.counts(store.manifest()) == Counts(7, 1)
+    make(tmp_path, plan_of(prompts=(replace(CUP, text="A black cup"),)))  # three results of the old text are stale now
+    assert counter.counts(store.manifest()) == Counts(4, 1)
+    assert len([record for record in store.runs() if record.is_finished]) == 4

@@ -165,7 +165,7 @@ def test_a_torn_or_missing_file_is_not_a_result(tmp_path):
     image.write_bytes(image.read_bytes()[:-1])
     store.image_path(ids[2]).unlink()
     (store.metadata / f"{ids[3]}.json").write_bytes(b"")
-    assert [record.run_id for record in store.finished_runs()] == [ids[4]]
+    assert [record.run_id for record in store.results()[0]] == [ids[4]]
     assert [record.run_id for record in store.runs()] == [ids[4]]
     assert store.write_summary().values["total_runs"] == 1
 

@@ -21,7 +21,7 @@ from experiments.run_ablation import main
 from experiments.running.execution import run_plan
 from experiments.store.result_store import ResultStore
 from llm_dit.config import Config, load_config
-from llm_dit.errors import LlmDitError
+from llm_dit.errors import LlmDitError, OutputError
 from llm_dit.parameters import EngineSettings
 from web.jobs.experiment_jobs import Lab
 from web.jobs.lab_request import lab_request
@@ -165,7 +165,7 @@ def test_a_summary_that_could_not_be_written_is_said_and_the_report_is_there(
     open_page: Callable[..., Page], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(_store: ResultStore) -> None:
-        raise OSError(28, "No space left on device")
+        raise OutputError("The summary could not be written: No space left on device.")
 
     monkeypatch.setattr(ResultStore, "write_summary", full)
     page = open_page()
