@@ -166,7 +166,7 @@ def request_from_flags(flags: dict[str, Any], base: Config | None = None) -> Req
     read = read_prompt_list(own_file or PROMPT_SETS[experiment.prompt_set], wildcards)
     prompts = select_prompts(read.prompts, categories=categories, ids=ids, max_prompts=flags.pop("max_prompts"))
     seeds, folder = flags.pop("seeds"), flags.pop("output_dir") / experiment.name
-    given = {name for name in AXIS_PARAMETERS if flags.get(name) is not None}
+    given = {name for name in AXIS_PARAMETERS if flags.get(name) not in (None, ())}
     config = config_from_flags(flags, base)
     assert not flags, f"options that nothing reads: {flags}"
     overrides = {name: config.values[name] for name in given if name != "seed"}
