@@ -60,7 +60,7 @@ def switch(config: Mapping[str, Any], name: str, what: str, default: Any = ABSEN
 
 def _given(config: Mapping[str, Any], name: str, what: str, default: Any) -> Any:
     value = config.get(name, default)
-    if value is ABSENT:
+    if value is ABSENT or (value is None and default is ABSENT):
         raise LlmDitError(f"{what}'s config.json lacks {name}; use weights and config.json of the same model.")
     return value
 

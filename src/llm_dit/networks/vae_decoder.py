@@ -53,7 +53,7 @@ class DecoderConfig:
             LlmDitError: If an entry is missing or not supported.
         """
         blocks, activation = config.get("up_block_types", [UP_BLOCK]), config.get("act_fn", "silu")
-        if not isinstance(blocks, list) or any(block != UP_BLOCK for block in blocks) or activation != "silu":
+        if not isinstance(blocks, list | tuple) or any(block != UP_BLOCK for block in blocks) or activation != "silu":
             raise LlmDitError(
                 f"The VAE's config.json asks for {str(blocks)[:80]} with {str(activation)[:40]}, not Flux's decoder."
             )
