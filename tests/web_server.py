@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import httpx
 import uvicorn
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
@@ -55,6 +56,11 @@ def live_server(app: FastAPI, port: int = 0) -> Iterator[str]:
         server.should_exit = True
         thread.join(20)
         assert not thread.is_alive()
+
+
+def wait_for_model(address: str) -> None:
+    """Wait until the served model is ready, however busy the machine is."""
+    wait_until(lambda: httpx.get(f"{address}/healthz", timeout=60).json()["model"] == "ready", 120)
 
 
 def wait_until(is_true: Any, timeout_s: float = 60.0) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 import pytest
 from web_fakes import Halt
-from web_server import live_server, make_app, wait_until
+from web_server import live_server, make_app, wait_for_model, wait_until
 from web_tab import fill_prompt, open_tab
 
 
@@ -34,7 +34,7 @@ def address(tmp_path_factory: pytest.TempPathFactory, tiny_checkpoint: Path, mod
     devices = {"dit_device": "cpu", "text_encoder_device": "cpu"}
     app = make_app(folder, halt=model_halt, model_path=str(tiny_checkpoint), **devices)
     with live_server(app) as address:
-        wait_until(lambda: httpx.get(f"{address}/healthz").json()["model"] == "ready", 120)
+        wait_for_model(address)
         yield address
 
 

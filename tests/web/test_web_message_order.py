@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 import pytest
 from web_fakes import FakeEngine
-from web_server import live_server, make_app, wait_until
+from web_server import live_server, make_app, wait_for_model, wait_until
 from web_tab import WAIT_MS, fill_prompt, open_tab
 
 Hold = Callable[[str], list[Any]]
@@ -27,7 +27,7 @@ def model() -> FakeEngine:
 @pytest.fixture(scope="module")
 def address(tmp_path_factory: pytest.TempPathFactory, model: FakeEngine) -> Iterator[str]:
     with live_server(make_app(tmp_path_factory.mktemp("order"), model)) as address:
-        wait_until(lambda: httpx.get(f"{address}/healthz").json()["model"] == "ready")
+        wait_for_model(address)
         yield address
 
 
