@@ -356,6 +356,7 @@ class ZImagePipeline:
             "stage_times_s": stage_times_s,
             "model_path": model_name(self.settings.model_path),
             "model_fingerprint": self.fingerprint,
+            **({"model_parts": parts} if (parts := self.parts.record()) else {}),
             **({"loras": self.denoiser.loras.record(params)} if params.loras else {}),
             "numerics": self.numerics,
             **self.surroundings(),

@@ -76,6 +76,15 @@ class ModelParts:
         digest.update(file_fingerprint(self.tokenizer / TOKENIZER_FILE).encode())
         return digest.hexdigest()
 
+    def record(self) -> dict[str, dict[str, Any]]:
+        """Return where each part lies, its layout and its formats, for an image's record; nothing of a whole folder."""
+        if self.is_whole_folder:
+            return {}
+        parts = (self.transformer, self.text_encoder, self.vae)
+        return {
+            part.component: {"path": str(part.path), "layout": part.layout, "formats": part.formats} for part in parts
+        }
+
 
 def find_parts(settings: EngineSettings, find_folder: FindFolder = find_checkpoint) -> ModelParts:
     """Open the parts of a model; no weights are read.

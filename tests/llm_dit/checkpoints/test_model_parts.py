@@ -47,6 +47,9 @@ def test_mini_as_comfyui_files_draws_the_same_picture_byte_for_byte(tmp_path):
     assert np.array_equal(*(np.asarray(picture.image) for picture in pictures))
     prints = [picture.metadata["model_fingerprint"] for picture in pictures]
     assert prints[0] != prints[1] == fingerprint(MINI)
+    assert "model_parts" not in pictures[1].metadata
+    recorded = pictures[0].metadata["model_parts"]
+    assert recorded["vae"] == {"path": str(tree["vae"]), "layout": "LDM (ae.safetensors)", "formats": {"float16": 180}}
 
 
 def test_companions_come_from_the_comfyui_folder_and_that_is_said_once(tree, tiny_checkpoint, caplog):
