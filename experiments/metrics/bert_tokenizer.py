@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from tokenizers import AddedToken, BertWordPieceTokenizer, Tokenizer
+from tokenizers.models import WordPiece
 
 from experiments.metrics.model_files import fetch_from_hub
 from llm_dit.errors import LlmDitError
@@ -75,7 +76,8 @@ def _read_tokenizer(folder: Path) -> Tokenizer:
     if (folder / "tokenizer.json").is_file():
         return Tokenizer.from_str((folder / "tokenizer.json").read_text(encoding="utf-8"))
     if (folder / "vocab.txt").is_file():
-        return Tokenizer.from_str(BertWordPieceTokenizer(str(folder / "vocab.txt"), lowercase=True).to_str())
+        words = WordPiece.read_file(str(folder / "vocab.txt"))
+        return Tokenizer.from_str(BertWordPieceTokenizer(words, lowercase=True).to_str())
     try:
         fetched = fetch_from_hub(PUBLISHED_TOKENIZER, ["tokenizer.json"])
     except LlmDitError as error:
