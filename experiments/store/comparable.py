@@ -9,6 +9,7 @@ the command, which is on one machine.
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -150,7 +151,7 @@ def changed_surroundings(records: Iterable[RunRecord], now: Mapping[str, str]) -
         counts.update(
             (name, before)
             for name, before in surroundings_of(record.metadata).items()
-            if now.get(name, before) != before
+            if not _is_same(before, now.get(name, before))
         )
     if not counts:
         return None
@@ -158,6 +159,11 @@ def changed_surroundings(records: Iterable[RunRecord], now: Mapping[str, str]) -
         f"{name} {before} ({count}; now {now[name]})" for (name, before), count in sorted(counts.items())
     )
     return f"Finished results were made with other versions or on another machine: {changes}. {MAY_DIFFER}"
+
+
+def _is_same(first: str, second: str) -> bool:
+    """Compare versions; one that does not name its build (`+cu132`) is taken for any build of it."""
+    return first == second or (("+" in first) != ("+" in second) and first.split("+")[0] == second.split("+")[0])
 
 
 def mixed_surroundings(records: Iterable[RunRecord]) -> str | None:
@@ -169,7 +175,7 @@ def mixed_surroundings(records: Iterable[RunRecord]) -> str | None:
     mixed = [
         f"{name} " + ", ".join(f"{value} ({count})" for value, count in sorted(counts.items()))
         for name, counts in values.items()
-        if len(counts) > 1
+        if any(not _is_same(first, second) for first, second in itertools.combinations(counts, 2))
     ]
     return f"Pictures were made with several versions or machines: {'; '.join(mixed)}. {MAY_DIFFER}" if mixed else None
 

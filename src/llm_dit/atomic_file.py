@@ -15,13 +15,16 @@ def write_atomically(path: Path, data: bytes, *, before_replace: Callable[[], No
     """Replace `path` by `data`: a temporary file beside it, fsync, rename, fsync of the folder.
 
     Args:
-        path: The file; its folder exists.
+        path: The file; its folder exists. A device or pipe is written, never replaced.
         data: All its bytes.
         before_replace: Called once `data` is safely on disk and before the old file goes.
 
     Raises:
         OSError: If the disk is full or the folder can't be written; the old file is still there then, whole.
     """
+    if path.exists() and not path.is_file() and not path.is_dir():
+        path.write_bytes(data)
+        return
     handle, name = tempfile.mkstemp(prefix=TEMPORARY_PREFIX, dir=path.parent)
     temporary = Path(name)
     try:

@@ -340,3 +340,16 @@ def test_the_page_counts_what_summaries_count(tmp_path):
     make(tmp_path, plan_of(prompts=(replace(CUP, text="A black cup"),)))  # three results of the old text are stale now
     assert counter.counts(store.manifest()) == Counts(4, 1)
     assert len([record for record in store.runs() if record.is_finished]) == 4
+
+
+@pytest.mark.parametrize(
+    ("before", "is_named"), [("2.15", False), ("2.15+cu132", False), ("2.15+cpu", True), ("2.14", True)]
+)
+def test_a_version_that_did_not_name_its_build_is_no_other_version(tmp_path, before, is_named):
+    old, new = FakePipeline(), FakePipeline()
+    old.versions["torch"], new.versions["torch"] = before, "2.15+cu132"
+    make(tmp_path, plan_of(prompts=(CAT,)), old)
+    notes = []
+    store, _ = make(tmp_path, pipeline=new, on_start=lambda work: notes.extend(work.notes))
+    assert bool(notes) == is_named
+    assert bool([note for note in analyse(store.manifest(), store.runs(), ()).notes if "versions" in note]) == is_named

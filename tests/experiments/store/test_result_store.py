@@ -331,3 +331,13 @@ def test_a_full_disk_is_one_sentence_for_scores_and_summary(tmp_path, monkeypatc
     with pytest.raises(OutputError, match="summary could not be written: No space left on device"):
         store.write_summary()
     assert {path: path.read_bytes() for path in store.folder.rglob("*.*") if path.is_file()} == before
+
+
+def test_a_device_is_written_and_never_replaced():
+    controller, terminal = os.openpty()
+    device = Path(os.ttyname(terminal))
+    write_atomically(device, b"x")
+    assert os.read(controller, 1) == b"x"
+    assert device.is_char_device()
+    os.close(controller)
+    os.close(terminal)
