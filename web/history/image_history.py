@@ -1,29 +1,34 @@
 """The images made with the page: a SQLite table, and a PNG and a thumbnail a row, in one folder.
 
 A row is written before its job begins, the image before the row says `done`; so whatever instant the server is killed
-at, each row tells the truth after `open_history`. Knows neither HTTP nor the queue.
+at, each row tells the truth after `open_history`. Each picture carries its record, so rows that are lost are made again
+from the pictures (`recovery`). Knows neither HTTP nor the queue.
 """
 
 from __future__ import annotations
 
-import io
 import json
+import logging
 import sqlite3
 import threading
 import time
-from collections.abc import Mapping
-from contextlib import closing
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock, Timeout
 
-from llm_dit.atomic_file import remove_partial_files
+from llm_dit.atomic_file import remove_partial_files, write_atomically
 from llm_dit.errors import OutputError
+from web.history.entry import Entry
+from web.history.recovery import lost_entries, restore_thumbnails
+from web.history.thumbnail import thumbnail_bytes
 
 if TYPE_CHECKING:
     from PIL.Image import Image
+
+logger = logging.getLogger(__name__)
 
 SCHEMA_VERSION = 1
 SCHEMA = """
@@ -38,29 +43,18 @@ CREATE TABLE IF NOT EXISTS images (
 ) STRICT;
 CREATE INDEX IF NOT EXISTS images_by_number ON images (number);
 """
-THUMBNAIL_PIXELS = 320
 SHOWN_STATES = ("done", "failed", "interrupted")
+UNFINISHED = "The server stopped before the image was finished."
 
 
-@dataclass(frozen=True)
-class Entry:
-    """One row.
+class StorageError(OutputError):
+    """The data folder takes nothing more: the disk is full, or can't be written."""
 
-    Attributes:
-        id: 32 hexadecimal digits.
-        state: `waiting`, `done`, `failed` or `interrupted`; a waiting row belongs to a job in the queue.
-        created_at: Unix time.
-        params: The generation parameters; resolved ones (seed, size) once the image is there.
-        metadata: The whole record of a finished image; None in lists.
-        error: One sentence, if it failed.
-    """
-
-    id: str
-    state: str
-    created_at: float
-    params: dict[str, Any]
-    metadata: dict[str, Any] | None
-    error: str | None
+    def __init__(self, problem: object) -> None:
+        super().__init__(
+            f"The history can't be written ({problem}); free some space, or start with another --data-dir.",
+            field="data_dir",
+        )
 
 
 class History:
@@ -85,8 +79,12 @@ class History:
         return self.folder / "thumbnails" / f"{entry_id}.webp"
 
     def add_waiting(self, entries: Mapping[str, Mapping[str, Any]]) -> None:
-        """Add rows for jobs that were accepted: id to parameters, in order."""
-        with self._mutex, self._connection as database:
+        """Add rows for jobs that were accepted: id to parameters, in order.
+
+        Raises:
+            StorageError: If the disk is full.
+        """
+        with self._writing() as database:
             for entry_id, params in entries.items():
                 database.execute(
                     "INSERT INTO images (id, number, state, created_at, params)"
@@ -100,13 +98,14 @@ class History:
         """Write the image, its thumbnail, and then the row; afterwards drop what is beyond `size`.
 
         Raises:
-            OutputError: If the folder can't be written.
+            StorageError: If the folder can't be written.
         """
-        from llm_dit.image_io import write_whole
-
-        write_whole(self.image_path(entry_id), png)
-        write_whole(self.thumbnail_path(entry_id), thumbnail_bytes(image))
-        with self._mutex, self._connection as database:
+        try:
+            write_atomically(self.image_path(entry_id), png)
+            write_atomically(self.thumbnail_path(entry_id), thumbnail_bytes(image))
+        except OSError as error:
+            raise StorageError(error.strerror) from None
+        with self._writing() as database:
             database.execute(
                 "UPDATE images SET state = 'done', params = ?, metadata = ?,"
                 " number = (SELECT COALESCE(MAX(number), 0) + 1 FROM images) WHERE id = ?",
@@ -116,7 +115,7 @@ class History:
 
     def set_failed(self, entry_id: str, state: str, error: str | None) -> None:
         """Record that a job ended without an image: state `failed` or `interrupted`."""
-        with self._mutex, self._connection as database:
+        with self._writing() as database:
             database.execute("UPDATE images SET state = ?, error = ? WHERE id = ?", (state, error, entry_id))
         self._drop_oldest()
 
@@ -135,11 +134,17 @@ class History:
         )
 
     def delete(self, entry_id: str) -> bool:
-        """Remove a row and its files; return whether it was there."""
-        with self._mutex, self._connection as database:
-            was_there = database.execute("DELETE FROM images WHERE id = ?", (entry_id,)).rowcount > 0
-        self.image_path(entry_id).unlink(missing_ok=True)
-        self.thumbnail_path(entry_id).unlink(missing_ok=True)
+        """Remove a row and its files; return whether it was there.
+
+        The row goes last: it is what says that the files may go.
+        """
+        with self._writing() as database:
+            marked = database.execute("UPDATE images SET state = 'deleted' WHERE id = ?", (entry_id,))
+            was_there = marked.rowcount > 0
+        if was_there:
+            self._remove_files(entry_id)
+            with self._writing() as database:
+                database.execute("DELETE FROM images WHERE id = ?", (entry_id,))
         return was_there
 
     def close(self) -> None:
@@ -166,18 +171,43 @@ class History:
         ):
             self.delete(entry.id)
 
+    def _remove_files(self, entry_id: str) -> None:
+        self.image_path(entry_id).unlink(missing_ok=True)
+        self.thumbnail_path(entry_id).unlink(missing_ok=True)
+
+    @contextmanager
+    def _writing(self) -> Iterator[sqlite3.Connection]:
+        """Give a transaction that is kept if the block ends well."""
+        try:
+            with self._mutex, self._connection as database:
+                yield database
+        except sqlite3.OperationalError as error:  # full, or not to be written
+            raise StorageError(error) from None
+
     def recover(self) -> None:
-        """Mark what a former server left unfinished, and remove files without a row."""
-        with self._mutex, self._connection as database:
-            database.execute(
-                "UPDATE images SET state = 'interrupted', error = 'The server stopped before the image was finished.'"
-                " WHERE state = 'waiting'"
-            )
-            kept = {row[0] for row in database.execute("SELECT id FROM images WHERE state = 'done'")}
-        for folder in (self.folder / "images", self.folder / "thumbnails"):
-            for path in folder.iterdir():
-                if path.is_file() and path.stem not in kept:
-                    path.unlink()
+        """Let rows and pictures agree: finish what a former server left, and write down pictures that no row knows.
+
+        Only files of rows that say so are removed; a file that this table does not know is not ours to delete.
+        """
+        rows = self._select("WHERE state IN ('waiting', 'deleted')", (), with_metadata=False)
+        for entry in rows:
+            if entry.state == "waiting":
+                self.set_failed(entry.id, "interrupted", UNFINISHED)
+            self._remove_files(entry.id)
+        with self._writing() as database:
+            database.execute("DELETE FROM images WHERE state = 'deleted'")
+            known = {row[0] for row in database.execute("SELECT id FROM images")}
+        found = lost_entries(self.folder / "images", known)
+        with self._writing() as database:
+            for entry in found:
+                database.execute(
+                    "INSERT INTO images (id, number, state, created_at, params, metadata)"
+                    " VALUES (?, (SELECT COALESCE(MAX(number), 0) + 1 FROM images), 'done', ?, ?, ?)",
+                    (entry.id, entry.created_at, json.dumps(entry.params), json.dumps(entry.metadata)),
+                )
+        if found:
+            logger.warning("the history did not know %d pictures of %s and lists them again", len(found), self.folder)
+        restore_thumbnails(self.folder, [entry.id for entry in found])
 
 
 def open_history(folder: Path, size: int) -> History:
@@ -201,36 +231,55 @@ def open_history(folder: Path, size: int) -> History:
         ) from None
     except OSError as error:
         raise OutputError(f"{folder} can't be written: {error}.", field="data_dir") from None
+    path = folder / "history.sqlite3"
     try:
-        connection = _connect(folder / "history.sqlite3")
-    except (sqlite3.DatabaseError, OutputError) as error:
+        history = History(folder, size, _connect_or_set_aside(path), lock)
+        history.recover()
+    except (sqlite3.DatabaseError, OSError, OutputError) as error:
         lock.release()
-        raise OutputError(f"{folder / 'history.sqlite3'} can't be read: {error}.", field="data_dir") from None
-    history = History(folder, size, connection, lock)
-    history.recover()
+        raise OutputError(f"{path} can't be read: {error}.", field="data_dir") from None
     for name in ("images", "thumbnails"):
         remove_partial_files(folder / name)  # of a server that was killed; this one holds the folder
     return history
 
 
+def _connect_or_set_aside(path: Path) -> sqlite3.Connection:
+    """Open the database; a damaged one is kept under another name, and the rows are made again from the pictures."""
+    try:
+        return _connect(path)
+    except sqlite3.OperationalError:  # locked, full, not to be opened: nothing is damaged
+        raise
+    except sqlite3.DatabaseError as error:
+        aside = path.with_name(f"{path.name}.damaged-{time.time_ns()}")
+        logger.error("%s is damaged (%s); it is kept as %s", path, error, aside.name)
+        path.rename(aside)
+        for suffix in ("-wal", "-shm"):
+            left = path.with_name(path.name + suffix)
+            if left.exists():
+                left.rename(aside.with_name(aside.name + suffix))
+        return _connect(path)
+
+
 def _connect(path: Path) -> sqlite3.Connection:
     connection = sqlite3.connect(path, check_same_thread=False)
+    try:
+        return _prepared(connection)
+    except BaseException:
+        connection.close()
+        raise
+
+
+def _prepared(connection: sqlite3.Connection) -> sqlite3.Connection:
+    """Check a database whole, and bring it to our schema."""
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = FULL")  # a row that was told to be there survives a power cut, as files do
     with closing(connection.execute("PRAGMA user_version")) as cursor:
         version = cursor.fetchone()[0]
     if version not in (0, SCHEMA_VERSION):
-        connection.close()
         raise OutputError(f"it has version {version}, and this server reads {SCHEMA_VERSION}")
+    problem = connection.execute("PRAGMA integrity_check(1)").fetchone()[0]
+    if problem != "ok":
+        raise sqlite3.DatabaseError(problem)
     connection.executescript(SCHEMA)
     connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
     return connection
-
-
-def thumbnail_bytes(image: Image) -> bytes:
-    """Return a small copy of an image as WebP."""
-    small = image.copy()
-    small.thumbnail((THUMBNAIL_PIXELS, THUMBNAIL_PIXELS))
-    buffer = io.BytesIO()
-    small.save(buffer, "WEBP", quality=82)
-    return buffer.getvalue()

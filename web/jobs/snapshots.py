@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from web.history.image_history import Entry
+from web.history.entry import Entry
 from web.jobs.image_jobs import IMAGE_KIND
 from web.jobs.queue import Job, JobQueue, JobState
 

@@ -13,7 +13,7 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 
 from llm_dit.parameters import PARAMETERS, RewriterSettings
-from web.history.image_history import Entry
+from web.history.entry import Entry
 from web.responses import not_found
 from web.routes.form import SHAPES, allowed_in_schema, control, label_of, sections
 from web.routes.images_api import Id
