@@ -5,14 +5,13 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI, Request
+from fastapi.concurrency import run_in_threadpool
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
 from starlette.exceptions import HTTPException
-from starlette.staticfiles import StaticFiles
 
 from llm_dit.config import Config
 from llm_dit.errors import LlmDitError
@@ -22,12 +21,12 @@ from web.routes import experiment_pages as lab_pages
 from web.routes import experiments_api as lab_api
 from web.routes import images_api as api
 from web.routes import openai_api, pages, rewriter_api
-from web.security import ANSWER_HEADERS, Guard, allowed_hosts, check_exposure
+from web.routes.static_files import add_static_files
+from web.security import ANSWER_HEADERS, Guard, KeyAttempts, allowed_hosts, check_exposure
 from web.services import ServicesOf, assemble
 
 logger = logging.getLogger(__name__)
 
-STATIC_FOLDER = Path(__file__).parent / "static"
 DESCRIPTION = (
     'Images from text with every parameter in the open. Errors are `{"error": sentence, "field": parameter}`; '
     "the routes under /v1 answer in OpenAI's shape."
@@ -54,7 +53,7 @@ def create_app(config: Config, *, engine_factory: EngineFactory | None = None) -
         services.queue.start()
         yield
         services.hub.close()
-        services.queue.close()
+        await run_in_threadpool(services.queue.close)
         services.history.close()
 
     app = FastAPI(
@@ -65,13 +64,14 @@ def create_app(config: Config, *, engine_factory: EngineFactory | None = None) -
     for module in (api, rewriter_api, lab_api, openai_api, pages, lab_pages):
         app.include_router(module.router)
     _add_probes(app)
-    app.mount("/static", StaticFiles(directory=STATIC_FOLDER), name="static")
+    add_static_files(app)
     app.exception_handler(HttpError)(_told)
     app.exception_handler(LlmDitError)(_told)
     app.exception_handler(RequestValidationError)(_told_of_validation)
     app.exception_handler(HTTPException)(_told_of_routing)
     app.exception_handler(Exception)(_told_of_defect)
-    app.add_middleware(Guard, hosts=allowed_hosts(server.host), api_key=server.api_key)
+    attempts = app.state.key_attempts = KeyAttempts()
+    app.add_middleware(Guard, hosts=allowed_hosts(server.host), api_key=server.api_key, attempts=attempts)
     return app
 
 

@@ -14,6 +14,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from llm_dit.errors import LlmDitError
+from web.history.image_history import StorageError
 from web.jobs.queue import QueueFull
 
 OPENAI_PREFIX = "/v1/"
@@ -60,6 +61,7 @@ def error_response(
     """Return one error in the shape that the clients of `path` read."""
     body: dict[str, Any] = {"error": message, "field": field}
     if path.startswith(OPENAI_PREFIX):
+        status = 400 if status == 422 else status  # as OpenAI has it
         kinds = {401: "authentication_error", 429: "rate_limit_error", 503: "server_error", 500: "server_error"}
         code = {404: "not_found", 429: "queue_full", 401: "invalid_api_key"}.get(status)
         kind = kinds.get(status, "invalid_request_error")
@@ -75,7 +77,8 @@ def error_from_exception(request: Request, error: Exception) -> Response:
     if isinstance(error, QueueFull):
         return error_response(path, 429, str(error), headers={"Retry-After": str(error.retry_after_s)})
     assert isinstance(error, LlmDitError)
-    return error_response(path, 422, str(error), error.field)
+    status = 507 if isinstance(error, StorageError) else 422
+    return error_response(path, status, str(error), error.field)
 
 
 async def read_json(request: Request) -> dict[str, Any]:

@@ -12,7 +12,10 @@ from __future__ import annotations
 import hashlib
 import hmac
 import ipaddress
+import secrets
 import socket
+import time
+from collections import deque
 from collections.abc import Iterable
 from http.cookies import CookieError, SimpleCookie
 from urllib.parse import quote, urlsplit
@@ -26,6 +29,12 @@ from llm_dit.errors import LlmDitError
 from web.responses import MAX_BODY_BYTES, MAX_IMAGE_BYTES, error_response
 
 COOKIE = "llm_dit_key"
+LEAST_KEY_CHARACTERS = 16
+LEAST_KEY_VARIETY = 8
+WRONG_KEYS_ALLOWED = 10
+"""In `WRONG_KEYS_WINDOW_S` seconds, of all clients together."""
+WRONG_KEYS_WINDOW_S = 60.0
+CLIENTS_REMEMBERED = 1000
 OPEN_PATHS = ("/healthz", "/login", "/static/")
 RESULTS_PREFIX = "/results/"
 IMAGE_UPLOAD_PATH = "/api/image-parameters"
@@ -63,6 +72,12 @@ def check_exposure(host: str, api_key: str | None) -> None:
     """
     if api_key is not None and not api_key.strip():
         raise LlmDitError("--api-key is empty; give a long random text.", field="api_key")
+    if api_key is not None and (len(api_key) < LEAST_KEY_CHARACTERS or len(set(api_key)) < LEAST_KEY_VARIETY):
+        raise LlmDitError(
+            f"--api-key is too easy to guess: it has {len(api_key)} characters, {len(set(api_key))} of them different; "
+            f"use at least {LEAST_KEY_CHARACTERS} and {LEAST_KEY_VARIETY}, for example {secrets.token_urlsafe(24)}.",
+            field="api_key",
+        )
     if not is_loopback(host) and api_key is None:
         raise LlmDitError(
             f"--host {host} can be reached by other machines; give --api-key, or listen on 127.0.0.1.", field="host"
@@ -103,6 +118,42 @@ def is_same_text(given: str, expected: str) -> bool:
     )
 
 
+class KeyAttempts:
+    """Counts wrong keys of all clients together, and refuses to look at further ones while there are too many.
+
+    A client (an address) that has shown the right key goes on being heard, so that a stranger who guesses can't lock
+    it out. Lives on the event loop.
+    """
+
+    def __init__(self) -> None:
+        self._wrong_at: deque[float] = deque(maxlen=WRONG_KEYS_ALLOWED)
+        self._trusted: deque[str] = deque(maxlen=CLIENTS_REMEMBERED)
+
+    def refusal(self, scope: Scope) -> str | None:
+        """Return why a key of this client is not looked at; None if it is."""
+        is_full = len(self._wrong_at) == WRONG_KEYS_ALLOWED
+        if (
+            not is_full
+            or time.monotonic() - self._wrong_at[0] > WRONG_KEYS_WINDOW_S
+            or _address(scope) in self._trusted
+        ):
+            return None
+        return f"Too many wrong keys; try again in {WRONG_KEYS_WINDOW_S:.0f} s."
+
+    def note(self, scope: Scope, *, is_right: bool) -> bool:
+        """Record that a client showed a key; return `is_right`."""
+        address = _address(scope)
+        if not is_right:
+            self._wrong_at.append(time.monotonic())
+        elif address not in self._trusted:
+            self._trusted.append(address)
+        return is_right
+
+
+def _address(scope: Scope) -> str:
+    return scope["client"][0] if scope.get("client") else ""
+
+
 class Guard:
     """Checks every request before the application sees it, and marks every answer.
 
@@ -110,9 +161,13 @@ class Guard:
         app: The application.
         hosts: Names that a Host header may carry; None for any.
         api_key: Key that clients must send; None for none.
+        attempts: What was tried with wrong keys.
     """
 
-    def __init__(self, app: ASGIApp, hosts: Iterable[str] | None, api_key: str | None) -> None:
+    def __init__(
+        self, app: ASGIApp, hosts: Iterable[str] | None, api_key: str | None, attempts: KeyAttempts | None = None
+    ) -> None:
+        self._attempts = attempts or KeyAttempts()
         self._app = app
         self._hosts = None if hosts is None else frozenset(hosts)
         self._api_key = api_key
@@ -137,9 +192,23 @@ class Guard:
             return error_response(path, 421, f"This server does not answer to the name {host[:100]!a}.")
         if scope["method"] not in SAFE_METHODS and not _is_same_origin(headers):
             return error_response(path, 403, "This request came from a page of another site.")
-        if self._api_key is not None and not self._is_open(path) and not self._has_key(headers, self._api_key):
+        if self._api_key is not None and not self._is_open(path):
+            return self._refusal_without_key(scope, headers, self._api_key)
+        return None
+
+    def _refusal_without_key(self, scope: Scope, headers: Headers, api_key: str) -> Response | None:
+        path, shown = scope["path"], self._is_key_shown(headers, scope["path"])
+        if shown and (problem := self._attempts.refusal(scope)) is not None:
+            wait = {"Retry-After": str(int(WRONG_KEYS_WINDOW_S))}
+            return error_response(path, 429, problem, headers=wait)
+        is_right = self._has_key(headers, api_key) or self._has_results_token(path)
+        if shown:
+            self._attempts.note(scope, is_right=is_right)
+        if not is_right:
             if "text/html" in headers.get("accept", "") and scope["method"] == "GET":
-                return RedirectResponse(f"/login?next={quote(path)}", 303)
+                query = scope.get("query_string", b"").decode("latin-1")
+                wanted = f"{path}?{query}" if query else path
+                return RedirectResponse(f"/login?next={quote(wanted)}", 303)
             challenge = {"WWW-Authenticate": "Bearer"}
             return error_response(path, 401, "An API key is needed: Authorization: Bearer KEY.", headers=challenge)
         return None
@@ -153,10 +222,16 @@ class Guard:
             return False
 
     def _is_open(self, path: str) -> bool:
-        if path.startswith(RESULTS_PREFIX):
-            token = path.removeprefix(RESULTS_PREFIX).partition("/")[0]
-            return is_same_text(token, results_token(self._api_key))
         return path.startswith(OPEN_PATHS)
+
+    def _has_results_token(self, path: str) -> bool:
+        token = path.removeprefix(RESULTS_PREFIX).partition("/")[0]
+        return path.startswith(RESULTS_PREFIX) and is_same_text(token, results_token(self._api_key))
+
+    def _is_key_shown(self, headers: Headers, path: str) -> bool:
+        """Say whether a request shows a key, or what is made of one, that could be a guess."""
+        is_in_header = "authorization" in headers or f"{COOKIE}=" in headers.get("cookie", "")
+        return is_in_header or path.startswith(RESULTS_PREFIX)
 
     def _has_key(self, headers: Headers, api_key: str) -> bool:
         scheme, _, token = headers.get("authorization", "").partition(" ")

@@ -55,7 +55,12 @@ def assemble(config: Config, engine_factory: EngineFactory | None) -> Services:
     server = config.server
     engine = EngineHandle(config.engine, engine_factory)
     history = open_history(Path(server.data_dir), server.history_size)
-    queue = JobQueue(server.queue_size, prepare=engine.load, on_finish=lambda job: _record(job, studio, monitoring))
+    queue = JobQueue(
+        server.queue_size,
+        prepare=engine.load,
+        on_finish=lambda job: _record(job, studio, lab, monitoring),
+        on_refuse=lambda count: monitoring.refused.inc(count),
+    )
     hub = EventHub(queue)
     studio = ImageStudio(engine, queue, history, is_watched=lambda job: hub.is_watched(job.client or job.id))
     monitoring = Monitoring(queue)
@@ -64,12 +69,13 @@ def assemble(config: Config, engine_factory: EngineFactory | None) -> Services:
     return Services(config, engine, queue, hub, history, studio, lab, TemplateShelf(own_templates), monitoring)
 
 
-def _record(job: Job, studio: ImageStudio, monitoring: Monitoring) -> None:
+def _record(job: Job, studio: ImageStudio, lab: Lab, monitoring: Monitoring) -> None:
     studio.record_end(job)
+    lab.record_end(job)
     monitoring.record_end(job)
 
 
-def services_of(request: Request) -> Services:
+async def services_of(request: Request) -> Services:  # not on a thread of the pool: it has nothing to wait for
     """Return the services of the application that answers `request`."""
     services: Services = request.app.state.services
     return services

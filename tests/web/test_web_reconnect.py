@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -70,3 +71,41 @@ def test_after_a_proxys_502_the_page_hears_of_its_images_again(browser: Any, tmp
             page.fill("#field-prompt", "A fox")
             draw(page)
             assert len(refused) == 2
+
+
+CUT_STREAM = """
+const words = ['event: partial\\r', '\\ndata: {"text": "A red", "thinking": ""}\\r', '\\n\\r', '\\nevent: done\\r\\n',
+  'data: {"text": "A red fox", "thinking": ""}\\r\\n\\r', '\\n'];
+const original = window.fetch;
+window.fetch = (path, options) => path !== "/api/rewrite" ? original(path, options) : Promise.resolve(new Response(
+  new ReadableStream({ start(stream) {
+    words.forEach((word) => stream.enqueue(new TextEncoder().encode(word)));
+    stream.close();
+  } })));
+"""
+
+
+def test_the_rewriter_reads_a_stream_that_is_cut_between_cr_and_lf(browser: Any, tmp_path: Path) -> None:
+    with live_server(make_app(tmp_path, FakeEngine())) as address, open_tab(browser, address) as page:
+        page.add_init_script(CUT_STREAM)
+        page.goto("/rewriter")
+        page.fill("#rewriter-prompt", "fox")
+        page.click("#rewrite-button")
+        page.locator("#written-text[data-state=done]").wait_for()
+        assert page.inner_text("#written-text") == "A red fox"
+
+
+def test_a_page_of_another_version_offers_to_be_loaded_again(browser: Any, tmp_path: Path) -> None:
+    with live_server(make_app(tmp_path, FakeEngine())) as address, open_tab(browser, address) as page:
+
+        def make_old(route: Any) -> None:
+            answer = route.fetch()
+            page_of_old = re.sub(r'data-build="[0-9a-f]+"', 'data-build="0123456789ab"', answer.text())
+            route.fulfill(response=answer, body=page_of_old)
+
+        page.route("**/history", make_old)
+        page.goto("/history")
+        page.unroute("**/history")
+        page.get_by_role("link", name="Reload this page").click()
+        page.locator("#model-pill[data-state=ready]").wait_for()
+        assert page.locator("body").get_attribute("data-build") != "0123456789ab"

@@ -145,7 +145,7 @@ def test_logging_in_sets_a_cookie_that_opens_the_page_and_does_not_hold_the_key(
     cookie = answer.headers["set-cookie"]
     assert KEY not in cookie
     assert "HttpOnly" in cookie
-    assert "SameSite=strict" in cookie
+    assert "SameSite=lax" in cookie
     assert locked_client.get("/history").status_code == 200
     locked_client.cookies.clear()
     locked_client.cookies.set(COOKIE, cookie_value("another key"))
@@ -196,3 +196,56 @@ def test_there_is_no_page_but_our_own_error_page(client: TestClient) -> None:
     assert answer.status_code == 404
     assert "<h1>404</h1>" in answer.text
     assert client.get("/api/nothing", headers={"Accept": "text/html"}).json()["field"] is None
+
+
+@pytest.mark.parametrize("key", ["secret", "a" * 40, "abababababababababab"])
+def test_a_key_that_is_easy_to_guess_is_refused(key: str) -> None:
+    with pytest.raises(LlmDitError, match="too easy to guess"):
+        check_exposure("0.0.0.0", key)
+
+
+def test_the_login_keeps_the_query_of_the_page_that_was_asked_for(locked_client: TestClient) -> None:
+    html = {"Accept": "text/html"}
+    answer = locked_client.get("/?run=shift_sweep/a&b=1", headers=html, follow_redirects=False)
+    page = locked_client.get(answer.headers["location"], headers=html).text
+    assert 'value="/?run=shift_sweep/a&amp;b=1"' in page
+    done = locked_client.post("/login", data={"key": KEY, "next": "/?run=shift_sweep/a&b=1"}, follow_redirects=False)
+    assert done.headers["location"] == "/?run=shift_sweep/a&b=1"
+
+
+@pytest.mark.parametrize("guess", ["header", "login", "cookie", "results"])
+def test_wrong_keys_of_all_kinds_are_limited_together(
+    locked_client: TestClient, monkeypatch: pytest.MonkeyPatch, guess: str
+) -> None:
+    monkeypatch.setattr("web.routes.pages.WRONG_KEY_PAUSE_S", 0)
+
+    def try_key(key: str) -> int:
+        match guess:
+            case "header":
+                return locked_client.get("/api/jobs", headers={"Authorization": f"Bearer {key}"}).status_code
+            case "login":
+                return locked_client.post("/login", data={"key": key}, follow_redirects=False).status_code
+            case "cookie":
+                return locked_client.get("/api/jobs", headers={"Cookie": f"{COOKIE}={key}"}).status_code
+        return locked_client.get(f"/results/{key}/x/report.html").status_code
+
+    assert [try_key(f"guess {n}" if guess in ("header", "login") else f"guess{n}") for n in range(10)] == [401] * 10
+    assert try_key("guess11") == 429
+    headers = {"Authorization": f"Bearer {KEY}"}
+    assert locked_client.get("/api/jobs", headers=headers).status_code == 429, "a guess that is right learns nothing"
+
+
+def test_who_has_shown_the_key_is_not_locked_out_by_others_guesses(locked_client: TestClient) -> None:
+    headers = {"Authorization": f"Bearer {KEY}"}
+    assert locked_client.get("/api/jobs", headers=headers).status_code == 200
+    for n in range(12):
+        locked_client.get("/api/jobs", headers={"Authorization": f"Bearer guess {n}"})
+    assert locked_client.get("/api/jobs", headers=headers).status_code == 200
+
+
+def test_one_can_log_out(locked_client: TestClient) -> None:
+    locked_client.post("/login", data={"key": KEY})
+    assert locked_client.get("/api/jobs").status_code == 200
+    assert "Log out" in locked_client.get("/", headers={"Accept": "text/html"}).text
+    locked_client.post("/logout", follow_redirects=False)
+    assert locked_client.get("/api/jobs").status_code == 401

@@ -12,8 +12,8 @@ class Entry:
 
     Attributes:
         id: 32 hexadecimal digits.
-        state: `waiting`, `done`, `failed` or `interrupted`; a waiting row belongs to a job in the queue, and one that is
-            `deleted` is on its way out.
+        state: `waiting`, `done`, `failed` or `interrupted`; a waiting row belongs to a job in the queue, a `deleted`
+            one is on its way out.
         created_at: Unix time.
         params: The generation parameters; resolved ones (seed, size) once the image is there.
         metadata: The whole record of a finished image; None in lists.

@@ -13,21 +13,16 @@ from collections.abc import AsyncIterator, Callable, Iterator
 
 from web.jobs.queue import JobQueue
 
-GRACE_S = 15.0
-"""A tab that reloads, or moves from page to page, is away for less."""
-
 
 class EventHub:
     """Wakes coroutines at news and knows which clients are connected.
 
     Args:
-        queue: Its changes are the news; jobs of clients that stay away are cancelled in it.
-        grace_s: Seconds a client may be away before its waiting jobs are cancelled.
+        queue: Its changes are the news.
     """
 
-    def __init__(self, queue: JobQueue, grace_s: float = GRACE_S) -> None:
+    def __init__(self, queue: JobQueue) -> None:
         self._queue = queue
-        self._grace_s = grace_s
         self._news = asyncio.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._watchers: Counter[str] = Counter()
@@ -64,8 +59,6 @@ class EventHub:
             self._watchers[client] -= 1
             if not self._watchers[client]:
                 del self._watchers[client]
-                if not self._is_closing:
-                    asyncio.get_running_loop().call_later(self._grace_s, self._cancel_if_gone, client)
 
     async def until(self, is_true: Callable[[], bool]) -> None:
         """Wait until `is_true()`, looking again at each news."""
@@ -83,7 +76,3 @@ class EventHub:
     def _wake(self) -> None:
         self._news.set()
         self._news = asyncio.Event()
-
-    def _cancel_if_gone(self, client: str) -> None:
-        if not self.is_watched(client):
-            self._queue.cancel_waiting_of(client)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import threading
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +12,8 @@ from llm_dit.errors import LlmDitError
 from llm_dit.parameters import EngineSettings
 from web.jobs.lab_request import LabRequest
 from web.jobs.loaded_model import EngineHandle
-from web.jobs.queue import Job, JobHandle, JobQueue
+from web.jobs.queue import Job, JobHandle, JobQueue, JobState
+from web.jobs.remembered_requests import RememberedRequests
 from web.jobs.results_folders import ExperimentCard, ResultsFolders, read_card
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ class Lab:
         self._engine = engine
         self._queue = queue
         self.folders = ResultsFolders(Path(config.server.results_dir))
-        self._requests = Path(config.server.data_dir) / "experiments"
+        self._requests = RememberedRequests(Path(config.server.data_dir) / "experiments")
         self._starting = threading.Lock()
 
     def experiments(self) -> list[ExperimentCard]:
@@ -73,12 +73,22 @@ class Lab:
                 folder,
                 jobs.pop(folder.name, None),
                 problems.pop(folder.name, None),
-                can_resume=self._request_file(folder.name).is_file(),
+                can_resume=self._requests.is_asked_for(folder.name),
             )
             for folder in self.folders.all()
         ]
         cards += [ExperimentCard(name, job.title, job=job) for name, job in jobs.items()]
-        cards += [ExperimentCard(name, problem=problem) for name, problem in problems.items() if problem]
+        cards += [
+            ExperimentCard(name, problem=problem, can_resume=self._requests.is_asked_for(name))
+            for name, problem in problems.items()
+            if problem
+        ]
+        known = {card.name for card in cards} | latest.keys()
+        cards += [
+            ExperimentCard(name, problem=problem, can_resume=True)
+            for name, problem in self._requests.unfinished()
+            if name not in known
+        ]
         return sorted(cards, key=lambda card: (card.job is not None, card.updated, card.name), reverse=True)
 
     def experiment(self, name: str) -> ExperimentCard | None:
@@ -117,7 +127,7 @@ class Lab:
             if any(job.kind == EXPERIMENT_KIND and job.request["name"] == name for job in self._queue.active()):
                 raise LlmDitError(f"The experiment {name} is running or waiting already.", field="experiment")
             self._queue.submit([job])
-            self._remember(name, asked)  # what was refused is never resumed
+            self._requests.remember(name, asked)  # what was refused is never resumed
         return job
 
     def resume(self, name: str) -> Job:
@@ -126,11 +136,14 @@ class Lab:
         Raises:
             LlmDitError: If it was not started from the page.
         """
-        path = self._request_file(name)
-        if not path.is_file():
-            raise LlmDitError(f"{name} was not started from this page; run its command again in a terminal.")
-        values = json.loads(path.read_text(encoding="utf-8"))
-        return self.start(LabRequest(tuple(values["arguments"]), values["compute_metrics"]))
+        return self.start(self._requests.read(name))
+
+    def record_end(self, job: Job) -> None:
+        """Write down how an experiment ended; one that the server's end interrupted stays asked for."""
+        if job.kind != EXPERIMENT_KIND or job.state is JobState.INTERRUPTED:
+            return
+        with self._starting:  # after it was remembered
+            self._requests.note_end(job.request["name"], job.state.value, job.error)
 
     def _request(self, asked: LabRequest) -> Request:
         """Read a request with the lab's parser, under the server's configuration."""
@@ -156,15 +169,6 @@ class Lab:
         )
         handle.check()
         _raise_problems(result)
-
-    def _remember(self, name: str, asked: LabRequest) -> None:
-        from llm_dit.image_io import write_whole
-
-        content = json.dumps({"arguments": asked.arguments, "compute_metrics": asked.compute_metrics})
-        write_whole(self._request_file(name), content.encode("utf-8"))
-
-    def _request_file(self, name: str) -> Path:
-        return self._requests / f"{name}.json"
 
 
 class _PageModel:

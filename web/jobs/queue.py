@@ -79,7 +79,7 @@ class Job:
         total: Steps to do; 0 while unknown.
         eta_s: Seconds left, None while unknown.
         preview: Small JPEG of the image so far.
-        result: What the work returned, or has so far.
+        result: What the work returned, or has so far; None once nobody wants it (`is_result_wanted`).
         error: One sentence, if the job failed.
         error_field: Parameter at fault, if one is.
         is_defect: True if it failed for a reason the user can't mend.
@@ -108,6 +108,7 @@ class Job:
     is_defect: bool = False
     notices: tuple[str, ...] = ()
     is_cancel_requested: bool = False
+    is_result_wanted: bool = True
     version: int = 0
 
 
@@ -155,6 +156,7 @@ class JobQueue:
         queue_size: Jobs that may wait; more are refused with `QueueFull`.
         prepare: Called once on the worker thread before the first job, to load the model.
         on_finish: Called on the worker thread, or where a waiting job is cancelled, after each job's end.
+        on_refuse: Called with the number of jobs that found no room.
     """
 
     def __init__(
@@ -163,10 +165,12 @@ class JobQueue:
         *,
         prepare: Callable[[], None] = lambda: None,
         on_finish: Callable[[Job], None] = lambda _job: None,
+        on_refuse: Callable[[int], None] = lambda _count: None,
     ) -> None:
         self.queue_size = queue_size
         self._prepare = prepare
         self._on_finish = on_finish
+        self._on_refuse = on_refuse
         self._condition = threading.Condition()
         self._waiting: deque[Job] = deque()
         self._running: Job | None = None
@@ -176,6 +180,7 @@ class JobQueue:
         self._recent_durations_s: deque[float] = deque([1.0], maxlen=20)
         self._latest_finished: deque[Job] = deque()
         self._is_closing = False
+        self._is_prepared = False
         self._thread = threading.Thread(target=self._work, name="device-worker", daemon=True)
 
     def start(self) -> None:
@@ -183,13 +188,13 @@ class JobQueue:
         self._thread.start()
 
     def close(self, timeout_s: float = 30.0) -> None:
-        """Stop the running job within its current step, leave the waiting ones, and end the thread."""
+        """Stop the running job within its current step, leave the waiting ones, and end the thread, if it is prepared."""
         with self._condition:
             self._is_closing = True
             if self._running is not None:
                 self._running.is_cancel_requested = True
             self._condition.notify_all()
-        if self._thread.ident is not None:
+        if self._is_prepared:  # a model that loads can't be stopped; its thread ends with the process
             self._thread.join(timeout_s)
 
     def submit(self, jobs: Sequence[Job]) -> None:
@@ -200,6 +205,7 @@ class JobQueue:
         """
         with self._condition:
             if len(self._waiting) + len(jobs) > self.queue_size:
+                self._on_refuse(len(jobs))
                 raise QueueFull(self.queue_size, self._retry_after_s())
             for job in jobs:
                 self._waiting.append(job)
@@ -227,12 +233,16 @@ class JobQueue:
         self._tell_listeners()
         return job
 
-    def cancel_waiting_of(self, client: str) -> None:
-        """Cancel the jobs of `client` that have not begun."""
-        with self._condition:
-            abandoned = [job.id for job in self._waiting if job.client == client]
-        for job_id in abandoned:
+    def cancel_all(self, job_ids: Sequence[str]) -> None:
+        """Cancel several jobs; the last first, so that those behind need not move up one by one."""
+        for job_id in reversed(job_ids):
             self.cancel(job_id)
+
+    def let_go(self, job: Job) -> None:
+        """Keep the result of `job` no longer, nor when it comes: whoever asked has taken it or gone away."""
+        with self._condition:
+            job.is_result_wanted = False
+            job.result = None
 
     def forget(self, job_id: str) -> None:
         """Drop a job that is over: its image was deleted, and nothing shall tell of it any more."""
@@ -330,6 +340,7 @@ class JobQueue:
 
     def _work(self) -> None:
         self._prepare()
+        self._is_prepared = True
         self._tell_listeners()
         while (job := self._next()) is not None:
             self._run(job)
@@ -364,6 +375,8 @@ class JobQueue:
         self._recent_durations_s.append(time.monotonic() - began)
         with self._condition:
             _change(job, outcome)
+            if not job.is_result_wanted:
+                job.result = None
             self._set_final(job, state)
             self._running = None
             self._move_up()

@@ -23,6 +23,7 @@ from web.jobs.queue import Job, JobState
 from web.jobs.snapshots import entry_as_job, entry_snapshot, job_snapshot, queue_news
 from web.responses import AsciiJSONResponse, HttpError, not_found, read_json
 from web.routes.form import GENERATE_BODY, parameter_schema
+from web.routes.static_files import build
 from web.services import Services, ServicesOf
 
 router = APIRouter(prefix="/api", default_response_class=AsciiJSONResponse)
@@ -98,15 +99,10 @@ async def preview(job_id: Id, services: ServicesOf) -> Response:
 
 @router.get("/jobs/{job_id}/events", summary="Follow a job", responses={200: {"content": {"text/event-stream": {}}}})
 async def job_events(job_id: Id, services: ServicesOf) -> Response:
-    """Send the job after each change, as server-sent events named `job`, until it is over.
-
-    A waiting job is cancelled when everyone who followed it has gone away.
-    """
+    """Send the job after each change, as server-sent events named `job`, until it is over."""
     job = services.queue.get(job_id)
     if job is None:
         raise not_found("job")
-    if job.client is None and job.state is JobState.WAITING:
-        job.client = job.id
 
     async def stream() -> AsyncIterator[ServerSentEvent]:
         sent = 0
@@ -129,7 +125,7 @@ async def page_events(
     since: Annotated[int, Query(ge=0, description="Version of the queue that the page shows already.")] = 0,
     last_event_id: Annotated[int | None, Header(description="The same, by a browser that connects again.")] = None,
 ) -> EventSourceResponse:
-    """Send model and queue to a page as they change; while it is open, the tab's waiting jobs stay.
+    """Send model and queue to a page as they change.
 
     The first event tells of the jobs that wait or run, and of what changed since the page knew; each further one of
     what changed since the last.
@@ -141,7 +137,7 @@ async def page_events(
             async for _ in services.hub.ticks():
                 news = queue_news(services.queue, seen, with_active=is_first)
                 seen, is_first = news["version"], False
-                yield _event("news", {"model": vars(services.engine.card), **news}, seen)
+                yield _event("news", {"model": vars(services.engine.card), "build": build(), **news}, seen)
 
     return EventSourceResponse(stream())
 
@@ -197,7 +193,7 @@ def get_thumbnail(image_id: Id, services: ServicesOf) -> Response:
         "requestBody": {"content": {"image/png": {"schema": {"type": "string", "format": "binary"}}}, "required": True}
     },
 )
-async def image_parameters(request: Request) -> dict[str, Any]:
+async def image_parameters(request: Request) -> Response:
     """Return the record that was stored in a PNG when it was made; the file is not kept."""
     from llm_dit.image_io import read_parameters
 
@@ -205,7 +201,8 @@ async def image_parameters(request: Request) -> dict[str, Any]:
     values = record.get("parameters")
     if not isinstance(values, dict):
         raise LlmDitError("The image carries no llm-dit parameters.", field="image")
-    return {"params": GenerationParams.parse(values).model_dump(), "metadata": record}
+    params = GenerationParams.parse(values).model_dump()
+    return AsciiJSONResponse({"params": params, "metadata": record})  # as it is: a record may be nested deeply
 
 
 @router.post("/format-prompt", openapi_extra=GENERATE_BODY, summary="The text that is tokenised")
@@ -266,7 +263,7 @@ async def images_of(services: Services, jobs: Sequence[Job], request: Request) -
         return [job.result for job in jobs]
     finally:
         for job in jobs:
-            job.result = None
+            services.queue.let_go(job)
 
 
 async def until_over(services: Services, jobs: Sequence[Job], request: Request, *, stop_running: bool = False) -> None:
@@ -278,9 +275,16 @@ async def until_over(services: Services, jobs: Sequence[Job], request: Request, 
     finally:
         everything_over.cancel()
         gone.cancel()
-        for job in jobs:
-            if job.state is JobState.WAITING or (stop_running and not job.state.is_final):
-                services.queue.cancel(job.id)
+        given_up = [
+            job.id for job in jobs if job.state is JobState.WAITING or (stop_running and not job.state.is_final)
+        ]
+        cancel_aside(services, given_up)
+
+
+def cancel_aside(services: Services, job_ids: Sequence[str]) -> None:
+    """Cancel jobs on another thread, since their rows and files go with them; the caller has no time to wait."""
+    if job_ids:
+        asyncio.get_running_loop().run_in_executor(None, services.queue.cancel_all, job_ids)
 
 
 async def _until_disconnected(request: Request) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
 from functools import cache
@@ -18,13 +19,15 @@ from web.responses import not_found
 from web.routes.form import SHAPES, allowed_in_schema, control, label_of, sections
 from web.routes.images_api import Id
 from web.routes.rewriter_api import DEFAULT_TEMPLATE
-from web.security import COOKIE, cookie_value, is_same_text
+from web.routes.static_files import build, static_address
+from web.security import COOKIE, KeyAttempts, cookie_value, is_same_text
 from web.services import Services, ServicesOf
 
 router = APIRouter(include_in_schema=False)
 
 COOKIE_AGE_S = 30 * 24 * 3600
 RECENT_SHOWN = 8
+WRONG_KEY_PAUSE_S = 0.5
 
 
 @cache
@@ -58,6 +61,8 @@ def render(services: Services, template: str, status: int = 200, **context: Any)
         "model": services.engine.card,
         "has_key": services.config.server.api_key is not None,
         "since": services.queue.version,
+        "static": static_address(),
+        "build": build(),
     }
     text = _environment().get_template(template).render(common | context)
     return HTMLResponse(text.encode("utf-8", "replace"), status, headers={"Cache-Control": "no-store"})
@@ -169,7 +174,7 @@ def login_page(services: ServicesOf, next: str = "/") -> Response:
 
 
 @router.post("/login")
-def login(
+async def login(
     services: ServicesOf,
     request: Request,
     key: Annotated[str, Form()],
@@ -178,9 +183,12 @@ def login(
     """Set the cookie if the key is right."""
     api_key = services.config.server.api_key
     if api_key is None:
-        return RedirectResponse("/", 303)
-    if not is_same_text(key, api_key):
-        time.sleep(0.5)  # on a thread; slows guessing down
+        return RedirectResponse(_own_path(next), 303)
+    attempts: KeyAttempts = request.app.state.key_attempts
+    if (refusal := attempts.refusal(request.scope)) is not None:
+        return render(services, "login.html", 429, page="login", next=_own_path(next), error=refusal)
+    if not attempts.note(request.scope, is_right=is_same_text(key, api_key)):
+        await asyncio.sleep(WRONG_KEY_PAUSE_S)  # slows guessing down
         return render(services, "login.html", 401, page="login", next=_own_path(next), error="That key is not right.")
     answer = RedirectResponse(_own_path(next), 303)
     answer.set_cookie(
@@ -188,9 +196,17 @@ def login(
         cookie_value(api_key),
         max_age=COOKIE_AGE_S,
         httponly=True,
-        samesite="strict",
+        samesite="lax",  # strict would keep it from links in reports, which are pages of a stranger
         secure=request.url.scheme == "https",
     )
+    return answer
+
+
+@router.post("/logout")
+async def logout() -> Response:
+    """Forget the cookie."""
+    answer = RedirectResponse("/login", 303)
+    answer.delete_cookie(COOKIE)
     return answer
 
 

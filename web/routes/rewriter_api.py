@@ -18,7 +18,7 @@ from web.jobs.image_jobs import TITLE_CHARACTERS
 from web.jobs.queue import Job, JobHandle, JobState
 from web.responses import AsciiJSONResponse, read_json
 from web.routes.form import json_schema
-from web.routes.images_api import failure, until_over
+from web.routes.images_api import cancel_aside, failure, until_over
 from web.services import Services, ServicesOf
 
 router = APIRouter(prefix="/api", default_response_class=AsciiJSONResponse)
@@ -115,7 +115,7 @@ async def _stream(services: Services, job: Job) -> AsyncIterator[ServerSentEvent
                 return
     finally:
         if not job.state.is_final:
-            services.queue.cancel(job.id)
+            cancel_aside(services, [job.id])
 
 
 def _event_of(services: Services, job: Job) -> tuple[str, dict[str, Any]]:

@@ -108,6 +108,7 @@ function openStream() {
     pause = LEAST_PAUSE_MS;
     const news = JSON.parse(event.data);
     since = news.version;
+    if (news.build !== document.body.dataset.build) offerReload();
     learnNews(news);
     showModel(news.model);
     showQueue(news.active.length);
@@ -120,6 +121,19 @@ function openStream() {
     reopening = setTimeout(openStream, pause);
     pause = Math.min(2 * pause, LONGEST_PAUSE_MS);
   });
+}
+
+// The server was replaced by another version: this page's scripts are the old ones.
+let isReloadOffered = false;
+function offerReload() {
+  if (isReloadOffered) return;
+  isReloadOffered = true;
+  const link = document.createElement("a");
+  link.href = location.href;
+  link.textContent = "Reload this page";
+  const text = document.createElement("span");
+  text.append("The server is another version now. ", link, ".");
+  showMessage(text, "warning");
 }
 
 function closeStream() {

@@ -57,11 +57,11 @@ async function* eventsOf(answer) {
   while (true) {
     const { value, done } = await reader.read();
     if (done) return;
-    pending += value.replaceAll("\r\n", "\n");
-    const blocks = pending.split("\n\n");
+    pending += value; // a piece may end between CR and LF
+    const blocks = pending.split(/\r\n\r\n|\n\n/);
     pending = blocks.pop();
     for (const block of blocks) {
-      const lines = block.split("\n");
+      const lines = block.split(/\r\n|\n/);
       const name = lines.find((line) => line.startsWith("event: "))?.slice(7);
       const data = lines.filter((line) => line.startsWith("data: ")).map((line) => line.slice(6)).join("\n");
       if (name) yield { name, data: JSON.parse(data) };

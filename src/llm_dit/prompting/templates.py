@@ -128,6 +128,8 @@ def read_template(path: Path, *, is_own: bool = False) -> Template:
 def _split(path: Path) -> tuple[dict[Any, Any], str]:
     import yaml
 
+    if not path.is_file():  # a pipe would be waited for
+        raise LlmDitError(f"{path.name}: is not a file.")
     try:
         if path.stat().st_size > MAX_TEMPLATE_BYTES:
             raise LlmDitError(f"{path.name}: is larger than {MAX_TEMPLATE_BYTES // 1024} KiB.")

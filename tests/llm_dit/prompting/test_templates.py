@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -115,3 +116,8 @@ def test_a_missing_folder_of_the_user_is_reported(tmp_path: Path) -> None:
 def test_an_unknown_template_names_the_nearest() -> None:
     with pytest.raises(LlmDitError, match="did you mean 'Expand'"):
         TemplateShelf().get("rewriter", "Expnd")
+
+
+def test_a_pipe_in_the_folder_is_a_problem_and_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.md")
+    assert TemplateShelf(folder=tmp_path).read() == ([], ["pipe.md: is not a file."])

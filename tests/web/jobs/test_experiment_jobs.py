@@ -248,3 +248,27 @@ def test_the_page_imports_no_command() -> None:
         for name in [node.module or ""]
     }
     assert not imported & {f"experiments.{name}" for name in ("run_ablation", "score", "analyze", "report", "compare")}
+
+
+def test_a_waiting_experiment_outlives_the_server_and_a_cancelled_one_does_not(open_page: Callable[..., Page]) -> None:
+    page = open_page()
+    gate = threading.Event()
+    blocker = Job("generate", "in front", work=lambda _: gate.wait())
+    page.queue.submit([blocker])
+    asked = [page.lab.start(lab_request({**SMALL, "name": name})) for name in ("kept", "given_up")]
+    page.queue.cancel(asked[1].id)
+    page.lab.record_end(asked[1])
+    page.queue._is_closing = True  # the server goes away without running it
+    gate.set()
+    page.queue.close()
+
+    again = open_page()
+    (card,) = again.lab.experiments()
+    assert (card.name, card.can_resume, card.problem) == (
+        "kept", True, "The server stopped before it was done; Resume goes on with it."
+    )  # fmt: skip
+    job = again.lab.resume("kept")
+    wait_until(lambda: job.state.is_final)
+    assert job.state is JobState.DONE, job.error
+    again.lab.record_end(job)
+    assert [card.problem for card in again.lab.experiments()] == [None]

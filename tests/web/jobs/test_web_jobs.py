@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 from types import SimpleNamespace
 
@@ -174,12 +175,22 @@ def test_closing_interrupts_the_running_job_and_leaves_the_waiting() -> None:
     assert waiting.state is JobState.WAITING
 
 
-def test_only_the_waiting_jobs_of_a_client_are_cancelled_when_it_leaves(queue: JobQueue) -> None:
+def test_closing_waits_for_no_model_that_loads() -> None:
+    loads = threading.Event()
+    queue = JobQueue(3, prepare=lambda: loads.wait() and None)
+    queue.start()
+    began = time.monotonic()
+    queue.close(timeout_s=20)
+    assert time.monotonic() - began < 10
+    loads.set()
+
+
+def test_several_jobs_are_cancelled_together(queue: JobQueue) -> None:
     gate = Gate()
-    running, own, other = job(gate.work, "tab"), job(client="tab"), job(client="another")
+    running, own, other = job(gate.work), job(), job()
     queue.submit([running, own, other])
     gate.is_inside.wait()
-    queue.cancel_waiting_of("tab")
+    queue.cancel_all([own.id])
     assert [item.state for item in (running, own, other)] == [JobState.RUNNING, JobState.CANCELLED, JobState.WAITING]
     gate.may_go.set()
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import io
 import json
 import re
+import struct
 import threading
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -305,8 +307,8 @@ def test_a_model_that_cannot_be_loaded_is_told_everywhere(tmp_path: Path) -> Non
 
 
 def test_parameters_lists_every_field_without_the_key(tmp_path: Path, engine: FakeEngine) -> None:
-    with client_of(make_app(tmp_path, engine, api_key="secret")) as client:
-        text = client.get("/api/parameters", headers={"Authorization": "Bearer secret"}).text
+    with client_of(make_app(tmp_path, engine, api_key="a long random secret")) as client:
+        text = client.get("/api/parameters", headers={"Authorization": "Bearer a long random secret"}).text
     names = [item["name"] for item in json.loads(text)["parameters"]]
     assert set(GenerationParams.model_fields) <= set(names)
     assert "api_key" not in names
@@ -410,35 +412,89 @@ def test_a_waiting_job_is_cancelled_when_its_client_goes_away(tmp_path: Path, en
     assert [prompt for prompt, _ in engine.made] == ["first"]
 
 
-def test_a_tab_that_stays_away_loses_its_waiting_jobs_and_a_reload_does_not(tmp_path: Path, engine: FakeEngine) -> None:
+def test_a_tab_that_is_away_keeps_its_waiting_images(tmp_path: Path, engine: FakeEngine) -> None:
     import httpx
 
     app = make_app(tmp_path, engine)
-    app.state.services.hub._grace_s = 0.4
     engine.gate.clear()
     tab = {"X-Client": "tab-number-one"}
-
-    def waiting(address: str) -> int:
-        return httpx.get(f"{address}/healthz").json()["waiting"]
-
     with live_server(app) as address:
         wait_until(lambda: httpx.get(f"{address}/healthz").json()["model"] == "ready")
-        stream = f"{address}/api/events?client=tab-number-one"
-        with httpx.stream("GET", stream) as events:
-            lines = events.iter_lines()
-            next(lines)
-            for _ in range(2):
-                httpx.post(f"{address}/api/generate", json={"prompt": "a fox"}, headers=tab)
-            wait_until(lambda: waiting(address) == 1)
-        with httpx.stream("GET", stream) as events:
-            lines = events.iter_lines()
-            next(lines)
-            threading.Event().wait(0.6)
-            assert waiting(address) == 1
-        wait_until(lambda: waiting(address) == 0)
+        with httpx.stream("GET", f"{address}/api/events?client=tab-number-one") as events:
+            next(events.iter_lines())
+            asked = [httpx.post(f"{address}/api/generate", json={"prompt": "a fox"}, headers=tab) for _ in range(2)]
+        hub = app.state.services.hub
+        wait_until(lambda: not hub.is_watched("tab-number-one"))
+        assert httpx.get(f"{address}/healthz").json()["waiting"] == 1
         engine.gate.set()
-        wait_until(lambda: not httpx.get(f"{address}/api/jobs").json())
-    assert len(engine.made) == 1
+        for answer in asked:
+            wait_until(lambda job=answer.json(): httpx.get(f"{address}/api/jobs/{job['id']}").json()["state"] == "done")
+
+
+def test_an_abandoned_wait_keeps_no_picture(tmp_path: Path, engine: FakeEngine) -> None:
+    import httpx
+
+    app = make_app(tmp_path, engine)
+    engine.gate.clear()
+    queue = app.state.services.queue
+    with live_server(app) as address:
+        wait_until(lambda: httpx.get(f"{address}/healthz").json()["model"] == "ready")
+        with pytest.raises(httpx.ReadTimeout):
+            httpx.post(f"{address}/api/generate?wait=true", json={"prompt": "impatient"}, timeout=0.5)
+        (job,) = queue.changed_since(0)
+        wait_until(lambda: not job.is_result_wanted)
+        engine.gate.set()
+        wait_until(lambda: job.state.is_final)
+        assert (job.state.value, job.result) == ("done", None)
+
+
+def test_a_refusal_is_counted(client: TestClient, engine: FakeEngine) -> None:
+    engine.gate.clear()
+    answers = [client.post("/api/generate", json={"prompt": "a fox"}) for _ in range(6)]
+    assert answers[-1].status_code == 429
+    refused = sum(answer.status_code == 429 for answer in answers)
+    assert f"llm_dit_refused_total {refused}.0" in client.get("/metrics").text
+
+
+def test_a_full_disk_is_told_and_not_a_defect(client: TestClient) -> None:
+    client.app.state.services.history._connection.execute("PRAGMA max_page_count = 1")
+    body = {"prompt": "a fox", "negative_prompt": "x" * 9000}
+    answers = [client.post("/api/generate?wait=true", json=body) for _ in range(5)]
+    assert answers[-1].status_code == 507
+    assert "free some space" in answers[-1].json()["error"]
+
+
+def chunk(kind: bytes, content: bytes) -> bytes:
+    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+
+@pytest.mark.parametrize("depth", [0, 300, 900, 3000, 100_000])
+def test_no_png_is_a_defect_of_the_server(client: TestClient, depth: int) -> None:
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", 2**31 - 1, 2**31 - 1, 8, 2, 0, 0, 0))
+    nested = b'{"parameters": {"prompt": "a fox"}, "more": ' + b"[" * depth + b"]" * depth + b"}"
+    record = chunk(b"iTXt", b"llm_dit\0\0\0\0\0" + nested) if depth else b""
+    png = b"\x89PNG\r\n\x1a\n" + header + record + chunk(b"IEND", b"")
+    answer = client.post("/api/image-parameters", content=png, headers={"Content-Type": "image/png"})
+    assert answer.status_code in (200, 422), answer.text
+
+
+def test_scripts_are_kept_by_version_and_a_new_version_has_new_addresses(client: TestClient) -> None:
+    page = client.get("/", headers={"Accept": "text/html"}).text
+    scripts = re.findall(r'src="(/static/[^"]+)"', page)
+    assert scripts
+    for script in scripts:
+        assert re.fullmatch(r"/static/[0-9a-f]{12}/.+", script)
+        answer = client.get(script)
+        assert (answer.status_code, answer.headers["cache-control"]) == (200, "public, max-age=31536000, immutable")
+    assert client.get("/static/icon.svg").headers["cache-control"] == "no-cache"
+
+
+def test_a_route_takes_no_thread_to_find_its_services(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def no_thread(*_: object) -> None:
+        raise AssertionError("a thread of the pool was asked for")
+
+    monkeypatch.setattr("fastapi.dependencies.utils.run_in_threadpool", no_thread)
+    assert client.get("/healthz").status_code == 200
 
 
 def test_after_a_restart_finished_images_are_there_and_interrupted_ones_say_so(
