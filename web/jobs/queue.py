@@ -188,7 +188,7 @@ class JobQueue:
         self._thread.start()
 
     def close(self, timeout_s: float = 30.0) -> None:
-        """Stop the running job within its current step, leave the waiting ones, and end the thread, if it is prepared."""
+        """Stop the running job within its current step, leave the waiting ones, end the thread if it is prepared."""
         with self._condition:
             self._is_closing = True
             if self._running is not None:

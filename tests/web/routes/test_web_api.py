@@ -427,8 +427,8 @@ def test_a_tab_that_is_away_keeps_its_waiting_images(tmp_path: Path, engine: Fak
         wait_until(lambda: not hub.is_watched("tab-number-one"))
         assert httpx.get(f"{address}/healthz").json()["waiting"] == 1
         engine.gate.set()
-        for answer in asked:
-            wait_until(lambda job=answer.json(): httpx.get(f"{address}/api/jobs/{job['id']}").json()["state"] == "done")
+        jobs = [f"{address}{answer.headers['location']}" for answer in asked]
+        wait_until(lambda: all(httpx.get(job).json()["state"] == "done" for job in jobs))
 
 
 def test_an_abandoned_wait_keeps_no_picture(tmp_path: Path, engine: FakeEngine) -> None:
