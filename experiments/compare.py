@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from experiments.planning.comma_list import texts_of
-from experiments.planning.experiment_file import parse_numbers
+from experiments.planning.sweeps import parse_numbers
 from llm_dit.cli import Command, user_errors
 from llm_dit.errors import LlmDitError, OutputError, nearest
 

@@ -11,11 +11,11 @@ from fastapi import Depends, Request
 from llm_dit.config import Config
 from llm_dit.prompting.templates import TemplateShelf
 from web.history.image_history import History, open_history
+from web.jobs.counters import Monitoring
 from web.jobs.events import EventHub
 from web.jobs.experiment_jobs import Lab
 from web.jobs.image_jobs import ImageStudio
 from web.jobs.loaded_model import EngineFactory, EngineHandle
-from web.jobs.monitoring import Monitoring
 from web.jobs.queue import Job, JobQueue
 
 

@@ -26,12 +26,11 @@ from experiments.planning.design import (
 from experiments.planning.experiment_file import (
     NAME_RULE,
     PREDEFINED_EXPERIMENTS,
-    experiment_from_sweeps,
     find_experiment,
     is_name,
     load_experiments,
-    parse_numbers,
 )
+from experiments.planning.sweeps import experiment_from_sweeps, parse_numbers
 from experiments.prompts import PROMPT_SETS, Prompt, read_prompt_list
 from llm_dit.cli import config_from_flags, flags_from_values, parameter_options
 from llm_dit.config import Config, load_config

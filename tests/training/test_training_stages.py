@@ -22,9 +22,9 @@ from training.checks import check_rewriter, check_scorers, evaluate, judge, retr
 from training.checks.painted_color import painted_color
 from training.checks.picture_sheet import save_sheet
 from training.checks.questions import COUNTED, make_questions, named_concepts, prose_questions
-from training.learning.flow_model import FlowModel, build_transformer, padded_length
+from training.learning.flow_network import FlowModel, build_transformer, padded_length
 from training.learning.muon import orthogonalise
-from training.learning.reward_model import RewardModel, RewardSizes
+from training.learning.reward_network import RewardModel, RewardSizes
 from training.learning.step_graphs import StepGraphs
 from training.learning.time_budget import TimeBudget, cosine_fall, late_fall, warm_up
 from training.learning.weights import Average, load_weights, save_weights, start_from

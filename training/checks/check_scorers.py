@@ -22,7 +22,7 @@ from torch import Tensor
 from llm_dit.prompting.chat_template import format_prompt
 from training.checks.judge import load_judge, look
 from training.checks.questions import make_questions
-from training.learning.reward_model import MAX_TOKENS
+from training.learning.reward_network import MAX_TOKENS
 from training.learning.weights import wait_for
 from training.stages.batched_euler import DEFAULT_SETTINGS
 from training.stages.generator import load_generator

@@ -17,7 +17,7 @@ from torch import Tensor
 from transformers import Qwen3ForCausalLM
 
 from llm_dit.prompting.chat_template import format_prompt
-from training.learning.flow_model import FlowModel, padded_length
+from training.learning.flow_network import FlowModel, padded_length
 from training.stages.language_model import CONDITIONING_LAYER, hidden_states
 from training.stages.vae import decode
 

@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
-from training.learning.reward_model import MAX_TOKENS
+from training.learning.reward_network import MAX_TOKENS
 from training.words.captions import tell
 from training.words.phrases import LANDSCAPES
 from training.world.alterations import SCENE_ALTERATIONS, tells

@@ -25,7 +25,7 @@ from tokenizers import Tokenizer
 from torch import Tensor, nn
 
 from llm_dit.prompting.chat_template import format_prompt
-from training.learning.flow_model import FlowModel, build_transformer
+from training.learning.flow_network import FlowModel, build_transformer
 from training.learning.muon import MuonAndAdamW
 from training.learning.step_graphs import StepGraphs
 from training.learning.time_budget import TimeBudget, late_fall, warm_up

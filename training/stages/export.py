@@ -20,8 +20,8 @@ from transformers import (
     SiglipProcessor,
 )
 
-from training.learning.flow_model import build_transformer
-from training.learning.reward_model import RewardSizes
+from training.learning.flow_network import build_transformer
+from training.learning.reward_network import RewardSizes
 from training.learning.weights import load_weights
 from training.stages.language_model import load_language_model
 from training.stages.siglip_mini import PICTURE_SIZE, TEXT_TOKENS, load_siglip

@@ -7,7 +7,7 @@ from tokenizers import Tokenizer
 from torch import Tensor
 
 from llm_dit.prompting.chat_template import format_prompt
-from training.learning.flow_model import FlowModel, build_transformer
+from training.learning.flow_network import FlowModel, build_transformer
 from training.learning.weights import load_weights, wait_for
 from training.stages.batched_euler import Generator, SampleSettings
 from training.stages.language_model import load_language_model

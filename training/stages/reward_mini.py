@@ -26,7 +26,7 @@ from tokenizers import Tokenizer
 from torch import Tensor, nn
 
 from training.learning.loop import train_within
-from training.learning.reward_model import MAX_TOKENS, RewardModel, RewardSizes, normalise_pictures
+from training.learning.reward_network import MAX_TOKENS, RewardModel, RewardSizes, normalise_pictures
 from training.learning.time_budget import TimeBudget, cosine_fall, warm_up
 from training.learning.weights import load_weights, save_weights, start_from, wait_for
 from training.pictures.render import Renderer

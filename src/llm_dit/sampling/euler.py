@@ -80,26 +80,3 @@ def check_finite(is_finite: list[bool], dtype: str) -> None:
         return
     step = is_finite.index(False) + 1
     raise not_finite(f"The latents are not finite after step {step} of {len(is_finite)}", dtype)
-
-
-def guided(positive: Tensor, negative: Tensor, guidance_scale: float, cfg_normalization: float) -> Tensor:
-    """Lead the positive prediction away from the negative one.
-
-    Args:
-        positive: Prediction with the prompt, [B, 16, h, w], float32.
-        negative: Prediction with the negative prompt, [B, 16, h, w], float32.
-        guidance_scale: s > 0 in pos + s * (pos - neg).
-        cfg_normalization: Largest norm of an image's result relative to its positive prediction; 0 switches it off.
-
-    Returns:
-        [B, 16, h, w], float32.
-    """
-    import torch
-
-    result = positive + guidance_scale * (positive - negative)
-    if cfg_normalization <= 0:
-        return result
-    dims = (1, 2, 3)
-    allowed = torch.linalg.vector_norm(positive, dim=dims, keepdim=True) * cfg_normalization
-    norm = torch.linalg.vector_norm(result, dim=dims, keepdim=True)
-    return torch.where(norm > allowed, result * (allowed / norm), result)

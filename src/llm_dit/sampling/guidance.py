@@ -1,4 +1,4 @@
-"""In which steps guidance acts, decided in one place for drawing, counting and planning.
+"""Classifier-free guidance: its formula, and in which steps it acts, in one place for drawing, counting and planning.
 
 Source: `ZImagePipeline.__call__` of diffusers 0.42, whose numbers are kept to the last bit: round settings such as
 truncation at 0.25 of four steps meet a model time exactly.
@@ -6,7 +6,35 @@ truncation at 0.25 of four steps meet a model time exactly.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from llm_dit.parameters import GenerationParams
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+def guided(positive: Tensor, negative: Tensor, guidance_scale: float, cfg_normalization: float) -> Tensor:
+    """Lead the positive prediction away from the negative one.
+
+    Args:
+        positive: Prediction with the prompt, [B, 16, h, w], float32.
+        negative: Prediction with the negative prompt, [B, 16, h, w], float32.
+        guidance_scale: s > 0 in pos + s * (pos - neg).
+        cfg_normalization: Largest norm of an image's result relative to its positive prediction; 0 switches it off.
+
+    Returns:
+        [B, 16, h, w], float32.
+    """
+    import torch
+
+    result = positive + guidance_scale * (positive - negative)
+    if cfg_normalization <= 0:
+        return result
+    dims = (1, 2, 3)
+    allowed = torch.linalg.vector_norm(positive, dim=dims, keepdim=True) * cfg_normalization
+    norm = torch.linalg.vector_norm(result, dim=dims, keepdim=True)
+    return torch.where(norm > allowed, result * (allowed / norm), result)
 
 
 def guided_steps(params: GenerationParams) -> list[bool]:

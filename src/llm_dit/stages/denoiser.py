@@ -15,8 +15,8 @@ from llm_dit.checkpoints.weights import load_weights, without_weights
 from llm_dit.errors import InvalidParameter
 from llm_dit.parameters import GenerationParams, Quantization
 from llm_dit.placement.devices import resident, sent
-from llm_dit.sampling.euler import EulerStep, guided, sample_euler
-from llm_dit.sampling.guidance import guided_steps
+from llm_dit.sampling.euler import EulerStep, sample_euler
+from llm_dit.sampling.guidance import guided, guided_steps
 from llm_dit.sampling.schedule import schedule
 from llm_dit.sampling.shared_work import Beginning, Branch
 from llm_dit.stages.latent_decoder import LATENT_SCALE

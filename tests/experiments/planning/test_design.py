@@ -16,9 +16,10 @@ from experiments.planning.design import (
     select_prompts,
 )
 from experiments.planning.equality import effective_inputs, equal_levels
-from experiments.planning.experiment_file import experiment_from_sweeps, level_of, load_experiments, parse_numbers
+from experiments.planning.experiment_file import level_of, load_experiments
 from experiments.planning.model_facts import ModelFacts
 from experiments.planning.prompt_lengths import length_warnings
+from experiments.planning.sweeps import experiment_from_sweeps, parse_numbers
 from experiments.prompts import STANDARD_PROMPTS, Prompt, read_prompts
 from llm_dit.checkpoints.scheduler import ModelScheduler
 from llm_dit.errors import ConfigError, InvalidParameter, LlmDitError

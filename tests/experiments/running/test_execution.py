@@ -13,7 +13,8 @@ import pytest
 from fake_pipeline import FakePipeline
 
 from experiments.planning.design import Axis, Experiment, Level, plan_experiment
-from experiments.planning.experiment_file import experiment_from_sweeps, find_experiment, load_experiments
+from experiments.planning.experiment_file import find_experiment, load_experiments
+from experiments.planning.sweeps import experiment_from_sweeps
 from experiments.prompts import Prompt
 from experiments.running.execution import run_plan
 from experiments.running.worklist import make_worklist

@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import save_file
 
 from experiments.planning.design import plan_experiment
-from experiments.planning.experiment_file import experiment_from_sweeps
+from experiments.planning.sweeps import experiment_from_sweeps
 from experiments.prompts import Prompt
 from experiments.running.execution import run_plan
 from experiments.store.comparable import run_identity, told_parameters

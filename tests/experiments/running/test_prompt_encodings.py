@@ -6,7 +6,7 @@ import pytest
 from fake_pipeline import FakePipeline
 
 from experiments.planning.design import plan_experiment
-from experiments.planning.experiment_file import experiment_from_sweeps
+from experiments.planning.sweeps import experiment_from_sweeps
 from experiments.prompts import Prompt
 from experiments.running import prompt_encodings
 from experiments.running.prompt_encodings import EncodingCache

@@ -9,7 +9,7 @@ from fake_pipeline import FakePipeline
 from experiments.metrics import METRICS
 from experiments.metrics.missing_scores import score_results
 from experiments.planning.design import plan_experiment
-from experiments.planning.experiment_file import experiment_from_sweeps
+from experiments.planning.sweeps import experiment_from_sweeps
 from experiments.prompts import Prompt
 from experiments.reporting.report_page import write_report
 from experiments.running.execution import run_plan

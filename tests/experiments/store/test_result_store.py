@@ -11,7 +11,7 @@ import pytest
 from fake_pipeline import FakePipeline
 
 from experiments.planning.design import plan_experiment
-from experiments.planning.experiment_file import experiment_from_sweeps
+from experiments.planning.sweeps import experiment_from_sweeps
 from experiments.prompts import Prompt
 from experiments.running.execution import run_plan
 from experiments.store.atomic_file import write_atomically

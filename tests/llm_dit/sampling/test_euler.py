@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from llm_dit.errors import NonFiniteLatents
-from llm_dit.sampling.euler import check_finite, guided, sample_euler
+from llm_dit.sampling.euler import check_finite, sample_euler
 from llm_dit.sampling.schedule import schedule
 
 SHAPE = (1, 16, 4, 4)
@@ -72,26 +72,3 @@ def test_a_non_finite_latent_names_its_first_step_and_the_way_out():
     _, is_finite = sample_euler(velocity, torch.randn(SHAPE), schedule(9, 3.0))
     with pytest.raises(NonFiniteLatents, match=r"after step 5 of 9; use dtype bfloat16 or float32"):
         check_finite(is_finite.tolist(), "float16")
-
-
-def test_guidance_is_pos_plus_s_times_the_difference():
-    positive, negative = torch.full(SHAPE, 2.0), torch.full(SHAPE, 0.5)
-    assert torch.equal(guided(positive, negative, 2.0, 0.0), torch.full(SHAPE, 5.0))
-
-
-def test_normalization_limits_the_norm_to_that_of_the_positive_prediction():
-    positive, negative = torch.full(SHAPE, 2.0), torch.full(SHAPE, 0.5)
-    assert torch.allclose(guided(positive, negative, 2.0, 1.0), positive)
-    assert torch.allclose(guided(positive, negative, 2.0, 1.5), torch.full(SHAPE, 3.0))
-
-
-def test_normalization_leaves_a_smaller_norm_alone():
-    positive, negative = torch.full(SHAPE, 2.0), torch.full(SHAPE, 2.5)
-    assert torch.equal(guided(positive, negative, 1.0, 1.0), torch.full(SHAPE, 1.5))
-
-
-def test_normalization_acts_on_each_image_alone():
-    positive = torch.cat([torch.full(SHAPE, 1.0), torch.full(SHAPE, 4.0)])
-    negative = torch.zeros_like(positive)
-    both = guided(positive, negative, 1.0, 1.0)
-    assert torch.allclose(both, positive)

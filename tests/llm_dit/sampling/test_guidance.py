@@ -6,8 +6,10 @@ import pytest
 import torch
 
 from llm_dit.parameters import GenerationParams
-from llm_dit.sampling.guidance import evaluation_count, guided_steps, reference_model_times
+from llm_dit.sampling.guidance import evaluation_count, guided, guided_steps, reference_model_times
 from llm_dit.sampling.schedule import schedule
+
+SHAPE = (1, 16, 4, 4)
 
 
 def params(**values):
@@ -67,3 +69,26 @@ def test_every_round_truncation_stops_guidance_where_the_reference_does():
 def test_planning_without_truncated_guidance_needs_no_torch(monkeypatch):
     monkeypatch.setattr(torch, "linspace", None)
     assert evaluation_count(params(guidance_scale=4.0)) == 8
+
+
+def test_guidance_is_pos_plus_s_times_the_difference():
+    positive, negative = torch.full(SHAPE, 2.0), torch.full(SHAPE, 0.5)
+    assert torch.equal(guided(positive, negative, 2.0, 0.0), torch.full(SHAPE, 5.0))
+
+
+def test_normalization_limits_the_norm_to_that_of_the_positive_prediction():
+    positive, negative = torch.full(SHAPE, 2.0), torch.full(SHAPE, 0.5)
+    assert torch.allclose(guided(positive, negative, 2.0, 1.0), positive)
+    assert torch.allclose(guided(positive, negative, 2.0, 1.5), torch.full(SHAPE, 3.0))
+
+
+def test_normalization_leaves_a_smaller_norm_alone():
+    positive, negative = torch.full(SHAPE, 2.0), torch.full(SHAPE, 2.5)
+    assert torch.equal(guided(positive, negative, 1.0, 1.0), torch.full(SHAPE, 1.5))
+
+
+def test_normalization_acts_on_each_image_alone():
+    positive = torch.cat([torch.full(SHAPE, 1.0), torch.full(SHAPE, 4.0)])
+    negative = torch.zeros_like(positive)
+    both = guided(positive, negative, 1.0, 1.0)
+    assert torch.allclose(both, positive)
