@@ -97,6 +97,31 @@ def test_cancel_stops_the_running_image_and_waiting_ones_queue_visibly(page: Any
     assert page.locator("#result-bar").is_hidden()
 
 
+@pytest.mark.parametrize(
+    ("kind", "control", "value"),
+    [
+        ("switch data-optional", "<input type=checkbox name=x checked>", True),
+        ("integer", "<input type=number name=x value=3>", 3),
+        ("number data-optional", "<input type=number name=x>", None),
+        ("text", "<textarea name=x>3</textarea>", "3"),
+        ("choice", "<select name=x><option>on</option></select>", "on"),
+        ("choice data-optional", "<select name=x><option value=''>none</option></select>", None),
+    ],
+)
+def test_every_kind_of_control_is_read_as_what_it_is(page: Any, kind: str, control: str, value: Any) -> None:
+    page.goto("/rewriter")
+    read = page.evaluate(
+        """async (html) => {
+            const { readFields } = await import("/static/fields.js");
+            const form = document.createElement("form");
+            form.innerHTML = html;
+            return readFields(form);
+        }""",
+        f"<div data-name=x data-kind={kind}>{control}</div>",
+    )
+    assert read == {"x": value}
+
+
 def test_a_value_out_of_range_is_told_at_its_field(page: Any) -> None:
     fill_prompt(page, "a red fox")
     with page.expect_response("**/api/format-prompt"):

@@ -1,5 +1,6 @@
 // The Generate page: the form as JSON and back, the live formatted prompt, and the image as it is being made.
 import { activeJobs, byId, call, isOver, learn, ownJobs, reconcile, seconds, showMessage } from "./common.js";
+import { fieldsOf, inputOf, readFields } from "./fields.js";
 
 const form = byId("generate-form");
 const STORED = "generate-form";
@@ -13,44 +14,12 @@ let isModelReady = byId("model-pill").dataset.state === "ready";
 
 // --- the form as values, and back ---------------------------------------------------------------------------------
 
-function fields() {
-  return Array.from(form.querySelectorAll("[data-name][data-kind]"));
-}
-
-function inputOf(field) {
-  return field.querySelector(`[name="${field.dataset.name}"]`);
-}
-
-function readField(field) {
-  const input = inputOf(field);
-  const isOptional = "optional" in field.dataset;
-  switch (field.dataset.kind) {
-    case "switch": return input.checked;
-    case "integer":
-    case "number": {
-      if (input.value.trim() === "" && !input.validity.badInput) return isOptional ? null : undefined;
-      const number = Number(input.value);
-      return input.validity.badInput ? input.value || "?" : number;
-    }
-    case "text": {
-      const toggle = field.querySelector("[data-switches]");
-      return toggle && !toggle.checked ? null : input.value;
-    }
-    default: return input.value;
-  }
-}
-
 function readForm() {
-  const values = {};
-  for (const field of fields()) {
-    const value = readField(field);
-    if (value !== undefined) values[field.dataset.name] = value;
-  }
-  return values;
+  return readFields(form);
 }
 
 function fillForm(values) {
-  for (const field of fields()) {
+  for (const field of fieldsOf(form)) {
     const name = field.dataset.name;
     if (!(name in values)) continue;
     const input = inputOf(field);

@@ -1,5 +1,6 @@
 // The Rewriter page: streams the text as it is written.
 import { byId, clientId, seconds } from "./common.js";
+import { readFields } from "./fields.js";
 
 const form = byId("rewriter-form");
 const STORED = "rewriter-form";
@@ -19,13 +20,9 @@ function showInstruction() {
 }
 
 function body() {
-  const values = { prompt: form.prompt.value };
+  const values = { ...readFields(form), prompt: form.prompt.value };
   if (chosen().value === "") values.instruction = form.instruction.value;
   else values.template = chosen().value;
-  for (const field of form.querySelectorAll("[data-name]")) {
-    const value = field.querySelector(`[name="${field.dataset.name}"]`).value;
-    if (value !== "") values[field.dataset.name] = Number(value);
-  }
   if (form.seed.value !== "") values.seed = Number(form.seed.value);
   return values;
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,9 @@ from web_fakes import FakeEngine
 from web_server import client_of, make_app
 
 from llm_dit.parameters import PARAMETERS, GenerationParams, RewriterSettings
-from web.routes.form import json_schema
+from web.jobs.lab_request import FIELDS
+from web.routes.form import Control, json_schema
+from web.routes.pages import _environment
 
 MARKUP = "<img src=x onerror=alert(1)>\"'</textarea><script>alert(2)</script>"
 PAGES = ("/", "/history", "/rewriter", "/experiments", "/docs")
@@ -50,6 +53,21 @@ def test_the_rewriter_form_has_every_setting(client: TestClient) -> None:
     page = client.get("/rewriter").text
     for name in RewriterSettings.model_fields:
         assert f'name="{name}"' in page
+
+
+def test_the_labs_form_has_every_field_of_its_request_and_no_other(client: TestClient) -> None:
+    form = re.search(r'<form id="lab-form".*?</form>', client.get("/experiments").text, re.DOTALL)
+    assert form is not None
+    assert set(re.findall(r'\sname="(\w+)"', form[0])) == {*FIELDS, "kind"}
+
+
+@pytest.mark.parametrize(("value", "chosen"), [(None, "the model's"), ("pool", "pool")])
+def test_a_choice_that_may_be_none_is_not_the_first_one(value: str | None, chosen: str) -> None:
+    declared = PARAMETERS["long_prompt_mode"]
+    item = replace(declared, optional=True, note=replace(declared.note, unset="the model's"))
+    template = '{% from "controls.html" import render_control %}{{ render_control(item) }}'
+    shown = _environment().from_string(template).render(item=Control(item, "Long prompts", value, None, None, 1))
+    assert re.findall(r"<option[^>]* selected>(.*?)<", shown) == [chosen.replace("'", "&#39;")]
 
 
 def test_the_request_schema_has_every_field_with_its_range() -> None:
