@@ -1,4 +1,4 @@
-"""Every metric there is, and how to load the ones asked for. A new metric is one file and one line in `REGISTRY`."""
+"""Every metric there is, and how to load the ones asked for. `docs/add_a_metric.md` says how to add one."""
 
 from __future__ import annotations
 

@@ -113,11 +113,17 @@ def check(scorers: Sequence[Scorer], path: Path) -> list[Answer]:
         click.echo(f"{scorer.metric.title} ({scorer.metric.model})")
         for answer in answers_of(scorer, expected.get(scorer.metric.name, {}).get("rows", [])):
             row = ROWS[answer.row]
-            verdict = f"MOVED from {answer.expected}" if answer.has_moved else "as recorded"
+            verdict = _verdict(answer, scorer.metric.name)
             click.echo(f"  {row.image.name:17} {answer.column:23} {answer.value:9.5f}  {verdict}  {row.prompt[:40]}")
             moved += [answer] if answer.has_moved else []
-    click.echo(f"{len(moved)} values moved." if moved else "All values are as recorded.")
+    click.echo(f"{len(moved)} values are not as recorded." if moved else "All values are as recorded.")
     return moved
+
+
+def _verdict(answer: Answer, metric: str) -> str:
+    if answer.expected is None:
+        return f"NOT RECORDED; look whether it is right, then --record --metric {metric}"
+    return f"MOVED from {answer.expected}" if answer.has_moved else "as recorded"
 
 
 def _rounded(columns: Scores) -> Scores:

@@ -20,8 +20,7 @@ def shorten(prompt_embeds: Tensor, max_text_tokens: int, mode: LongPromptMode) -
     Args:
         prompt_embeds: [L, D].
         max_text_tokens: Upper bound M >= 1.
-        mode: `truncate` keeps the first M; `interpolate` resamples linearly with both ends kept; `pool` averages M
-            regions; `attention_pool` averages M regions weighted by distinctiveness.
+        mode: `truncate` keeps the first M; the functions below say what each other mode makes.
 
     Returns:
         [min(L, M), D], in the dtype of the input.

@@ -1,5 +1,6 @@
 """The parts that all metrics share: declarations, loading, reading pictures, dividing prompts, diversity."""
 
+import re
 import subprocess
 import sys
 import threading
@@ -24,6 +25,8 @@ from experiments.metrics.pixel_diversity import diversity
 from experiments.metrics.prompt_chunks import split_prompt, split_sentences
 from llm_dit.checkpoints.finding import EMBEDDED_MODELS
 from llm_dit.errors import LlmDitError
+
+ROOT = Path(__file__).parents[3]
 
 
 def at_most(words: int):
@@ -70,6 +73,20 @@ def test_no_column_belongs_to_two_metrics():
     assert len(columns) == len(set(columns))
 
 
+def test_every_declaration_of_the_room_is_registered():
+    files = (ROOT / "experiments" / "metrics").glob("*.py")
+    declared = {name for path in files for name in re.findall(r'= Metric\(\s*name="(\w+)"', path.read_text())}
+    assert declared == {metric.name for metric in METRICS}, "a line is missing in REGISTRY of registry.py"
+
+
+@pytest.mark.parametrize("metric", METRICS, ids=lambda metric: metric.name)
+def test_every_metric_has_its_row_and_its_columns_in_the_documentation(metric):
+    page = (ROOT / "docs" / "metrics.md").read_text()
+    assert f"| {metric.title} | `{metric.name}` |" in page
+    assert f"\n## {metric.title}\n" in page
+    assert [column.name for column in metric.columns if f"`{column.name}`" not in page] == []
+
+
 def test_an_unknown_metric_names_the_nearest():
     with pytest.raises(LlmDitError, match="no metric 'image_rewards'; did you mean 'image_reward'"):
         load_scorers(["image_rewards"])
@@ -105,13 +122,14 @@ def test_the_embedded_scorers_judge_the_embedded_model_only():
 
 
 def test_all_scorers_give_exactly_their_declared_columns(tmp_path):
+    names = [metric.name for metric in reversed(METRICS)]
     scorers = load_scorers(
-        ["siglip_score", "image_reward", "pixel_diversity", "siglip_score"],
+        [*names, names[0]],
         image_reward_model=str(write_image_reward(tmp_path / "reward")),
         siglip_model=str(write_siglip(tmp_path / "siglip")),
         device="cpu",
     )
-    assert [scorer.metric.name for scorer in scorers] == ["siglip_score", "image_reward", "pixel_diversity"]
+    assert [scorer.metric.name for scorer in scorers] == names
     rows = [ScoreInput("a cat", save(tmp_path / f"{seed}.png", noise(seed, 32))) for seed in range(2)]
     for scorer in scorers:
         declared = [column.name for column in scorer.metric.columns]

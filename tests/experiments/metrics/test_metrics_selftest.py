@@ -27,11 +27,12 @@ def test_recorded_values_are_found_again_and_a_moved_scorer_is_noticed(tmp_path)
     assert {answer.column for answer in moved} == {"image_reward", "image_reward_chunked"}
 
 
-def test_a_metric_that_was_never_recorded_counts_as_moved(tmp_path):
+def test_a_metric_that_was_never_recorded_counts_as_moved_and_is_told_the_way(tmp_path, capsys):
     path = tmp_path / "expected.json"
     path.write_text("{}")
     moved = selftest.check(load_scorers(["pixel_diversity"]), path)
     assert {answer.expected for answer in moved} == {None}
+    assert "NOT RECORDED; look whether it is right, then --record --metric pixel_diversity" in capsys.readouterr().out
 
 
 def test_a_recorded_column_that_is_gone_counts_as_moved(tmp_path):

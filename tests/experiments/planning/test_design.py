@@ -1,6 +1,7 @@
 """Experiments as they are written, and how they become runs."""
 
 import json
+from typing import get_args
 
 import pytest
 from parameter_values import other_value
@@ -23,7 +24,7 @@ from experiments.planning.sweeps import experiment_from_sweeps, parse_numbers
 from experiments.prompts import STANDARD_PROMPTS, Prompt, read_prompts
 from llm_dit.checkpoints.scheduler import ModelScheduler
 from llm_dit.errors import ConfigError, InvalidParameter, LlmDitError
-from llm_dit.parameters import PARAMETERS, FieldNote, GenerationParams
+from llm_dit.parameters import PARAMETERS, FieldNote, GenerationParams, LongPromptMode
 from llm_dit.parameters.declaration import parameter
 from llm_dit.sampling.guidance import evaluation_count
 
@@ -63,9 +64,7 @@ def test_the_predefined_experiments_are_those_promised():
     assert found["hidden_layer"].baseline == {"hidden_layer": "-2"}
     assert [level.parameters["guidance_scale"] for level in found["guidance"].axes[0].levels] == [0.0, 1.0, 1.5, 2.5]
     assert levels(found["max_text_tokens"]) == {"max_text_tokens": ["512", "1024", "1504"]}
-    assert levels(found["long_prompt_mode"]) == {
-        "long_prompt_mode": ["truncate", "interpolate", "pool", "attention_pool"]
-    }
+    assert levels(found["long_prompt_mode"]) == {"long_prompt_mode": list(get_args(LongPromptMode))}
     assert found["long_prompt_mode"].prompt_set == found["max_text_tokens"].prompt_set == "long"
     assert [axis.name for axis in found["prompt_parts"].axes] == ["system_prompt", "think_block"]
 

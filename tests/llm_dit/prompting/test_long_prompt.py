@@ -1,5 +1,6 @@
 """Long-prompt handling, against closed forms."""
 
+from pathlib import Path
 from typing import get_args
 
 import pytest
@@ -31,6 +32,12 @@ def test_every_mode_gives_exactly_the_allowed_number(mode, length, count):
 @pytest.mark.parametrize("mode", MODES)
 def test_the_dtype_stays(mode):
     assert shorten(torch.randn(10, 4, dtype=torch.bfloat16), 4, mode).dtype == torch.bfloat16
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_the_documentation_says_what_every_mode_keeps(mode):
+    page = (Path(__file__).parents[3] / "docs" / "research" / "long_prompts.md").read_text()
+    assert f"\n- `{mode}`: " in page
 
 
 def test_truncate_keeps_the_first_tokens():
