@@ -15,6 +15,7 @@ from typing import IO, TYPE_CHECKING, Any
 from llm_dit.atomic_file import write_atomically
 from llm_dit.errors import OutputError
 from llm_dit.parameters import PARAMETERS, Parameter
+from llm_dit.parameters.loras import lora_entries, loras_text
 from llm_dit.png_text import MAX_TEXT_BYTES, DamagedPng, read_text
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ def png_bytes(image: Image.Image, metadata: dict[str, Any]) -> bytes:
     from PIL.PngImagePlugin import PngInfo
 
     info = PngInfo()
-    record = _record_text(metadata)
+    record = _record_text(_without_places(metadata))
     info.add_itxt(RECORD_CHUNK, record, zip=len(record.encode("utf-8")) <= PACKED_BYTES)
     info.add_itxt(PARAMETERS_CHUNK, parameters_text(metadata))
     buffer = BytesIO()
@@ -140,6 +141,21 @@ def _named_elsewhere(parameters: Mapping[str, Any]) -> dict[str, Any]:
 
 def _counted_elsewhere(item: Parameter, value: Any) -> Any:
     return value + item.note.elsewhere_offset if item.note.elsewhere_offset else value
+
+
+def _without_places(metadata: dict[str, Any]) -> dict[str, Any]:
+    """Return a record that names files without their folders: a picture is given away, and a home folder is not."""
+    told = dict(metadata)
+    parameters = told.get("parameters", {})
+    if parameters.get("loras"):
+        entries = [entry._replace(file=Path(entry.file).name) for entry in lora_entries(parameters["loras"])]
+        told["parameters"] = parameters | {"loras": loras_text(entries)}
+    if "loras" in told:
+        told["loras"] = [lora | {"file": Path(lora["file"]).name} for lora in told["loras"]]
+    if "model_parts" in told:
+        parts = told["model_parts"].items()
+        told["model_parts"] = {name: part | {"path": Path(part["path"]).name} for name, part in parts}
+    return told
 
 
 def _record_text(metadata: dict[str, Any]) -> str:

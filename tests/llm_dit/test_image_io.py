@@ -190,3 +190,25 @@ def test_6000_mutated_files_are_a_record_or_one_sentence(image):
             outcomes["sentence"] += 1
     assert sum(outcomes.values()) == 6_000
     assert min(outcomes.values()) > 500, outcomes
+
+
+def test_a_picture_names_files_without_their_folders(tmp_path):
+    loras = "/home/ann/style.safetensors:0.8#0123456789abcdef, /x/b.safetensors:1"
+    record = RECORD | {
+        "parameters": RECORD["parameters"] | {"loras": loras},
+        "loras": [{"file": "/home/ann/style.safetensors", "strength": 0.8}],
+        "model_parts": {"vae": {"path": "/home/ann/ae.safetensors", "layout": "LDM"}},
+    }
+    write_png(tmp_path / "a.png", Image.new("RGB", (8, 8)), record)
+    told = read_parameters(tmp_path / "a.png")
+    assert told["parameters"]["loras"] == "style.safetensors:0.8#0123456789abcdef, b.safetensors:1"
+    assert told["loras"] == [{"file": "style.safetensors", "strength": 0.8}]
+    assert told["model_parts"] == {"vae": {"path": "ae.safetensors", "layout": "LDM"}}
+    assert "/home" not in png_text(tmp_path / "a.png")
+    assert record["loras"][0]["file"] == "/home/ann/style.safetensors"
+
+
+def png_text(path):
+    """Every text of a PNG, as Pillow reads it."""
+    with Image.open(path) as image:
+        return " ".join(str(value) for value in image.info.values())
