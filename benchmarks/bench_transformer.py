@@ -28,7 +28,8 @@ from experiments.prompts import STANDARD_PROMPTS, read_prompts
 from llm_dit.acceleration.accelerate import accelerate, choose_acceleration
 from llm_dit.acceleration.quantization import quantize_transformer
 from llm_dit.checkpoints.finding import find_checkpoint
-from llm_dit.networks.transformer import SEQUENCE_MULTIPLE, ZImageTransformer
+from llm_dit.networks.transformer import ZImageTransformer
+from llm_dit.networks.transformer_config import SEQUENCE_MULTIPLE
 from llm_dit.parameters import AttentionBackend
 from llm_dit.prompting.chat_template import format_prompt
 

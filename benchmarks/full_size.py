@@ -21,7 +21,8 @@ from torch import nn
 
 from llm_dit.checkpoints import published
 from llm_dit.checkpoints.finding import EMBEDDED_MODELS
-from llm_dit.networks.transformer import ZImageTransformer, ZImageTransformerConfig
+from llm_dit.networks.transformer import ZImageTransformer
+from llm_dit.networks.transformer_config import ZImageTransformerConfig
 
 TRANSFORMERS = ("full", "mini", "tiny")
 """`mini` has the sizes of the embedded miniature, `tiny` is for trying a benchmark out."""

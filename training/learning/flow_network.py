@@ -19,8 +19,9 @@ from diffusers import ZImageTransformer2DModel
 from einops import rearrange
 from torch import Tensor, nn
 
+from llm_dit.networks.transformer_config import SEQUENCE_MULTIPLE
+
 PATCH = "2-1"
-SEQUENCE_MULTIPLE = 32
 AXES_DIMS = (16, 16, 16)
 AXES_LENS = (1536, 512, 512)
 ROPE_THETA = 256.0

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from transformers import Qwen3ForCausalLM
 
-from training.learning.flow_network import SEQUENCE_MULTIPLE, padded_length
+from llm_dit.networks.transformer_config import SEQUENCE_MULTIPLE
+from training.learning.flow_network import padded_length
 from training.stages.dataset import Ragged
 from training.stages.language_model import hidden_states
 from training.stages.vae import encode

@@ -89,7 +89,8 @@ class Denoiser:
         """
         import torch
 
-        from llm_dit.networks.transformer import ZImageTransformer, ZImageTransformerConfig
+        from llm_dit.networks.transformer import ZImageTransformer
+        from llm_dit.networks.transformer_config import ZImageTransformerConfig
 
         config = ZImageTransformerConfig.from_dict(stored.config)
         with without_weights():

@@ -108,7 +108,8 @@ def expected_shapes(component: str, config: Mapping[str, Any]) -> dict[str, tupl
         LlmDitError: If the configuration describes no network of Z-Image.
     """
     from llm_dit.networks.qwen3 import Qwen3Config, Qwen3Encoder
-    from llm_dit.networks.transformer import ZImageTransformer, ZImageTransformerConfig
+    from llm_dit.networks.transformer import ZImageTransformer
+    from llm_dit.networks.transformer_config import ZImageTransformerConfig
     from llm_dit.networks.vae_decoder import Autoencoder, DecoderConfig
 
     with without_weights():

@@ -30,7 +30,8 @@ from llm_dit.acceleration.quantization import check_widths, quantize_transformer
 from llm_dit.checkpoints import published
 from llm_dit.errors import DeviceError
 from llm_dit.networks import vae_decoder
-from llm_dit.networks.transformer import TransformerBlock, ZImageTransformer, ZImageTransformerConfig
+from llm_dit.networks.transformer import TransformerBlock, ZImageTransformer
+from llm_dit.networks.transformer_config import ZImageTransformerConfig
 from llm_dit.networks.vae_decoder import Autoencoder, DecoderConfig
 from llm_dit.parameters import Quantization
 

@@ -14,7 +14,7 @@ from llm_dit.checkpoints.model_parts import find_parts
 from llm_dit.checkpoints.tokenizer_file import read_tokenizer
 from llm_dit.errors import CheckpointError, LlmDitError, NonFiniteLatents
 from llm_dit.networks.qwen3 import Qwen3Config
-from llm_dit.networks.transformer import ZImageTransformerConfig
+from llm_dit.networks.transformer_config import ZImageTransformerConfig
 from llm_dit.networks.vae_decoder import DecoderConfig
 from llm_dit.parameters import EngineSettings
 

@@ -104,7 +104,8 @@ def test_the_transformer_equals_the_converter_of_diffusers(tiny_checkpoint, tmp_
 @pytest.mark.parametrize("component", ["transformer", "text_encoder", "vae"])
 def test_sizes_of_the_published_model_come_from_its_tensors(published, component, tmp_path):
     from llm_dit.networks.qwen3 import Qwen3Config, Qwen3Encoder
-    from llm_dit.networks.transformer import ZImageTransformer, ZImageTransformerConfig
+    from llm_dit.networks.transformer import ZImageTransformer
+    from llm_dit.networks.transformer_config import ZImageTransformerConfig
     from llm_dit.networks.vae_decoder import Autoencoder, DecoderConfig
 
     shapes = shapes_of(published[component])

@@ -16,7 +16,8 @@ QUERY = f"{BLOCK}.attention.to_q"
 
 @pytest.fixture(scope="module")
 def layers():
-    from llm_dit.networks.transformer import ZImageTransformer, ZImageTransformerConfig
+    from llm_dit.networks.transformer import ZImageTransformer
+    from llm_dit.networks.transformer_config import ZImageTransformerConfig
 
     with torch.device("meta"):
         model = ZImageTransformer(ZImageTransformerConfig.from_dict(TRANSFORMER_CONFIG))

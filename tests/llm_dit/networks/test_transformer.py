@@ -12,7 +12,8 @@ from torch import Tensor
 from llm_dit.checkpoints import published
 from llm_dit.errors import LlmDitError
 from llm_dit.networks import rope
-from llm_dit.networks.transformer import Conditioning, ZImageTransformer, ZImageTransformerConfig
+from llm_dit.networks.transformer import Conditioning, ZImageTransformer
+from llm_dit.networks.transformer_config import ZImageTransformerConfig
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 
