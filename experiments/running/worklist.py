@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -103,31 +103,8 @@ def make_worklist(
     if old is not None:
         values = _with_older_commands(values, plan, conditions, store, old, on_disk, overwrite=overwrite)
     manifest = manifest_from_values(values, store.folder)
-    by_name = {record.run_id: record for record in on_disk}
-    unclaimed = Counter(record.identity for record in on_disk)
-    index_of = {cell.name: index for index, cell in enumerate(plan.cells)}
-    names: set[str] = set()
-    to_do: list[WorkItem] = []
-    stale: list[str] = []
-    finished = 0
-    texts: dict[str, str] = {}
-    for run in plan.runs():
-        if run.run_id in names:
-            raise LlmDitError(f"Two runs would both be called {run.run_id}; rename a prompt or a level.")
-        names.add(run.run_id)
-        item = _work_item(run, resolved[index_of[run.cell.name]], conditions, texts)
-        if unclaimed[item.identity]:
-            unclaimed[item.identity] -= 1
-            finished += 1
-            continue
-        other = by_name.get(run.run_id)
-        if other is not None and manifest.place(other) is not None:  # the name is taken by a run that is wanted too
-            free_name = f"{run.run_id}-{item.identity.rpartition(':')[2][:8]}"
-            to_do.append(replace(item, run=replace(item.run, run_id=free_name)))
-        elif other is None or overwrite:
-            to_do.append(item)
-        else:
-            stale.append(run.run_id)
+    items = _work_items(plan, resolved, conditions)
+    to_do, stale, finished = _sorted_items(items, manifest, on_disk, overwrite=overwrite)
     changed = changed_surroundings(
         (record for record in on_disk if to_do and manifest.place(record) is not None),
         surroundings_of(pipeline.surroundings()),
@@ -172,6 +149,51 @@ def _resolved(plan: Plan, index: int, resolve: Callable[[GenerationParams], Gene
     except InvalidParameter as error:
         where = f"{error.problem} (experiment {plan.experiment.name}, level {plan.cells[index].name})"
         raise InvalidParameter(error.field or "parameters", where) from None
+
+
+def _work_items(plan: Plan, resolved: Mapping[int, GenerationParams], conditions: Conditions) -> Iterator[WorkItem]:
+    """Complete a plan's runs, in its order.
+
+    Raises:
+        LlmDitError: If two of them have one name.
+    """
+    index_of = {cell.name: index for index, cell in enumerate(plan.cells)}
+    names: set[str] = set()
+    texts: dict[str, str] = {}
+    for run in plan.runs():
+        if run.run_id in names:
+            raise LlmDitError(f"Two runs would both be called {run.run_id}; rename a prompt or a level.")
+        names.add(run.run_id)
+        yield _work_item(run, resolved[index_of[run.cell.name]], conditions, texts)
+
+
+def _sorted_items(
+    items: Iterable[WorkItem], manifest: Manifest, on_disk: Sequence[RunRecord], *, overwrite: bool
+) -> tuple[list[WorkItem], list[str], int]:
+    """Sort runs into what is to do and the names that are stale, and count the finished ones.
+
+    A result finishes one run. Where a run's name is taken by a run that is wanted too, it gets a free one.
+    """
+    by_name = {record.run_id: record for record in on_disk}
+    unclaimed = Counter(record.identity for record in on_disk)
+    to_do: list[WorkItem] = []
+    stale: list[str] = []
+    finished = 0
+    for item in items:
+        run_id = item.run.run_id
+        if unclaimed[item.identity]:
+            unclaimed[item.identity] -= 1
+            finished += 1
+            continue
+        other = by_name.get(run_id)
+        if other is not None and manifest.place(other) is not None:
+            free_name = f"{run_id}-{item.identity.rpartition(':')[2][:8]}"
+            to_do.append(replace(item, run=replace(item.run, run_id=free_name)))
+        elif other is None or overwrite:
+            to_do.append(item)
+        else:
+            stale.append(run_id)
+    return to_do, stale, finished
 
 
 def _work_item(run: Run, resolved: GenerationParams, conditions: Conditions, texts: dict[str, str]) -> WorkItem:
