@@ -7,7 +7,7 @@ from pathlib import Path
 from PIL import Image
 
 from experiments.metrics.images import ImageSource, open_image
-from experiments.store.atomic_file import read_json
+from experiments.store.json_file import read_json
 from llm_dit.checkpoints.finding import EMBEDDED_MODELS, existing, is_embedded_name
 from llm_dit.errors import LlmDitError
 from llm_dit.image_io import record_of

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import click
 
 from experiments.metrics import METRICS, ScoreInput, Scorer, Scores, load_scorers, scorer_models_for
-from experiments.store.atomic_file import read_json, write_json
+from experiments.store.json_file import read_json, write_json
 from llm_dit.cli import Command, user_errors
 from llm_dit.errors import LlmDitError
 

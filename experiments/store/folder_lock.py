@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from experiments.store.atomic_file import read_json, write_json
+from experiments.store.json_file import read_json, write_json
 from llm_dit.errors import OutputError
 
 LOCK_FILE = ".lock"

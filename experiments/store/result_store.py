@@ -14,19 +14,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from experiments.planning.design import Axis, Level, Run
-from experiments.store.atomic_file import read_json, write_atomically, write_json
 from experiments.store.folder_lock import holder_of, locked
+from experiments.store.json_file import read_json, write_json
 from experiments.store.manifest import Manifest, check_format, manifest_from_values
 from experiments.store.records import DamagedRecord, RunRecord, read_record, record_from_metadata
 from experiments.store.summary import Summary, summarize, summary_csv, summary_rows
 from experiments.store.verification import size_problem
-from llm_dit.atomic_file import remove_partial_files
+from llm_dit.atomic_file import remove_partial_files, write_atomically
 from llm_dit.errors import OutputError
 
 if TYPE_CHECKING:
     import pandas
 
-__all__ = ["Axis", "Level", "Manifest", "ResultStore", "RunRecord", "Summary", "write_atomically"]
+__all__ = ["Axis", "Level", "Manifest", "ResultStore", "RunRecord", "Summary"]
 
 MANIFEST_FILE = "manifest.json"
 

@@ -14,8 +14,8 @@ from experiments.planning.design import plan_experiment
 from experiments.planning.sweeps import experiment_from_sweeps
 from experiments.prompts import Prompt
 from experiments.running.execution import run_plan
-from experiments.store.atomic_file import write_atomically
 from experiments.store.result_store import ResultStore
+from llm_dit.atomic_file import write_atomically
 from llm_dit.errors import OutputError
 
 PROMPTS = (Prompt("animal_001", "animals", "easy", "A cat"), Prompt("simple_001", "simple_objects", "hard", "A cup"))

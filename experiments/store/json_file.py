@@ -9,8 +9,6 @@ from typing import Any
 
 from llm_dit.atomic_file import write_atomically
 
-__all__ = ["read_json", "write_atomically", "write_json"]
-
 
 def write_json(path: Path, values: Mapping[str, Any]) -> None:
     """Replace `path` by `values` as JSON; see `write_atomically`.
