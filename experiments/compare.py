@@ -13,7 +13,7 @@ import click
 from experiments.planning.comma_list import texts_of
 from experiments.planning.sweeps import parse_numbers
 from llm_dit.cli import Command, user_errors
-from llm_dit.errors import LlmDitError, OutputError, nearest
+from llm_dit.errors import LlmDitError, OutputError, nearest, unwritable
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -126,7 +126,7 @@ def write_comparison(
     try:
         write_atomically(output, content.getvalue())
     except OSError as error:
-        raise OutputError(f"{output} can't be written: {error.strerror or error}.") from None
+        raise unwritable(f"{output} can't be written", error) from None
     return output
 
 

@@ -74,7 +74,11 @@ def read_model_facts(settings: EngineSettings) -> ModelFacts:
 
 
 def local_folder(model_path: str, *, revision: str | None) -> Path:
-    """Return the folder of a model without fetching anything."""
+    """Return the folder of a model without fetching anything.
+
+    Raises:
+        CheckpointError: If there is no such folder, or the hub's model has not been fetched yet.
+    """
     if existing(model_path) is None and "/" in model_path and not model_path.startswith((".", "/", "~")):
         from huggingface_hub import snapshot_download
         from huggingface_hub.errors import LocalEntryNotFoundError

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from llm_dit.errors import OutputError
+from llm_dit.errors import OutputError, unwritable
 
 if TYPE_CHECKING:
     from experiments.reporting.plots import Frontier, HeatMap, MeasurePlot
@@ -81,7 +81,7 @@ def write_report(folder: Path, *, bundle: bool = False, output: Path | None = No
             path, _page(folder, manifest, records, analysis, grid, damaged).encode("utf-8", "backslashreplace")
         )
     except OSError as error:
-        raise OutputError(f"{path} can't be written: {error.strerror}.") from None
+        raise unwritable(f"{path} can't be written", error) from None
     return path
 
 

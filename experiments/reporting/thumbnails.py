@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from experiments.store.verification import hash_problem
 from llm_dit.atomic_file import remove_partial_files, write_atomically
-from llm_dit.errors import OutputError
+from llm_dit.errors import unwritable
 
 if TYPE_CHECKING:
     from experiments.store.records import RunRecord
@@ -48,7 +48,7 @@ def make_thumbnails(folder: Path, records: Sequence[RunRecord]) -> Mapping[str, 
         remove_partial_files(target, older_than_s=LEFT_BEHIND_S)
         existing = {entry.name: entry.stat().st_mtime_ns for entry in os.scandir(target)}
     except OSError as error:
-        raise OutputError(f"{target} can't be made: {error.strerror}.") from None
+        raise unwritable(f"{target} can't be made", error) from None
 
     def make(record: RunRecord) -> str | None:
         assert record.image_path is not None
@@ -96,7 +96,7 @@ def _write_thumbnail(picture: Path, thumbnail: Path) -> str | None:
     try:
         write_atomically(thumbnail, data)
     except OSError as error:
-        raise OutputError(f"{thumbnail} can't be written: {error.strerror}.") from None
+        raise unwritable(f"{thumbnail} can't be written", error) from None
     return None
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from experiments.store.json_file import read_json, write_json
-from llm_dit.errors import OutputError
+from llm_dit.errors import OutputError, unwritable
 
 LOCK_FILE = ".lock"
 HOLDER_FILE = ".holder.json"
@@ -43,14 +43,14 @@ def locked(folder: Path, **details: Any) -> Iterator[None]:
             f"{folder} is in use by {_described(holder_values(folder))}; wait for it or end it."
         ) from None
     except OSError as error:
-        raise OutputError(f"{folder} can't be written: {error.strerror}.") from None
+        raise unwritable(f"{folder} can't be written", error) from None
     holder = folder / HOLDER_FILE
     try:
         started = datetime.now(UTC).isoformat(timespec="seconds")
         try:
             write_json(holder, {"pid": os.getpid(), "host": socket.gethostname(), "started": started, **details})
         except OSError as error:
-            raise OutputError(f"{folder} can't be written: {error.strerror}.") from None
+            raise unwritable(f"{folder} can't be written", error) from None
         yield
     finally:
         holder.unlink(missing_ok=True)

@@ -21,7 +21,7 @@ from experiments.store.records import DamagedRecord, RunRecord, read_record, rec
 from experiments.store.summary import Summary, summarize, summary_csv, summary_rows
 from experiments.store.verification import size_problem
 from llm_dit.atomic_file import remove_partial_files, write_atomically
-from llm_dit.errors import OutputError
+from llm_dit.errors import OutputError, unwritable
 
 if TYPE_CHECKING:
     import pandas
@@ -62,7 +62,7 @@ class ResultStore:
             for folder in (self.images, self.metadata, self.failed):
                 folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise OutputError(f"{self.folder} can't be made: {error.strerror}.", field="output_dir") from None
+            raise unwritable(f"{self.folder} can't be made", error, field="output_dir") from None
 
     @contextmanager
     def lock(self, **details: Any) -> Iterator[None]:
@@ -120,7 +120,7 @@ class ResultStore:
         try:
             write_json(path, dated)
         except OSError as error:
-            raise OutputError(f"{path} can't be written: {error.strerror}.", field="output_dir") from None
+            raise unwritable(f"{path} can't be written", error, field="output_dir") from None
         return manifest_from_values(dated, path)
 
     # Runs
@@ -255,7 +255,7 @@ class ResultStore:
         try:
             write_json(path, current)
         except OSError as error:
-            raise OutputError(f"The scores of {record.run_id} could not be written: {error.strerror}.") from None
+            raise unwritable(f"The scores of {record.run_id} could not be written", error) from None
         updated = record_from_metadata(current, self.folder)
         assert updated is not None
         return updated
@@ -275,7 +275,7 @@ class ResultStore:
             write_atomically(self.folder / f"{manifest.name}_summary.csv", table)
             write_json(self.folder / f"{manifest.name}_summary.json", summary.values)
         except OSError as error:
-            raise OutputError(f"The summary could not be written: {error.strerror}.") from None
+            raise unwritable("The summary could not be written", error) from None
         return summary
 
     def to_frame(self) -> pandas.DataFrame:

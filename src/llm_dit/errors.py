@@ -84,6 +84,18 @@ class OutputError(LlmDitError):
     """A file can't be written or read where the user asked for it."""
 
 
+def unwritable(what: str, error: OSError, *, field: str | None = None) -> OutputError:
+    """Return the error of a file or folder that the system does not let us write.
+
+    Args:
+        what: Beginning of the sentence, such as `out/report.html can't be written`.
+        error: What the system said.
+        field: Name of the parameter that chose the place, where there is one.
+    """
+    way_out = "free some space, make the folder writable, or choose another one."
+    return OutputError(f"{what}: {error.strerror or error}; {way_out}", field=field)
+
+
 def nearest(word: str, candidates: Iterable[str]) -> str:
     """Return a sentence part that helps after an unknown name.
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from llm_dit.atomic_file import write_atomically
-from llm_dit.errors import OutputError
+from llm_dit.errors import OutputError, unwritable
 from llm_dit.parameters import PARAMETERS, Parameter
 from llm_dit.parameters.loras import lora_entries, loras_text
 from llm_dit.png_text import MAX_TEXT_BYTES, DamagedPng, read_text
@@ -43,27 +43,17 @@ def png_bytes(image: Image.Image, metadata: dict[str, Any]) -> bytes:
 
 
 def write_png(path: Path, image: Image.Image, metadata: dict[str, Any]) -> None:
-    """Write `image` with its record to `path`, whole or not at all.
+    """Write `image` with its record to `path`, whole or not at all, and its folders where they are missing.
 
     Raises:
-        OutputError: If the folder can't be written.
+        OutputError: If a folder can't be made or written, or the disk is full.
     """
-    write_whole(path, png_bytes(image, metadata))
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all, and its folders where they are missing; see `write_atomically`.
-
-    Raises:
-        OutputError: If the folder can't be made or written, or the disk is full.
-    """
+    content = png_bytes(image, metadata)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(path, content)
     except OSError as error:
-        raise OutputError(
-            f"{path} can't be written ({error.strerror}); choose another place with --output.", field="output"
-        ) from None
+        raise unwritable(f"{path} can't be written", error, field="output") from None
 
 
 def attach_record(image: Image.Image, metadata: dict[str, Any]) -> None:

@@ -228,4 +228,4 @@ def test_command_writes_the_file_and_names_it(sweep, tmp_path):
 def test_command_refuses_an_unwritable_file(sweep, tmp_path):
     result = CliRunner().invoke(compare.main, [str(sweep), "-o", str(tmp_path / "no" / "grid.png")])
     assert result.exit_code == 2
-    assert "can't be written" in result.output
+    assert "can't be written: No such file or directory; free some space, make" in result.output

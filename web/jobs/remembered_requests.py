@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from llm_dit.errors import LlmDitError
+from llm_dit.atomic_file import write_atomically
+from llm_dit.errors import LlmDitError, unwritable
 from web.jobs.lab_request import LabRequest
 
 INTERRUPTED = "The server stopped before it was done; Resume goes on with it."
@@ -64,6 +65,9 @@ class RememberedRequests:
         return values
 
     def _write(self, name: str, values: dict[str, Any]) -> None:
-        from llm_dit.image_io import write_whole
-
-        write_whole(self._file(name), json.dumps(values).encode("utf-8"))
+        path = self._file(name)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_atomically(path, json.dumps(values).encode("utf-8"))
+        except OSError as error:
+            raise unwritable(f"{path} can't be written", error, field="data_dir") from None

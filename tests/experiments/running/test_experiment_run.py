@@ -132,7 +132,10 @@ def test_a_full_disk_under_the_scores_is_said(request_, scorer, monkeypatch):
     result = run_experiment(request_, Model(), command="c", metrics=())
     assert result.outcome.made == 6
     assert result.problems[0].startswith("The scoring stopped: The scores of ")
-    assert result.problems[1] == "The summary could not be written: No space left on device."
+    assert result.problems[1] == (
+        "The summary could not be written: No space left on device; "
+        "free some space, make the folder writable, or choose another one."
+    )
 
 
 def test_a_folder_in_use_is_known_before_model_and_scorers(request_, scorer):
