@@ -54,6 +54,7 @@ def create_app(config: Config, *, engine_factory: EngineFactory | None = None) -
         yield
         services.hub.close()
         await run_in_threadpool(services.queue.close)
+        services.lab.planner.close()
         services.history.close()
 
     app = FastAPI(

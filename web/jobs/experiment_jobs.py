@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,8 @@ from llm_dit.errors import LlmDitError
 from llm_dit.parameters import EngineSettings
 from web.jobs.lab_request import LabRequest
 from web.jobs.loaded_model import EngineHandle
+from web.jobs.plan_limits import check_size, check_typed_size
+from web.jobs.plan_process import PlanProcess
 from web.jobs.queue import Job, JobHandle, JobQueue, JobState
 from web.jobs.remembered_requests import RememberedRequests
 from web.jobs.results_folders import ExperimentCard, ResultsFolders, read_card
@@ -52,6 +55,7 @@ class Lab:
 
     Attributes:
         folders: The results on disk.
+        planner: Where plans are made while one types.
     """
 
     def __init__(self, config: Config, engine: EngineHandle, queue: JobQueue) -> None:
@@ -61,6 +65,7 @@ class Lab:
         self.folders = ResultsFolders(Path(config.server.results_dir))
         self._requests = RememberedRequests(Path(config.server.data_dir) / "experiments")
         self._starting = threading.Lock()
+        self.planner = PlanProcess()
 
     def experiments(self) -> list[ExperimentCard]:
         """Return every results folder, the latest first."""
@@ -101,11 +106,17 @@ class Lab:
         Raises:
             LlmDitError: For whatever is wrong with the request.
         """
-        from experiments.running.experiment_run import dry_run
+        return make_preview(self._config, asked)
 
-        request = self._request(asked)
-        found = dry_run(request)
-        return Preview(request.experiment.name, found.totals, list(found.warnings), _command(request, asked))
+    async def preview_aside(self, asked: LabRequest) -> Preview:
+        """Plan in a process of its own, which ends if the caller is cancelled.
+
+        Raises:
+            LlmDitError: For whatever is wrong with the request.
+        """
+        check_typed_size(asked.arguments)
+        preview: Preview = await self.planner.call(make_preview, self._config, asked)
+        return preview
 
     def start(self, asked: LabRequest) -> Job:
         """Queue an experiment; one that has results already goes on where it stopped.
@@ -147,9 +158,7 @@ class Lab:
 
     def _request(self, asked: LabRequest) -> Request:
         """Read a request with the lab's parser, under the server's configuration."""
-        from experiments.planning.command_flags import request_from_arguments
-
-        return request_from_arguments([*asked.arguments, f"--output-dir={self.folders.folder}"], self._config)
+        return _request_of(self._config, asked)
 
     def _run(self, handle: JobHandle, request: Request, asked: LabRequest, command: str) -> None:
         """Make what is missing, score it, write the report; on the worker's thread."""
@@ -196,6 +205,29 @@ def lab_choices() -> dict[str, Any]:
         "experiments": [{"name": item.name, "description": item.description} for item in experiments.values()],
         "categories": get_categories(),
     }
+
+
+def make_preview(config: Config, asked: LabRequest) -> Preview:
+    """Plan without doing anything.
+
+    Raises:
+        LlmDitError: For whatever is wrong with the request.
+    """
+    from experiments.running.experiment_run import dry_run
+
+    request = _request_of(config, asked)
+    found = dry_run(request)
+    return Preview(request.experiment.name, found.totals, list(found.warnings), _command(request, asked))
+
+
+def _request_of(config: Config, asked: LabRequest) -> Request:
+    """Read a request with the lab's parser, counted before it is built."""
+    from experiments.planning.command_flags import request_from_arguments
+
+    check_typed_size(asked.arguments)
+    request = request_from_arguments([*asked.arguments, f"--output-dir={config.server.results_dir}"], config)
+    check_size(math.prod(len(axis.levels) or 1 for axis in request.experiment.axes), len(request.prompts))
+    return request
 
 
 def _command(request: Request, asked: LabRequest) -> str:

@@ -14,6 +14,7 @@ from web.jobs.experiment_jobs import lab_choices
 from web.jobs.lab_request import LabRequest, lab_request
 from web.responses import not_found
 from web.routes.experiments_api import Name, report_path
+from web.routes.images_api import unless_gone
 from web.routes.pages import render
 from web.security import is_same_text, results_token
 from web.services import Services, ServicesOf
@@ -51,7 +52,7 @@ def experiment_list(services: ServicesOf) -> Response:
 async def experiment_plan(request: Request, services: ServicesOf) -> Response:
     """Show the dry run, or what is wrong with the request."""
     try:
-        preview = await run_in_threadpool(services.lab.preview, await _asked(request))
+        preview = await unless_gone(request, services.lab.preview_aside(await _asked(request)))
     except LlmDitError as error:
         return render(services, "experiment_plan.html", preview=None, error=str(error))
     return render(services, "experiment_plan.html", preview=preview, error=None)

@@ -14,6 +14,7 @@ from web.jobs.lab_request import FIELDS, lab_request
 from web.jobs.results_folders import ExperimentCard
 from web.jobs.snapshots import job_snapshot
 from web.responses import AsciiJSONResponse, not_found, read_json
+from web.routes.images_api import unless_gone
 from web.security import results_token
 from web.services import Services, ServicesOf
 
@@ -58,7 +59,7 @@ def choices() -> dict[str, Any]:
 async def plan(request: Request, services: ServicesOf) -> dict[str, Any]:
     """Return what an experiment would cost, and levels that are secretly equal; nothing is done."""
     asked = lab_request(await read_json(request))
-    return asdict(await run_in_threadpool(services.lab.preview, asked))
+    return asdict(await unless_gone(request, services.lab.preview_aside(asked)))
 
 
 @router.post("", openapi_extra=BODY, summary="Start an experiment", status_code=202)

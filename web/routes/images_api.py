@@ -6,8 +6,8 @@ import asyncio
 import io
 import json
 import re
-from collections.abc import AsyncIterator, Sequence
-from typing import Annotated, Any
+from collections.abc import AsyncIterator, Coroutine, Sequence
+from typing import Annotated, Any, TypeVar
 
 from fastapi import APIRouter, Header, Path, Query, Request
 from fastapi.concurrency import run_in_threadpool
@@ -25,6 +25,8 @@ from web.responses import AsciiJSONResponse, HttpError, not_found, read_json
 from web.routes.form import GENERATE_BODY, parameter_schema
 from web.routes.static_files import build
 from web.services import Services, ServicesOf
+
+Result = TypeVar("Result")
 
 router = APIRouter(prefix="/api", default_response_class=AsciiJSONResponse)
 
@@ -285,6 +287,26 @@ def cancel_aside(services: Services, job_ids: Sequence[str]) -> None:
     """Cancel jobs on another thread, since their rows and files go with them; the caller has no time to wait."""
     if job_ids:
         asyncio.get_running_loop().run_in_executor(None, services.queue.cancel_all, job_ids)
+
+
+async def unless_gone(request: Request, work: Coroutine[Any, Any, Result]) -> Result:
+    """Return what `work` returns; if the client goes away, cancel it.
+
+    Raises:
+        HttpError: If the client has gone; nobody reads it.
+    """
+    working = asyncio.ensure_future(work)
+    gone = asyncio.ensure_future(_until_disconnected(request))
+    try:
+        await asyncio.wait({working, gone}, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        gone.cancel()
+        if not working.done():
+            working.cancel()
+            await asyncio.wait({working})
+    if working.cancelled():
+        raise HttpError(499, "The client went away.")
+    return working.result()
 
 
 async def _until_disconnected(request: Request) -> None:
