@@ -21,7 +21,7 @@ def open_tab(browser: Any, address: str, *expected: str) -> Iterator[Any]:
     page.set_default_timeout(WAIT_MS)
     yield page
     context.close()
-    assert problems == []
+    assert not problems, problems
 
 
 def fill_prompt(page: Any, prompt: str) -> None:
@@ -32,8 +32,9 @@ def fill_prompt(page: Any, prompt: str) -> None:
 
 
 def _is_problem(message: Any, expected: tuple[str, ...]) -> bool:
-    """An answer 422 is the server's word on a wrong value, which the browser logs by itself."""
-    known = ("the server responded with a status of 422", *expected)
+    """An answer 422 is the server's word on a wrong value, which the browser logs by itself; htmx logs its aborts."""
+    aborted = ("htmx:afterRequest", "htmx:sendAbort")
+    known = ("the server responded with a status of 422", *aborted, *expected)
     return message.type == "error" and not any(text in message.text for text in known)
 
 

@@ -22,7 +22,7 @@ from web.routes import experiments_api as lab_api
 from web.routes import images_api as api
 from web.routes import openai_api, pages, rewriter_api
 from web.routes.static_files import add_static_files
-from web.security import ANSWER_HEADERS, Guard, KeyAttempts, allowed_hosts, check_exposure
+from web.security import ANSWER_HEADERS, Guard, KeyAttempts, allowed_hosts, check_exposure, names_in
 from web.services import ServicesOf, assemble
 
 logger = logging.getLogger(__name__)
@@ -72,7 +72,13 @@ def create_app(config: Config, *, engine_factory: EngineFactory | None = None) -
     app.exception_handler(HTTPException)(_told_of_routing)
     app.exception_handler(Exception)(_told_of_defect)
     attempts = app.state.key_attempts = KeyAttempts()
-    app.add_middleware(Guard, hosts=allowed_hosts(server.host), api_key=server.api_key, attempts=attempts)
+    app.add_middleware(
+        Guard,
+        hosts=allowed_hosts(server.host, server.allowed_hosts),
+        api_key=server.api_key,
+        attempts=attempts,
+        proxies=names_in(server.allowed_hosts),
+    )
     return app
 
 

@@ -84,15 +84,24 @@ def check_exposure(host: str, api_key: str | None) -> None:
         )
 
 
-def allowed_hosts(host: str) -> frozenset[str] | None:
+def allowed_hosts(host: str, further: str | None = None) -> frozenset[str] | None:
     """Return the names that a Host header may carry, None for any.
+
+    Args:
+        host: Where the server listens.
+        further: Names of proxies and containers, separated by commas.
 
     On all addresses of a machine any name may be the right one; the key, which a foreign page can't send, protects it.
     """
     if host in ("0.0.0.0", "::"):  # noqa: S104 - compared, not bound
         return None
-    names = {*LOOPBACK_NAMES, host.strip("[]").lower()}
+    names = {*LOOPBACK_NAMES, host.strip("[]").lower(), *names_in(further)}
     return frozenset(names if is_loopback(host) else names | {socket.gethostname().lower()})
+
+
+def names_in(further: str | None) -> frozenset[str]:
+    """Return the names of a list with commas."""
+    return frozenset(name.strip().lower() for name in (further or "").split(",") if name.strip())
 
 
 def cookie_value(api_key: str) -> str:
@@ -162,11 +171,18 @@ class Guard:
         hosts: Names that a Host header may carry; None for any.
         api_key: Key that clients must send; None for none.
         attempts: What was tried with wrong keys.
+        proxies: Names of proxies; a proxy may hand on another Host than its pages come from.
     """
 
     def __init__(
-        self, app: ASGIApp, hosts: Iterable[str] | None, api_key: str | None, attempts: KeyAttempts | None = None
+        self,
+        app: ASGIApp,
+        hosts: Iterable[str] | None,
+        api_key: str | None,
+        attempts: KeyAttempts | None = None,
+        proxies: Iterable[str] = (),
     ) -> None:
+        self._proxies = frozenset(proxies)
         self._attempts = attempts or KeyAttempts()
         self._app = app
         self._hosts = None if hosts is None else frozenset(hosts)
@@ -189,9 +205,14 @@ class Guard:
         headers, path = Headers(scope=scope), scope["path"]
         host = headers.get("host", "")
         if not self._is_known_host(host):
-            return error_response(path, 421, f"This server does not answer to the name {host[:100]!a}.")
-        if scope["method"] not in SAFE_METHODS and not _is_same_origin(headers):
-            return error_response(path, 403, "This request came from a page of another site.")
+            return error_response(
+                path, 421, f"This server does not answer to the name {host[:100]!a}; --allowed-hosts NAME lets it."
+            )
+        if scope["method"] not in SAFE_METHODS and not self._is_same_origin(headers):
+            problem = (
+                "This request came from a page of another site; behind a proxy, name that site with --allowed-hosts."
+            )
+            return error_response(path, 403, problem)
         if self._api_key is not None and not self._is_open(path):
             return self._refusal_without_key(scope, headers, self._api_key)
         return None
@@ -212,6 +233,19 @@ class Guard:
             challenge = {"WWW-Authenticate": "Bearer"}
             return error_response(path, 401, "An API key is needed: Authorization: Bearer KEY.", headers=challenge)
         return None
+
+    def _is_same_origin(self, headers: Headers) -> bool:
+        """Say whether a change comes from our own page, from a page of a proxy in front of us, or from no browser."""
+        if headers.get("sec-fetch-site", "none") not in ("same-origin", "none"):
+            return False
+        origin = headers.get("origin")
+        if origin is None:
+            return True
+        try:
+            parts = urlsplit(origin)
+        except ValueError:
+            return False
+        return parts.netloc.lower() == headers.get("host", "").lower() or parts.hostname in self._proxies
 
     def _is_known_host(self, host: str) -> bool:
         if self._hosts is None:
@@ -285,19 +319,6 @@ class _BodyLimit:
     async def _refuse(self, scope: Scope, receive: Receive, send: Send) -> None:
         response = error_response(scope["path"], 413, f"The body is larger than {self._limit >> 20} MiB; send less.")
         await response(scope, receive, send)
-
-
-def _is_same_origin(headers: Headers) -> bool:
-    """Say whether a state change comes from our own page, or from a client that is no browser."""
-    if headers.get("sec-fetch-site", "none") not in ("same-origin", "none"):
-        return False
-    origin = headers.get("origin")
-    if origin is None:
-        return True
-    try:
-        return urlsplit(origin).netloc.lower() == headers.get("host", "").lower()
-    except ValueError:
-        return False
 
 
 def _marked(send: Send) -> Send:

@@ -249,3 +249,14 @@ def test_one_can_log_out(locked_client: TestClient) -> None:
     assert "Log out" in locked_client.get("/", headers={"Accept": "text/html"}).text
     locked_client.post("/logout", follow_redirects=False)
     assert locked_client.get("/api/jobs").status_code == 401
+
+
+def test_names_of_proxies_and_containers_can_be_allowed(client: TestClient, tmp_path: Path) -> None:
+    docker = {"Host": "host.docker.internal:8000"}
+    assert "--allowed-hosts" in client.get("/healthz", headers=docker).json()["error"]
+    app = make_app(tmp_path / "other", FakeEngine(), allowed_hosts="host.docker.internal, pictures.example")
+    with client_of(app) as allowing:
+        assert allowing.get("/healthz", headers=docker).status_code == 200
+        for origin, status in (("https://pictures.example", 202), ("https://evil.example", 403)):
+            headers = {"Origin": origin, "Sec-Fetch-Site": "same-origin"}
+            assert allowing.post("/api/generate", json={"prompt": "a fox"}, headers=headers).status_code == status

@@ -88,6 +88,7 @@ def _serve(connection: Connection) -> None:
             function, arguments = connection.recv()
         except (EOFError, KeyboardInterrupt):
             return
+        answer: tuple[Any, Any]
         try:
             answer = None, function(*arguments)
         except LlmDitError as error:

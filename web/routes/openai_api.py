@@ -23,6 +23,7 @@ from web.services import Services, ServicesOf
 router = APIRouter(prefix="/v1", default_response_class=AsciiJSONResponse)
 
 MOST_IMAGES = 10
+OPENAI_MODELS = ("dall-e-", "gpt-image-")
 WITHOUT_EFFECT = ("quality", "style", "user", "background", "moderation", "output_compression", "partial_images")
 OWN_PROPERTIES: dict[str, Any] = {
     "model": {"type": ["string", "null"], "description": "Name from /v1/models; the loaded model by default."},
@@ -52,7 +53,7 @@ async def generate_images(request: Request, services: ServicesOf) -> dict[str, A
     """Make `n` images; with a seed, the n-th has `seed + n - 1`."""
     body = await read_json(request)
     _check_model(services, body.pop("model", None))
-    count = _count(body.pop("n", None))
+    count = _count(body.pop("n", None), services.config.server.queue_size)
     response_format = _choice(body, "response_format", ("url", "b64_json"))
     _choice(body, "output_format", ("png",))
     if body.pop("stream", None):
@@ -69,6 +70,31 @@ async def generate_images(request: Request, services: ServicesOf) -> dict[str, A
     notices = list(dict.fromkeys(notice for job in jobs for notice in job.notices))
     answer = {"created": int(time.time()), "data": data, "output_format": "png"}
     return {**answer, "notices": notices} if notices else answer
+
+
+NOT_HERE = {
+    "images/edits": "Images can't be edited here",
+    "images/variations": "Variations are not made here",
+    "chat/completions": "There is no chat here",
+    "completions": "There are no completions here",
+    "responses": "There are no responses here",
+    "embeddings": "There are no embeddings here",
+    "audio/speech": "There is no speech here",
+}
+"""OpenAI's routes that this server has not."""
+
+
+def _add_absent(path: str, what: str) -> None:
+    @router.post(f"/{path}", include_in_schema=False)
+    async def absent() -> None:
+        sentence = (
+            f"{what}; POST /v1/images/generations makes images from text, and POST /api/rewrite rewrites a prompt."
+        )
+        raise HttpError(501, sentence)
+
+
+for _path, _what in NOT_HERE.items():
+    _add_absent(_path, _what)
 
 
 @router.get("/models", summary="The model (OpenAI's form)")
@@ -90,13 +116,29 @@ def _model(services: Services) -> dict[str, Any]:
 
 def _check_model(services: Services, name: Any) -> None:
     loaded = services.engine.card.name
-    if name is not None and name != loaded:
-        raise HttpError(404, f"The model {str(name)[:100]!a} is not loaded; use {loaded!r}.", field="model")
+    if name is None or name == loaded:
+        return
+    is_openais = isinstance(name, str) and name.startswith(OPENAI_MODELS)
+    if is_openais and services.config.server.openai_names:
+        return
+    hint = ", or start the server with --openai-names" if is_openais else ""
+    raise HttpError(404, f"The model {str(name)[:100]!a} is not loaded; use {loaded!r}{hint}.", field="model")
 
 
-def _count(value: Any) -> int:
+def _count(value: Any, queue_size: int) -> int:
     if value is None:
         return 1
+    if (isinstance(value, str) and value.strip().isdecimal()) or (
+        isinstance(value, float) and value.is_integer()
+    ):  # as forms send it
+        value = int(value)
+    if isinstance(value, int) and queue_size < value <= MOST_IMAGES:
+        raise HttpError(
+            400,
+            f"n {value} is more than this server's queue ever holds; use 1 to {queue_size}, or start it with a larger "
+            "--queue-size.",
+            field="n",
+        )
     if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= MOST_IMAGES:
         raise HttpError(400, f"n has to be a whole number from 1 to {MOST_IMAGES}.", field="n")
     return value
@@ -115,7 +157,7 @@ def _params(services: Services, body: dict[str, Any]) -> GenerationParams:
     """Read the generation parameters; `size` stands for width and height."""
     size = body.pop("size", None)
     if size not in (None, "auto"):
-        match = re.fullmatch(r"(\d{1,5})x(\d{1,5})", size) if isinstance(size, str) else None
+        match = re.fullmatch(r"\s*(\d{1,5})\s*[xX×*]\s*(\d{1,5})\s*", size) if isinstance(size, str) else None
         if match is None:
             raise HttpError(400, "size has to be WIDTHxHEIGHT such as 1024x1024, or auto.", field="size")
         body |= {"width": int(match[1]), "height": int(match[2])}

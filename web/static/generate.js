@@ -1,4 +1,8 @@
 // The Generate page: the form as JSON and back, the live formatted prompt, and the image as it is being made.
+import { clearMarks, forgetMarks, inWordsOfPage, markField } from "./field_marks.js";
+import { applyShape, chooseShape, setNativeSize, showSizes } from "./size_presets.js";
+import { offerRewriting } from "./rewrite_in_place.js";
+import { offerTemplates } from "./template_choice.js";
 import { activeJobs, byId, call, isOver, learn, ownJobs, reconcile, seconds, showMessage } from "./common.js";
 import { fieldsOf, inputOf, readFields } from "./fields.js";
 
@@ -9,7 +13,6 @@ const FORMAT_DELAY_MS = 120;
 const RECENT_SHOWN = 8;
 const KIND = "generate";
 const defaults = readForm();
-const sizeControl = byId("size-control");
 let isModelReady = byId("model-pill").dataset.state === "ready";
 
 // --- the form as values, and back ---------------------------------------------------------------------------------
@@ -43,50 +46,6 @@ function showField(field) {
   if (slider) slider.value = input.value;
 }
 
-// --- size ----------------------------------------------------------------------------------------------------------
-
-function nativeSize() {
-  const { nativeWidth, nativeHeight } = sizeControl.dataset;
-  return nativeWidth ? { width: Number(nativeWidth), height: Number(nativeHeight) } : null;
-}
-
-// The multiple of 16 whose shape has about as many pixels as the native size.
-function sizeOfShape(across, down) {
-  const native = nativeSize();
-  const area = native.width * native.height;
-  const unit = Math.sqrt(area / (across * down));
-  const round = (pixels) => Math.max(64, Math.round(pixels / 16) * 16);
-  return { width: round(unit * across), height: round(unit * down) };
-}
-
-function applyShape(radio) {
-  if (!radio || radio.value === "free") return;
-  const isNative = radio.dataset.across === radio.dataset.down;
-  if (isNative || !nativeSize()) {
-    form.width.value = "";
-    form.height.value = "";
-    return;
-  }
-  const size = sizeOfShape(Number(radio.dataset.across), Number(radio.dataset.down));
-  form.width.value = size.width;
-  form.height.value = size.height;
-}
-
-function chooseShape() {
-  const radios = Array.from(form.querySelectorAll("[name=shape]"));
-  const width = form.width.value;
-  const height = form.height.value;
-  const fitting = radios.find((radio) => {
-    if (radio.value === "free") return true;
-    const isNative = radio.dataset.across === radio.dataset.down;
-    if (isNative && !width && !height) return true;
-    if (!nativeSize()) return false;
-    const size = sizeOfShape(Number(radio.dataset.across), Number(radio.dataset.down));
-    return size.width === Number(width) && size.height === Number(height);
-  });
-  fitting.checked = true;
-}
-
 // --- what follows each change ---------------------------------------------------------------------------------------
 
 let formatTimer = null;
@@ -97,6 +56,7 @@ function afterChange() {
   changes += 1;
   sessionStorage.setItem(STORED, JSON.stringify({ ...readForm(), locked: byId("seed-lock").checked }));
   showChanged();
+  showSizes();
   clearTimeout(formatTimer);
   formatTimer = setTimeout(showFormatted, FORMAT_DELAY_MS);
 }
@@ -131,10 +91,10 @@ async function showFormatted() {
     const isTooLong = answer.token_count > answer.token_limit;
     count.classList.toggle("over", isTooLong);
     showNotices("form-notices", answer.notices);
-    clearFieldErrors();
+    clearMarks();
   } catch (error) {
     if (error.name !== "AbortError" && asked === changes) {
-      byId("token-count").textContent = error.message;
+      byId("token-count").textContent = inWordsOfPage(error.message);
       byId("token-count").classList.add("over");
       markField(error.field);
     }
@@ -146,21 +106,9 @@ function showNotices(id, sentences) {
   list.hidden = sentences.length === 0;
   list.replaceChildren(...sentences.map((sentence) => {
     const item = document.createElement("li");
-    item.textContent = sentence;
+    item.textContent = inWordsOfPage(sentence);
     return item;
   }));
-}
-
-function clearFieldErrors() {
-  form.querySelectorAll("[aria-invalid]").forEach((input) => input.removeAttribute("aria-invalid"));
-}
-
-function markField(name) {
-  clearFieldErrors();
-  const input = name && form.querySelector(`[name="${CSS.escape(name)}"]`);
-  if (!input) return;
-  input.setAttribute("aria-invalid", "true");
-  input.closest("details")?.setAttribute("open", "");
 }
 
 form.addEventListener("input", (event) => {
@@ -175,16 +123,6 @@ form.addEventListener("input", (event) => {
   if (target.name === "width" || target.name === "height") chooseShape();
   if (target.name === "seed") byId("seed-lock").checked = target.value !== "";
   if (target.id !== "template-select") afterChange();
-});
-
-byId("template-select").addEventListener("change", (event) => {
-  const chosen = event.target.selectedOptions[0];
-  fillTexts({
-    system_prompt: chosen.dataset.system ?? null,
-    thinking_content: chosen.dataset.thinking ?? null,
-    assistant_content: chosen.dataset.assistant ?? null,
-  });
-  byId("template-help").textContent = chosen.title || "";
 });
 
 function fillTexts(values) {
@@ -205,6 +143,8 @@ function drawSeed() {
 
 byId("reset-button").addEventListener("click", () => {
   byId("template-select").value = "";
+  forgetMarks();
+  showError(null);
   fillForm({ ...defaults, prompt: form.prompt.value });
 });
 
@@ -221,11 +161,11 @@ async function submit() {
   const asked = changes;
   try {
     learn(await call("POST", "/api/generate", readForm()));
-    if (asked === changes) clearFieldErrors();
+    if (asked === changes) forgetMarks();
     update();
   } catch (error) {
     showError(error.message);
-    if (asked === changes) markField(error.field);
+    if (asked === changes) markField(error.field, true);
   } finally {
     button.disabled = false;
   }
@@ -281,7 +221,9 @@ function show(job) {
   if (job.eta_s !== null && job.state === "running") {
     text += job.step < job.total ? `, about ${seconds(job.eta_s)} left` : ", decoding";
   }
+  if (job.is_cancelling) text = "Cancelling…";
   byId("status-text").textContent = text;
+  byId("cancel-button").disabled = job.is_cancelling;
   const progress = byId("progress");
   if (job.total) {
     progress.max = job.total;
@@ -325,14 +267,19 @@ function addRecent(job) {
 
 function showError(text) {
   byId("error-text").hidden = !text;
-  byId("error-text").textContent = text ?? "";
+  byId("error-text").textContent = inWordsOfPage(text ?? "");
 }
 
 async function cancel(id) {
+  if (id === shown?.id) {
+    byId("status-text").textContent = "Cancelling…";
+    byId("cancel-button").disabled = true;
+  }
   try {
     learn(await call("DELETE", `/api/jobs/${id}`));
     update();
   } catch (error) {
+    byId("cancel-button").disabled = false;
     if (error.status === 404) reconcile(id);
     else showMessage(error.message);
   }
@@ -345,8 +292,7 @@ document.addEventListener("reconciled", update);
 document.addEventListener("news", ({ detail: news }) => {
   if (news.model.state === "ready" && !isModelReady) {
     isModelReady = true;
-    sizeControl.dataset.nativeWidth = news.model.native_width;
-    sizeControl.dataset.nativeHeight = news.model.native_height;
+    setNativeSize(news.model.native_width, news.model.native_height);
     deepenHiddenLayer(news.model.hidden_layer_count);
     applyShape(form.querySelector("[name=shape]:checked"));
     chooseShape();
@@ -448,3 +394,8 @@ function begin() {
 
 call("GET", "/api/parameters").then(({ model }) => deepenHiddenLayer(model.hidden_layer_count)).catch(() => {});
 begin();
+offerTemplates(readForm, fillTexts);
+offerRewriting((prompt) => {
+  form.prompt.value = prompt;
+  afterChange();
+});

@@ -4,6 +4,8 @@ import { readFields } from "./fields.js";
 
 const form = byId("rewriter-form");
 const STORED = "rewriter-form";
+const TAKEN = "rewriter-taken";
+const RESULT = "rewriter-result";
 let request = null;
 let result = "";
 
@@ -105,6 +107,7 @@ function take(name, data) {
   else {
     show(data.text, data.thinking, "running");
     result = data.text;
+    if (name === "done") sessionStorage.setItem(RESULT, JSON.stringify({ text: data.text, thinking: data.thinking }));
     byId("rewriter-status").textContent = data.text || !data.thinking ? "writing" : "thinking";
     if (name === "done" && !data.text) {
       showError(data.thinking
@@ -147,5 +150,18 @@ form.addEventListener("input", (event) => {
   sessionStorage.setItem(STORED, form.prompt.value);
 });
 
-form.prompt.value = sessionStorage.getItem(STORED) ?? "";
+// Starts from the prompt in Generate, unless one has written another here since.
+function begin() {
+  const generates = JSON.parse(sessionStorage.getItem("generate-form") ?? "null")?.prompt ?? "";
+  const isNew = generates !== (sessionStorage.getItem(TAKEN) ?? "");
+  sessionStorage.setItem(TAKEN, generates);
+  form.prompt.value = (isNew && generates) || (sessionStorage.getItem(STORED) ?? "");
+  const kept = JSON.parse(sessionStorage.getItem(RESULT) ?? "null");
+  if (!kept) return;
+  result = kept.text;
+  show(kept.text, kept.thinking, "done");
+  setRunning(false);
+}
+
+begin();
 showInstruction();

@@ -197,6 +197,14 @@ class ServerSettings(Parameters):
         "Key that clients must send; needed on any address but this machine's own.",
         runtime("server", elsewhere="token api_token password api_auth"),
     )
+    allowed_hosts: str | None = parameter(
+        None,
+        "Further names that the page is reached by, separated by commas: that of a proxy, or host.docker.internal.",
+        runtime("server", elsewhere="root_path public_url"),
+    )
+    openai_names: bool = parameter(
+        False, "Answer requests for OpenAI's models (dall-e-*, gpt-image-*) with the model in use.", runtime("server")
+    )
     history_size: Whole = parameter(
         50, "Images kept in the history.", runtime("server", unit="images"), ge=1, le=100_000
     )

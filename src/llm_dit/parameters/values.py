@@ -53,9 +53,7 @@ def size_in_steps(value: int | None) -> int | None:
     """Refuse a size that is not a multiple of `SIZE_STEP`."""
     if value is not None and value % SIZE_STEP:
         lower = value // SIZE_STEP * SIZE_STEP
-        raise PydanticCustomError(
-            "size", f"is not a multiple of {SIZE_STEP}; use {max(lower, SIZE_STEP)} or {lower + SIZE_STEP}"
-        )
+        raise PydanticCustomError("size", f"is not a multiple of {SIZE_STEP}; use {lower} or {lower + SIZE_STEP}")
     return value
 
 
@@ -83,4 +81,5 @@ PathText = Annotated[str, BeforeValidator(_path_as_text)]
 Text = Annotated[str, AfterValidator(_readable_text)]
 Whole = Annotated[int, BeforeValidator(_number_not_switch)]
 Number = Annotated[float, BeforeValidator(_number_not_switch), Field(allow_inf_nan=False)]
-Size = Annotated[int, BeforeValidator(_number_not_switch), AfterValidator(size_in_steps), Field(ge=64, le=4096)]
+Size = Annotated[int, BeforeValidator(_number_not_switch), Field(ge=64, le=4096), AfterValidator(size_in_steps)]
+"""The range is checked first, so that advice on steps stays in it."""

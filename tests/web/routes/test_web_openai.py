@@ -5,13 +5,14 @@ from __future__ import annotations
 import base64
 import io
 from collections.abc import Iterator
+from pathlib import Path
 
 import httpx
 import openai
 import pytest
 from PIL import Image
 from web_fakes import FakeEngine, colour_of
-from web_server import live_server, make_app, wait_until
+from web_server import client_of, live_server, make_app, wait_until
 
 KEY = "a long random text"
 
@@ -88,8 +89,28 @@ def test_a_wrong_key_is_an_authentication_error(client: openai.OpenAI) -> None:
         client.with_options(api_key="wrong").models.list()
 
 
-def test_more_images_than_the_queue_holds_is_a_rate_limit_error(client: openai.OpenAI) -> None:
-    with pytest.raises(openai.RateLimitError) as error:
+def test_more_images_than_the_queue_ever_holds_says_so(client: openai.OpenAI) -> None:
+    with pytest.raises(openai.BadRequestError, match="more than this server's queue ever holds; use 1 to 4") as error:
         client.images.generate(prompt="a red fox", n=9)
-    assert error.value.code == "queue_full"
-    assert int(error.value.response.headers["retry-after"]) >= 1
+    assert error.value.param == "n"
+
+
+@pytest.mark.parametrize("values", [{"n": "2", "size": "128X96"}, {"n": 2.0, "size": " 128 x 96 "}])
+def test_sizes_and_numbers_are_read_leniently(client: openai.OpenAI, values: dict) -> None:
+    answer = client.images.generate(prompt="a red fox", response_format="b64_json", **values)
+    assert [image_of(base64.b64decode(item.b64_json)).size for item in answer.data] == [(128, 96)] * 2
+
+
+def test_what_is_not_here_says_what_is(client: openai.OpenAI) -> None:
+    with pytest.raises(openai.InternalServerError, match="POST /v1/images/generations makes images") as error:
+        client.chat.completions.create(model="mini", messages=[{"role": "user", "content": "hello"}])
+    assert error.value.status_code == 501
+    with pytest.raises(openai.InternalServerError, match="can't be edited here"):
+        client.images.edit(image=b"png", prompt="a red fox")
+
+
+def test_openais_names_can_be_answered_by_the_model_in_use(tmp_path: Path) -> None:
+    with client_of(make_app(tmp_path, FakeEngine(), openai_names=True)) as client:
+        for name, status in (("dall-e-3", 200), ("gpt-image-1", 200), ("flux", 404)):
+            answer = client.post("/v1/images/generations", json={"prompt": "a fox", "model": name})
+            assert answer.status_code == status, answer.text
