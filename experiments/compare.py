@@ -143,7 +143,10 @@ def _levels_shown(manifest: Manifest, mode: str, asked: Sequence[str]) -> list[s
         others = [name for name in known if name != manifest.baseline_name]
         chosen = list(asked) or [manifest.baseline_name, *others[:1]]
         if len(chosen) != 2:
-            raise LlmDitError(f"--mode side-by-side shows two levels, and --levels names {len(chosen)}.")
+            raise LlmDitError(
+                f"--mode side-by-side shows two levels, and {len(chosen)} are chosen; name two by --levels, out of "
+                f"{', '.join(known)}."
+            )
         return chosen
     chosen = list(asked) or known
     if mode == "diff":
@@ -167,7 +170,10 @@ def _rows(
             row = rows.setdefault((record.prompt_id, pairing_seed(manifest, record)), {})
             row[manifest.level_name(record.levels)] = record
     if not rows:
-        raise LlmDitError("There is no finished picture to show with these prompts and seeds.")
+        raise LlmDitError(
+            "There is no finished picture to show with these prompts and seeds; name others by --prompt-ids and "
+            "--seeds, or run the experiment's command again."
+        )
     return list(rows.values())
 
 

@@ -256,7 +256,9 @@ def _weights_path(folder: Path) -> Path:
     for path in candidates:
         if path.is_file():
             return path
-    raise LlmDitError(f"Scorer folder {folder} has neither model.safetensors nor ImageReward.pt.")
+    raise LlmDitError(
+        f"Scorer folder {folder} has neither model.safetensors nor ImageReward.pt; put one of them there."
+    )
 
 
 def _read_weights(path: Path) -> Mapping[str, Tensor]:
@@ -269,9 +271,9 @@ def _read_weights(path: Path) -> Mapping[str, Tensor]:
     except pickle.UnpicklingError as error:
         raise LlmDitError(f"{path} holds more than tensors and was not read, since that could run code.") from error
     except (SafetensorError, RuntimeError, EOFError, OSError) as error:
-        raise LlmDitError(f"{path} is damaged and can't be read: {first_line(error)}") from error
+        raise LlmDitError(f"{path} is damaged and can't be read; fetch it again ({first_line(error)})") from error
     if not isinstance(weights, dict) or not all(isinstance(weight, Tensor) for weight in weights.values()):
-        raise LlmDitError(f"{path} is not a flat table of tensors as ImageReward is published.")
+        raise LlmDitError(f"{path} is not a flat table of tensors as ImageReward is published; fetch it again.")
     return weights
 
 

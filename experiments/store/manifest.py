@@ -308,7 +308,10 @@ def check_format(values: Mapping[str, Any], path: Path) -> None:
     """
     form = values.get("format")
     if isinstance(form, int) and form != MANIFEST_FORMAT:
-        raise OutputError(f"{path} has format {form}, and this version reads {MANIFEST_FORMAT}.")
+        raise OutputError(
+            f"{path} has format {form}, and this version reads {MANIFEST_FORMAT}; use the version of llm-dit that "
+            "wrote it, or another folder."
+        )
 
 
 def _resolved_cells(axes: tuple[Axis, ...], conditions: Conditions, kept: Any) -> tuple[ResolvedCell, ...]:

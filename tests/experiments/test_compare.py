@@ -203,7 +203,10 @@ def test_long_level_names_that_differ_at_their_end_or_within_look_different(tmp_
         ({"levels": ["9.0"]}, "--levels 9.0 is not a level of shift_sweep"),
         ({"prompt_ids": ["animals_00"]}, "did you mean 'animals_000'"),
         ({"seeds": ["7"]}, "no finished picture to show"),
-        ({"mode": "side-by-side", "levels": ["1.0", "2.0", "4.0"]}, "shows two levels, and --levels names 3"),
+        (
+            {"mode": "side-by-side", "levels": ["1.0", "2.0", "4.0"]},
+            "shows two levels, and 3 are chosen; name two by --levels",
+        ),
     ],
 )
 def test_what_is_not_there_is_said(sweep, tmp_path, options, message):

@@ -60,7 +60,9 @@ class Qwen3Config:
         }
         if any(unsupported.values()):
             names = ", ".join(name for name, is_set in unsupported.items() if is_set)
-            raise LlmDitError(f"The text encoder's config.json sets {names} to what Z-Image's Qwen3 does not have.")
+            raise LlmDitError(
+                f"The text encoder's config.json sets {names} to what Z-Image's Qwen3 does not have; use Qwen3-4B."
+            )
         heads = sizes["num_attention_heads"]
         theta = rope if "rope_theta" in rope else config
         optional = {name: value for name, value in config.items() if value is not None}  # null is Qwen3's own rule here

@@ -82,7 +82,10 @@ class ZImageTransformerConfig:
             if key in known or not (key.startswith("_") or value is None)  # diffusers writes new keys with null
         }
         if "siglip_feat_dim" in given:
-            raise LlmDitError("siglip_feat_dim is set: checkpoints with image conditioning (Omni) are not supported.")
+            raise LlmDitError(
+                "siglip_feat_dim is set: checkpoints with image conditioning (Omni) are not supported; use Z-Image or "
+                "Z-Image-Turbo."
+            )
         if given.keys() != known:
             raise LlmDitError(
                 "The transformer's config.json does not describe a Z-Image transformer: "

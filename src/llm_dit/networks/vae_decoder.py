@@ -55,7 +55,8 @@ class DecoderConfig:
         blocks, activation = config.get("up_block_types", [UP_BLOCK]), config.get("act_fn", "silu")
         if not isinstance(blocks, list | tuple) or any(block != UP_BLOCK for block in blocks) or activation != "silu":
             raise LlmDitError(
-                f"The VAE's config.json asks for {str(blocks)[:80]} with {str(activation)[:40]}, not Flux's decoder."
+                f"The VAE's config.json asks for {str(blocks)[:80]} with {str(activation)[:40]}, not Flux's decoder; "
+                "use Flux's VAE, such as ae.safetensors."
             )
         return cls(
             latent_channels=whole(config, "latent_channels", WHAT),
