@@ -118,9 +118,9 @@ def test_large_records_that_were_packed_are_read_though_pillow_refuses_them():
 
 def test_no_pixel_is_decoded():
     huge = png_with(record_chunk(json.dumps(RECORD).encode()), chunk(b"IDAT", b"no pixels"), size=(60_000, 60_000))
-    started = time.perf_counter()
+    started = time.process_time()
     assert read_parameters(BytesIO(huge)) == RECORD
-    assert time.perf_counter() - started < 1
+    assert time.process_time() - started < 1
 
 
 @pytest.mark.parametrize(
