@@ -76,7 +76,6 @@ FOREIGN_MODELS = tuple(
 )
 LUMINA2_WIDTH = 2304
 NUNCHAKU_METADATA = "quantization_config"
-SDNQ_METHOD = "sdnq"
 
 
 def refuse_foreign(path: Path, shapes: Mapping[str, tuple[int, ...]], metadata: Iterable[str] = ()) -> None:

@@ -65,11 +65,6 @@ class EncoderOutput:
     formatted_prompts: list[str]
     embeddings: list[Tensor]
 
-    @property
-    def token_counts(self) -> list[int]:
-        """Tokens of each whole formatted prompt."""
-        return [int(item.shape[0]) for item in self.embeddings]
-
 
 class ZImageTextEncoder:
     """Tokenizer and Qwen3 model of a checkpoint.

@@ -107,8 +107,12 @@ def test_a_move_that_fails_is_taken_back_and_frees_what_it_took(two_cards, monke
     assert freed == [kind]
 
 
-def test_memory_of_the_cpu_is_not_asked_for():
+def test_memory_of_the_cpu_is_not_asked_for(monkeypatch):
+    freed = []
+    for name in ("cuda", "mps"):
+        monkeypatch.setattr(getattr(torch, name), "empty_cache", lambda name=name: freed.append(name))
     give_back_memory(CPU)
+    assert freed == []
 
 
 def test_every_stage_computes_inside_its_residence(tiny_pipeline, monkeypatch):
