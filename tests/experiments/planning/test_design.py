@@ -16,7 +16,7 @@ from experiments.planning.design import (
     safe_name,
     select_prompts,
 )
-from experiments.planning.equality import effective_inputs, equal_levels
+from experiments.planning.equality import EqualLevels, effective_inputs, equal_levels
 from experiments.planning.experiment_file import level_of, load_experiments
 from experiments.planning.model_facts import ModelFacts
 from experiments.planning.prompt_lengths import length_warnings
@@ -192,6 +192,13 @@ def test_ranges_go_both_ways_and_take_steps_without_rounding_errors():
     assert parse_numbers("-1..-3", "--sweep") == ["-1", "-2", "-3"]
     assert parse_numbers("0.1..0.5..0.1", "--sweep") == ["0.1", "0.2", "0.3", "0.4", "0.5"]
     assert parse_numbers("5,1..2", "--seeds") == ["5", "1", "2"]
+    assert parse_numbers("3..3", "--sweep") == ["3"]
+
+
+def test_a_sweep_is_described_as_it_was_written():
+    found = experiment_from_sweeps(["shift=1..6", "steps=6,9"], None)
+    assert found.name == "sweep_shift_num_inference_steps"
+    assert found.description == "A sweep from the command line: shift=1..6; steps=6,9"
 
 
 def test_a_list_of_texts_is_read_as_csv_with_quotes():
@@ -241,6 +248,33 @@ def test_a_sweep_that_cant_be_read_is_repeated_in_the_message(sweep, message):
     assert sweep in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("sweep", "message"),
+    [
+        ("shift=1..2..0", "--sweep shift=1..2..0 '1..2..0' has step 0; use a step above 0."),
+        (
+            "seed=0..1000000",
+            "--sweep seed=0..1000000 '0..1000000' has 1,000,001 values; at most 1,000,000 are planned.",
+        ),
+    ],
+)
+def test_a_range_without_end_or_too_long_is_said_whole(sweep, message):
+    with pytest.raises(LlmDitError) as caught:
+        experiment_from_sweeps([sweep], None)
+    assert str(caught.value) == message
+
+
+def test_a_long_sweep_is_shortened_in_its_message():
+    for spare, shown in ((54, "shfit=" + "1" * 54), (55, "shfit=" + "1" * 54 + "…")):
+        with pytest.raises(LlmDitError) as caught:
+            experiment_from_sweeps(["shfit=" + "1" * spare], None)
+        assert str(caught.value).startswith(f"--sweep {shown}: there is no parameter 'shfit'")
+
+
+def test_the_axis_of_every_layer_sets_the_layer_before_the_model_is_known():
+    assert load_experiments()["hidden_layer_deep"].axis_parameters == {"hidden_layer"}
+
+
 # Plans
 
 
@@ -261,6 +295,8 @@ def test_a_plan_crosses_levels_prompts_and_seeds():
 def test_sizes_are_outermost_since_a_new_size_may_cost_a_compilation():
     runs = list(plan_of(axis_of("shift", 1, 2), axis_of("width", 64, 128), prompts=(CAT, DOG)).runs())
     assert [run.params.width for run in runs] == [64] * 4 + [128] * 4
+    runs = list(plan_of(axis_of("shift", 1, 2), axis_of("height", 64, 128), prompts=(CAT, DOG)).runs())
+    assert [run.params.height for run in runs] == [64] * 4 + [128] * 4
 
 
 def test_a_run_depends_on_its_level_prompt_and_seed_alone():
@@ -284,8 +320,14 @@ def test_overrides_win_over_fixed_which_win_over_defaults():
 
 
 def test_a_flag_that_is_an_axis_is_refused():
-    with pytest.raises(InvalidParameter, match="is an axis of trial"):
+    with pytest.raises(InvalidParameter) as caught:
         plan_of(axis_of("shift", 1, 2), overrides={"shift": 4.0})
+    assert str(caught.value) == "shift is an axis of trial; leave it out, or use --sweep."
+
+
+def test_a_seed_out_of_range_is_named_as_typed():
+    with pytest.raises(InvalidParameter, match=r"^--seeds -1 "):
+        plan_of(axis_of("shift", 1, 2), seeds=(1, -1))
 
 
 def test_a_combination_out_of_range_names_its_level():
@@ -297,6 +339,13 @@ def test_without_a_named_baseline_it_is_the_level_that_equals_the_settings_in_us
     assert plan_of(axis_of("shift", 1, 3, 5)).experiment.baseline == {"shift": "3.0"}
     assert plan_of(axis_of("shift", 1, 3, 5), defaults={"shift": 5.0}).experiment.baseline == {"shift": "5.0"}
     assert plan_of(axis_of("shift", 1, 2)).experiment.baseline == {"shift": "1.0"}
+
+
+def test_a_named_baseline_wins_over_the_settings_in_use():
+    axes = (axis_of("shift", 1, 3, 5), axis_of("num_inference_steps", 6, 9))
+    plan = plan_experiment(Experiment("trial", "", axes, {"shift": "5.0"}), [CAT], [42])
+    assert plan.experiment.baseline == {"shift": "5.0", "num_inference_steps": "9"}
+    assert plan.named_baseline == {"shift": "5.0"}
 
 
 def test_a_prompt_axis_wraps_the_prompts_or_brings_its_own():
@@ -333,10 +382,19 @@ def test_few_prompts_are_taken_in_turn_from_each_category_and_more_keep_the_fewe
     assert [prompt.id for prompt in animals] == ["animal_001", "animal_002", "animal_003"]
 
 
+def test_a_category_that_is_used_up_leaves_its_turn_to_the_others():
+    cup, hat = Prompt("cup", "objects", "", "A cup"), Prompt("hat", "objects", "", "A hat")
+    bowl = Prompt("bowl", "objects", "", "A bowl")
+    assert select_prompts([CAT, cup, hat, bowl], max_prompts=3) == (CAT, cup, hat)
+    assert select_prompts([cup, hat, CAT], max_prompts=2) == (cup, CAT)  # in the order of the file
+    assert select_prompts([CAT, DOG], max_prompts=2) == (CAT, DOG)
+    assert select_prompts([CAT, DOG], max_prompts=9) == (CAT, DOG)
+
+
 def test_unknown_prompts_and_categories_name_the_nearest():
-    with pytest.raises(LlmDitError, match="'cta' does not exist; did you mean 'cat'"):
+    with pytest.raises(LlmDitError, match=r"^--prompt-ids 'cta' does not exist; did you mean 'cat'"):
         select_prompts([CAT, DOG], ids=["cta"])
-    with pytest.raises(LlmDitError, match="did you mean 'animals'"):
+    with pytest.raises(LlmDitError, match=r"^--prompt-category 'animal' does not exist; did you mean 'animals'"):
         select_prompts([CAT, DOG], categories=["animal"])
 
 
@@ -409,6 +467,24 @@ def test_a_token_limit_that_no_prompt_reaches_is_found_and_one_that_some_reach_i
     assert (found.levels, found.prompts, found.of_prompts) == (("50", "500", "1000"), 1, 1)
     both = equal_levels(plan_of(axis, prompts=(CAT, long)), facts_of(lambda text: len(text.split())))
     assert [(found.levels, found.prompts) for found in both] == [(("500", "1000"), 2), (("50", "500", "1000"), 1)]
+
+
+def test_ways_to_handle_a_long_prompt_are_equal_where_every_prompt_fits():
+    plan = plan_of(axis_of("long_prompt_mode", "truncate", "pool"), overrides={"max_text_tokens": 50})
+    (found,) = equal_levels(plan, facts_of(lambda text: 50))
+    assert (found.levels, found.prompts) == (("truncate", "pool"), 1)
+    assert equal_levels(plan, facts_of(lambda text: 51)) == []
+    assert equal_levels(plan, facts_of()) == []
+
+
+def test_equal_levels_are_said_whole_and_six_are_named():
+    assert EqualLevels(tuple("abcdef"), 3, 3).sentence() == (
+        "The levels a, b, c, d, e, f are secretly equal: they reach the model as the same inputs for every prompt."
+    )
+    assert EqualLevels(tuple("abcdefgh"), 2, 3).sentence() == (
+        "The levels a, b, c, d, e, f and 2 more are equal for 2 of 3 prompts, where they reach the model as the same "
+        "inputs; these prompts only dilute the comparison."
+    )
 
 
 def test_levels_of_the_models_own_shift_and_size_equal_those_that_name_it():

@@ -1,0 +1,161 @@
+"""Sentences from comparisons written by hand: what is named, in which order, and how it is rounded."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import pytest
+
+from experiments.metrics.declaration import Column, Metric
+from experiments.stats.findings import Analysis, MeasureAnalysis
+from experiments.stats.grids import Interaction
+from experiments.stats.levels import Comparison, Estimate
+from experiments.stats.measures import Measure
+from experiments.stats.verdict import decimals_for, decimals_of, format_p_value, least_prompts, quoted, sentences
+
+
+def result_of(comparisons: Sequence[Comparison], direction: str = "higher", *interactions: Interaction):
+    metric = Metric("reward", "Reward", "", direction, "a model", (Column("reward", "How good"),), "a paper")
+    return MeasureAnalysis(
+        Measure("reward", "Reward", "How good", metric), (), tuple(comparisons), (), interactions, 12, ()
+    )
+
+
+def said(comparisons: Sequence[Comparison], direction: str = "higher", *interactions: Interaction) -> list[str]:
+    result = result_of(comparisons, direction, *interactions)
+    return sentences(Analysis("trial", ("shift",), "3.0", 0, 0, (result,)), result)
+
+
+def compared(level: str, mean: float, **facts: object) -> Comparison:
+    """A difference that 12 prompts show, known to a quarter."""
+    usual = Comparison(level, "3.0", 12, 12, Estimate(mean, mean - 0.25, mean + 0.25), 0.01, 0.01, differing=12)
+    return replace(usual, **facts)
+
+
+def nothing(level: str, **facts: object) -> Comparison:
+    return compared(level, 0.0, p_value=0.5, p_holm=0.5, **facts)
+
+
+def few(level: str) -> Comparison:
+    return nothing(level, pairs=4, prompts=4, differing=4)
+
+
+def test_the_best_three_are_named_and_the_others_counted():
+    found = [compared(name, mean) for name, mean in (("1.0", 0.5), ("2.0", 1.5), ("4.0", 1.0), ("5.0", 0.75))]
+    named = (
+        "shift 2.0 beats 3.0 by 1.50, 95 % interval 1.25 to 1.75; 4.0 beats it by 1.00, 95 % interval 0.75 to 1.25; "
+        "5.0 beats it by 0.75, 95 % interval 0.50 to 1.00"
+    )
+    assert said([*found[1:]]) == [f"{named}."]
+    assert said(found) == [f"{named}; 1 more differs from it, see the table."]
+    assert said([*found, compared("6.0", -0.5)]) == [f"{named}; 2 more differ from it, see the table."]
+
+
+@pytest.mark.parametrize(
+    ("direction", "higher", "lower"),
+    [
+        ("higher", "beats", "loses to"),
+        ("lower", "loses to", "beats"),
+        ("none", "is higher than", "is lower than"),
+    ],
+)
+def test_the_verb_says_which_direction_is_the_better_one(direction, higher, lower):
+    assert said([compared("4.0", 0.5)], direction) == [f"shift 4.0 {higher} 3.0 by 0.50, 95 % interval 0.25 to 0.75."]
+    assert said([compared("4.0", -0.5)], direction) == [f"shift 4.0 {lower} 3.0 by 0.50, 95 % interval 0.25 to 0.75."]
+
+
+def test_a_p_value_of_five_percent_is_a_finding():
+    assert compared("4.0", 0.5, p_holm=0.05).is_found
+    assert not compared("4.0", 0.5, p_holm=0.0501).is_found
+
+
+def test_a_level_that_is_left_over_alone_is_named():
+    rest = "can't be told apart from it with 12 prompts."
+    assert said([compared("4.0", 0.5), nothing("1.0")])[0].endswith(f"; 1.0 {rest}")
+    assert said([compared("4.0", 0.5), nothing("1.0"), nothing("2.0")])[0].endswith(f"; the others {rest}")
+
+
+def test_three_levels_that_can_show_nothing_are_named_and_the_others_counted():
+    lacking = "; too little to show any difference, however large: 1.0 (4 prompts), 2.0 (4 prompts), 4.0 (4 prompts)"
+    three = [few("1.0"), few("2.0"), few("4.0")]
+    assert said([compared("5.0", 0.5), *three])[0].endswith(f"{lacking}.")
+    assert said([compared("5.0", 0.5), *three, few("6.0")])[0].endswith(f"{lacking} and 1 more.")
+    one = few("1.0")
+    assert said([compared("5.0", 0.5), replace(one, prompts=1, differing=1)])[0].endswith(
+        "however large: 1.0 (1 prompt)."
+    )
+
+
+def test_a_single_level_without_a_finding_is_named():
+    least = {"detectable": 0.25, "prompts_for_half": 48}
+    assert said([nothing("4.0", **least)]) == [
+        "shift 4.0 can't be told apart from 3.0 with 12 prompts; 4 in 5 such experiments would have found a difference "
+        "of 0.25, half of that needs 48 prompts."
+    ]
+    assert said([nothing("4.0", **least), nothing("5.0", detectable=0.5, prompts_for_half=40)]) == [
+        "No level can be told apart from shift 3.0 with 12 prompts; 4 in 5 such experiments would have found a "
+        "difference of 0.5, half of that needs 48 prompts."
+    ]
+    assert said([nothing("4.0")]) == ["shift 4.0 can't be told apart from 3.0 with 12 prompts."]
+
+
+def test_too_few_prompts_say_what_it_takes_for_one_comparison_for_several_and_in_a_grid():
+    beginning = "With 4 prompts no difference from shift 3.0 can be shown, however large: "
+    assert said([few("4.0")]) == [f"{beginning}one comparison needs at least 6 prompts."]
+    assert said([few("4.0"), few("5.0")]) == [f"{beginning}it takes at least 6 prompts."]
+    three = [replace(few(level), tests=3) for level in ("1.0", "2.0", "4.0")]
+    assert said(three) == [f"{beginning}3 comparisons need at least 7 prompts."]
+    assert [least_prompts(tests) for tests in (1, 2, 3, 6, 7)] == [6, 7, 7, 8, 9]  # 2 / 2^n <= 0.05 / tests
+
+
+def test_a_grid_that_is_not_additive_names_its_surest_three_combinations():
+    cells = [replace(compared(name, 0.5), p_holm=p) for name, p in (("a", 0.04), ("b", 0.01), ("c", 0.03), ("d", 0.02))]
+    table = Interaction("shift", "steps", ("1", "2"), ("4", "9"), (), (tuple(cells[:2]), tuple(cells[2:])), 12)
+    told = "Shift and steps depend on each other: b, d, c and 1 more differ from the sum of the two effects."
+    assert said([compared("4.0", 0.5)], "higher", table)[1] == told
+    three = replace(table, deviations=(tuple(cells[1:]),))
+    assert said([compared("4.0", 0.5)], "higher", three)[1] == told.replace(" and 1 more", "")
+    nowhere = replace(table, deviations=(tuple(replace(cell, p_holm=0.5) for cell in cells),))
+    no_sign = "No sign that shift and steps depend on each other, with 6 prompts that have every combination."
+    assert said([compared("4.0", 0.5)], "higher", replace(nowhere, prompts=6))[1] == no_sign
+    alone = "Whether shift and steps depend on each other can't be said: fewer than two prompts have every combination."
+    assert said([compared("4.0", 0.5)], "higher", replace(nowhere, prompts=1))[1] == alone
+    assert "can't be shown with 2 prompts" in said([compared("4.0", 0.5)], "higher", replace(nowhere, prompts=2))[1]
+
+
+def test_one_prompt_says_what_was_seen_only_where_something_was():
+    one = {"pairs": 1, "prompts": 1, "p_value": None, "p_holm": None, "differing": 0}
+    reason = "Only one prompt: no interval and no test, since one prompt does not say how the next would differ"
+    seen = compared("4.0", 0.5, difference=Estimate(0.5, None, None), **one)
+    assert said([seen]) == [f"{reason}; on this one, the mean of 4.0 is 0.500 above that of 3.0."]
+    for mean in (0.0, -0.5, 0.0001):
+        assert said([replace(seen, difference=Estimate(mean, None, None))]) == [f"{reason}."]
+
+
+@pytest.mark.parametrize(
+    ("half_width", "decimals"),
+    [(1.0, 1), (2.5, 1), (3.0, 0), (10.0, 0), (25.0, 0), (1e-5, 6), (1e-9, 6), (float("inf"), 3), (-1.0, 3)],
+)
+def test_decimals_at_the_borders(half_width, decimals):
+    assert decimals_for(half_width) == decimals
+
+
+@pytest.mark.parametrize(
+    ("p_value", "text"), [(0.001, "0.001"), (0.00099, "<0.001"), (0.0994, "0.099"), (0.1, "0.10"), (0.125, "0.12")]
+)
+def test_p_values_at_the_borders(p_value, text):
+    assert format_p_value(p_value) == text
+
+
+def test_a_table_has_the_decimals_of_its_most_certain_difference():
+    rough, fine = compared("1.0", 5.0), replace(compared("4.0", 5.0), difference=Estimate(5.0, 4.975, 5.025))
+    exact = replace(compared("5.0", 5.0), difference=Estimate(5.0, 5.0, 5.0))  # says nothing of what the others deserve
+    assert decimals_of(result_of([rough])) == 2
+    assert decimals_of(result_of([rough, fine, exact])) == 3
+    assert decimals_of(result_of([exact])) == 3
+
+
+def test_a_long_name_is_shortened_in_its_middle():
+    assert quoted("a" * 20 + "b" * 20) == "“" + "a" * 20 + "b" * 20 + "”"
+    assert quoted("a" * 20 + "-" + "b" * 20) == "“" + "a" * 19 + "…" + "b" * 20 + "”"
