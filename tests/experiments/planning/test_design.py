@@ -17,7 +17,7 @@ from experiments.planning.design import (
     select_prompts,
 )
 from experiments.planning.equality import EqualLevels, effective_inputs, equal_levels
-from experiments.planning.experiment_file import level_of, load_experiments
+from experiments.planning.experiment_file import NAME_RULE, level_of, load_experiments
 from experiments.planning.model_facts import ModelFacts
 from experiments.planning.prompt_lengths import length_warnings
 from experiments.planning.sweeps import experiment_from_sweeps, parse_numbers
@@ -193,6 +193,12 @@ def test_ranges_go_both_ways_and_take_steps_without_rounding_errors():
     assert parse_numbers("0.1..0.5..0.1", "--sweep") == ["0.1", "0.2", "0.3", "0.4", "0.5"]
     assert parse_numbers("5,1..2", "--seeds") == ["5", "1", "2"]
     assert parse_numbers("3..3", "--sweep") == ["3"]
+
+
+def test_a_name_that_is_no_file_name_is_refused():
+    with pytest.raises(LlmDitError) as caught:
+        experiment_from_sweeps(["shift=1..6"], "a/b")
+    assert str(caught.value) == f"--name 'a/b': {NAME_RULE}"
 
 
 def test_a_sweep_is_described_as_it_was_written():

@@ -304,6 +304,15 @@ def test_missing_baseline_compares_nothing():
     assert sentences(analysis, measure(analysis))[0].startswith("Nothing can be compared with shift 3.0")
 
 
+def test_a_level_without_pictures_has_no_pairs_and_stays_in_the_table():
+    analysis = analysed(sample_plan(), with_few_prompts("4.0", 0))
+    comparison = comparison_of(measure(analysis), "4.0")
+    assert (comparison.pairs, comparison.prompts, comparison.difference, comparison.p_value) == (0, 0, None, None)
+    level = measure(analysis).levels[3]
+    assert (level.level, level.runs, level.prompts, level.estimate, level.deviation) == ("4.0", 0, 0, None, None)
+    assert " told apart from shift 3.0 with 12 prompts; " in sentences(analysis, measure(analysis))[0]
+
+
 def test_levels_that_set_the_seed_are_paired_by_prompt():
     plan = sample_plan(axes=[axis("seed", 1, 2, 3)], prompts=7)
     result = measure(analysed(plan, lambda run: {"image_reward": prompt_number(run) + 0.5 * (run.params.seed == 2)}))
@@ -366,6 +375,7 @@ def test_interaction_table_shows_what_is_not_additive():
     assert table.deviations[3][1].difference.mean == pytest.approx(0.8 * 3 / 8, abs=0.02)
     assert table.deviations[0][1].difference.mean == pytest.approx(-0.8 / 8, abs=0.02)
     assert table.deviations[3][1].is_found
+    assert {item.baseline for row in table.deviations for item in row} == {"the sum of both axes"}
     assert table.means[3][1].mean - table.means[0][0].mean == pytest.approx(0.9 + 0.1 + 0.8, abs=0.03)
     assert table.prompts == 12
 

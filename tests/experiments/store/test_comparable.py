@@ -14,7 +14,7 @@ from experiments.planning.sweeps import experiment_from_sweeps
 from experiments.prompts import Prompt
 from experiments.running.execution import run_plan
 from experiments.stats.findings import analyse
-from experiments.store.comparable import Conditions, run_identity, told_numerics
+from experiments.store.comparable import Conditions, run_identity, told_numerics, told_parameters
 from experiments.store.manifest import manifest_from_values
 from experiments.store.records import record_from_metadata
 from experiments.store.result_store import ResultStore
@@ -108,6 +108,35 @@ def test_a_kernel_added_later_that_is_off_moves_no_hash():
     numerics = {"dtype": "float32", "quantization": "none"}
     assert told_numerics({**numerics, "loras": "", "steps_cache": "off"}) == numerics
     assert told_numerics({**numerics, "loras": "a.safetensors"}) != numerics
+
+
+def test_loras_are_told_by_what_their_files_hold_times_their_whole_strength():
+    first, second = "0123456789abcdef", "fedcba9876543210"
+    two = f"a.safetensors:0.5#{first}, b.safetensors:2#{second}"
+    assert told_parameters({"loras": two, "lora_strength": 0.5}) == {"loras": [[first, 0.25], [second, 1.0]]}
+    assert told_parameters({"loras": f"elsewhere/a.safetensors#{first}"}) == {"loras": [[first, 1.0]]}
+    assert told_parameters({"loras": "a.safetensors:0.5"}) == {"loras": [["a.safetensors", 0.5]]}  # not hashed yet
+    assert told_parameters({"loras": f"a.safetensors:0#{first}, b.safetensors#{second}"}) == {"loras": [[second, 1.0]]}
+    assert told_parameters({"loras": two, "lora_strength": 0.0, "seed": 1}) == {"seed": 1}
+    assert told_parameters({"loras": "", "seed": 1}) == {"seed": 1}
+
+
+def test_conditions_name_what_differs_and_nothing_else():
+    here = Conditions({"shift": 3.0, "loras": "a.safetensors#0123456789abcdef"}, "a" * 64, {"dtype": "float32"})
+    assert here.differences(replace(here, numerics={"dtype": "float32", "steps_cache": "off"})) == []
+    moved = {"shift": 3.0, "loras": "b/c.safetensors#0123456789abcdef"}
+    assert here.differences(replace(here, parameters=moved)) == []
+    assert (
+        here.differences(replace(here, parameters={"loras": here.parameters["loras"]})) == []
+    )  # levels set shift there
+    there = Conditions({"shift": 6.0, "loras": ""}, "b" * 64, {"dtype": "bfloat16", "steps_cache": "on"})
+    assert here.differences(there) == [
+        f"model fingerprint: {'a' * 12} -> {'b' * 12}",
+        "loras: a.safetensors#0123456789abcdef -> ",
+        "shift: 3.0 -> 6.0",
+        "dtype: float32 -> bfloat16",
+        "steps_cache: None -> on",
+    ]
 
 
 # The same run
@@ -263,8 +292,10 @@ def test_results_of_other_versions_and_threads_are_named_at_the_resume_and_in_th
     make(tmp_path, plan_of(prompts=(CAT,)), old)
     told = []
     store, _ = make(tmp_path, on_start=lambda work: told.extend(work.notes))
-    assert len(told) == 1
-    assert "threads 1 (3; now 2), torch 2.9 (3; now 2.15)" in told[0]
+    assert told == [
+        "Finished results were made with other versions or on another machine: threads 1 (3; now 2), torch 2.9 (3; now "
+        "2.15). Equal runs can differ there by a level of a channel."
+    ]
     notes = analyse(store.manifest(), store.runs(), ()).notes
     assert any("torch 2.15 (3), 2.9 (3)" in note and "threads 1 (3), 2 (3)" in note for note in notes)
     assert [session["versions"]["torch"] for session in store.manifest().raw["sessions"]] == ["2.9", "2.15"]

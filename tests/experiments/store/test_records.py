@@ -1,10 +1,13 @@
 """Records are whole, or named and made again, whatever stands in their files."""
 
+import hashlib
 import json
 import math
+from dataclasses import replace
 
 import pytest
 from fake_pipeline import FakePipeline
+from sample_results import sample_metadata, sample_plan
 
 from experiments.metrics import METRICS
 from experiments.metrics.missing_scores import score_results
@@ -14,7 +17,9 @@ from experiments.prompts import Prompt
 from experiments.reporting.report_page import write_report
 from experiments.running.execution import run_plan
 from experiments.stats.findings import analyse
+from experiments.store.records import RUN_TEXTS, DamagedRecord, RunRecord, read_record, record_from_metadata
 from experiments.store.result_store import ResultStore
+from experiments.store.verification import hash_problem, size_problem, unfit_pictures
 from llm_dit.errors import OutputError
 
 CAT, CUP = Prompt("animal_001", "animals", "easy", "A cat"), Prompt("simple_001", "simple_objects", "hard", "A cup")
@@ -76,6 +81,118 @@ def test_a_wrong_value_stops_nothing_is_named_and_made_again(tmp_path, place, va
     assert notes[0] == f"1 result is damaged, and made again where this command asks for them: {FIRST} ({problem})."
     assert len(store.runs()) == 4
     assert store.damaged_runs() == []
+
+
+def written(place="", value=None):
+    """A record's file, changed in one place."""
+    run = next(sample_plan().runs())
+    metadata = sample_metadata(run, {"image_reward": 0.5}, picture=b"a picture")
+    *blocks, name = place.split(".")
+    block = metadata
+    for part in blocks:
+        block = block[part]
+    if name:
+        block[name] = value
+    return metadata
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "problem"),
+    [
+        ("run", [], "the blocks run and parameters are not there"),
+        ("parameters", None, "the blocks run and parameters are not there"),
+        *((f"run.{name}", 3, f"{name} is not a text") for name in RUN_TEXTS),
+        ("run.seed", True, "seed is not a whole number"),
+        ("run.seed", 42.0, "seed is not a whole number"),
+        ("run.levels", {}, "levels are not names"),
+        ("run.levels", ["2.0"], "levels are not names"),
+        ("run.generation_time_seconds", True, "generation_time_seconds is not a duration"),
+        ("run.elapsed_seconds", math.nan, "elapsed_seconds is not a duration"),
+        ("run.session", 3, "session is not a text"),
+        ("run.is_warm_up", 1, "session is not a text"),
+        ("run.token_count", True, "token_count is not a whole number"),
+        ("parameters.prompt", None, "the parameter prompt is not a text"),
+        ("numerics", [], "numerics are not texts"),
+        ("scores_of", ["tiny"], "scores_of are not texts"),
+        ("model_fingerprint", None, "model_fingerprint is not a text"),
+        ("scores", None, "scores are not a table"),
+        ("scores.image_reward", -math.inf, "the score image_reward is -inf, not a number"),
+        ("scores.image_reward", "x" * 50, f"the score image_reward is '{'x' * 19}, not a number"),
+        ("evaluations", True, "evaluations is not a whole number"),
+        ("token_count_used", 20.0, "token_count_used is not a whole number"),
+        ("error", 3, "error is not a text"),
+        ("image", None, "the block image is not there"),
+        ("image.file", None, "the image's file is not inside of the folder"),
+        ("image.file", "/etc/secret.png", "the image's file is not inside of the folder"),
+        ("image.file", "\\secret.png", "the image's file is not inside of the folder"),
+        ("image.file", "images\\..\\..\\secret.png", "the image's file is not inside of the folder"),
+        *(
+            (f"image.{name}", 64.0, f"the image's {name} is not a whole number")
+            for name in ("bytes", "width", "height")
+        ),
+        ("image.sha256", 3, "the image's sha256 is not a text"),
+    ],
+)
+def test_the_first_thing_that_is_wrong_is_named(tmp_path, place, value, problem):
+    assert read_record(written(place, value), tmp_path) == problem
+    assert record_from_metadata(written(place, value), tmp_path) is None
+
+
+@pytest.mark.parametrize(
+    ("place", "value"),
+    [
+        ("run.generation_time_seconds", None),
+        ("run.generation_time_seconds", 0),
+        ("run.elapsed_seconds", 0.5),
+        ("run.is_warm_up", True),
+        ("run.token_count", None),
+        ("scores.image_reward", None),
+        ("scores.image_reward_truncated", True),
+        ("scores.image_reward", 1),
+        ("evaluations", None),
+        ("token_count_used", None),
+        ("image.file", "images/a..b.png"),
+        ("image.sha256", "ab"),
+    ],
+)
+def test_what_a_record_may_hold_or_lack_is_read(tmp_path, place, value):
+    assert isinstance(read_record(written(place, value), tmp_path), RunRecord)
+
+
+def test_a_record_says_what_stands_in_its_file_and_the_usual_where_nothing_stands(tmp_path):
+    metadata = written("run.levels", {"shift": "2.0", "steps": "9"})
+    del metadata["run"]["session"]
+    for name in ("numerics", "scores", "scores_of", "model_fingerprint"):
+        del metadata[name]
+    record = read_record(metadata, tmp_path)
+    assert record.level == "2.0 x 9"
+    assert record.image_path == tmp_path / metadata["image"]["file"]
+    assert (record.numerics, record.scores, record.scores_of) == ({}, {}, {})
+    assert (record.fingerprint, record.session, record.is_warm_up) == ("", "", False)
+    assert (record.elapsed_seconds, record.token_count, record.is_finished) == (None, 20, True)
+    failed = written("error", "out of memory")
+    del failed["image"]
+    failed = read_record(failed, tmp_path)
+    assert (failed.error, failed.image_path, failed.is_finished) == ("out of memory", None, False)
+
+
+def test_a_picture_is_missing_shorter_another_or_the_one_written(tmp_path):
+    record = read_record(written(), tmp_path)
+    assert size_problem(record) == "its picture is missing"
+    assert hash_problem(record) is None  # none was written
+    hashed = written("image.sha256", hashlib.sha256(b"a picture").hexdigest())
+    hashed = read_record(hashed, tmp_path)
+    assert hash_problem(hashed) == "its picture can't be read: No such file or directory"
+    record.image_path.parent.mkdir()
+    record.image_path.write_bytes(b"a picture")
+    assert (size_problem(hashed), hash_problem(hashed), unfit_pictures([hashed])) == (None, None, [])
+    record.image_path.write_bytes(b"A picture")
+    problem = "its picture is not the one that was written; --verify makes it again"
+    assert (size_problem(hashed), hash_problem(hashed)) == (None, problem)
+    failed = replace(hashed, error="out of memory", image_path=None)
+    assert unfit_pictures([failed, hashed]) == [DamagedRecord(hashed.run_id, problem)]
+    record.image_path.write_bytes(b"a")
+    assert size_problem(hashed) == "its picture has another size than was written"
 
 
 def flip_a_byte(path):

@@ -1,17 +1,27 @@
 """The tables: numbers are numbers, texts are texts, and every column says what it holds."""
 
 import io
+from dataclasses import replace
 
 import pandas
 import pytest
 from fake_pipeline import FakePipeline
+from sample_results import axis, sample_manifest, sample_plan, sample_records
 
 from experiments.planning.design import Axis, Experiment, Level, plan_experiment
 from experiments.planning.sweeps import experiment_from_sweeps
 from experiments.prompts import Prompt
 from experiments.running.execution import run_plan
 from experiments.store.result_store import ResultStore
-from experiments.store.summary import axis_columns, harmless, summary_csv
+from experiments.store.summary import (
+    axis_columns,
+    columns,
+    harmless,
+    set_parameters,
+    summarize,
+    summary_csv,
+    summary_rows,
+)
 
 CAT = Prompt("animal_001", "animals", "easy", "A cat")
 
@@ -44,6 +54,13 @@ def test_named_levels_have_a_column_of_each_parameter_they_set(tmp_path):
     assert list(frame["speed"]) == ["usual", "quick"]
     assert list(frame["shift"]) == [3.0, 2.0]
     assert list(frame["num_inference_steps"]) == [9, 2]
+
+
+def test_an_axis_over_texts_has_its_own_name_and_sets_no_further_column():
+    plan = plan_experiment(experiment_from_sweeps(["system_prompt=plain,bright", "shift=2,3"], "trial"), [CAT], [42])
+    manifest = sample_manifest(plan)
+    assert set_parameters(manifest) == []
+    assert axis_columns(manifest) == {"system_prompt": "system_prompt", "shift": "shift"}
 
 
 def test_an_axis_named_like_a_numeric_column_leaves_the_numbers_alone(tmp_path):
@@ -86,3 +103,81 @@ def test_a_text_is_never_a_formula_in_a_spreadsheet(tmp_path, text):
 @pytest.mark.parametrize("value", ["-2", "3.0", "-1e-3", 4, -2.5, None, "a=b", "plain"])
 def test_numbers_and_plain_texts_stay_as_they_are(value):
     assert harmless(value) == value
+
+
+@pytest.mark.parametrize(
+    ("value", "field"), [(" NA ", "' NA '"), ("-inf", "'-inf"), ("inf", "inf"), ("", ""), ("nannan", "nannan")]
+)
+def test_a_text_near_a_number_or_a_missing_value(value, field):
+    assert harmless(value) == field
+
+
+def sample(**options):
+    plan = sample_plan(axes=[axis("shift", 2.0, 3.0)], prompts=3, **options)
+
+    def scores(run):
+        number = int(run.prompt.id[-3:])
+        is_out = number == 2 and run.params.shift == 3.0
+        return "out of memory" if is_out else {"image_reward": number + run.params.shift, "image_reward_seeds": 4.0}
+
+    return sample_manifest(plan), sample_records(plan, scores)
+
+
+def test_totals_count_what_failed_and_only_the_time_of_what_did_not():
+    manifest, records = sample()
+    values = summarize(manifest, records).values
+    assert (values["total_runs"], values["successful_runs"], values["failed_runs"]) == (6, 5, 1)
+    assert values["total_time_seconds"] == 2.25  # nine steps of 0.05 s each, five times
+    assert values["image_reward"] == {"mean": 3.2, "min": 2.0, "max": 4.0, "count": 5}  # 2, 3, 4, 3 and 4
+    assert values["levels"]["3.0"] | {"siglip_score": 0} == {
+        "total_runs": 3,
+        "successful_runs": 2,
+        "failed_runs": 1,
+        "total_time_seconds": 0.9,
+        "image_reward": {"mean": 3.5, "min": 3.0, "max": 4.0, "count": 2},
+        "siglip_score": 0,
+    }
+
+
+def test_the_total_time_takes_what_a_record_says_of_its_run():
+    manifest, records = sample()
+    finished = [record for record in records if record.is_finished]
+    measured = replace(finished[0], elapsed_seconds=0.0)  # shared its work with another: nothing beside 0.45 s alone
+    unknown = replace(finished[1], generation_time_seconds=None)
+    assert summarize(manifest, [measured]).values["total_time_seconds"] == 0.0
+    assert summarize(manifest, [unknown]).values["total_time_seconds"] == 0.0
+    rounded = replace(finished[2], elapsed_seconds=1.23456)
+    assert summarize(manifest, [measured, unknown, rounded]).values["total_time_seconds"] == 1.235
+
+
+def test_the_columns_are_those_promised_in_their_order():
+    manifest, records = sample()
+    assert columns(manifest, records) == [
+        *("prompt_id", "seed", "variable_name", "variable_value", "generation_time_seconds", "token_count"),
+        *("image_reward", "siglip_score", "error", "output_path", "run_id", "category", "difficulty", "level"),
+        *("shift", "width", "height", "num_inference_steps", "evaluations", "token_count_used", "image_reward_seeds"),
+    ]
+    failed = next(row for row in summary_rows(manifest, records) if row["error"])
+    assert failed == {
+        "prompt_id": "text_rendering_002",
+        "seed": 42,
+        "variable_name": "shift",
+        "variable_value": "3.0",
+        "generation_time_seconds": 0.45,
+        "token_count": 20,
+        "image_reward": None,
+        "siglip_score": None,
+        "error": "out of memory",
+        "output_path": None,
+        "run_id": "shift_sweep_text_rendering_002_shift_3.0_seed42",
+        "category": "text_rendering",
+        "difficulty": "easy",
+        "level": "3.0",
+        "shift": 3.0,
+        "width": 64,
+        "height": 64,
+        "num_inference_steps": 9,
+        "evaluations": 9,
+        "token_count_used": 20,
+        "image_reward_seeds": None,
+    }
