@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 
 EMBEDDED = "image-reward-mini"
 PUBLISHED = "zai-org/ImageReward"
-HUB_FILES = ("ImageReward.pt", "med_config.json", "config.json", "model.safetensors", "tokenizer.json", "vocab.txt")
+WEIGHT_FILES = ("model.safetensors", "ImageReward.pt")
+OTHER_FILES = ("med_config.json", "config.json", "tokenizer.json", "vocab.txt")
 IMAGE_MEAN = (0.48145466, 0.4578275, 0.40821073)
 IMAGE_STD = (0.26862954, 0.26130258, 0.27577711)
 TEXTS_PER_BATCH = 32
@@ -122,7 +123,8 @@ class ImageRewardScorer(LearnedScorer):
     judge_class = ImageRewardJudge
     embedded = EMBEDDED
     published = PUBLISHED
-    hub_files = HUB_FILES
+    weight_files = WEIGHT_FILES
+    other_files = OTHER_FILES
 
     def rank(self, prompt: str, images: Sequence[ImageSource]) -> tuple[list[int], list[float]]:
         """Rank pictures of one prompt.

@@ -70,10 +70,18 @@ class Judge(ABC, Generic[Prepared, Rating]):
 class LearnedScorer:
     """A metric of learned weights.
 
+    Attributes:
+        declaration: What it measures.
+        judge_class: Its network.
+        embedded: Name of the scorer that comes with the code.
+        published: Hub id of the published one.
+        weight_files: Patterns of the files that may hold weights, to be fetched from the hub.
+        other_files: Patterns of what else is read of a model: configurations and tokenizer.
+
     Args:
-        model: Name of the embedded scorer, a folder, or a hub id. None or `auto` chooses by each picture: the embedded
-            scorer for pictures that say an embedded model made them, the published one for all others; nothing is
-            loaded before the first picture then, and `metric.model` is empty.
+        model: Name of the embedded scorer, a folder, or a hub id, `@` and a revision behind it or not. None or `auto`
+            chooses by each picture: the embedded scorer for pictures that say an embedded model made them, the
+            published one for all others; nothing is loaded before the first picture then, and `metric.model` is empty.
         device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
 
     Raises:
@@ -84,7 +92,8 @@ class LearnedScorer:
     judge_class: ClassVar[type[Judge[Any, Any]]]
     embedded: ClassVar[str]
     published: ClassVar[str]
-    hub_files: ClassVar[Sequence[str]]
+    weight_files: ClassVar[Sequence[str]]
+    other_files: ClassVar[Sequence[str]]
 
     def __init__(self, model: str | Path | None = None, *, device: str = "auto") -> None:
         self._model = None if model == "auto" else model
@@ -93,7 +102,8 @@ class LearnedScorer:
         self.metric = replace(self.declaration, model="")
         if self._model is not None:
             judge, folder = self._load(self._model)
-            self.metric = replace(self.declaration, model=model_identity(self._model, folder, judge.weights))
+            read = [*judge.weights, *(path for pattern in self.other_files for path in folder.glob(pattern))]
+            self.metric = replace(self.declaration, model=model_identity(self._model, folder, read))
 
     def move_to(self, device: str) -> None:
         """Go to another device; `auto` takes the fastest."""
@@ -161,7 +171,7 @@ class LearnedScorer:
             ) from error
 
     def _load(self, model: str | Path) -> tuple[Judge[Any, Any], Path]:
-        folder = find_model(model, embedded=self.embedded, patterns=self.hub_files)
+        folder = find_model(model, embedded=self.embedded, patterns=(*self.weight_files, *self.other_files))
         judge = self.judge_class(folder)
         self._place(judge)
         self._judges[model] = judge

@@ -20,13 +20,24 @@ import numpy as np
 from experiments.metrics.declaration import Band, Column, Metric, Scores
 from experiments.metrics.images import ImageSource, Pixels, normalise, open_image, squash
 from experiments.metrics.learned_scorer import Judge, LearnedScorer, shared_scorer
+from llm_dit.checkpoints.weight_files import choose_weight_files
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 EMBEDDED = "siglip-mini"
 PUBLISHED = "google/siglip2-giant-opt-patch16-384"
-HUB_FILES = ("*.json", "*.safetensors", "*.model")
+WEIGHT_FILES = ("*.safetensors", "*.safetensors.index.json")
+OTHER_FILES = (
+    "config.json",
+    "preprocessor_config.json",
+    "processor_config.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "*.model",
+)
 
 METRIC = Metric(
     name="siglip_score",
@@ -59,7 +70,7 @@ class SigLIPJudge(Judge[Pixels, _Similarity]):
         from experiments.metrics.siglip_model import load_siglip
 
         self.network, self._tokenizer, self._image_format = load_siglip(folder)
-        self.weights = list(folder.glob("*.safetensors"))
+        self.weights = choose_weight_files(folder).paths
 
     def prepare(self, source: ImageSource) -> Pixels:
         """Return the whole picture squashed to the model's square, normalised."""
@@ -109,7 +120,8 @@ class SigLIPScorer(LearnedScorer):
     judge_class = SigLIPJudge
     embedded = EMBEDDED
     published = PUBLISHED
-    hub_files = HUB_FILES
+    weight_files = WEIGHT_FILES
+    other_files = OTHER_FILES
 
 
 def compute_siglip_score(

@@ -170,13 +170,15 @@ class MetricSettings(Parameters):
 
     image_reward: PathText = parameter(
         "auto",
-        "ImageReward model: auto (image-reward-mini for mini, else zai-org/ImageReward), a folder or a hub id.",
+        "ImageReward model: auto (image-reward-mini for mini, else zai-org/ImageReward), a folder, a hub id "
+        "or id@revision.",
         runtime("metrics", elsewhere="imagereward reward_model"),
         min_length=1,
     )
     siglip: PathText = parameter(
         "auto",
-        "SigLIP model: auto (siglip-mini for mini, else google/siglip2-giant-opt-patch16-384), a folder or a hub id.",
+        "SigLIP model: auto (siglip-mini for mini, else google/siglip2-giant-opt-patch16-384), a folder, a hub id "
+        "or id@revision.",
         runtime("metrics", elsewhere="siglip2 clip_model"),
         min_length=1,
     )
