@@ -1,6 +1,7 @@
 """LoRA files: one change in every spelling is one delta, and every tensor is placed or named."""
 
 import json
+from importlib.metadata import version
 
 import pytest
 import torch
@@ -53,6 +54,9 @@ def test_every_spelling_of_a_delta_is_that_delta(layers, tmp_path, name):
 @pytest.mark.parametrize(
     "name", ["musubi", "musubi to ComfyUI", "ai-toolkit", "DiffSynth"]
 )  # where diffusers' loader is right
+@pytest.mark.skipif(
+    tuple(map(int, version("diffusers").split(".")[:2])) < (0, 42), reason="diffusers before 0.42 misreads an alpha"
+)
 def test_deltas_equal_those_of_diffusers(layers, tmp_path, name):
     from diffusers.loaders import ZImageLoraLoaderMixin
 
