@@ -39,7 +39,7 @@ def _run(name: str, environment: Path) -> tuple[str, bool]:
     python = environment / "bin" / "python"
     if not python.exists():
         subprocess.run(["uv", "venv", "--python", PYTHONS[name], str(environment)], check=True)
-    install = ["uv", "pip", "install", "--python", str(python), "--resolution", RESOLUTIONS[name]]
+    install = ["uv", "pip", "install", "--python", str(python), "--upgrade", "--resolution", RESOLUTIONS[name]]
     subprocess.run([*install, "--editable", ".", "--group", "dev"], check=True, cwd=PROJECT)
     code = f"from importlib.metadata import version; print(', '.join(f'{{n}} {{version(n)}}' for n in {SHOWN!r}))"
     versions = subprocess.run([str(python), "-c", code], check=True, capture_output=True, text=True).stdout.strip()
