@@ -7,12 +7,13 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import torch
+from einops import rearrange
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from llm_dit.checkpoints.layouts import LDM_VAE, LLAMA_ENCODER, MATRICES, ORIGINAL_TRANSFORMER
 from llm_dit.checkpoints.name_table import NameTable
-from llm_dit.checkpoints.packed_formats import FLOAT4_VALUES, hadamard, tiled
+from llm_dit.checkpoints.packed_formats import FLOAT4_VALUES, TILE_COLUMNS, hadamard, tiled_shape
 
 ENCODER_PREFIX = "model."
 
@@ -94,6 +95,16 @@ def pack_int8(weight: Tensor, group: int = 0) -> Packed:
     quantized = (values / scale).round().to(torch.int8)
     unpacked = quantized.float() * scale
     return {"weight": quantized, "weight_scale": scale}, unpacked if rotation is None else unpacked @ rotation
+
+
+def tiled(scales: Tensor) -> Tensor:
+    """Block scales in tiles as cuBLAS reads them, with zeros for padding: the reverse of `untiled`."""
+    padded = torch.zeros(tiled_shape(*scales.shape), dtype=scales.dtype)
+    padded[: scales.shape[0], : scales.shape[1]] = scales
+    stored: Tensor = rearrange(
+        padded, "(rb group lane) (cb column) -> (rb cb lane) (group column)", group=4, lane=32, column=TILE_COLUMNS
+    )
+    return stored.reshape(padded.shape)
 
 
 def pack_mxfp8(weight: Tensor) -> Packed:

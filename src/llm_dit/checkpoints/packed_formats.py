@@ -128,16 +128,3 @@ def untiled(scales: Tensor, rows: int, columns: int) -> Tensor:
         column=TILE_COLUMNS,
     )
     return ordered[:rows, :columns]
-
-
-def tiled(scales: Tensor) -> Tensor:
-    """Do the reverse of `untiled`, with zeros for padding."""
-    import torch
-    from einops import rearrange
-
-    padded = torch.zeros(tiled_shape(*scales.shape), dtype=scales.dtype)
-    padded[: scales.shape[0], : scales.shape[1]] = scales
-    stored: Tensor = rearrange(
-        padded, "(rb group lane) (cb column) -> (rb cb lane) (group column)", group=4, lane=32, column=TILE_COLUMNS
-    )
-    return stored.reshape(padded.shape)

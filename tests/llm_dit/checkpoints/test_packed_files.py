@@ -10,6 +10,7 @@ from model_files import (
     declaration,
     encoder_llama_tensors,
     pack_layers,
+    tiled,
     transformer_tensors,
     write_file,
     write_gguf,
@@ -18,7 +19,7 @@ from model_files import (
 from llm_dit.checkpoints.comfy_quantization import unpacked_tensors
 from llm_dit.checkpoints.gguf_file import open_gguf
 from llm_dit.checkpoints.model_file import open_model_file
-from llm_dit.checkpoints.packed_formats import hadamard, tiled, untiled
+from llm_dit.checkpoints.packed_formats import hadamard, untiled
 from llm_dit.checkpoints.safetensors_file import open_safetensors
 from llm_dit.errors import CheckpointError
 
