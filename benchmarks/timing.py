@@ -1,13 +1,13 @@
 """Timing that is fair to all sides, and what the machine could reach at best."""
 
-import platform
 import statistics
 import time
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 import torch
+
+from llm_dit.placement.machine import machine_of
 
 CEILING_SIZES = {"cuda": 8192, "cpu": 1024}
 """Side of the square matrices whose product is the ceiling, per device type."""
@@ -80,15 +80,5 @@ def float8_ceiling(device: torch.device) -> float:
 
 def machine(device: torch.device) -> str:
     """Name of the hardware that a figure belongs to."""
-    if device.type == "cuda":
-        return str(torch.cuda.get_device_name(device))
-    return f"{_cpu_name()}, {torch.get_num_threads()} threads"
-
-
-def _cpu_name() -> str:
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists():
-        for line in cpuinfo.read_text().splitlines():
-            if line.startswith("model name"):
-                return line.split(":", 1)[1].strip()
-    return platform.processor() or platform.machine()
+    facts = machine_of(device)
+    return facts["card"] if device.type == "cuda" else f"{facts['card']}, {facts['threads']} threads"

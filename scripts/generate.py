@@ -16,14 +16,13 @@ from llm_dit.cli import Command, config_from_flags, parameter_options, user_erro
 from llm_dit.errors import LlmDitError, OutputError
 from llm_dit.parameters import PARAMETERS, EngineSettings, GenerationParams, RewriterSettings
 from llm_dit.parameters.effects import without_effect
-from llm_dit.prompting.templates import Template, TemplateShelf
+from llm_dit.prompting.templates import DEFAULT_REWRITER, Template, TemplateShelf
 
 if TYPE_CHECKING:
     from llm_dit.config import Config
     from llm_dit.pipeline import StepInfo, ZImagePipeline
 
 OUTPUT_FOLDER = Path("outputs")
-DEFAULT_REWRITER = "Expand"
 
 
 @click.command(cls=Command, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})

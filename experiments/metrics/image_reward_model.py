@@ -28,7 +28,7 @@ from transformers.models.blip.modeling_blip import BlipVisionModel
 from transformers.models.blip.modeling_blip_text import BlipTextModel
 
 from experiments.metrics.model_files import first_line, read_json
-from llm_dit.errors import LlmDitError
+from llm_dit.errors import LlmDitError, listed
 
 VISION_LAYER_NORM_EPS = 1e-6
 MAX_NAMES_SHOWN = 5
@@ -271,7 +271,7 @@ def _read_weights(path: Path) -> Mapping[str, Tensor]:
     except pickle.UnpicklingError as error:
         raise LlmDitError(f"{path} holds more than tensors and was not read, since that could run code.") from error
     except (SafetensorError, RuntimeError, EOFError, OSError) as error:
-        raise LlmDitError(f"{path} is damaged and can't be read; fetch it again ({first_line(error)})") from error
+        raise LlmDitError(f"{path} is damaged and can't be read; fetch it again ({first_line(error)}).") from error
     if not isinstance(weights, dict) or not all(isinstance(weight, Tensor) for weight in weights.values()):
         raise LlmDitError(f"{path} is not a flat table of tensors as ImageReward is published; fetch it again.")
     return weights
@@ -286,11 +286,6 @@ def _check_weights(weights: Mapping[str, Tensor], shapes: Mapping[str, tuple[int
         if name in weights and tuple(weights[name].shape) != shape
     ]
     faults = [("missing", missing), ("not known", spare), ("of another shape", misshapen)]
-    found = [f"{len(names)} {fault}: {_shortened(names)}" for fault, names in faults if names]
+    found = [f"{len(names)} {fault}: {listed(names, MAX_NAMES_SHOWN)}" for fault, names in faults if names]
     if found:
         raise LlmDitError(f"{path} does not fit ImageReward's layout; weights {'; '.join(found)}.")
-
-
-def _shortened(names: list[str]) -> str:
-    more = f" and {len(names) - MAX_NAMES_SHOWN} more" if len(names) > MAX_NAMES_SHOWN else ""
-    return ", ".join(names[:MAX_NAMES_SHOWN]) + more

@@ -14,6 +14,7 @@ from typing import Any
 
 from experiments.planning.design import Plan
 from experiments.planning.model_facts import ModelFacts
+from llm_dit.errors import listed
 from llm_dit.parameters import GenerationParams
 from llm_dit.prompting.chat_template import formatted_negative_prompt, formatted_prompt_from_params
 from llm_dit.sampling.guidance import guided_steps
@@ -51,9 +52,7 @@ class EqualLevels:
 
     def sentence(self) -> str:
         """Say it."""
-        names = ", ".join(self.levels[:NAMED_LEVELS])
-        if len(self.levels) > NAMED_LEVELS:
-            names += f" and {len(self.levels) - NAMED_LEVELS} more"
+        names = listed(self.levels, NAMED_LEVELS)
         if self.prompts == self.of_prompts:
             return f"The levels {names} are secretly equal: they reach the model as the same inputs for every prompt."
         return (

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 
 from experiments.planning.design import Plan
 from experiments.planning.model_facts import ModelFacts
+from llm_dit.errors import listed
 from llm_dit.prompting.chat_template import formatted_negative_prompt, formatted_prompt_from_params
 
 NAMED_PROMPTS = 5
@@ -44,7 +45,6 @@ def length_warnings(plan: Plan, facts: ModelFacts) -> Iterator[str]:
 
 
 def _named(tokens: Mapping[str, int], limit: str) -> str:
-    names = [f"{name} ({count:,} tokens)" for name, count in list(tokens.items())[:NAMED_PROMPTS]]
-    more = f" and {len(tokens) - NAMED_PROMPTS} more" if len(tokens) > NAMED_PROMPTS else ""
+    names = [f"{name} ({count:,} tokens)" for name, count in tokens.items()]
     noun = "1 prompt is" if len(tokens) == 1 else f"{len(tokens)} prompts are"
-    return f"{noun} longer than {limit}: {', '.join(names)}{more}"
+    return f"{noun} longer than {limit}: {listed(names, NAMED_PROMPTS)}"

@@ -14,7 +14,7 @@ from experiments.store.manifest_union import check_same_question, united_values
 from experiments.store.records import DamagedRecord, RunRecord
 from experiments.store.result_store import ResultStore
 from experiments.store.verification import unfit_pictures
-from llm_dit.errors import InvalidParameter, LlmDitError, OutputError
+from llm_dit.errors import InvalidParameter, LlmDitError, OutputError, listed
 from llm_dit.parameters import GenerationParams
 from llm_dit.prompting.chat_template import formatted_negative_prompt, formatted_prompt_from_params
 
@@ -129,8 +129,7 @@ def _conditions(plan: Plan, resolved: Mapping[int, GenerationParams], pipeline: 
 
 def named_runs(run_ids: tuple[str, ...]) -> str:
     """Return the first names and how many more there are."""
-    more = len(run_ids) - NAMED_STALE_RUNS
-    return ", ".join(run_ids[:NAMED_STALE_RUNS]) + (f" and {more} more" if more > 0 else "")
+    return listed(run_ids, NAMED_STALE_RUNS)
 
 
 def check_levels(plan: Plan, resolve: Callable[[GenerationParams], GenerationParams]) -> None:

@@ -29,6 +29,7 @@ from experiments.stats.levels import (
 )
 from experiments.stats.measures import Measure, flag_counts, measures_of
 from experiments.store.comparable import mixed_surroundings, with_comparable_times
+from llm_dit.errors import listed
 
 if TYPE_CHECKING:
     from experiments.store.manifest import Manifest
@@ -197,9 +198,8 @@ def _pair_notes(
     most = max((comparison.pairs for comparison in comparisons), default=0)
     short = [comparison for comparison in comparisons if comparison.pairs < most]
     if short:
-        listed = ", ".join(f"{comparison.level} ({comparison.pairs} of {most})" for comparison in short[:5])
-        more = f" and {len(short) - 5} more" if len(short) > 5 else ""
-        notes.append(f"Compared on fewer pairs, those that both levels have: {listed}{more}.")
+        with_pairs = [f"{comparison.level} ({comparison.pairs} of {most})" for comparison in short]
+        notes.append(f"Compared on fewer pairs, those that both levels have: {listed(with_pairs, 5)}.")
     same = [comparison.level for comparison in comparisons if comparison.is_identical]
     if same and len(same) < len(comparisons):
         notes.append(f"Exactly the same number as {comparisons[0].baseline} in every pair: {', '.join(same[:5])}.")

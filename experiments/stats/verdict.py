@@ -10,6 +10,7 @@ from experiments.stats.findings import Analysis, MeasureAnalysis
 from experiments.stats.grids import AxisEffect, Interaction
 from experiments.stats.levels import Comparison, Estimate
 from experiments.stats.measures import TIME_COLUMN, Measure
+from llm_dit.errors import listed
 
 MOST_LEVELS_NAMED = 3
 MOST_NAME_CHARACTERS = 40
@@ -178,9 +179,8 @@ def _hopeless_clause(hopeless: Sequence[Comparison]) -> list[str]:
     """Name the levels that could show nothing, with what they lack."""
     if not hopeless:
         return []
-    listed = ", ".join(_what_it_lacks(item) for item in hopeless[:MOST_LEVELS_NAMED])
-    more = f" and {len(hopeless) - MOST_LEVELS_NAMED} more" if len(hopeless) > MOST_LEVELS_NAMED else ""
-    return [f"too little to show any difference, however large: {listed}{more}"]
+    lacking = [_what_it_lacks(item) for item in hopeless]
+    return [f"too little to show any difference, however large: {listed(lacking, MOST_LEVELS_NAMED)}"]
 
 
 def _what_it_lacks(comparison: Comparison) -> str:
@@ -258,6 +258,5 @@ def _interaction_sentence(interaction: Interaction) -> str:
         return (
             f"No sign that {axes} depend on each other, with {interaction.prompts} prompts that have every combination."
         )
-    listed = ", ".join(cell.level for cell in found[:MOST_LEVELS_NAMED])
-    more = f" and {len(found) - MOST_LEVELS_NAMED} more" if len(found) > MOST_LEVELS_NAMED else ""
-    return f"{axes[0].upper()}{axes[1:]} depend on each other: {listed}{more} differ from the sum of the two effects."
+    levels = listed([cell.level for cell in found], MOST_LEVELS_NAMED)
+    return f"{axes[0].upper()}{axes[1:]} depend on each other: {levels} differ from the sum of the two effects."

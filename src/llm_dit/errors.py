@@ -7,7 +7,7 @@ Every class here is shown as one or two sentences without a traceback, with exit
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 
 class LlmDitError(Exception):
@@ -94,6 +94,12 @@ def unwritable(what: str, error: OSError, *, field: str | None = None) -> Output
     """
     way_out = "free some space, make the folder writable, or choose another one."
     return OutputError(f"{what}: {error.strerror or error}; {way_out}", field=field)
+
+
+def listed(names: Sequence[str], most: int) -> str:
+    """Return at most `most` names, and how many more there are, as they stand in a sentence: `a, b and 3 more`."""
+    more = len(names) - most
+    return ", ".join(names[:most]) + (f" and {more} more" if more > 0 else "")
 
 
 def nearest(word: str, candidates: Iterable[str]) -> str:

@@ -14,11 +14,11 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 
 from llm_dit.parameters import PARAMETERS, RewriterSettings
+from llm_dit.prompting.templates import DEFAULT_REWRITER
 from web.history.entry import Entry
 from web.responses import not_found
 from web.routes.form import SHAPES, allowed_in_schema, control, label_of, sections
 from web.routes.images_api import Id
-from web.routes.rewriter_api import DEFAULT_TEMPLATE
 from web.routes.static_files import build, static_address
 from web.security import COOKIE, KeyAttempts, cookie_value, is_same_text
 from web.services import Services, ServicesOf
@@ -151,7 +151,7 @@ def rewriter_page(services: ServicesOf) -> Response:
         "rewriter.html",
         page="rewriter",
         templates=services.templates.of_kind("rewriter"),
-        default_template=DEFAULT_TEMPLATE,
+        default_template=DEFAULT_REWRITER,
         problems=services.templates.read()[1],
         controls=[control(name, values) for name in names],
     )

@@ -13,7 +13,7 @@ from sse_starlette import EventSourceResponse, ServerSentEvent
 
 from llm_dit.errors import InvalidParameter
 from llm_dit.parameters import MAX_SEED, GenerationParams, RewriterSettings
-from llm_dit.prompting.templates import Template
+from llm_dit.prompting.templates import DEFAULT_REWRITER, Template
 from web.jobs.image_jobs import TITLE_CHARACTERS
 from web.jobs.queue import Job, JobHandle, JobState
 from web.responses import AsciiJSONResponse, read_json
@@ -24,16 +24,15 @@ from web.services import Services, ServicesOf
 router = APIRouter(prefix="/api", default_response_class=AsciiJSONResponse)
 
 REWRITE_KIND = "rewrite"
-DEFAULT_TEMPLATE = "Expand"
 OWN_PROPERTIES: dict[str, Any] = {
     "prompt": {"type": "string", "description": "The text to rewrite."},
-    "template": {"type": ["string", "null"], "description": f"Name of a rewriter template; {DEFAULT_TEMPLATE}."},
+    "template": {"type": ["string", "null"], "description": f"Name of a rewriter template; {DEFAULT_REWRITER}."},
     "instruction": {"type": ["string", "null"], "description": "An instruction of your own instead of a template."},
     "seed": {"type": ["integer", "null"], "minimum": 0, "maximum": MAX_SEED},
 }
 _FIELDS = json_schema(RewriterSettings)
 BODY_SCHEMA = {**_FIELDS, "properties": {**OWN_PROPERTIES, **_FIELDS["properties"]}, "required": ["prompt"]}
-BODY_EXAMPLE = {"prompt": "a fox in snow", "template": DEFAULT_TEMPLATE, "temperature": 0.7}
+BODY_EXAMPLE = {"prompt": "a fox in snow", "template": DEFAULT_REWRITER, "temperature": 0.7}
 
 
 @router.post(
@@ -89,7 +88,7 @@ def _job(services: Services, body: dict[str, Any]) -> Job:
 def _template(services: Services, name: Any, instruction: Any) -> Template | str:
     if instruction is not None:
         return _text("instruction", instruction)
-    name = DEFAULT_TEMPLATE if name is None else name
+    name = DEFAULT_REWRITER if name is None else name
     if not isinstance(name, str):
         raise InvalidParameter("template", "has to be the name of a rewriter template.")
     return services.templates.get("rewriter", name)

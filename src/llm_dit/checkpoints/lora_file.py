@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from llm_dit.checkpoints.lora_factors import LayerChange, product_shape, rank
 from llm_dit.checkpoints.lora_names import PartName, is_text_encoder, layer_spellings, part_name
 from llm_dit.checkpoints.safetensors_file import SafetensorsFile, open_safetensors
-from llm_dit.errors import CheckpointError
+from llm_dit.errors import CheckpointError, listed
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -83,7 +83,7 @@ def read_lora(path: Path, layers: Mapping[str, tuple[int, int]], *, ignore_unkno
 
 
 def _unplaced(path: Path, names: list[str]) -> CheckpointError:
-    shown = ", ".join(names[:SHOWN]) + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")
+    shown = listed(names, SHOWN)
     if all(is_text_encoder(name) for name in names):
         what = "for a text encoder, which LoRAs don't change here"
     else:

@@ -19,6 +19,8 @@ TemplateKind = Literal["prompt", "rewriter"]
 FRONT_MATTER_LINE = "---"
 EXTRA_KEYS = ("thinking_content", "assistant_content")
 MAX_TEMPLATE_BYTES = 256 * 1024
+DEFAULT_REWRITER = "Expand"
+"""The rewriter template taken where none is named."""
 
 
 @dataclass(frozen=True)

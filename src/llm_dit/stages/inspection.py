@@ -12,7 +12,7 @@ from llm_dit.checkpoints.fingerprint import file_fingerprint, fingerprint
 from llm_dit.checkpoints.lazy_tensor import LazyTensor
 from llm_dit.checkpoints.model_file import StoredComponent, is_model_file, open_folder, open_model_file
 from llm_dit.checkpoints.weights import without_weights
-from llm_dit.errors import CheckpointError
+from llm_dit.errors import CheckpointError, listed
 from llm_dit.stages.latent_decoder import drawn_with
 
 SHOWN_SIZES = {
@@ -81,7 +81,7 @@ def _component_lines(component: StoredComponent) -> Iterator[str]:
     }
     for what, names in problems.items():
         if names:
-            yield f"  {what}: {_shortened(sorted(names))}"
+            yield f"  {what}: {listed(sorted(names), SHOWN_NAMES)}"
     if not any(problems.values()):
         yield "  complete"
 
@@ -92,13 +92,7 @@ def _megabytes(tensors: Mapping[str, LazyTensor]) -> str:
 
 def _places(tensors: Mapping[str, LazyTensor]) -> str:
     """Names with their numbers taken out, so that the layers of one kind are one entry."""
-    return _shortened(sorted({re.sub(r"\.\d+\.", ".#.", name) for name in tensors}))
-
-
-def _shortened(names: list[str]) -> str:
-    return ", ".join(names[:SHOWN_NAMES]) + (
-        f" and {len(names) - SHOWN_NAMES} more" if len(names) > SHOWN_NAMES else ""
-    )
+    return listed(sorted({re.sub(r"\.\d+\.", ".#.", name) for name in tensors}), SHOWN_NAMES)
 
 
 def expected_shapes(component: str, config: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
