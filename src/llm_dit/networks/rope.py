@@ -56,11 +56,11 @@ class PositionTables:
         self._held: OrderedDict[Hashable, Tensor] = OrderedDict()
 
     def text(self, length: int, device: torch.device) -> Tensor:
-        """Table of a padded caption on `device`, see `rope_table`; the same tensor for the same arguments."""
+        """Table of a caption padded to `length` tokens: see `rope_table`, L = `length`, but on `device`."""
         return self._get((length, device), lambda: text_positions(length), device)
 
     def image(self, index: int, grid: tuple[int, int], length: int, device: torch.device) -> Tensor:
-        """Table of a grid's patches on `device`, see `image_positions` and `rope_table`."""
+        """Table of a grid's patches, padded to `length`: see `image_positions` and `rope_table`, but on `device`."""
         return self._get((index, grid, length, device), lambda: image_positions(index, grid, length), device)
 
     def _get(self, key: Hashable, positions: Callable[[], Tensor], device: torch.device) -> Tensor:

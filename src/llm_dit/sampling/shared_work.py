@@ -90,7 +90,7 @@ class Beginning:
         return self._get(("conditioning", branch, self._params), make)
 
     def evaluation(self, branch: Branch, sigma: float, make: Callable[[], Tensor]) -> Tensor:
-        """Return the transformer's output at the first noise level, `sigma`; `make` computes it.
+        """Return the transformer's output at the first noise level, `sigma`, shaped as the latents; `make` computes it.
 
         The level is part of the key, since for some shifts float32's rounding leaves it a little beside 1.
         """

@@ -108,7 +108,7 @@ class LatentDecoder:
         return images_from_levels(*self.levels(latents), self.dtype_name)
 
     def levels(self, latents: Tensor) -> tuple[Tensor, Tensor]:
-        """Decode without waiting for the device: see `pixels_to_levels`."""
+        """Decode [B, C, h, w] without waiting for the device; returns what `pixels_to_levels` does."""
         with resident(self.vae, self.device, offload=self.offload):
             return self._levels(latents)
 
