@@ -164,7 +164,8 @@ def test_edit_restores_every_setting_seed_included(page: Any) -> None:
 
     page.click("#reset-button")
     assert page.input_value("#field-shift") == ""
-    assert page.get_attribute("#field-shift", "placeholder") == "the model's (3 for Turbo)"
+    assert page.get_attribute("#field-shift", "placeholder") == "auto"
+    assert "Empty takes the model's (3 for Turbo)." in page.inner_text("#field-shift-help")
     page.goto("/history")
     page.locator(f"[data-id='{image_id}'] a", has_text="Edit").click()
     page.wait_for_url("**/")

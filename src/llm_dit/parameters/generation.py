@@ -148,19 +148,31 @@ class GenerationParams(Parameters):
     loras: LoraList = parameter(
         "",
         "LoRA files, FILE[:STRENGTH], strength 1 by default; more after commas.",
-        generation("Sampling", aliases=("lora",), elsewhere="lora_name lora_path lora_file", neutral="", several=True),
+        generation(
+            "Sampling",
+            label="LoRAs",
+            aliases=("lora",),
+            elsewhere="lora_name lora_path lora_file",
+            neutral="",
+            several=True,
+        ),
     )
     lora_strength: Number = parameter(
         1.0,
         "Factor on the strength of every LoRA.",
-        generation("Sampling", elsewhere="lora_scale lora_weight strength_model lora_multiplier", neutral=1.0),
+        generation(
+            "Sampling",
+            label="LoRA strength",
+            elsewhere="lora_scale lora_weight strength_model lora_multiplier",
+            neutral=1.0,
+        ),
         ge=-10,
         le=10,
     )
     lora_ignore_unknown: bool = parameter(
         False,
         "Leave out what a LoRA has for no layer of the model instead of refusing the file.",
-        generation("Sampling", neutral=False),
+        generation("Sampling", label="Ignore unknown LoRA layers", neutral=False),
     )
     hidden_layer: Whole = parameter(
         -2,
