@@ -260,6 +260,21 @@ def test_whatever_order_events_come_in_the_newest_state_and_the_newest_image_sta
     assert page.locator("#queue").is_hidden()
 
 
+def test_news_that_come_before_the_pages_own_script_are_not_lost(page: Any, hold: Hold, address: str) -> None:
+    page.add_init_script("window.heard = 0; document.addEventListener('news', () => window.heard++);")
+    scripts = hold("**/generate.js")
+    page.goto("/", wait_until="commit")
+    until(page, lambda: scripts and page.evaluate("window.heard"))
+    job = httpx.post(f"{address}/api/generate", json={"prompt": "a fox"}, headers={"X-Client": CLIENT}).json()
+    wait_until(lambda: httpx.get(f"{address}/api/jobs").json() == [])
+    until(page, lambda: page.evaluate("document.getElementById('queue-pill').hidden"))
+    before = page.evaluate("window.heard")
+    scripts.pop().continue_()
+    page.locator(f"#result[src='/api/images/{job['id']}']").wait_for()
+    assert page.evaluate("window.heard") in (before, before + 1)
+    assert_shows(page, job["id"])
+
+
 def states_of(pattern: dict[str, Any], number: int) -> list[dict[str, Any]]:
     """Return a job as the server would tell of it: waiting, at its first step, at its second, done."""
     job = pattern | {"id": f"{number:032x}", "started_at": 1.0, "total": 9}
@@ -309,12 +324,12 @@ def test_the_plan_that_was_asked_for_before_the_start_does_not_come_over_it(page
     page.route("**/experiments/start", lambda route: route.fulfill(body="<p>Started.</p>", content_type="text/html"))
     page.fill("#lab-name", "another_name")
     typed = HeldAnswer(page, plans)
-    page.click("#start-button")  # leaving the field asks once more, when the first plan is there
+    page.click("#start-button")  # leaving the field asks once more, in place of the plan that was typed
     page.locator("#plan", has_text="Started.").wait_for()
     typed.release()
     left = HeldAnswer(page, plans)
     left.release()
-    expected = ["/experiments/plan", "/experiments/start", "/experiments/plan", "/experiments/plan"]
+    expected = ["/experiments/plan", "/experiments/plan", "/experiments/start", "/experiments/plan"]
     until(page, lambda: page.evaluate("answered") == expected)
     assert page.inner_text("#plan") == "Started."
 

@@ -66,6 +66,13 @@ export function learn(job) {
   if (!known || known.version < job.version) jobs.set(job.id, job);
 }
 
+// Calls `handle` with all news to come, and with the latest there was: a page's own script may begin after the stream.
+let latest = null;
+export function onNews(handle) {
+  document.addEventListener("news", ({ detail: news }) => handle(news));
+  if (latest) handle(latest);
+}
+
 export const activeJobs = () => activeIds.map((id) => jobs.get(id)).filter((job) => job && !isOver(job));
 export const ownJobs = (kind) => [...jobs.values()].filter((job) => isOwn(job) && job.kind === kind);
 
@@ -84,7 +91,7 @@ export async function reconcile(id) {
   try {
     learn(await call("GET", `/api/jobs/${id}`));
   } catch (error) {
-    if (error.status !== 404) return; // no answer: the next news asks again
+    if (error.status !== 404 || isOver(jobs.get(id))) return; // no answer: the next news asks again
     jobs.set(id, { ...jobs.get(id), state: "interrupted", error: "The server stopped before it was made; ask for it again." });
   }
   document.dispatchEvent(new CustomEvent("reconciled"));
@@ -112,6 +119,7 @@ function openStream() {
     learnNews(news);
     showModel(news.model);
     showQueue(news.active.length);
+    latest = news;
     document.dispatchEvent(new CustomEvent("news", { detail: news }));
   });
   stream.addEventListener("error", () => {

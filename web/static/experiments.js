@@ -1,5 +1,5 @@
 // The Experiments page: the form's two kinds; htmx does the rest.
-import { byId } from "./common.js";
+import { byId, onNews } from "./common.js";
 
 const form = byId("lab-form");
 
@@ -33,7 +33,7 @@ document.addEventListener("htmx:beforeSwap", ({ detail }) => {
 
 // The list is asked for again when a job of the lab has news, at most once a second.
 let isDue = false;
-document.addEventListener("news", ({ detail: news }) => {
+onNews((news) => {
   if (isDue || !news.jobs.some((job) => job.kind === "experiment")) return;
   isDue = true;
   setTimeout(() => {

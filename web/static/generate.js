@@ -3,7 +3,7 @@ import { clearMarks, forgetMarks, inWordsOfPage, markField } from "./field_marks
 import { applyShape, chooseShape, setNativeSize, showSizes } from "./size_presets.js";
 import { offerRewriting } from "./rewrite_in_place.js";
 import { offerTemplates } from "./template_choice.js";
-import { activeJobs, byId, call, isOver, learn, ownJobs, reconcile, seconds, showMessage } from "./common.js";
+import { activeJobs, byId, call, isOver, learn, onNews, ownJobs, reconcile, seconds, showMessage } from "./common.js";
 import { fieldsOf, inputOf, readFields } from "./fields.js";
 
 const form = byId("generate-form");
@@ -13,7 +13,7 @@ const FORMAT_DELAY_MS = 120;
 const RECENT_SHOWN = 8;
 const KIND = "generate";
 const defaults = readForm();
-let isModelReady = byId("model-pill").dataset.state === "ready";
+let isModelReady = Boolean(byId("size-control").dataset.nativeWidth);
 
 // --- the form as values, and back ---------------------------------------------------------------------------------
 
@@ -289,7 +289,7 @@ const cancelShown = () => cancel(shown.id);
 byId("cancel-button").addEventListener("click", cancelShown);
 
 document.addEventListener("reconciled", update);
-document.addEventListener("news", ({ detail: news }) => {
+function takeNews(news) {
   if (news.model.state === "ready" && !isModelReady) {
     isModelReady = true;
     setNativeSize(news.model.native_width, news.model.native_height);
@@ -301,7 +301,7 @@ document.addEventListener("news", ({ detail: news }) => {
   }
   if (news.model.state === "failed") showError(news.model.error);
   update();
-});
+}
 
 function showQueue(jobs) {
   const list = byId("queue");
@@ -399,3 +399,4 @@ offerRewriting((prompt) => {
   form.prompt.value = prompt;
   afterChange();
 });
+onNews(takeNews);
