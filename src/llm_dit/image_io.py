@@ -34,7 +34,7 @@ def png_bytes(image: Image.Image, metadata: dict[str, Any]) -> bytes:
     from PIL.PngImagePlugin import PngInfo
 
     info = PngInfo()
-    record = _record_text(_without_places(metadata))
+    record = _record_text(without_places(metadata))
     info.add_itxt(RECORD_CHUNK, record, zip=len(record.encode("utf-8")) <= PACKED_BYTES)
     info.add_itxt(PARAMETERS_CHUNK, parameters_text(metadata))
     buffer = BytesIO()
@@ -133,7 +133,7 @@ def _counted_elsewhere(item: Parameter, value: Any) -> Any:
     return value + item.note.elsewhere_offset if item.note.elsewhere_offset else value
 
 
-def _without_places(metadata: dict[str, Any]) -> dict[str, Any]:
+def without_places(metadata: dict[str, Any]) -> dict[str, Any]:
     """Return a record that names files without their folders: a picture is given away, and a home folder is not."""
     told = dict(metadata)
     parameters = told.get("parameters", {})

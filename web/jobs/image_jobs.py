@@ -88,7 +88,7 @@ class ImageStudio:
 
     def _make(self, handle: JobHandle, params: GenerationParams, *, is_awaited: bool) -> bytes | None:
         """Make the image and store it; return the PNG if someone waits for it."""
-        from llm_dit.image_io import png_bytes
+        from llm_dit.image_io import png_bytes, without_places
 
         previews = PreviewPace()
 
@@ -100,7 +100,8 @@ class ImageStudio:
         result = self._engine.get().generate(params, on_step=report)
         handle.check()
         png = png_bytes(result.image, result.metadata)
-        self._history.store_image(handle.job.id, png, result.image, result.params.model_dump(), result.metadata)
+        record = without_places(result.metadata)
+        self._history.store_image(handle.job.id, png, result.image, result.params.model_dump(), record)
         handle.note(result.metadata.get("notices", ()))
         return png if is_awaited else None
 

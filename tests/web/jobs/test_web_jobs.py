@@ -5,10 +5,13 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
-from web_server import wait_until
+from web_fakes import FakeEngine
+from web_server import client_of, make_app, wait_until
 
 from llm_dit.errors import LlmDitError
 from llm_dit.stages.rewriter import Rewrite
@@ -323,3 +326,17 @@ def _started(queue: JobQueue, one: Job) -> Job:
     one.started_at = 0.0
     queue._jobs[one.id] = one
     return one
+
+
+def test_the_history_names_model_files_without_their_folders(tmp_path: Path) -> None:
+    class WithFiles(FakeEngine):
+        def generate(self, *arguments: Any, **named: Any) -> Any:
+            result = super().generate(*arguments, **named)
+            result.metadata["model_parts"] = {"vae": {"path": "/home/ann/ae.safetensors", "layout": "LDM"}}
+            return result
+
+    with client_of(make_app(tmp_path, WithFiles())) as client:
+        job = client.post("/api/generate", json={"prompt": "a fox"}).json()
+        wait_until(lambda: client.get(f"/api/jobs/{job['id']}").json()["state"] == "done")
+        entry = client.app.state.services.history.get(job["id"])
+    assert entry.metadata["model_parts"]["vae"]["path"] == "ae.safetensors"
