@@ -14,9 +14,11 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import FileResponse, Response
 from sse_starlette import EventSourceResponse, ServerSentEvent
 
+from llm_dit.checkpoints.lora_folder import loras_in
 from llm_dit.errors import LlmDitError
 from llm_dit.parameters import GenerationParams
 from llm_dit.parameters.effects import without_effect
+from llm_dit.parameters.loras import quoted_file
 from llm_dit.prompting.chat_template import format_prompt
 from llm_dit.prompting.long_prompt import cut_sentence
 from web.jobs.queue import Job, JobState
@@ -236,6 +238,17 @@ def list_templates(services: ServicesOf) -> dict[str, Any]:
     """Return all templates, and one sentence for each file that can't be read."""
     templates, problems = services.templates.read()
     return {"templates": [vars(template) for template in templates], "problems": problems}
+
+
+@router.get("/loras", summary="The LoRAs of loras_folder")
+def list_loras(services: ServicesOf) -> dict[str, Any]:
+    """Return the files of the folder; `entry` is what `loras` takes, to which `:STRENGTH` may be added."""
+    folder = services.config.engine.loras_folder
+    try:
+        files = [] if folder is None else loras_in(folder)
+    except LlmDitError as error:
+        return {"loras": [], "problems": [str(error)]}
+    return {"loras": [{"file": file, "entry": quoted_file(file)} for file in files], "problems": []}
 
 
 @router.get("/parameters", summary="Every parameter")

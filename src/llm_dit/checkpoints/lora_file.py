@@ -58,8 +58,6 @@ def read_lora(path: Path, layers: Mapping[str, tuple[int, int]], *, ignore_unkno
     Raises:
         CheckpointError: If the file is damaged, is for another model, or has a tensor that no layer takes.
     """
-    if not path.is_file():
-        raise CheckpointError(f"LoRA {path} does not exist; give a .safetensors file.", field=FIELD)
     file = open_safetensors(path, FIELD)
     found: dict[str, dict[str, tuple[PartName, str]]] = {}
     ignored = []

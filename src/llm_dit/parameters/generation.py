@@ -147,7 +147,7 @@ class GenerationParams(Parameters):
     )
     loras: LoraList = parameter(
         "",
-        "LoRA files, FILE[:STRENGTH], strength 1 by default; more after commas.",
+        "LoRA files, FILE[:STRENGTH], strength 1 by default; more after commas. Names with a comma stand in quotes.",
         generation(
             "Sampling",
             label="LoRAs",

@@ -1,4 +1,8 @@
-"""LoRAs as a parameter: `FILE[:STRENGTH]`, several after commas; a record adds the hash of each file, `#HASH`."""
+"""LoRAs as a parameter: `FILE[:STRENGTH]`, several after commas; a record adds the hash of each file, `#HASH`.
+
+A file's name that holds a comma, begins with a quote, or ends like a strength or a hash stands in quotes:
+`"ink, fine.safetensors":0.8`, or single quotes where double ones are hard to type; `""` is a quote in double ones.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +15,13 @@ from pydantic_core import PydanticCustomError
 
 SEPARATOR = ", "
 MAX_STRENGTH = 10.0
-ENTRY = re.compile(r"(?P<file>.+?)(:(?P<strength>[-+]?[\d.]+(e[-+]?\d+)?))?(#(?P<hash>[0-9a-f]{16}))?")
+PART = re.compile(r"""\s*((?:"(?:[^"]|"")*"|'[^']*')?[^,]*)""")
+"""One entry up to the comma after it."""
+ENTRY = re.compile(
+    r"""(?:"(?P<double>(?:[^"]|"")+)"|'(?P<single>[^']+)'|(?P<bare>[^"'].*?))"""
+    r"(?::(?P<strength>[-+]?[\d.]+(?:e[-+]?\d+)?))?(?:#(?P<hash>[0-9a-f]{16}))?",
+    re.DOTALL,
+)
 
 
 class LoraEntry(NamedTuple):
@@ -29,22 +39,46 @@ class LoraEntry(NamedTuple):
 
     def text(self) -> str:
         """Return the entry as it is read."""
-        return f"{self.file}:{self.strength:g}" + (f"#{self.hash}" if self.hash else "")
+        return f"{quoted_file(self.file)}:{self.strength:g}" + (f"#{self.hash}" if self.hash else "")
 
 
 def lora_entries(text: str) -> list[LoraEntry]:
     """Take a value of `loras` apart, which has been validated before."""
     entries = []
-    for part in text.split(SEPARATOR) if text else []:
+    for part in _parts(text):
         match = ENTRY.fullmatch(part)
         assert match is not None, part
-        entries.append(LoraEntry(match["file"], float(match["strength"] or 1.0), match["hash"] or ""))
+        entries.append(LoraEntry(_file_in(match), float(match["strength"] or 1.0), match["hash"] or ""))
     return entries
 
 
 def loras_text(entries: list[LoraEntry]) -> str:
     """Return entries as one value of `loras`."""
     return SEPARATOR.join(entry.text() for entry in entries)
+
+
+def quoted_file(file: str) -> str:
+    """Return a file's name as an entry begins with it: in quotes where it would be read otherwise."""
+    match = ENTRY.fullmatch(file)
+    is_plain = match is not None and match["bare"] == file and "," not in file and file == file.strip()
+    return file if is_plain else '"' + file.replace('"', '""') + '"'
+
+
+def _parts(text: str) -> list[str]:
+    """Cut a text at the commas outside of quotes; empty for an empty text."""
+    parts, position = [], 0
+    while text.strip() and position <= len(text):
+        match = PART.match(text, position)
+        assert match is not None  # it matches nothing at least
+        parts.append(match[1].strip())
+        position = match.end() + 1
+    return parts
+
+
+def _file_in(match: re.Match[str]) -> str:
+    if match["double"]:
+        return match["double"].replace('""', '"')
+    return match["single"] or match["bare"]
 
 
 def _joined(value: Any) -> Any:
@@ -55,9 +89,13 @@ def _joined(value: Any) -> Any:
 
 
 def _valid(value: str) -> str:
-    parts = [part.strip() for part in value.split(",")] if value.strip() else []
+    parts = _parts(value)
     for part in parts:
         match = ENTRY.fullmatch(part)
+        if match is None and part[:1] in ('"', "'"):
+            raise PydanticCustomError(
+                "text", f'has a quote without its other half in {part}; write "FILE"[:STRENGTH], "" for a quote in it'
+            )
         if match is None:
             raise PydanticCustomError("text", "has an empty entry; write FILE[:STRENGTH], more after commas")
         try:

@@ -57,6 +57,12 @@ class EngineSettings(Parameters):
         runtime("pipeline", changes_image=True, elsewhere="vae vae_name ae_path"),
         min_length=1,
     )
+    loras_folder: PathText | None = parameter(
+        None,
+        "Folder in which loras are found by their names, and which the page lists.",
+        runtime("pipeline", label="LoRA folder", elsewhere="lora_dir lora_folder loras_dir"),
+        min_length=1,
+    )
     text_encoder_device: Device = parameter(
         "auto",
         "Device of the text encoder: auto, cpu, cuda, cuda:N, mps.",

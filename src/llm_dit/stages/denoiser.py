@@ -80,6 +80,7 @@ class Denoiser:
         *,
         quantization: Quantization = "none",
         offload: bool = False,
+        loras_folder: str | None = None,
     ) -> Self:
         """Load the transformer of a model; with `offload` it waits on the CPU.
 
@@ -102,7 +103,7 @@ class Denoiser:
         load_weights(transformer, stored.path, stored.tensors, dtype=dtype, device=start)
         transformer.eval().requires_grad_(False)
         quantize_transformer(transformer, quantization, device, home)
-        loras = LoraMerger(transformer, stored.tensors, device, dtype)
+        loras = LoraMerger(transformer, stored.tensors, device, dtype, loras_folder)
         return cls(transformer, device, loras, offload=offload)
 
     def sample(

@@ -141,6 +141,7 @@ def _load(
             *placement.transformer,
             quantization=wanted.quantization,
             offload=wanted.offload,
+            loras_folder=wanted.loras_folder,
         )
         text_encoder = ZImageTextEncoder.from_stored(
             parts.text_encoder,

@@ -8,13 +8,13 @@ layer is. Nothing is ever subtracted. Weights change in place, so compiled code 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from llm_dit.checkpoints.fingerprint import file_fingerprint
 from llm_dit.checkpoints.lazy_tensor import LazyTensor
 from llm_dit.checkpoints.lora_factors import DORA_CONVENTION, LayerChange
 from llm_dit.checkpoints.lora_file import LoraFile, read_lora
+from llm_dit.checkpoints.lora_folder import find_lora
 from llm_dit.errors import CheckpointError
 from llm_dit.parameters import GenerationParams
 from llm_dit.parameters.loras import LoraEntry, lora_entries, loras_text
@@ -48,12 +48,14 @@ class LoraMerger:
         tensors: Mapping[str, LazyTensor],
         device: torch.device,
         dtype: torch.dtype,
+        folder: str | None = None,
     ) -> None:
         self.transformer = transformer
         self.layers = _linear_layers(tensors)
         self._tensors = tensors
         self._device = device
         self._dtype = dtype
+        self._folder = folder
         self._files: dict[tuple[str, str, bool], LoraFile] = {}
         self._base: dict[str, Tensor] = {}
         self._applied: dict[str, _Applied] = {}
@@ -66,9 +68,7 @@ class LoraMerger:
         """
         entries = []
         for entry in lora_entries(params.loras):
-            path = Path(entry.file).expanduser()
-            if not path.is_file():
-                raise CheckpointError(f"LoRA {path} does not exist; give a .safetensors file.", field="loras")
+            path = find_lora(entry.file, self._folder)
             found = file_fingerprint(path)[:HASH_DIGITS]
             if entry.hash and entry.hash != found:
                 raise CheckpointError(
@@ -140,7 +140,7 @@ class LoraMerger:
     def _file(self, entry: LoraEntry, *, ignore_unknown: bool) -> LoraFile:
         key = (entry.file, entry.hash, ignore_unknown)
         if key not in self._files:
-            path = Path(entry.file).expanduser()
+            path = find_lora(entry.file, self._folder)
             self._files[key] = read_lora(path, self.layers, ignore_unknown=ignore_unknown)
         return self._files[key]
 

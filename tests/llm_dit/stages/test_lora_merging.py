@@ -10,6 +10,7 @@ from lora_files import expected_deltas, factors_of, spellings, write_lora
 from llm_dit import ZImagePipeline
 from llm_dit.checkpoints.model_file import open_folder
 from llm_dit.errors import CheckpointError, InvalidParameter
+from llm_dit.image_io import without_places
 from llm_dit.parameters import GenerationParams
 from llm_dit.stages.lora_merging import write_rows
 
@@ -118,6 +119,19 @@ def test_a_record_draws_again_and_another_file_is_refused(pipeline, factors, tmp
     with pytest.raises(CheckpointError, match="is another file than the one of the record"):
         drawn(pipeline, first.metadata["parameters"]["loras"])
     assert not np.array_equal(pixels(drawn(pipeline, str(path))), pixels(first))
+
+
+def test_a_record_that_names_no_folder_draws_again_with_the_folder_of_loras(
+    tiny_checkpoint, pipeline, factors, tmp_path
+):
+    path = written(factors, tmp_path, file="ink, fine.safetensors")
+    first = drawn(pipeline, f'"{path}":0.5')
+    told = without_places(first.metadata)["parameters"]["loras"]
+    assert told.startswith('"ink, fine.safetensors":0.5#')
+    other = ZImagePipeline.from_pretrained(str(tiny_checkpoint), **CPU, loras_folder=str(tmp_path))
+    assert np.array_equal(pixels(drawn(other, told)), pixels(first))
+    with pytest.raises(CheckpointError, match="does not exist; give a .safetensors file, or set loras_folder"):
+        drawn(pipeline, told)
 
 
 def test_dora_names_its_convention(pipeline, factors, tmp_path):

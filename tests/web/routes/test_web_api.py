@@ -520,6 +520,29 @@ def test_after_a_restart_finished_images_are_there_and_interrupted_ones_say_so(
         assert "stopped" in client.get(f"/api/jobs/{interrupted}").json()["error"]
 
 
+def test_loras_of_the_folder_are_listed_as_the_parameter_takes_them(tmp_path: Path, engine: FakeEngine) -> None:
+    folder = tmp_path / "loras"
+    (folder / "ink").mkdir(parents=True)
+    for name in ("style.safetensors", "ink/fine, dark.safetensors", "notes.txt"):
+        (folder / name).touch()
+    with client_of(make_app(tmp_path, engine, loras_folder=str(folder))) as client:
+        assert client.get("/api/loras").json() == {
+            "loras": [
+                {"file": "ink/fine, dark.safetensors", "entry": '"ink/fine, dark.safetensors"'},
+                {"file": "style.safetensors", "entry": "style.safetensors"},
+            ],
+            "problems": [],
+        }
+
+
+def test_a_missing_folder_of_loras_is_a_sentence(tmp_path: Path, engine: FakeEngine) -> None:
+    with client_of(make_app(tmp_path / "web", engine, loras_folder=str(tmp_path / "gone"))) as client:
+        (problem,) = client.get("/api/loras").json()["problems"]
+    assert problem == f"loras_folder {tmp_path / 'gone'} does not exist; make it, or leave it out."
+    with client_of(make_app(tmp_path / "web", engine)) as client:
+        assert client.get("/api/loras").json() == {"loras": [], "problems": []}
+
+
 def test_templates_are_listed_with_what_is_wrong_with_others(tmp_path: Path, engine: FakeEngine) -> None:
     own = tmp_path / "own"
     own.mkdir()
