@@ -15,7 +15,7 @@ import ipaddress
 import secrets
 import socket
 import time
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Iterable
 from http.cookies import CookieError, SimpleCookie
 from urllib.parse import quote, urlsplit
@@ -32,7 +32,7 @@ COOKIE = "llm_dit_key"
 LEAST_KEY_CHARACTERS = 16
 LEAST_KEY_VARIETY = 8
 WRONG_KEYS_ALLOWED = 10
-"""In `WRONG_KEYS_WINDOW_S` seconds, of all clients together."""
+"""In `WRONG_KEYS_WINDOW_S` seconds, of one client, in the header, a cookie, an address and the login together."""
 WRONG_KEYS_WINDOW_S = 60.0
 CLIENTS_REMEMBERED = 1000
 OPEN_PATHS = ("/healthz", "/login", "/static/")
@@ -128,39 +128,28 @@ def is_same_text(given: str, expected: str) -> bool:
 
 
 class KeyAttempts:
-    """Counts wrong keys of all clients together, and refuses to look at further ones while there are too many.
+    """Counts the wrong keys of each client (an address), and tells one that showed too many to wait.
 
-    A client (an address) that has shown the right key goes on being heard, so that a stranger who guesses can't lock
-    it out. Lives on the event loop.
+    A right key is never counted and never refused: whoever holds it may share the address of one who guesses, as all do
+    behind a proxy. What guessing is up against is the length that `check_exposure` asks of a key. Lives on the event
+    loop.
     """
 
     def __init__(self) -> None:
-        self._wrong_at: deque[float] = deque(maxlen=WRONG_KEYS_ALLOWED)
-        self._trusted: deque[str] = deque(maxlen=CLIENTS_REMEMBERED)
+        self._wrong_at: OrderedDict[str, deque[float]] = OrderedDict()
 
-    def refusal(self, scope: Scope) -> str | None:
-        """Return why a key of this client is not looked at; None if it is."""
-        is_full = len(self._wrong_at) == WRONG_KEYS_ALLOWED
-        if (
-            not is_full
-            or time.monotonic() - self._wrong_at[0] > WRONG_KEYS_WINDOW_S
-            or _address(scope) in self._trusted
-        ):
-            return None
-        return f"Too many wrong keys; try again in {WRONG_KEYS_WINDOW_S:.0f} s."
-
-    def note(self, scope: Scope, *, is_right: bool) -> bool:
-        """Record that a client showed a key; return `is_right`."""
-        address = _address(scope)
-        if not is_right:
-            self._wrong_at.append(time.monotonic())
-        elif address not in self._trusted:
-            self._trusted.append(address)
-        return is_right
-
-
-def _address(scope: Scope) -> str:
-    return scope["client"][0] if scope.get("client") else ""
+    def note_wrong(self, scope: Scope) -> str | None:
+        """Count a wrong key of this client; return why it has to wait, None if it may try again."""
+        address = scope["client"][0] if scope.get("client") else ""
+        wrong_at = self._wrong_at.setdefault(address, deque(maxlen=WRONG_KEYS_ALLOWED))
+        self._wrong_at.move_to_end(address)
+        if len(self._wrong_at) > CLIENTS_REMEMBERED:
+            self._wrong_at.popitem(last=False)
+        now = time.monotonic()
+        if len(wrong_at) == WRONG_KEYS_ALLOWED and now - wrong_at[0] <= WRONG_KEYS_WINDOW_S:
+            return f"Too many wrong keys; try again in {WRONG_KEYS_WINDOW_S:.0f} s."
+        wrong_at.append(now)
+        return None
 
 
 class Guard:
@@ -218,21 +207,18 @@ class Guard:
         return None
 
     def _refusal_without_key(self, scope: Scope, headers: Headers, api_key: str) -> Response | None:
-        path, shown = scope["path"], self._is_key_shown(headers, scope["path"])
-        if shown and (problem := self._attempts.refusal(scope)) is not None:
+        path = scope["path"]
+        if self._has_key(headers, api_key) or self._has_results_token(path):
+            return None
+        if self._is_key_shown(headers, path) and (problem := self._attempts.note_wrong(scope)) is not None:
             wait = {"Retry-After": str(int(WRONG_KEYS_WINDOW_S))}
             return error_response(path, 429, problem, headers=wait)
-        is_right = self._has_key(headers, api_key) or self._has_results_token(path)
-        if shown:
-            self._attempts.note(scope, is_right=is_right)
-        if not is_right:
-            if "text/html" in headers.get("accept", "") and scope["method"] == "GET":
-                query = scope.get("query_string", b"").decode("latin-1")
-                wanted = f"{path}?{query}" if query else path
-                return RedirectResponse(f"/login?next={quote(wanted)}", 303)
-            challenge = {"WWW-Authenticate": "Bearer"}
-            return error_response(path, 401, "An API key is needed: Authorization: Bearer KEY.", headers=challenge)
-        return None
+        if "text/html" in headers.get("accept", "") and scope["method"] == "GET":
+            query = scope.get("query_string", b"").decode("latin-1")
+            wanted = f"{path}?{query}" if query else path
+            return RedirectResponse(f"/login?next={quote(wanted)}", 303)
+        challenge = {"WWW-Authenticate": "Bearer"}
+        return error_response(path, 401, "An API key is needed: Authorization: Bearer KEY.", headers=challenge)
 
     def _is_same_origin(self, headers: Headers) -> bool:
         """Say whether a change comes from our own page, from a page of a proxy in front of us, or from no browser."""

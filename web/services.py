@@ -15,8 +15,9 @@ from web.jobs.counters import Monitoring
 from web.jobs.events import EventHub
 from web.jobs.experiment_jobs import Lab
 from web.jobs.image_jobs import ImageStudio
+from web.jobs.job import Job
 from web.jobs.loaded_model import EngineFactory, EngineHandle
-from web.jobs.queue import Job, JobQueue
+from web.jobs.queue import JobQueue
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from web_fakes import FakeEngine
 from web_server import client_of, make_app
 
 from llm_dit.errors import LlmDitError
-from web.security import COOKIE, MAX_BODY_BYTES, allowed_hosts, check_exposure, cookie_value, results_token
+from web.security import COOKIE, MAX_BODY_BYTES, KeyAttempts, allowed_hosts, check_exposure, cookie_value, results_token
 
 KEY = "a long random text"
 
@@ -231,16 +231,32 @@ def test_wrong_keys_of_all_kinds_are_limited_together(
 
     assert [try_key(f"guess {n}" if guess in ("header", "login") else f"guess{n}") for n in range(10)] == [401] * 10
     assert try_key("guess11") == 429
-    headers = {"Authorization": f"Bearer {KEY}"}
-    assert locked_client.get("/api/jobs", headers=headers).status_code == 429, "a guess that is right learns nothing"
+    for kind in ({"Authorization": "Bearer guess 12"}, {"Cookie": f"{COOKIE}=guess13"}):
+        assert locked_client.get("/api/jobs", headers=kind).status_code == 429
 
 
-def test_who_has_shown_the_key_is_not_locked_out_by_others_guesses(locked_client: TestClient) -> None:
-    headers = {"Authorization": f"Bearer {KEY}"}
-    assert locked_client.get("/api/jobs", headers=headers).status_code == 200
-    for n in range(12):
-        locked_client.get("/api/jobs", headers={"Authorization": f"Bearer guess {n}"})
-    assert locked_client.get("/api/jobs", headers=headers).status_code == 200
+def test_behind_one_address_a_right_key_is_never_refused_and_frees_no_wrong_ones(locked_client: TestClient) -> None:
+    right = {"Authorization": f"Bearer {KEY}"}
+
+    def ask(headers: dict[str, str]) -> int:
+        return locked_client.get("/api/jobs", headers=headers).status_code
+
+    assert ask(right) == 200
+    guesses = [ask({"Authorization": f"Bearer guess {n}"}) for n in range(12)]
+    assert guesses == [401] * 10 + [429] * 2
+    assert ask(right) == 200
+    assert ask({"Authorization": "Bearer guess 13"}) == 429
+    assert ask({"Cookie": f"{COOKIE}={cookie_value(KEY)}"}) == 200
+    assert locked_client.post("/login", data={"key": KEY}, follow_redirects=False).status_code == 303
+    assert locked_client.post("/login", data={"key": "guess 14"}).status_code == 429
+
+
+def test_wrong_keys_of_one_address_do_not_count_for_another() -> None:
+    attempts = KeyAttempts()
+    for _ in range(10):
+        assert attempts.note_wrong({"client": ("10.0.0.1", 1)}) is None
+    assert "Too many wrong keys" in attempts.note_wrong({"client": ("10.0.0.1", 2)})
+    assert attempts.note_wrong({"client": ("10.0.0.2", 1)}) is None
 
 
 def test_one_can_log_out(locked_client: TestClient) -> None:

@@ -1,8 +1,8 @@
 """The images made with the page: a SQLite table, and a PNG and a thumbnail a row, in one folder.
 
 A row is written before its job begins, the image before the row says `done`; so whatever instant the server is killed
-at, each row tells the truth after `open_history`. Each picture carries its record, so rows that are lost are made again
-from the pictures (`recovery`). Knows neither HTTP nor the queue.
+at, each row tells the truth after `open_history`. Each picture carries its record, so rows that are lost, or were not
+finished, are made again from the pictures (`recovery`). Knows neither HTTP nor the queue.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from filelock import FileLock, Timeout
 from llm_dit.atomic_file import remove_partial_files, write_atomically
 from llm_dit.errors import OutputError
 from web.history.entry import Entry
-from web.history.recovery import lost_entries, restore_thumbnails
+from web.history.recovery import entry_of_picture, lost_entries, restore_thumbnails
 from web.history.thumbnail import thumbnail_bytes
 
 if TYPE_CHECKING:
@@ -106,11 +106,7 @@ class History:
         except OSError as error:
             raise StorageError(error.strerror) from None
         with self._writing() as database:
-            database.execute(
-                "UPDATE images SET state = 'done', params = ?, metadata = ?,"
-                " number = (SELECT COALESCE(MAX(number), 0) + 1 FROM images) WHERE id = ?",
-                (json.dumps(params), json.dumps(metadata), entry_id),
-            )
+            _set_done(database, entry_id, params, metadata)
         self._drop_oldest()
 
     def set_failed(self, entry_id: str, state: str, error: str | None) -> None:
@@ -187,13 +183,12 @@ class History:
     def recover(self) -> None:
         """Let rows and pictures agree: finish what a former server left, and write down pictures that no row knows.
 
-        Only files of rows that say so are removed; a file that this table does not know is not ours to delete.
+        A picture that was written just before its row could say so is finished from the record inside it. Only files of
+        rows that were marked as deleted are removed; any other file is not ours to delete.
         """
-        rows = self._select("WHERE state IN ('waiting', 'deleted')", (), with_metadata=False)
-        for entry in rows:
-            if entry.state == "waiting":
-                self.set_failed(entry.id, "interrupted", UNFINISHED)
+        for entry in self._select("WHERE state = 'deleted'", (), with_metadata=False):
             self._remove_files(entry.id)
+        finished = self._finish_waiting()
         with self._writing() as database:
             database.execute("DELETE FROM images WHERE state = 'deleted'")
             known = {row[0] for row in database.execute("SELECT id FROM images")}
@@ -207,7 +202,34 @@ class History:
                 )
         if found:
             logger.warning("the history did not know %d pictures of %s and lists them again", len(found), self.folder)
-        restore_thumbnails(self.folder, [entry.id for entry in found])
+        restore_thumbnails(self.folder, [*finished, *(entry.id for entry in found)])
+
+    def _finish_waiting(self) -> list[str]:
+        """Finish the rows whose picture is there, and say of the others that they were interrupted.
+
+        Returns:
+            Ids of the finished ones.
+        """
+        finished = []
+        for row in self._select("WHERE state = 'waiting' ORDER BY number", (), with_metadata=False):
+            picture = entry_of_picture(self.image_path(row.id))
+            if picture is None or picture.metadata is None:
+                self.set_failed(row.id, "interrupted", UNFINISHED)
+                continue
+            with self._writing() as database:
+                _set_done(database, row.id, picture.params, picture.metadata)
+            finished.append(row.id)
+        return finished
+
+
+def _set_done(
+    database: sqlite3.Connection, entry_id: str, params: Mapping[str, Any], metadata: Mapping[str, Any]
+) -> None:
+    database.execute(
+        "UPDATE images SET state = 'done', params = ?, metadata = ?,"
+        " number = (SELECT COALESCE(MAX(number), 0) + 1 FROM images) WHERE id = ?",
+        (json.dumps(params), json.dumps(metadata), entry_id),
+    )
 
 
 def open_history(folder: Path, size: int) -> History:

@@ -21,15 +21,17 @@ def lost_entries(images: Path, known: Container[str]) -> list[Entry]:
     """
     paths = [path for path in images.glob("*.png") if path.stem not in known and path.is_file()]
     paths = [path for path in paths if re.fullmatch("[0-9a-f]{32}", path.stem)]
-    found = (_entry(path) for path in sorted(paths, key=lambda path: (path.stat().st_mtime, path.name)))
+    found = (entry_of_picture(path) for path in sorted(paths, key=lambda path: (path.stat().st_mtime, path.name)))
     return [entry for entry in found if entry is not None]
 
 
-def _entry(path: Path) -> Entry | None:
-    """Return the entry of a picture; None if it carries no record of ours that can be read."""
+def entry_of_picture(path: Path) -> Entry | None:
+    """Return the entry of a picture; None if there is none, or it carries no record of ours that can be read."""
     from llm_dit.image_io import read_parameters
     from llm_dit.parameters import GenerationParams
 
+    if not path.is_file():
+        return None
     try:
         record = read_parameters(path)
         params = GenerationParams.parse(record.get("parameters") or {}).model_dump()

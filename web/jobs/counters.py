@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
-from web.jobs.queue import Job, JobQueue
+from web.jobs.job import Job
+from web.jobs.queue import JobQueue
 
 
 class Monitoring:

@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any
 from llm_dit.config import Config
 from llm_dit.errors import LlmDitError
 from llm_dit.parameters import EngineSettings
+from web.jobs.job import Job, JobState
 from web.jobs.lab_request import LabRequest
 from web.jobs.loaded_model import EngineHandle
 from web.jobs.plan_limits import check_size, check_typed_size
 from web.jobs.plan_process import PlanProcess
-from web.jobs.queue import Job, JobHandle, JobQueue, JobState
+from web.jobs.queue import JobHandle, JobQueue
 from web.jobs.remembered_requests import RememberedRequests
 from web.jobs.results_folders import ExperimentCard, ResultsFolders, read_card
 

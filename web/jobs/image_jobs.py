@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 from llm_dit.parameters import GenerationParams
 from llm_dit.parameters.effects import without_effect
 from web.history.image_history import History
+from web.jobs.job import Job, JobState
 from web.jobs.loaded_model import EngineHandle
-from web.jobs.queue import Job, JobHandle, JobQueue, JobState
+from web.jobs.queue import JobHandle, JobQueue
 
 if TYPE_CHECKING:
     from PIL.Image import Image

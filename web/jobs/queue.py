@@ -5,7 +5,7 @@ which it reports progress and learns that it was cancelled. Whoever wants to fol
 snapshots; a slow reader sees fewer of them, never a backlog.
 
 What is read reaches a page by several ways (answers, events) that overtake each other. The queue alone numbers the
-changes, so that a page can tell which of two snapshots is newer: `Job.version`.
+changes, so that a page can tell which of two snapshots is newer: `JobQueue.told_version`.
 """
 
 from __future__ import annotations
@@ -15,15 +15,13 @@ import logging
 import math
 import threading
 import time
-import uuid
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from enum import StrEnum
 from typing import Any
 
 from llm_dit.errors import LlmDitError
+from web.jobs.job import Job, JobState
 
 logger = logging.getLogger(__name__)
 
@@ -31,22 +29,6 @@ FINISHED_KEPT = 4096
 """Finished jobs whose outcome stays in memory; older images are in the history."""
 PREVIEWS_KEPT = 16
 LONGEST_RETRY_S = 600
-
-
-class JobState(StrEnum):
-    """Where a job stands; the last four are final."""
-
-    WAITING = "waiting"
-    RUNNING = "running"
-    DONE = "done"
-    FAILED = "failed"
-    CANCELLED = "cancelled"
-    INTERRUPTED = "interrupted"
-
-    @property
-    def is_final(self) -> bool:
-        """True if nothing will change any more."""
-        return self not in (JobState.WAITING, JobState.RUNNING)
 
 
 class JobCancelled(Exception):
@@ -63,53 +45,6 @@ class QueueFull(LlmDitError):
     def __init__(self, queue_size: int, retry_after_s: int) -> None:
         super().__init__(f"{queue_size} jobs are waiting already; try again in {retry_after_s} s.")
         self.retry_after_s = retry_after_s
-
-
-@dataclass(eq=False)
-class Job:
-    """One piece of work and how far it is.
-
-    Attributes:
-        id: 32 hexadecimal digits; an image has the id of its job.
-        kind: `generate`, `rewrite` or `experiment`.
-        title: What is shown in the queue, such as the prompt.
-        request: What was asked for, JSON-able.
-        client: Name of the browser tab that asked; None for clients without a page.
-        step: Steps done.
-        total: Steps to do; 0 while unknown.
-        eta_s: Seconds left, None while unknown.
-        preview: Small JPEG of the image so far.
-        result: What the work returned, or has so far; None once nobody wants it (`is_result_wanted`).
-        error: One sentence, if the job failed.
-        error_field: Parameter at fault, if one is.
-        is_defect: True if it failed for a reason the user can't mend.
-        notices: Sentences on what was asked for and has no effect, and on texts that were cut.
-        version: Number of the last change of what is told of this job, its place in the queue included; of two
-            snapshots the one with the higher version is newer. Jobs share the numbers, in the order of the changes.
-    """
-
-    kind: str
-    title: str
-    work: Callable[[JobHandle], Any] = field(repr=False)
-    request: dict[str, Any] = field(default_factory=dict)
-    client: str | None = None
-    id: str = field(default_factory=lambda: uuid.uuid4().hex)
-    state: JobState = JobState.WAITING
-    created_at: float = field(default_factory=time.time)
-    started_at: float | None = None
-    finished_at: float | None = None
-    step: int = 0
-    total: int = 0
-    eta_s: float | None = None
-    preview: bytes | None = None
-    result: Any = None
-    error: str | None = None
-    error_field: str | None = None
-    is_defect: bool = False
-    notices: tuple[str, ...] = ()
-    is_cancel_requested: bool = False
-    is_result_wanted: bool = True
-    version: int = 0
 
 
 class JobHandle:
@@ -157,6 +92,10 @@ class JobQueue:
         prepare: Called once on the worker thread before the first job, to load the model.
         on_finish: Called on the worker thread, or where a waiting job is cancelled, after each job's end.
         on_refuse: Called with the number of jobs that found no room.
+
+    Attributes:
+        first_version: Number from which this queue counts; above all of the server before it.
+        order_version: Number of the last change of which jobs wait or run, and in which order.
     """
 
     def __init__(
@@ -176,6 +115,7 @@ class JobQueue:
         self._running: Job | None = None
         self._jobs: OrderedDict[str, Job] = OrderedDict()  # in the order of their versions
         self.first_version = self._version = time.time_ns() // 1000  # above the numbers of the server before this one
+        self.order_version = self._version
         self._listeners: list[Callable[[], None]] = []
         self._recent_durations_s: deque[float] = deque([1.0], maxlen=20)
         self._latest_finished: deque[Job] = deque()
@@ -211,6 +151,7 @@ class JobQueue:
                 self._waiting.append(job)
                 self._jobs[job.id] = job
                 self._touch(job)
+            self._note_order()
             self._condition.notify_all()
         self._tell_listeners()
 
@@ -224,17 +165,16 @@ class JobQueue:
             self._touch(job)
             is_waiting = job.state is JobState.WAITING
             if is_waiting:
-                place = self._waiting.index(job)
-                del self._waiting[place]
+                self._waiting.remove(job)
                 self._set_final(job, JobState.CANCELLED)
-                self._move_up(place)
+                self._note_order()
         if is_waiting:
             self._finish(job)
         self._tell_listeners()
         return job
 
     def cancel_all(self, job_ids: Sequence[str]) -> None:
-        """Cancel several jobs; the last first, so that those behind need not move up one by one."""
+        """Cancel several jobs; the last first, so that none of them begins meanwhile."""
         for job_id in reversed(job_ids):
             self.cancel(job_id)
 
@@ -277,10 +217,18 @@ class JobQueue:
             newest_first = itertools.takewhile(lambda job: job.version > version, reversed(self._jobs.values()))
             return list(newest_first)[::-1]
 
+    def told_version(self, job: Job) -> int:
+        """Return the number of the last change of what is told of `job`, its place in the queue included.
+
+        Of two snapshots the one with the higher number is newer. One number stands for all places: when a job ends,
+        thousands that wait behind it need not be told of one by one.
+        """
+        return max(job.version, self.order_version) if job.state is JobState.WAITING else job.version
+
     def position(self, job: Job) -> int:
         """Return how many jobs are in front of `job`: 0 when it runs or is over."""
         with self._condition:
-            if job not in self._waiting:
+            if job.state is not JobState.WAITING:
                 return 0
             return self._waiting.index(job) + (1 if self._running else 0)
 
@@ -309,10 +257,9 @@ class JobQueue:
         job.version = self._version
         self._jobs.move_to_end(job.id)
 
-    def _move_up(self, place: int = 0) -> None:
-        """Tell anew of the waiting jobs from `place` on: fewer are in front of them now."""
-        for job in itertools.islice(self._waiting, place, None):
-            self._touch(job)
+    def _note_order(self) -> None:
+        self._version += 1
+        self.order_version = self._version
 
     def _set_final(self, job: Job, state: JobState) -> None:
         job.state = state
@@ -354,6 +301,7 @@ class JobQueue:
             job.state = JobState.RUNNING
             job.started_at = time.time()
             self._touch(job)
+            self._note_order()
         self._tell_listeners()
         return job
 
@@ -379,7 +327,7 @@ class JobQueue:
                 job.result = None
             self._set_final(job, state)
             self._running = None
-            self._move_up()
+            self._note_order()
         self._finish(job)
         self._tell_listeners()
 

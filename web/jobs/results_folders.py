@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from llm_dit.errors import LlmDitError, OutputError
 from llm_dit.parameters import GenerationParams
-from web.jobs.queue import Job
+from web.jobs.job import Job
 
 if TYPE_CHECKING:
     from experiments.store.manifest import Manifest

@@ -6,13 +6,21 @@ from typing import Any
 
 from web.history.entry import Entry
 from web.jobs.image_jobs import IMAGE_KIND
-from web.jobs.queue import Job, JobQueue, JobState
+from web.jobs.job import Job, JobState
+from web.jobs.queue import JobQueue
 
 
 def job_snapshot(queue: JobQueue, job: Job) -> dict[str, Any]:
     """Return a job as JSON, all of it as of its `version`."""
     with queue.held():
-        return _job_values(job, queue.position(job))
+        return _job_values(job, queue.told_version(job), queue.position(job))
+
+
+def active_snapshots(queue: JobQueue) -> list[dict[str, Any]]:
+    """Return the running job and the waiting ones, in order, as JSON of one instant."""
+    with queue.held():
+        active = enumerate(queue.active())
+        return [_job_values(job, queue.told_version(job), position) for position, job in active]
 
 
 def queue_news(queue: JobQueue, since: int, *, with_active: bool) -> dict[str, Any]:
@@ -22,24 +30,32 @@ def queue_news(queue: JobQueue, since: int, *, with_active: bool) -> dict[str, A
         queue: Read at one instant.
         since: `version` of the news before; a number that this queue has not reached is another server's.
         with_active: Tell of the jobs that wait or run even if they did not change.
+
+    Returns:
+        `version`; `active`, the ids of the jobs that wait or run in their order, or null where the order is as it was;
+        and `jobs`, those that changed themselves. That a job moved up is told by `active` alone.
     """
     with queue.held():
-        active = queue.active()
-        changed = queue.changed_since(since if since <= queue.version else 0)
-        told = {job.id: job for job in [*(active if with_active else []), *changed]}
-        positions = {job.id: position for position, job in enumerate(active)}
+        since = since if since <= queue.version else 0
+        active = queue.active() if with_active or queue.order_version > since else None
+        changed = queue.changed_since(since)
+        told = {job.id: job for job in [*((active or []) if with_active else []), *changed]}
+        positions = {job.id: position for position, job in enumerate(active or [])}
         return {
             "version": queue.version,
-            "active": [job.id for job in active],
-            "jobs": [_job_values(job, positions.get(job.id, 0)) for job in told.values()],
+            "active": None if active is None else [job.id for job in active],
+            "jobs": [
+                _job_values(job, queue.told_version(job), positions.get(job.id) or queue.position(job))
+                for job in told.values()
+            ],
         }
 
 
-def _job_values(job: Job, position: int) -> dict[str, Any]:
+def _job_values(job: Job, version: int, position: int) -> dict[str, Any]:
     is_image_there = job.kind == IMAGE_KIND and job.state is JobState.DONE
     return {
         "id": job.id,
-        "version": job.version,
+        "version": version,
         "kind": job.kind,
         "state": job.state.value,
         "title": job.title,

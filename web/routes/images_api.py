@@ -21,8 +21,8 @@ from llm_dit.parameters.effects import without_effect
 from llm_dit.parameters.loras import quoted_file
 from llm_dit.prompting.chat_template import format_prompt
 from llm_dit.prompting.long_prompt import cut_sentence
-from web.jobs.queue import Job, JobState
-from web.jobs.snapshots import entry_as_job, entry_snapshot, job_snapshot, queue_news
+from web.jobs.job import Job, JobState
+from web.jobs.snapshots import active_snapshots, entry_as_job, entry_snapshot, job_snapshot, queue_news
 from web.responses import AsciiJSONResponse, HttpError, not_found, read_json
 from web.routes.form import GENERATE_BODY, parameter_schema
 from web.routes.static_files import build
@@ -68,7 +68,7 @@ async def generate(
 @router.get("/jobs", summary="The queue")
 async def list_jobs(services: ServicesOf) -> list[dict[str, Any]]:
     """Return the running job and the waiting ones, in order."""
-    return [job_snapshot(services.queue, job) for job in services.queue.active()]
+    return active_snapshots(services.queue)
 
 
 @router.get("/jobs/{job_id}", summary="One job")

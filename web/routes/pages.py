@@ -184,12 +184,13 @@ async def login(
     api_key = services.config.server.api_key
     if api_key is None:
         return RedirectResponse(_own_path(next), 303)
-    attempts: KeyAttempts = request.app.state.key_attempts
-    if (refusal := attempts.refusal(request.scope)) is not None:
-        return render(services, "login.html", 429, page="login", next=_own_path(next), error=refusal)
-    if not attempts.note(request.scope, is_right=is_same_text(key, api_key)):
-        await asyncio.sleep(WRONG_KEY_PAUSE_S)  # slows guessing down
-        return render(services, "login.html", 401, page="login", next=_own_path(next), error="That key is not right.")
+    if not is_same_text(key, api_key):
+        attempts: KeyAttempts = request.app.state.key_attempts
+        problem, status = attempts.note_wrong(request.scope), 429
+        if problem is None:
+            await asyncio.sleep(WRONG_KEY_PAUSE_S)  # slows guessing down
+            problem, status = "That key is not right.", 401
+        return render(services, "login.html", status, page="login", next=_own_path(next), error=problem)
     answer = RedirectResponse(_own_path(next), 303)
     answer.set_cookie(
         COOKIE,

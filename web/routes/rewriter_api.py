@@ -15,7 +15,8 @@ from llm_dit.errors import InvalidParameter
 from llm_dit.parameters import MAX_SEED, GenerationParams, RewriterSettings
 from llm_dit.prompting.templates import DEFAULT_REWRITER, Template
 from web.jobs.image_jobs import TITLE_CHARACTERS
-from web.jobs.queue import Job, JobHandle, JobState
+from web.jobs.job import Job, JobState
+from web.jobs.queue import JobHandle
 from web.responses import AsciiJSONResponse, read_json
 from web.routes.form import json_schema
 from web.routes.images_api import cancel_aside, failure, until_over

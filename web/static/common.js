@@ -78,11 +78,20 @@ export const ownJobs = (kind) => [...jobs.values()].filter((job) => isOwn(job) &
 
 function learnNews(news) {
   news.jobs.forEach(learn);
-  activeIds = news.active;
+  if (news.active) takeOrder(news.active, news.version);
   for (const [id, job] of jobs) {
     if (isOver(job) && !isOwn(job)) jobs.delete(id);
     else if (!isOver(job) && job.version <= news.version && !activeIds.includes(id)) reconcile(id);
   }
+}
+
+// The order alone says that a job moved up.
+function takeOrder(ids, version) {
+  activeIds = ids;
+  ids.forEach((id, position) => {
+    const job = jobs.get(id);
+    if (job && job.version <= version && job.position !== position) jobs.set(id, { ...job, version, position });
+  });
 }
 
 // A job that the page takes for waiting or running and the server's queue lacks: it ended while nobody told the page, or
@@ -118,7 +127,7 @@ function openStream() {
     if (news.build !== document.body.dataset.build) offerReload();
     learnNews(news);
     showModel(news.model);
-    showQueue(news.active.length);
+    showQueue(activeIds.length);
     latest = news;
     document.dispatchEvent(new CustomEvent("news", { detail: news }));
   });

@@ -87,11 +87,11 @@ def test_a_waiting_row_says_after_a_restart_that_it_was_interrupted(tmp_path: Pa
     reopened.close()
 
 
-def test_a_picture_of_a_row_that_was_never_finished_is_removed_and_a_strangers_file_stays(tmp_path: Path) -> None:
+def test_a_file_that_no_row_marks_as_deleted_stays(tmp_path: Path) -> None:
     history = open_history(tmp_path, 50)
     store(history, 1)
     history.add_waiting({ID: PARAMS})
-    history.image_path(ID).write_bytes(b"an image whose row does not say done")
+    history.image_path(ID).write_bytes(b"of a row that waits, without a record")
     stranger = tmp_path / "images" / "holiday.png"
     stranger.write_bytes(b"not ours")
     unknown = history.image_path(entry_id(9))
@@ -100,8 +100,9 @@ def test_a_picture_of_a_row_that_was_never_finished_is_removed_and_a_strangers_f
 
     reopened = open_history(tmp_path, 50)
     assert {path.name for path in (tmp_path / "images").iterdir()} == {
-        f"{entry_id(1)}.png", stranger.name, unknown.name
+        f"{entry_id(1)}.png", f"{ID}.png", stranger.name, unknown.name
     }  # fmt: skip
+    assert reopened.get(ID).state == "interrupted"
     reopened.close()
 
 
@@ -119,6 +120,34 @@ def store_real(history, number: int) -> None:
     history.add_waiting({entry_id(number): params})
     history.store_image(entry_id(number), png_bytes(image, record), image, params, record)
     os.utime(history.image_path(entry_id(number)), (1000 + number, 1000 + number))
+
+
+def test_a_picture_whose_row_could_not_say_done_before_the_kill_is_finished_from_its_record(tmp_path: Path) -> None:
+    history = open_history(tmp_path / "before", 50)
+    store_real(history, 7)
+    picture, row = history.image_path(entry_id(7)).read_bytes(), history.get(entry_id(7))
+    history.close()
+    script = textwrap.dedent("""
+        import os, signal, sqlite3, sys
+        from pathlib import Path
+        from PIL import Image
+        from web.history.image_history import open_history
+        history = open_history(Path(sys.argv[1]), 50)
+        history.add_waiting({sys.argv[2]: {"prompt": "fox 7", "seed": None}})
+        history._connection.set_authorizer(  # the first UPDATE is the row's
+            lambda action, *_: os.kill(os.getpid(), signal.SIGKILL) if action == sqlite3.SQLITE_UPDATE else 0)
+        history.store_image(sys.argv[2], sys.stdin.buffer.read(), Image.new("RGB", (16, 16)), {}, {})
+    """)
+    killed = subprocess.run([sys.executable, "-c", script, tmp_path, entry_id(7)], input=picture, check=False)
+    assert killed.returncode == -signal.SIGKILL
+
+    history = open_history(tmp_path, 50)
+    assert history.image_path(entry_id(7)).read_bytes() == picture
+    found = history.get(entry_id(7))
+    assert (found.state, found.params, found.metadata) == ("done", row.params, row.metadata)
+    assert found.params["seed"] == 7
+    assert history.thumbnail_path(entry_id(7)).is_file()
+    history.close()
 
 
 def damage(database: Path) -> None:
@@ -212,19 +241,23 @@ def test_a_folder_that_cannot_be_written_is_one_clear_sentence(tmp_path: Path) -
 
 
 def test_every_row_tells_the_truth_after_kill_9(tmp_path: Path) -> None:
+    history = open_history(tmp_path / "before", 5)
+    store_real(history, 7)
+    picture = history.image_path(entry_id(7))
+    history.close()
     script = textwrap.dedent("""
         import sys
         from pathlib import Path
         from PIL import Image
         from web.history.image_history import open_history
         history = open_history(Path(sys.argv[1]), 1000)
-        image = Image.new("RGB", (16, 16))
+        image, png = Image.new("RGB", (16, 16)), Path(sys.argv[2]).read_bytes()
         for number in range(100_000):
             history.add_waiting({f"{number:032x}": {"prompt": "x"}})
-            history.store_image(f"{number:032x}", b"png", image, {"prompt": "x"}, {})
+            history.store_image(f"{number:032x}", png, image, {"prompt": "x"}, {})
             print(number, flush=True)
     """)
-    process = subprocess.Popen([sys.executable, "-c", script, str(tmp_path)], stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen([sys.executable, "-c", script, tmp_path, picture], stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     for _ in range(20):
         process.stdout.readline()
@@ -237,7 +270,7 @@ def test_every_row_tells_the_truth_after_kill_9(tmp_path: Path) -> None:
     entries = history.newest()
     done = [entry for entry in entries if entry.state == "done"]
     assert len(done) in (finished, finished + 1)
-    assert all(history.image_path(entry.id).read_bytes() == b"png" for entry in done)
+    assert all(history.image_path(entry.id).read_bytes() == picture.read_bytes() for entry in done)
     assert [entry.state for entry in entries if entry not in done] in ([], ["interrupted"])
     files = {path.stem for path in (tmp_path / "images").iterdir()}
     assert files == {entry.id for entry in done}

@@ -24,9 +24,10 @@ from llm_dit.config import Config, load_config
 from llm_dit.errors import LlmDitError, OutputError
 from llm_dit.parameters import EngineSettings
 from web.jobs.experiment_jobs import Lab
+from web.jobs.job import Job, JobState
 from web.jobs.lab_request import lab_request
 from web.jobs.loaded_model import EngineHandle
-from web.jobs.queue import Job, JobQueue, JobState, QueueFull
+from web.jobs.queue import JobQueue, QueueFull
 
 SMALL = {"experiment": "shift_sweep", "ids": "animal_001,simple_002"}
 

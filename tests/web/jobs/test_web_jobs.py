@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from collections.abc import Iterator
@@ -15,7 +16,8 @@ from web_server import client_of, make_app, wait_until
 
 from llm_dit.errors import LlmDitError
 from llm_dit.stages.rewriter import Rewrite
-from web.jobs.queue import Job, JobHandle, JobQueue, JobState, QueueFull
+from web.jobs.job import Job, JobState
+from web.jobs.queue import JobHandle, JobQueue, QueueFull
 from web.jobs.snapshots import job_snapshot, queue_news
 from web.routes.rewriter_api import _event_of
 
@@ -211,18 +213,32 @@ def test_changed_since_gives_each_change_once(queue: JobQueue) -> None:
     assert queue.changed_since(seen) == [second]
 
 
-def test_a_job_whose_place_changes_is_told_of_anew(queue: JobQueue) -> None:
+def test_a_job_whose_place_changes_is_newer_and_news_tell_of_it_by_the_order_alone(queue: JobQueue) -> None:
     gate = Gate()
     running, second, third = job(gate.work), job(), job()
     queue.submit([running, second, third])
     gate.is_inside.wait()
-    before = third.version
+    before, seen = job_snapshot(queue, third), queue.version
+    assert queue_news(queue, seen, with_active=False) == {"version": seen, "active": None, "jobs": []}
     queue.cancel(second.id)
-    assert queue.position(third) == 1
-    assert before < third.version
+    after, news = job_snapshot(queue, third), queue_news(queue, seen, with_active=False)
+    assert (before["position"], after["position"]) == (2, 1)
+    assert before["version"] < after["version"] <= queue.version
+    assert (news["active"], [told["id"] for told in news["jobs"]]) == ([running.id, third.id], [second.id])
     queue.cancel(running.id)
     finish(running, third)
-    assert running.version < third.version <= queue.version
+    assert after["version"] < third.version <= queue.version
+
+
+def test_news_of_a_job_that_ends_in_front_of_thousands_are_small() -> None:
+    crowd = JobQueue(3000)
+    jobs = [job() for _ in range(2000)]
+    crowd.submit(jobs)
+    seen = crowd.version
+    crowd.cancel(jobs[0].id)
+    news = queue_news(crowd, seen, with_active=False)
+    assert [told["id"] for told in news["jobs"]] == [jobs[0].id]
+    assert len(json.dumps(news)) < 2000 * len(json.dumps(jobs[0].id)) * 1.1
 
 
 def test_the_numbers_of_a_queue_are_above_those_of_the_one_before_it(queue: JobQueue) -> None:

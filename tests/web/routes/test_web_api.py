@@ -19,7 +19,7 @@ from web_server import client_of, live_server, make_app, wait_until
 
 from llm_dit.image_io import read_parameters
 from llm_dit.parameters import GenerationParams
-from web.jobs.queue import Job
+from web.jobs.job import Job
 
 JSON = {"Content-Type": "application/json"}
 
