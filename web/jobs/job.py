@@ -7,10 +7,7 @@ import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from web.jobs.queue import JobHandle
+from typing import Any
 
 
 class JobState(StrEnum):
@@ -37,6 +34,7 @@ class Job:
         id: 32 hexadecimal digits; an image has the id of its job.
         kind: `generate`, `rewrite` or `experiment`.
         title: What is shown in the queue, such as the prompt.
+        work: What is to be done; called with the queue's handle of this job.
         request: What was asked for, JSON-able.
         client: Name of the browser tab that asked; None for clients without a page.
         step: Steps done.
@@ -54,7 +52,7 @@ class Job:
 
     kind: str
     title: str
-    work: Callable[[JobHandle], Any] = field(repr=False)
+    work: Callable[[Any], Any] = field(repr=False)
     request: dict[str, Any] = field(default_factory=dict)
     client: str | None = None
     id: str = field(default_factory=lambda: uuid.uuid4().hex)
