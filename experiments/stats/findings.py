@@ -199,10 +199,10 @@ def _pair_notes(
     short = [comparison for comparison in comparisons if comparison.pairs < most]
     if short:
         with_pairs = [f"{comparison.level} ({comparison.pairs} of {most})" for comparison in short]
-        notes.append(f"Compared on fewer pairs, those that both levels have: {listed(with_pairs, 5)}.")
+        notes.append(f"Compared on fewer pairs, those that both levels have: {listed(with_pairs, MOST_NAMED)}.")
     same = [comparison.level for comparison in comparisons if comparison.is_identical]
     if same and len(same) < len(comparisons):
-        notes.append(f"Exactly the same number as {comparisons[0].baseline} in every pair: {', '.join(same[:5])}.")
+        notes.append(f"Exactly the same number as {comparisons[0].baseline} in every pair: {listed(same, MOST_NAMED)}.")
     return notes
 
 
