@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -10,11 +11,19 @@ from typing import Any
 
 from llm_dit.checkpoints.finding import existing, find_checkpoint, shortened
 from llm_dit.checkpoints.hidden_layers import check_hidden_layer
-from llm_dit.checkpoints.model_parts import find_parts
+from llm_dit.checkpoints.model_parts import ModelParts, find_parts
 from llm_dit.checkpoints.scheduler import ModelScheduler, model_values, read_scheduler
 from llm_dit.checkpoints.tokenizer_file import read_tokenizer
 from llm_dit.errors import CheckpointError
 from llm_dit.parameters import EngineSettings, GenerationParams
+
+MODEL_SETTINGS = ("model_path", "model_revision", "text_encoder_path", "vae_path", "tokenizer_path")
+"""Engine settings that say which files a model is."""
+MOST_KEPT = 4
+SETTLED_S = 1.0
+
+FileStates = tuple[tuple[str, int, int, int], ...]
+"""Path, inode, time of the last change in nanoseconds, and size of each file."""
 
 
 @dataclass(frozen=True)
@@ -51,13 +60,79 @@ class ModelFacts:
         return self.resolved(params)
 
 
+@dataclass(frozen=True)
+class _KeptFacts:
+    """Facts of a model, and the files that they are true of."""
+
+    facts: ModelFacts
+    folder: Path
+    places: tuple[Path, ...]
+    state: FileStates
+
+    def is_current(self, settings: EngineSettings) -> bool:
+        """Return True if the settings still mean these files, and all are as they were."""
+        if _is_hub_id(settings.model_path):  # whose newest revision may have been fetched since
+            folder = local_folder(settings.model_path, revision=settings.model_revision)
+            if folder != self.folder:
+                return False
+        return _state_of(self.places) == self.state
+
+
+_kept: dict[tuple[str | None, ...], _KeptFacts] = {}
+"""By the model settings, the last one newest."""
+
+
 def read_model_facts(settings: EngineSettings) -> ModelFacts:
     """Read the configurations of a model; a hub id must have been fetched before.
+
+    A model whose files are as they were the last time is not read again.
 
     Raises:
         CheckpointError: If it is not there, or a file is missing or damaged.
     """
+    asked = tuple(getattr(settings, name) for name in MODEL_SETTINGS)
+    kept = _kept.get(asked)
+    if kept is not None and kept.is_current(settings):
+        return kept.facts
+    began_ns = time.time_ns()
     parts = find_parts(settings, local_folder)
+    facts = _facts_of(parts)
+    places = _places_of(parts)
+    state = _state_of(places)
+    _kept.pop(asked, None)
+    if state is not None and _is_settled(state, began_ns):
+        _kept[asked] = _KeptFacts(facts, parts.folder, places, state)
+        for oldest in list(_kept)[:-MOST_KEPT]:
+            _kept.pop(oldest, None)
+    return facts
+
+
+def local_folder(model_path: str, *, revision: str | None) -> Path:
+    """Return the folder of a model without fetching anything.
+
+    Raises:
+        CheckpointError: If there is no such folder, or the hub's model has not been fetched yet.
+    """
+    if _is_hub_id(model_path):
+        from huggingface_hub import snapshot_download
+        from huggingface_hub.errors import LocalEntryNotFoundError
+
+        try:
+            return Path(snapshot_download(model_path, revision=revision, local_files_only=True))
+        except (LocalEntryNotFoundError, ValueError):
+            raise CheckpointError(
+                f"{shortened(model_path)} has not been fetched from the hub yet, so its depth and size are not known; "
+                "run one image with scripts/generate.py first, or give a folder.",
+                field="model_path",
+            ) from None
+    return find_checkpoint(model_path, revision=revision)
+
+
+def _is_hub_id(model_path: str) -> bool:
+    return existing(model_path) is None and "/" in model_path and not model_path.startswith((".", "/", "~"))
+
+
+def _facts_of(parts: ModelParts) -> ModelFacts:
     text_encoder, transformer, vae = parts.text_encoder.config, parts.transformer.config, parts.vae.config
     try:
         blocks = transformer["n_layers"] + 2 * transformer["n_refiner_layers"]
@@ -73,25 +148,34 @@ def read_model_facts(settings: EngineSettings) -> ModelFacts:
         raise CheckpointError(f"{parts.folder}: a config.json has no key {error}; fetch it again.") from None
 
 
-def local_folder(model_path: str, *, revision: str | None) -> Path:
-    """Return the folder of a model without fetching anything.
+def _places_of(parts: ModelParts) -> tuple[Path, ...]:
+    """Return the folders that a model's facts were read from."""
+    homes = [
+        part.path if part.path.is_dir() else part.path.parent
+        for part in (parts.transformer, parts.text_encoder, parts.vae)
+    ]
+    return tuple(dict.fromkeys([parts.folder, *homes, parts.tokenizer, parts.folder / "scheduler"]))
 
-    Raises:
-        CheckpointError: If there is no such folder, or the hub's model has not been fetched yet.
-    """
-    if existing(model_path) is None and "/" in model_path and not model_path.startswith((".", "/", "~")):
-        from huggingface_hub import snapshot_download
-        from huggingface_hub.errors import LocalEntryNotFoundError
 
-        try:
-            return Path(snapshot_download(model_path, revision=revision, local_files_only=True))
-        except (LocalEntryNotFoundError, ValueError):
-            raise CheckpointError(
-                f"{shortened(model_path)} has not been fetched from the hub yet, so its depth and size are not known; "
-                "run one image with scripts/generate.py first, or give a folder.",
-                field="model_path",
-            ) from None
-    return find_checkpoint(model_path, revision=revision)
+def _state_of(places: tuple[Path, ...]) -> FileStates | None:
+    """Return what tells whether a file of these folders is another now; None where that can't be seen."""
+    try:
+        return tuple(_file_states(places))
+    except OSError:
+        return None
+
+
+def _file_states(places: tuple[Path, ...]) -> Iterator[tuple[str, int, int, int]]:
+    for place in places:
+        for path in sorted(place.iterdir()) if place.exists() else ():
+            stat = path.stat()
+            yield str(path), stat.st_ino, stat.st_mtime_ns, stat.st_size
+
+
+def _is_settled(state: FileStates, began_ns: int) -> bool:
+    """Return True if no file was written during the reading, or so shortly before that its time may not tell."""
+    newest_ns = max(changed for _path, _number, changed, _size in state)
+    return began_ns - newest_ns > SETTLED_S * 1e9
 
 
 def _token_counter(path: Path) -> Callable[[str], int] | None:

@@ -1,6 +1,10 @@
-"""A model's facts: the tokenizer is read once, and again when its file changes."""
+"""A model's facts: its files are read once, and again when one of them changes."""
 
+import io
+import json
+import os
 import shutil
+import time
 from pathlib import Path
 
 import pytest
@@ -9,6 +13,7 @@ from tokenizers import Tokenizer
 from experiments.planning import model_facts
 from experiments.planning.model_facts import read_model_facts
 from llm_dit.checkpoints.finding import EMBEDDED_MODELS
+from llm_dit.errors import CheckpointError
 from llm_dit.parameters import EngineSettings
 
 
@@ -24,9 +29,41 @@ def reads(monkeypatch) -> list[str]:
             return Tokenizer.from_str(Path(path).read_text(encoding="utf-8"))
 
     monkeypatch.setattr("tokenizers.Tokenizer", Counting)
-    model_facts._read_token_counter.cache_clear()
+    forget()
     yield found
+    forget()
+
+
+def forget() -> None:
     model_facts._read_token_counter.cache_clear()
+    model_facts._kept.clear()
+
+
+@pytest.fixture
+def opened(monkeypatch, tmp_path) -> list[str]:
+    """Files of `model` opened, in order."""
+    found: list[str] = []
+    whole = io.open
+
+    def counting(file, *arguments, **options):
+        if str(file).startswith(f"{tmp_path / 'model'}/"):
+            found.append(str(Path(file).relative_to(tmp_path / "model")))
+        return whole(file, *arguments, **options)
+
+    monkeypatch.setattr(io, "open", counting)
+    forget()
+    yield found
+    forget()
+
+
+@pytest.fixture
+def model(tmp_path) -> Path:
+    """A copy of mini, written an hour ago."""
+    shutil.copytree(EMBEDDED_MODELS / "mini", tmp_path / "model", copy_function=shutil.copyfile)
+    hour_ago = time.time() - 3600
+    for path in (tmp_path / "model").rglob("*"):
+        os.utime(path, (hour_ago, hour_ago))
+    return tmp_path / "model"
 
 
 def test_a_tokenizer_is_read_once_for_any_number_of_plans(reads):
@@ -50,3 +87,82 @@ def test_two_tokenizers_are_not_mistaken_for_each_other(reads, tmp_path):
         shutil.copytree(EMBEDDED_MODELS / "mini" / "tokenizer", tmp_path / name)
         model_facts._token_counter(tmp_path / name / "tokenizer.json")
     assert len(reads) == 2
+
+
+CONFIGURATIONS = ["scheduler/scheduler_config.json"] + [
+    f"{component}/config.json" for component in ("text_encoder", "transformer", "vae")
+]
+
+
+def test_a_model_is_read_once_for_any_number_of_plans(opened, model):
+    settings = EngineSettings(model_path=str(model))
+    first = read_model_facts(settings)
+    assert set(CONFIGURATIONS) <= set(opened)
+    opened.clear()
+    assert [read_model_facts(settings) for _ in range(5)] == [first] * 5
+    assert opened == []
+
+
+@pytest.mark.parametrize(
+    ("path", "key", "value", "fact"),
+    [
+        ("vae/config.json", "sample_size", 256, lambda facts: facts.native_size),
+        ("text_encoder/config.json", "max_position_embeddings", 99, lambda facts: facts.encoder_token_limit),
+        ("scheduler/scheduler_config.json", "shift", 7.5, lambda facts: facts.scheduler.shift),
+    ],
+)
+def test_a_configuration_that_changed_is_read_again(model, path, key, value, fact):
+    settings = EngineSettings(model_path=str(model))
+    before = read_model_facts(settings)
+    config = json.loads((model / path).read_text(encoding="utf-8"))
+    (model / path).write_text(json.dumps({**config, key: value}), encoding="utf-8")
+    assert fact(before) != value
+    assert fact(read_model_facts(settings)) == value
+
+
+def test_weights_that_are_gone_are_missed_although_the_model_was_read(model):
+    settings = EngineSettings(model_path=str(model))
+    read_model_facts(settings)
+    (model / "vae" / "diffusion_pytorch_model.safetensors").unlink()
+    with pytest.raises(CheckpointError, match=r"holds no \*\.safetensors weights"):
+        read_model_facts(settings)
+
+
+def test_a_file_written_this_second_is_read_anew(opened, model):
+    settings = EngineSettings(model_path=str(model))
+    os.utime(model / "vae" / "config.json")
+    read_model_facts(settings)
+    opened.clear()
+    read_model_facts(settings)
+    assert set(CONFIGURATIONS) <= set(opened)
+
+
+def test_parts_given_apart_are_told_from_the_models_own(model, tmp_path):
+    other = tmp_path / "other"
+    shutil.copytree(model / "vae", other)
+    config = json.loads((other / "config.json").read_text(encoding="utf-8"))
+    (other / "config.json").write_text(json.dumps({**config, "sample_size": 512}), encoding="utf-8")
+    own, apart = EngineSettings(model_path=str(model)), EngineSettings(model_path=str(model), vae_path=str(other))
+    sizes = [read_model_facts(settings).native_size for settings in (own, apart, own)]
+    assert sizes == [128, 512, 128]
+
+
+def test_the_four_models_asked_for_last_are_kept(reads, model):
+    models = [model.with_name(f"model{number}") for number in range(5)]
+    for copy in models:
+        shutil.copytree(model, copy)
+        read_model_facts(EngineSettings(model_path=str(copy)))
+    assert [asked[0] for asked in model_facts._kept] == [str(copy) for copy in models[1:]]
+
+
+def test_a_newer_revision_fetched_from_the_hub_is_read(opened, model, tmp_path, monkeypatch):
+    newer = tmp_path / "newer"
+    shutil.copytree(model, newer)
+    config = json.loads((newer / "vae" / "config.json").read_text(encoding="utf-8"))
+    (newer / "vae" / "config.json").write_text(json.dumps({**config, "sample_size": 256}), encoding="utf-8")
+    fetched = [model, newer]
+    monkeypatch.setattr("huggingface_hub.snapshot_download", lambda *_names, **_options: str(fetched[0]))
+    settings = EngineSettings(model_path="someone/a-model")
+    assert [read_model_facts(settings).native_size for _ in range(2)] == [128, 128]
+    fetched.pop(0)
+    assert read_model_facts(settings).native_size == 256
