@@ -41,11 +41,11 @@ def test_a_path_that_is_there_wins_over_the_folder(folder, tmp_path, monkeypatch
 def test_what_is_nowhere_or_twice_is_a_sentence(folder):
     with pytest.raises(CheckpointError, match=r"^LoRA twice is there 2 times \(ink/twice.safetensors, oil/twice"):
         find_lora("twice", folder)
-    with pytest.raises(CheckpointError, match="^LoRA gone is neither here nor in loras_folder; give a .safetensors"):
+    with pytest.raises(CheckpointError, match=r"^LoRA gone is neither here nor in loras_folder; give a .safetensors"):
         find_lora("gone", folder)
-    with pytest.raises(CheckpointError, match="^LoRA gone does not exist; give a .safetensors file, or set loras_fo"):
+    with pytest.raises(CheckpointError, match=r"^LoRA gone does not exist; give a .safetensors file, or set loras_fo"):
         find_lora("gone", None)
-    with pytest.raises(CheckpointError, match="^LoRA /gone/style.safetensors does not exist"):
+    with pytest.raises(CheckpointError, match=r"^LoRA /gone/style.safetensors does not exist"):
         find_lora("/gone/style.safetensors", folder)
 
 

@@ -130,7 +130,7 @@ def test_a_record_that_names_no_folder_draws_again_with_the_folder_of_loras(
     assert told.startswith('"ink, fine.safetensors":0.5#')
     other = ZImagePipeline.from_pretrained(str(tiny_checkpoint), **CPU, loras_folder=str(tmp_path))
     assert np.array_equal(pixels(drawn(other, told)), pixels(first))
-    with pytest.raises(CheckpointError, match="does not exist; give a .safetensors file, or set loras_folder"):
+    with pytest.raises(CheckpointError, match=r"does not exist; give a .safetensors file, or set loras_folder"):
         drawn(pipeline, told)
 
 
