@@ -16,7 +16,7 @@ from starlette.exceptions import HTTPException
 from llm_dit.config import Config
 from llm_dit.errors import LlmDitError
 from web.jobs.loaded_model import EngineFactory
-from web.responses import AsciiJSONResponse, HttpError, error_from_exception, error_response
+from web.responses import OPENAI_PREFIX, AsciiJSONResponse, HttpError, error_from_exception, error_response
 from web.routes import experiment_pages as lab_pages
 from web.routes import experiments_api as lab_api
 from web.routes import images_api as api
@@ -113,7 +113,10 @@ async def _told_of_routing(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     if pages.is_for_people(request):
         return pages.error_page(request, error.status_code, f"{error.detail}.")
-    return error_response(request.url.path, error.status_code, f"{error.detail}.", headers=dict(error.headers or {}))
+    path, sentence = request.url.path, f"{error.detail}."
+    if error.status_code == 404 and path.startswith(OPENAI_PREFIX):
+        sentence = f"There is no {request.method} {path[:100]} here; {openai_api.WHAT_IS_HERE}."
+    return error_response(path, error.status_code, sentence, headers=dict(error.headers or {}))
 
 
 async def _told_of_defect(request: Request, error: Exception) -> Response:

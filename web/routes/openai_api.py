@@ -23,13 +23,20 @@ from web.services import Services, ServicesOf
 router = APIRouter(prefix="/v1", default_response_class=AsciiJSONResponse)
 
 MOST_IMAGES = 10
-OPENAI_MODELS = ("dall-e-", "gpt-image-")
+OPENAI_MODELS = ("dall-e-", "gpt-image-", "chatgpt-image-")
+MODELS_WITHOUT_ADDRESSES = ("gpt-image-", "chatgpt-image-")
+"""OpenAI's answer with the image itself whatever is asked for, and clients of these read nothing else."""
 WITHOUT_EFFECT = ("quality", "style", "user", "background", "moderation", "output_compression", "partial_images")
 OWN_PROPERTIES: dict[str, Any] = {
     "model": {"type": ["string", "null"], "description": "Name from /v1/models; the loaded model by default."},
     "n": {"type": ["integer", "null"], "minimum": 1, "maximum": MOST_IMAGES, "default": 1},
     "size": {"type": ["string", "null"], "description": "`WIDTHxHEIGHT`, or `auto` for the native size."},
-    "response_format": {"type": ["string", "null"], "enum": ["url", "b64_json", None], "default": "url"},
+    "response_format": {
+        "type": ["string", "null"],
+        "enum": ["url", "b64_json", None],
+        "default": "url",
+        "description": "`b64_json` by default for `gpt-image-*`.",
+    },
     "output_format": {"type": ["string", "null"], "enum": ["png", None]},
     "stream": {"type": ["boolean", "null"], "enum": [False, None]},
     **{name: {"description": "Accepted, without effect."} for name in WITHOUT_EFFECT},
@@ -52,9 +59,11 @@ BODY_EXAMPLE = {"prompt": "A red fox in fresh snow", "size": "128x128", "n": 2, 
 async def generate_images(request: Request, services: ServicesOf) -> dict[str, Any]:
     """Make `n` images; with a seed, the n-th has `seed + n - 1`."""
     body = await read_json(request)
-    _check_model(services, body.pop("model", None))
+    model = body.pop("model", None) or None
+    _check_model(services, model)
     count = _count(body.pop("n", None), services.config.server.queue_size)
-    response_format = _choice(body, "response_format", ("url", "b64_json"))
+    formats = ("url", "b64_json") if not str(model).startswith(MODELS_WITHOUT_ADDRESSES) else ("b64_json", "url")
+    response_format = _choice(body, "response_format", formats)
     _choice(body, "output_format", ("png",))
     if body.pop("stream", None):
         raise HttpError(400, "stream is not supported; leave it out or set it to false.", field="stream")
@@ -72,6 +81,7 @@ async def generate_images(request: Request, services: ServicesOf) -> dict[str, A
     return {**answer, "notices": notices} if notices else answer
 
 
+WHAT_IS_HERE = "POST /v1/images/generations makes images from text, GET /v1/models names the model"
 NOT_HERE = {
     "images/edits": "Images can't be edited here",
     "images/variations": "Variations are not made here",
@@ -81,16 +91,13 @@ NOT_HERE = {
     "embeddings": "There are no embeddings here",
     "audio/speech": "There is no speech here",
 }
-"""OpenAI's routes that this server has not."""
+"""Routes of OpenAI's that clients of this server come upon."""
 
 
 def _add_absent(path: str, what: str) -> None:
     @router.post(f"/{path}", include_in_schema=False)
-    async def absent() -> None:
-        sentence = (
-            f"{what}; POST /v1/images/generations makes images from text, and POST /api/rewrite rewrites a prompt."
-        )
-        raise HttpError(501, sentence)
+    async def absent() -> None:  # 404: clients try again after a 501
+        raise HttpError(404, f"{what}; {WHAT_IS_HERE}, and POST /api/rewrite rewrites a prompt.")
 
 
 for _path, _what in NOT_HERE.items():
@@ -156,7 +163,7 @@ def _choice(body: dict[str, Any], name: str, allowed: tuple[str, ...]) -> str:
 def _params(services: Services, body: dict[str, Any]) -> GenerationParams:
     """Read the generation parameters; `size` stands for width and height."""
     size = body.pop("size", None)
-    if size not in (None, "auto"):
+    if size not in (None, "", "auto"):
         match = re.fullmatch(r"\s*(\d{1,5})\s*[xX×*]\s*(\d{1,5})\s*", size) if isinstance(size, str) else None
         if match is None:
             raise HttpError(400, "size has to be WIDTHxHEIGHT such as 1024x1024, or auto.", field="size")

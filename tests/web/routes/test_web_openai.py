@@ -101,12 +101,16 @@ def test_sizes_and_numbers_are_read_leniently(client: openai.OpenAI, values: dic
     assert [image_of(base64.b64decode(item.b64_json)).size for item in answer.data] == [(128, 96)] * 2
 
 
-def test_what_is_not_here_says_what_is(client: openai.OpenAI) -> None:
-    with pytest.raises(openai.InternalServerError, match="POST /v1/images/generations makes images") as error:
-        client.chat.completions.create(model="mini", messages=[{"role": "user", "content": "hello"}])
-    assert error.value.status_code == 501
-    with pytest.raises(openai.InternalServerError, match="can't be edited here"):
-        client.images.edit(image=b"png", prompt="a red fox")
+def test_what_is_not_here_says_what_is_and_is_not_asked_for_again(client: openai.OpenAI) -> None:
+    trying = client.with_options(max_retries=5)
+    with pytest.raises(openai.NotFoundError, match="no chat here; POST /v1/images/generations makes images"):
+        trying.chat.completions.create(model="mini", messages=[{"role": "user", "content": "hello"}])
+    with pytest.raises(openai.NotFoundError, match="can't be edited here"):
+        trying.images.edit(image=b"png", prompt="a red fox")
+    with pytest.raises(openai.NotFoundError, match="Variations are not made here"):
+        trying.post("/images/variations", cast_to=object)
+    with pytest.raises(openai.NotFoundError, match="There is no GET /v1/files here; POST /v1/images/generations makes"):
+        trying.files.list()
 
 
 def test_openais_names_can_be_answered_by_the_model_in_use(tmp_path: Path) -> None:
@@ -114,3 +118,55 @@ def test_openais_names_can_be_answered_by_the_model_in_use(tmp_path: Path) -> No
         for name, status in (("dall-e-3", 200), ("gpt-image-1", 200), ("flux", 404)):
             answer = client.post("/v1/images/generations", json={"prompt": "a fox", "model": name})
             assert answer.status_code == status, answer.text
+
+
+@pytest.mark.parametrize(
+    ("model", "key"), [("gpt-image-1", "b64_json"), ("gpt-image-1.5", "b64_json"), ("dall-e-3", "url"), ("mini", "url")]
+)
+def test_each_name_answers_in_the_form_that_its_clients_read(tmp_path: Path, model: str, key: str) -> None:
+    with client_of(make_app(tmp_path, FakeEngine(), openai_names=True)) as client:
+        answer = client.post("/v1/images/generations", json={"prompt": "a fox", "model": model})
+        assert [list(item) for item in answer.json()["data"]] == [[key]]
+        for asked in ("url", "b64_json"):
+            body = {"prompt": "a fox", "model": model, "response_format": asked}
+            assert list(client.post("/v1/images/generations", json=body).json()["data"][0]) == [asked]
+
+
+OPEN_WEBUI = {"model": "dall-e-2", "prompt": "a fox", "n": 1, "size": "512x512", "response_format": "b64_json"}
+LITELLM = {"prompt": "a fox", "model": "mini", "size": "128x128"}
+LANGCHAIN = {"prompt": "a fox", "model": "dall-e-3", "n": 1, "size": "1024x1024", "quality": "standard"}
+CLIENTS = {
+    "Open WebUI": OPEN_WEBUI,
+    "Open WebUI, its model field empty": OPEN_WEBUI | {"model": ""},
+    "Open WebUI, parameters as its form has them": OPEN_WEBUI | {"quality": "hd", "steps": 2, "seed": "7"},
+    "Open WebUI, gpt-image": {"model": "gpt-image-1", "prompt": "a fox", "n": 2, "size": "auto"},
+    "LiteLLM": LITELLM,
+    "LiteLLM, gpt-image": LITELLM
+    | {"model": "gpt-image-1", "size": "auto", "quality": "low", "background": "auto", "moderation": "low"}
+    | {"output_format": "png", "output_compression": 100},
+    "LangChain": LANGCHAIN,
+    "LangChain, dall-e-2": LANGCHAIN | {"model": "dall-e-2", "size": ""},
+}
+"""Bodies that these clients were seen to send (Open WebUI routers/images.py, litellm 1, DallEAPIWrapper)."""
+
+
+@pytest.mark.parametrize("body", CLIENTS.values(), ids=CLIENTS)
+def test_what_clients_send_is_answered(tmp_path: Path, body: dict) -> None:
+    headers = {"Authorization": "Bearer ", "X-OpenWebUI-User-Name": "Ann"}
+    with client_of(make_app(tmp_path, FakeEngine(), openai_names=True)) as client:
+        address = "/v1/images/generations?api-version=2025-04-01-preview"
+        answer = client.post(address, json=body, headers=headers)
+        assert answer.status_code == 200, answer.text
+        for item in answer.json()["data"]:
+            png = base64.b64decode(item["b64_json"]) if "b64_json" in item else client.get(item["url"]).content
+            wanted = body.get("size") or "auto"
+            assert image_of(png).size == ((64, 64) if wanted == "auto" else tuple(map(int, wanted.split("x"))))
+        assert len(answer.json()["data"]) == body.get("n", 1)
+
+
+def test_a_form_with_a_picture_to_edit_is_told_that_none_is_edited(tmp_path: Path) -> None:
+    with client_of(make_app(tmp_path, FakeEngine())) as client:
+        form = {"model": "mini", "prompt": "a fox", "response_format": "b64_json"}
+        answer = client.post("/v1/images/edits", data=form, files={"image[]": ("a.png", b"png", "image/png")})
+    assert answer.status_code == 404
+    assert "Images can't be edited here" in answer.json()["error"]["message"]
