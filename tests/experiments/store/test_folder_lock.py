@@ -32,10 +32,9 @@ def test_a_held_folder_tells_who_holds_it_and_a_free_one_nothing(tmp_path: Path)
 
 
 def test_a_second_writer_waits_a_second_and_is_told_the_first(tmp_path: Path) -> None:
-    with locked(tmp_path), pytest.raises(OutputError) as refused:
-        began = time.monotonic()
-        with locked(tmp_path):
-            pytest.fail("two writers")
+    began = time.monotonic()
+    with locked(tmp_path), pytest.raises(OutputError) as refused, locked(tmp_path):
+        pytest.fail("two writers")
     assert time.monotonic() - began >= 1.0
     started = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\+00:00"
     refused.match(
