@@ -25,23 +25,18 @@ def main(results_dir: Path, columns: tuple[str, ...]) -> None:
     """Compare the levels of the experiment in RESULTS_DIR with its baseline, measure by measure."""
     from rich.console import Console
 
-    console = Console()
-    analysis = analyse_folder(results_dir)
-    print_analysis(analysis, _chosen(analysis, columns), console)
-
-
-def analyse_folder(folder: Path) -> Analysis:
-    """Analyse a results folder.
-
-    Raises:
-        OutputError: If it holds no experiment.
-    """
     from experiments.metrics import METRICS
-    from experiments.stats.findings import analyse
+    from experiments.stats.findings import analyse, seen_now
     from experiments.store.result_store import ResultStore
 
-    store = ResultStore(folder)
-    return analyse(store.manifest(), store.runs(), METRICS)
+    store = ResultStore(results_dir)
+    manifest, records = store.manifest(), store.runs()
+    analysis = analyse(manifest, records, METRICS)
+    chosen = _chosen(analysis, columns)
+    print_analysis(analysis, chosen, Console())
+    problem = store.note_analysis(seen_now(manifest, records, analysis, by="analyze.py", columns=columns))
+    if problem is not None:
+        click.echo(problem, err=True)
 
 
 def print_analysis(analysis: Analysis, results: list[MeasureAnalysis], console: Console) -> None:

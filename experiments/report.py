@@ -18,7 +18,10 @@ def main(results_dir: Path, bundle: bool, output: Path | None) -> None:
     """Write RESULTS_DIR/report.html: verdict, plots and all pictures of an experiment, for reading offline."""
     from experiments.reporting.report_page import write_report
 
-    click.echo(write_report(results_dir, bundle=bundle, output=output))
+    def tell(sentence: str) -> None:
+        click.echo(sentence, err=True)
+
+    click.echo(write_report(results_dir, bundle=bundle, output=output, tell=tell))
 
 
 if __name__ == "__main__":

@@ -83,7 +83,7 @@ def _renew_report(store: ResultStore) -> None:
         return
     from experiments.reporting.report_page import write_report
 
-    click.echo(f"Report: {write_report(store.folder)}")
+    click.echo(f"Report: {write_report(store.folder, by='score.py')}")
 
 
 if __name__ == "__main__":

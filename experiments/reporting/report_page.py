@@ -10,7 +10,7 @@ import base64
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -44,13 +44,22 @@ class MeasureView:
     heat_maps: list[HeatMap]
 
 
-def write_report(folder: Path, *, bundle: bool = False, output: Path | None = None) -> Path:
-    """Write the report of a results folder.
+def write_report(
+    folder: Path,
+    *,
+    bundle: bool = False,
+    output: Path | None = None,
+    by: str = "report.py",
+    tell: Callable[[str], None] = lambda _sentence: None,
+) -> Path:
+    """Write the report of a results folder, and keep in its manifest that the results were analysed.
 
     Args:
         folder: The experiment's folder.
         bundle: True to embed the pictures.
         output: The bundle's file; `report.html` in `folder` by default, and always for what is not a bundle.
+        by: What shows the report, for the manifest.
+        tell: Called with a sentence where the manifest can't be written.
 
     Returns:
         The file written.
@@ -61,7 +70,7 @@ def write_report(folder: Path, *, bundle: bool = False, output: Path | None = No
     from experiments.metrics import METRICS
     from experiments.reporting.report_data import grid_data
     from experiments.reporting.thumbnails import data_uris, make_thumbnails
-    from experiments.stats.findings import analyse
+    from experiments.stats.findings import analyse, seen_now
     from experiments.store.result_store import ResultStore
     from llm_dit.atomic_file import write_atomically
 
@@ -82,6 +91,9 @@ def write_report(folder: Path, *, bundle: bool = False, output: Path | None = No
         )
     except OSError as error:
         raise unwritable(f"{path} can't be written", error) from None
+    problem = store.note_analysis(seen_now(manifest, records, analysis, by=by))
+    if problem is not None:
+        tell(problem)
     return path
 
 

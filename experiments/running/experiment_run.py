@@ -330,7 +330,8 @@ def _summary_problems(store: ResultStore) -> list[str]:
 def _report(store: ResultStore) -> tuple[Path | None, list[str]]:
     from experiments.reporting.report_page import write_report
 
+    problems: list[str] = []
     try:
-        return write_report(store.folder), []
+        return write_report(store.folder, by="run_ablation.py", tell=problems.append), problems
     except OutputError as error:
         return None, [f"The report could not be written: {error}"]

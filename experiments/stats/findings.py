@@ -6,6 +6,7 @@ Nothing here reads or writes a file; the sentences are in `experiments.stats.ver
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,7 @@ import pandas as pd
 
 from experiments.metrics.declaration import Metric
 from experiments.stats import paired_statistics as statistics
+from experiments.stats.extension import Extension, Look, earlier_looks, this_analysis
 from experiments.stats.grids import AxisEffect, Grid, Interaction, analyse_grid
 from experiments.stats.levels import (
     AXIS,
@@ -22,7 +24,9 @@ from experiments.stats.levels import (
     SEED,
     Comparison,
     LevelSummary,
-    compare_with_baseline,
+    compare,
+    correction_for,
+    differences_from,
     level_summaries,
     paired_table,
     prompt_means,
@@ -32,6 +36,7 @@ from experiments.store.comparable import mixed_surroundings, with_comparable_tim
 from llm_dit.errors import listed
 
 if TYPE_CHECKING:
+    from experiments.store.analyses import PastAnalysis
     from experiments.store.manifest import Manifest
     from experiments.store.records import RunRecord
 
@@ -53,6 +58,7 @@ class MeasureAnalysis:
         interactions: One per pair of axes; empty for a single axis.
         prompts: Prompts that have the number at some level.
         notes: What a reader must know about missing or flagged numbers.
+        extension: What happened to the results after they had been analysed; None if nothing did.
     """
 
     measure: Measure
@@ -62,6 +68,7 @@ class MeasureAnalysis:
     interactions: tuple[Interaction, ...]
     prompts: int
     notes: tuple[str, ...]
+    extension: Extension | None = None
 
 
 @dataclass(frozen=True)
@@ -110,6 +117,27 @@ def analyse(manifest: Manifest, records: Sequence[RunRecord], metrics: Sequence[
     )
 
 
+def seen_now(
+    manifest: Manifest, records: Sequence[RunRecord], analysis: Analysis, *, by: str, columns: Sequence[str] = ()
+) -> PastAnalysis:
+    """Return what is kept of an analysis that somebody sees.
+
+    Args:
+        manifest: The experiment.
+        records: What was analysed.
+        analysis: Its numbers.
+        by: What shows it.
+        columns: The measures shown; all of them if empty.
+    """
+    shown = [result.measure for result in analysis.measures if not columns or result.measure.column in columns]
+    pairs = {
+        (record.prompt, pairing_seed(manifest, record))
+        for record in records
+        if record.is_finished and any(not math.isnan(measure.value(record)) for measure in shown)
+    }
+    return this_analysis(by, [measure.column for measure in shown], analysis.finished, pairs)
+
+
 def pairing_seed(manifest: Manifest, record: RunRecord) -> int:
     """Return the seed by which a run is paired; 0 for all where an axis sets the seed itself."""
     return 0 if any("seed" in axis.parameter_names for axis in manifest.axes) else record.seed
@@ -138,10 +166,13 @@ def _analyse_measure(
     names = tuple(dict.fromkeys(cell.name for cell in manifest.combinations))
     paired = paired_table(scored, [CELL], measure.column)
     levels = level_summaries(scored, CELL, names, measure.column)
+    differences = differences_from(paired, names, manifest.baseline_name)
+    looks = _looks_before(manifest, scored, records, measure, len(differences))
     if len(manifest.axes) > 1:
-        grid = analyse_grid(manifest, scored, measure.column, names)
+        grid = analyse_grid(manifest, scored, measure.column, names, looks)
     else:
-        grid = Grid(compare_with_baseline(paired, names, manifest.baseline_name), (), ())
+        correction, false_claims = correction_for(differences, looks)
+        grid = Grid(compare(differences, manifest.baseline_name, correction), (), (), false_claims)
     return MeasureAnalysis(
         measure=measure,
         levels=levels,
@@ -155,7 +186,17 @@ def _analyse_measure(
             *_skew_notes(paired, grid.comparisons),
             *_score_notes(records, measure),
         ),
+        extension=Extension(looks, grid.false_claims) if looks else None,
     )
+
+
+def _looks_before(
+    manifest: Manifest, scored: pd.DataFrame, records: Sequence[RunRecord], measure: Measure, comparisons: int
+) -> tuple[Look, ...]:
+    """Return the analyses that somebody saw of this measure before the data that are there now."""
+    texts = {record.prompt_id: record.prompt for record in records}
+    pairs = [((prompt, seed), texts[prompt]) for prompt, seed in zip(scored[PROMPT], scored[SEED], strict=True)]
+    return earlier_looks(manifest.analyses, measure.column, pairs, comparisons if len(manifest.axes) == 1 else 1)
 
 
 def _missing_notes(manifest: Manifest, levels: Sequence[LevelSummary]) -> list[str]:

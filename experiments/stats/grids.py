@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from experiments.stats import paired_statistics as statistics
+from experiments.stats.extension import Look, corrected_over_looks
 from experiments.stats.levels import (
     AXIS,
     CELL,
@@ -71,11 +72,15 @@ class AxisEffect:
 
 @dataclass(frozen=True)
 class Grid:
-    """A measure over a grid: combinations beside the baseline, an effect per axis, an interaction per pair of axes."""
+    """A measure over a grid: combinations beside the baseline, an effect per axis, an interaction per pair of axes.
+
+    `false_claims` is how often tests at 5 %, at each analysis and now, claim anything where nothing differs.
+    """
 
     comparisons: tuple[Comparison, ...]
     main_effects: tuple[AxisEffect, ...]
     interactions: tuple[Interaction, ...]
+    false_claims: float
 
 
 @dataclass(frozen=True)
@@ -86,7 +91,9 @@ class _Family:
     differences: Mapping[str, pd.Series]
 
 
-def analyse_grid(manifest: Manifest, runs: pd.DataFrame, column: str, names: Sequence[str]) -> Grid:
+def analyse_grid(
+    manifest: Manifest, runs: pd.DataFrame, column: str, names: Sequence[str], looks: tuple[Look, ...]
+) -> Grid:
     """Analyse a measure over two axes or more.
 
     Args:
@@ -94,6 +101,7 @@ def analyse_grid(manifest: Manifest, runs: pd.DataFrame, column: str, names: Seq
         runs: Table of runs that have a number in `column`.
         column: A measure's column.
         names: The combinations, in the order wanted.
+        looks: Analyses before.
     """
     varied = _varied(manifest)
     pairs = list(itertools.combinations(varied, 2))
@@ -103,7 +111,7 @@ def analyse_grid(manifest: Manifest, runs: pd.DataFrame, column: str, names: Seq
     )
     axes = [_axis_family(manifest, runs, index, column) for index in varied]
     rest = [_Family("the sum of both axes", _deviations_from_additivity(table)) for table in tables]
-    corrections = _corrected_together([cells, *axes, *rest], contrasts=max(len(names) - 1, 1))
+    corrections, false_claims = _corrected_together([cells, *axes, *rest], max(len(names) - 1, 1), looks)
     compared = [
         compare(family.differences, family.baseline, correction)
         for family, correction in zip([cells, *axes, *rest], corrections, strict=True)
@@ -118,25 +126,30 @@ def analyse_grid(manifest: Manifest, runs: pd.DataFrame, column: str, names: Seq
             _interaction(manifest, runs, pair, column, table, found)
             for pair, table, found in zip(pairs, tables, compared[1 + len(varied) :], strict=True)
         ),
+        false_claims,
     )
 
 
-def _corrected_together(families: Sequence[_Family], contrasts: int) -> list[Correction]:
-    """Correct the p-values of all families for one another, from the prompts' means."""
-    by_contrast = {
-        (index, name): by_prompt_id(series)
-        for index, family in enumerate(families)
-        for name, series in family.differences.items()
+def _corrected_together(
+    families: Sequence[_Family], contrasts: int, looks: tuple[Look, ...]
+) -> tuple[list[Correction], float]:
+    """Correct the p-values of all families for one another and for the analyses before."""
+    everything = {
+        (index, name): series for index, family in enumerate(families) for name, series in family.differences.items()
     }
-    tested = {key: means for key, means in by_contrast.items() if len(means) >= 2}
-    p_values: dict[tuple[int, str], float] = {}
-    if tested:
+    false_claims = statistics.ALPHA
+    if looks:
+        p_values, false_claims = corrected_over_looks(everything, looks)
+    else:
+        tested = {key: means for key, series in everything.items() if len(means := by_prompt_id(series)) >= 2}
         table = pd.DataFrame(tested).sort_index().to_numpy(dtype=np.float64)  # [prompts, contrasts]
-        p_values = dict(zip(tested, statistics.sign_flip_p_values_together(table.T).tolist(), strict=True))
-    return [
-        Correction({name: p for (family, name), p in p_values.items() if family == index}, contrasts)
+        found = statistics.sign_flip_p_values_together(table.T) if tested else np.empty(0)
+        p_values = dict(zip(tested, found.tolist(), strict=True))
+    corrections = [
+        Correction({name: p for (family, name), p in p_values.items() if family == index}, contrasts, looks=looks)
         for index in range(len(families))
     ]
+    return corrections, false_claims
 
 
 def _varied(manifest: Manifest) -> list[int]:

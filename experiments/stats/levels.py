@@ -15,6 +15,8 @@ import numpy as np
 import pandas as pd
 
 from experiments.stats import paired_statistics as statistics
+from experiments.stats import power
+from experiments.stats.extension import COST, Look, at_looks, corrected_over_looks, level_of_last_test
 
 CELL, PROMPT, SEED, AXIS = "cell", "prompt_id", "seed", "axis "
 
@@ -58,7 +60,8 @@ class Comparison:
         prompts: Prompts among them.
         difference: Level minus baseline; None without pairs.
         p_value: Of the sign-flip test; None below two prompts.
-        p_holm: The same, corrected for all comparisons: by Holm's method, in a grid by the one plan of its tests.
+        p_holm: The same, corrected for all comparisons: by Holm's method, in a grid by the one plan of its tests; where
+            the results were extended after an analysis, for that as well.
         win_rate: Share of pairs in which the level's number is higher, ties half.
         effect_size: Hedges' g of the paired differences; None where undefined.
         detectable: Smallest true difference found with 80 % power after correction; None where no difference could be.
@@ -66,6 +69,7 @@ class Comparison:
         is_identical: True if no pair differs at all.
         differing: Prompts whose difference is not 0; the others say nothing.
         tests: Number that the smallest possible p-value is multiplied by.
+        cost: What it is multiplied by besides, since there were analyses before.
     """
 
     level: str
@@ -82,11 +86,12 @@ class Comparison:
     is_identical: bool = False
     differing: int = 0
     tests: int = 1
+    cost: float = 1.0
 
     @property
     def can_be_found(self) -> bool:
         """True if so many prompts could show a difference at all, were it large enough."""
-        return statistics.smallest_p_value(max(self.differing, 1)) * self.tests <= statistics.ALPHA
+        return statistics.smallest_p_value(max(self.differing, 1)) * self.tests * self.cost <= statistics.ALPHA
 
     @property
     def is_found(self) -> bool:
@@ -96,15 +101,24 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Correction:
-    """Corrected p-values of a family that is larger than one call of `compare`.
+    """Corrected p-values of a family of comparisons, which may be larger than one call of `compare`.
 
     Attributes:
         p_values: Level name to corrected p-value.
         contrasts: Independent contrasts in the family, by which `detects` is reckoned.
+        tests: Number that the smallest possible p-value is multiplied by.
+        looks: Analyses before that the p-values are corrected for as well.
     """
 
     p_values: Mapping[str, float]
     contrasts: int
+    tests: int = 1
+    looks: tuple[Look, ...] = ()
+
+    @property
+    def cost(self) -> float:
+        """What p-values are multiplied by for the analyses before."""
+        return COST if self.looks else 1.0
 
 
 def level_summaries(runs: pd.DataFrame, levels_in: str, names: Sequence[str], column: str) -> tuple[LevelSummary, ...]:
@@ -160,9 +174,21 @@ def difference_of(by_prompt: statistics.Floats) -> Estimate | None:
     return Estimate(float(by_prompt.mean()), low if is_bounded else None, high if is_bounded else None)
 
 
-def compare_with_baseline(paired: pd.DataFrame, names: Sequence[str], baseline: str) -> tuple[Comparison, ...]:
-    """Compare each of `names` with `baseline`; empty where the baseline has no runs."""
-    return compare(differences_from(paired, names, baseline), baseline)
+def correction_for(differences: Mapping[str, pd.Series], looks: tuple[Look, ...]) -> tuple[Correction, float]:
+    """Correct the comparisons of one family for their number and for the analyses before.
+
+    Returns:
+        The correction, Holm's where there were no analyses, and how often tests at 5 % each time claim anything at all.
+    """
+    by_prompt = {name: prompt_means(series) for name, series in differences.items()}
+    tested = {name: values for name, values in by_prompt.items() if len(values) >= 2}
+    contrasts = max(len(tested), 1)
+    if looks:
+        p_values, false_claims = corrected_over_looks(differences, looks)
+        return Correction(p_values, contrasts, looks=looks), false_claims
+    raw = np.array([float(statistics.sign_flip_p_value(values)) for values in tested.values()])
+    holm = dict(zip(tested, statistics.holm(raw).tolist(), strict=True))
+    return Correction(holm, contrasts, contrasts), statistics.ALPHA
 
 
 def differences_from(paired: pd.DataFrame, names: Sequence[str], baseline: str) -> dict[str, pd.Series]:
@@ -176,58 +202,67 @@ def differences_from(paired: pd.DataFrame, names: Sequence[str], baseline: str) 
     }
 
 
-def compare(
-    differences: Mapping[str, pd.Series], baseline: str, correction: Correction | None = None
-) -> tuple[Comparison, ...]:
+def compare(differences: Mapping[str, pd.Series], baseline: str, correction: Correction) -> tuple[Comparison, ...]:
     """Test each series of paired differences.
 
     Args:
-        differences: Level name to differences, indexed by prompt (and more).
+        differences: Level name to differences, indexed by prompt, seed (and more).
         baseline: Name of what was subtracted.
-        correction: Corrected p-values; Holm's over these differences if None.
+        correction: Corrected p-values of all of them.
     """
-    by_prompt = {name: prompt_means(series) for name, series in differences.items()}
-    tested = [name for name, values in by_prompt.items() if len(values) >= 2]
-    p_values = np.array([float(statistics.sign_flip_p_value(by_prompt[name])) for name in tested])
-    raw = dict(zip(tested, p_values.tolist(), strict=True))
-    if correction is None:
-        holm = dict(zip(tested, statistics.holm(p_values).tolist(), strict=True))
-        correction, tests = Correction(holm, len(tested)), len(tested)
-    else:
-        tests = 1
-    return tuple(
-        replace(
-            _comparison(name, baseline, series, by_prompt[name], contrasts=correction.contrasts),
-            p_value=raw.get(name),
-            p_holm=correction.p_values.get(name),
-            tests=tests,
-        )
-        for name, series in differences.items()
+    return tuple(_comparison(name, baseline, series, correction) for name, series in differences.items())
+
+
+def _comparison(name: str, baseline: str, series: pd.Series, correction: Correction) -> Comparison:
+    by_prompt, pairs = prompt_means(series), series.to_numpy(dtype=np.float64)
+    comparison = Comparison(
+        name,
+        baseline,
+        len(pairs),
+        len(by_prompt),
+        difference_of(by_prompt),
+        tests=correction.tests,
+        cost=correction.cost,
     )
-
-
-def _comparison(
-    name: str, baseline: str, series: pd.Series, by_prompt: statistics.Floats, *, contrasts: int
-) -> Comparison:
-    pairs = series.to_numpy(dtype=np.float64)
-    comparison = Comparison(name, baseline, len(pairs), len(by_prompt), difference_of(by_prompt))
     if len(by_prompt) < 2:
         return comparison
-    alpha = statistics.ALPHA / contrasts
-    effect = statistics.detectable_effect(len(by_prompt), alpha=alpha)
-    deviation = float(by_prompt.std(ddof=1))
     size = float(statistics.effect_size(by_prompt))
-    differing = int(np.count_nonzero(by_prompt))
-    is_possible = math.isfinite(effect) and statistics.smallest_p_value(max(differing, 1)) <= alpha
+    detectable, for_half = _found_in_four_of_five(by_prompt, _level_of_test(series, correction))
     return replace(
         comparison,
+        p_value=float(statistics.sign_flip_p_value(by_prompt)),
+        p_holm=correction.p_values.get(name),
         win_rate=float(statistics.win_rate(pairs)),
         effect_size=None if math.isnan(size) else size,
-        detectable=effect * deviation if is_possible else None,
-        prompts_for_half=statistics.prompts_for_effect(effect / 2, alpha=alpha) if is_possible else None,
+        detectable=detectable,
+        prompts_for_half=for_half,
         is_identical=not pairs.any(),
-        differing=differing,
+        differing=int(np.count_nonzero(by_prompt)),
     )
+
+
+def _level_of_test(series: pd.Series, correction: Correction) -> float:
+    """Return the level at which a comparison is tested before any other: Holm's first and strictest step."""
+    if not correction.looks:
+        return statistics.ALPHA / correction.contrasts
+    prompts = pd.Index(sorted(set(series.index.get_level_values(PROMPT))))
+    return level_of_last_test(at_looks(series, correction.looks, prompts), correction.contrasts)
+
+
+def _found_in_four_of_five(by_prompt: statistics.Floats, alpha: float) -> tuple[float | None, int | None]:
+    """Return the difference that 4 in 5 such experiments find, and the prompts that find half of it; None for none.
+
+    The spread is that of the prompts that differ at all. How many do, and their spread, is known from these data only,
+    which makes another experiment less sure to find it.
+    """
+    prompts, differing = len(by_prompt), by_prompt[by_prompt != 0]
+    if len(differing) < 2:
+        return None, None
+    known = {"alpha": alpha, "estimated_from": len(differing), "differing": len(differing) / prompts}
+    effect = power.detectable_effect(prompts, **known)
+    if not math.isfinite(effect):
+        return None, None
+    return effect * float(differing.std(ddof=1)), power.prompts_for_effect(effect / 2, **known)
 
 
 def _level_summary(name: str, runs: pd.DataFrame, column: str) -> LevelSummary:

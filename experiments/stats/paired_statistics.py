@@ -5,13 +5,13 @@ so that thousands of simulated experiments are one call. The module knows nothin
 
 Sources, explained in docs/statistics.md: Fisher 1935 and Phipson & Smyth 2010 (permutation p-values), Hartigan 1969 and
 Tritchler 1984 (their interval), Westfall & Young 1993 (several at once), Hall 1988 (symmetric bootstrap-t), Holm 1979,
-Hedges 1981 (small-sample effect size), Cohen 1988 (power of the paired t-test).
+Hedges 1981 (small-sample effect size). `experiments.stats.power` says what the test can find.
 """
 
 from __future__ import annotations
 
 import math
-from functools import cache, lru_cache
+from functools import lru_cache
 from typing import Final
 
 import numpy as np
@@ -22,19 +22,14 @@ Floats = NDArray[np.float64]
 
 CONFIDENCE: Final = 0.95
 ALPHA: Final = 0.05
-POWER: Final = 0.80
 BOOTSTRAP_RESAMPLES: Final = 4999
 LEAST_PROMPTS_FOR_BOOTSTRAP: Final = 6
 """Below it resamples repeat too often; docs/statistics.md gives the simulated coverage."""
 MOST_PROMPTS_FOR_EXACT_TEST: Final = 16
 RANDOM_SIGN_PATTERNS: Final = 9999
-FINE_ENOUGH_P_VALUES: Final = 20
-"""Possible p-values up to alpha from which the exact test has nearly the t-test's power."""
-SIMULATED_EXPERIMENTS: Final = 4000
-EFFECT_TOLERANCE: Final = 1e-4
-MOST_PROMPTS_PLANNED: Final = 100_000
+RELATIVE_TOLERANCE: Final = 1e-9
+"""Sums that tie on paper differ by rounding."""
 _CHUNK_ELEMENTS: Final = 2**22
-_RELATIVE_TOLERANCE: Final = 1e-9
 
 
 def interval_of_mean(values: Floats, *, confidence: float = CONFIDENCE, seed: int = 0) -> tuple[Floats, Floats]:
@@ -83,7 +78,7 @@ def _bootstrap_critical_values(centred: Floats, confidence: float, seed: int) ->
         means = flat[part] @ weights  # [data sets, resamples]
         variances = np.maximum(flat[part] ** 2 @ weights - means**2, 0)
         scale = np.abs(flat[part]).max(axis=-1, keepdims=True)
-        has_spread = variances > (_RELATIVE_TOLERANCE * scale) ** 2
+        has_spread = variances > (RELATIVE_TOLERANCE * scale) ** 2
         errors = np.sqrt(np.where(has_spread, variances, 1.0) / (prompts - 1))
         statistics = np.where(has_spread, np.abs(means) / errors, np.inf)
         quantiles[part] = np.quantile(statistics, confidence, axis=-1, method="higher")
@@ -115,7 +110,7 @@ def sign_flip_p_value(differences: Floats, *, seed: int = 0) -> Floats:
 
     Source: Fisher 1935, section 21; the +1 of random patterns from Phipson & Smyth 2010.
     """
-    signs, seen = _sign_patterns(differences.shape[-1], seed)
+    signs, seen = sign_patterns(differences.shape[-1], seed)
     flat = differences.reshape(-1, differences.shape[-1])
     p_values = np.empty(len(flat))
     for part in _chunks(len(flat), signs.shape[1]):
@@ -126,14 +121,15 @@ def sign_flip_p_value(differences: Floats, *, seed: int = 0) -> Floats:
     return p_values.reshape(differences.shape[:-1])
 
 
-def interval_of_difference(differences: Floats, *, seed: int = 0) -> tuple[Floats, Floats]:
-    """Return the 95 % interval of a mean difference: every value that the sign-flip test does not reject at 5 %.
+def interval_of_difference(differences: Floats, *, alpha: float = ALPHA, seed: int = 0) -> tuple[Floats, Floats]:
+    """Return the interval of a mean difference: every value that the sign-flip test does not reject at `alpha`.
 
-    So it holds 0 exactly where `sign_flip_p_value` is above 5 %. It lies within the differences seen. Below 6 prompts
-    the test rejects nothing and the interval has no ends.
+    So it holds 0 exactly where `sign_flip_p_value` is above `alpha`. It lies within the differences seen. Below 6
+    prompts the test rejects nothing at 5 % and the interval has no ends.
 
     Args:
         differences: Level minus baseline per prompt, [..., prompts].
+        alpha: Two-sided level of the test; 0.05 gives the 95 % interval.
         seed: Seed of the random patterns.
 
     Returns:
@@ -141,8 +137,8 @@ def interval_of_difference(differences: Floats, *, seed: int = 0) -> tuple[Float
 
     Source: Hartigan 1969, "Using subsample values as typical values"; Tritchler 1984, "On inverting permutation tests".
     """
-    signs, seen = _sign_patterns(differences.shape[-1], seed)
-    least = math.floor(ALPHA * (signs.shape[1] + seen) * (1 + _RELATIVE_TOLERANCE)) + 1 - seen
+    signs, seen = sign_patterns(differences.shape[-1], seed)
+    least = math.floor(alpha * (signs.shape[1] + seen) * (1 + RELATIVE_TOLERANCE)) + 1 - seen
     flat = differences.reshape(-1, differences.shape[-1])
     ends = np.empty((2, len(flat)))
     for part in _chunks(len(flat), signs.shape[1]):
@@ -180,11 +176,11 @@ def _means_of_halves(differences: Floats, signs: Floats) -> tuple[Floats, Floats
 
 def _slack(differences: Floats) -> Floats:
     """Return how far from 0 counts as 0: sums that tie on paper differ by rounding."""
-    slack: Floats = _RELATIVE_TOLERANCE * np.abs(differences).max(axis=-1)
+    slack: Floats = RELATIVE_TOLERANCE * np.abs(differences).max(axis=-1)
     return slack
 
 
-def _sign_patterns(prompts: int, seed: int) -> tuple[Floats, int]:
+def sign_patterns(prompts: int, seed: int) -> tuple[Floats, int]:
     """Return the patterns, [prompts, patterns], and how often the pattern seen counts beside them."""
     if prompts <= MOST_PROMPTS_FOR_EXACT_TEST:
         return _all_sign_patterns(prompts), 0
@@ -243,8 +239,12 @@ def sign_flip_p_values_together(differences: Floats, *, seed: int = 0) -> Floats
     it, or one that is less extreme in what was seen, is as extreme as it was seen to be. Contrasts that say the same
     thing, as the four corners of a 2 x 2 interaction do, are thereby one test.
 
+    Where a contrast was looked at several times, it counts as extreme in a pattern as it gets at any of its looks; what
+    was seen is its last look.
+
     Args:
-        differences: One row per contrast, [contrasts, prompts]; NaN where a prompt lacks it.
+        differences: One row per contrast, [contrasts, prompts], or [contrasts, looks, prompts] with the last look at
+            the end; NaN where a prompt lacks it.
         seed: Seed of the random patterns.
 
     Returns:
@@ -252,27 +252,37 @@ def sign_flip_p_values_together(differences: Floats, *, seed: int = 0) -> Floats
 
     Source: Westfall & Young 1993, algorithm 2.8 (step-down max-T), with the sign flips of `sign_flip_p_value`.
     """
-    signs, seen = _sign_patterns(differences.shape[-1], seed)
-    filled = np.nan_to_num(differences, nan=0.0)
-    length = np.sqrt((filled**2).sum(axis=-1, keepdims=True))  # no sign changes it
-    units = filled / np.where(length > 0, length, 1.0)
-    extremes = np.abs(units.sum(axis=-1))
+    units = unit_vectors(differences if differences.ndim == 3 else differences[:, None])
+    signs, seen = sign_patterns(differences.shape[-1], seed)
+    extremes = np.abs(units[:, -1].sum(axis=-1))
     order = np.argsort(-extremes, kind="stable")
     as_far = np.zeros(len(order))
-    for part in _chunks(signs.shape[1], max(len(order), 1)):
-        flipped = np.abs(units[order] @ signs[:, part])
+    for part in _chunks(signs.shape[1], max(units.shape[0] * units.shape[1], 1)):
+        flipped = np.abs(units[order] @ signs[:, part]).max(axis=1)
         most_extreme = np.maximum.accumulate(flipped[::-1], axis=0)[::-1]
-        as_far += (most_extreme >= extremes[order, None] - _RELATIVE_TOLERANCE).sum(axis=-1)
+        as_far += (most_extreme >= extremes[order, None] - RELATIVE_TOLERANCE).sum(axis=-1)
     p_values = np.empty(len(order))
     p_values[order] = np.maximum.accumulate((as_far + seen) / (signs.shape[1] + seen))
     return p_values
+
+
+def unit_vectors(differences: Floats) -> Floats:
+    """Divide differences by their length, which no sign changes, so that the sums of contrasts can be compared.
+
+    Args:
+        differences: [..., prompts]; NaN where a prompt lacks one.
+    """
+    filled = np.nan_to_num(differences, nan=0.0)
+    length = np.sqrt((filled**2).sum(axis=-1, keepdims=True))
+    units: Floats = filled / np.where(length > 0, length, 1.0)
+    return units
 
 
 def skewness(differences: Floats) -> float:
     """Return the third moment of one set of differences over the cube of their deviation; 0 where they don't vary."""
     centred = differences - differences.mean()
     variance = float((centred**2).mean())
-    if variance <= (_RELATIVE_TOLERANCE * np.abs(differences).max()) ** 2:
+    if variance <= (RELATIVE_TOLERANCE * np.abs(differences).max()) ** 2:
         return 0.0
     return float((centred**3).mean() / variance**1.5)
 
@@ -317,74 +327,5 @@ def effect_size(differences: Floats) -> Floats:
     freedom = prompts - 1
     log_correction = special.gammaln(freedom / 2) - special.gammaln((freedom - 1) / 2) - 0.5 * np.log(freedom / 2)
     mean, deviation = differences.mean(axis=-1), differences.std(axis=-1, ddof=1)
-    varies = deviation > _RELATIVE_TOLERANCE * np.abs(differences).max(axis=-1)
+    varies = deviation > RELATIVE_TOLERANCE * np.abs(differences).max(axis=-1)
     return np.where(varies, mean / np.where(varies, deviation, 1.0) * np.exp(log_correction), np.nan)
-
-
-@cache
-def power_of_paired_test(effect: float, prompts: int, *, alpha: float = ALPHA) -> float:
-    """Return the probability that the sign-flip test finds a true effect, for differences from a normal distribution.
-
-    With many sign patterns it is the power of the paired t-test. With few, the test's p-values are coarse and it finds
-    less; then 4,000 experiments are simulated, with a fixed seed.
-
-    Args:
-        effect: True mean difference in standard deviations of the prompts' differences.
-        prompts: Number of prompts, at least 2.
-        alpha: Two-sided level of the test; divide by the number of comparisons for Holm's first step.
-
-    Returns:
-        Power in [0, 1]; 0 where `smallest_p_value` exceeds `alpha`.
-
-    Source: Cohen 1988, chapter 2: the noncentral t distribution.
-    """
-    if smallest_p_value(prompts) > alpha:
-        return 0.0
-    if prompts <= MOST_PROMPTS_FOR_EXACT_TEST and alpha * 2 ** (prompts - 1) < FINE_ENOUGH_P_VALUES:
-        generator = np.random.default_rng(0)
-        differences = generator.normal(size=(SIMULATED_EXPERIMENTS, prompts)) + effect
-        return float((sign_flip_p_value(differences) <= alpha * (1 + _RELATIVE_TOLERANCE)).mean())
-    freedom = prompts - 1
-    critical = float(special.stdtrit(freedom, 1 - alpha / 2))
-    tails = special.nctdtr(freedom, effect * np.sqrt(prompts), np.array([critical, -critical]))
-    below_upper, below_lower = np.nan_to_num(tails, nan=0.0)  # scipy gives NaN where the probability is next to nothing
-    return float(1 - below_upper + below_lower)
-
-
-@cache
-def detectable_effect(prompts: int, *, alpha: float = ALPHA, power: float = POWER) -> float:
-    """Return the smallest effect, in standard deviations, that is found with probability `power`.
-
-    Infinite where so few prompts cannot reach a p-value of `alpha` however large the effect.
-    """
-    if prompts < 2 or smallest_p_value(prompts) > alpha:
-        return float("inf")
-    too_small, enough = 0.0, 1.0
-    while power_of_paired_test(enough, prompts, alpha=alpha) < power:
-        too_small, enough = enough, enough * 2
-    while enough - too_small > EFFECT_TOLERANCE * enough:
-        middle = (too_small + enough) / 2
-        is_enough = power_of_paired_test(middle, prompts, alpha=alpha) >= power
-        too_small, enough = (too_small, middle) if is_enough else (middle, enough)
-    return enough
-
-
-@cache
-def prompts_for_effect(effect: float, *, alpha: float = ALPHA, power: float = POWER) -> int | None:
-    """Return the smallest number of prompts that finds `effect` with probability `power`.
-
-    None where more than 100,000 would be needed, as for an effect of zero.
-    """
-
-    def suffices(prompts: int) -> bool:
-        return power_of_paired_test(effect, prompts, alpha=alpha) >= power
-
-    too_few, enough = 1, 2
-    while not suffices(enough):
-        too_few, enough = enough, enough * 2
-        if enough > MOST_PROMPTS_PLANNED:
-            return None
-    while enough - too_few > 1:
-        middle = (too_few + enough) // 2
-        too_few, enough = (too_few, middle) if suffices(middle) else (middle, enough)
-    return enough

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 
 from experiments.stats import paired_statistics as statistics
+from experiments.stats.extension import Extension, Look
 from experiments.stats.findings import Analysis, MeasureAnalysis
 from experiments.stats.grids import AxisEffect, Interaction
 from experiments.stats.levels import Comparison, Estimate
@@ -13,17 +14,20 @@ from experiments.stats.measures import TIME_COLUMN, Measure
 from llm_dit.errors import listed
 
 MOST_LEVELS_NAMED = 3
+MOST_LOOKS_NAMED = 6
 MOST_NAME_CHARACTERS = 40
 
 
 def sentences(analysis: Analysis, result: MeasureAnalysis) -> list[str]:
     """Return what can be said about one measure.
 
-    The first sentence compares the levels with the baseline; in grids one per axis and one per interaction follow.
+    The first sentence compares the levels with the baseline; in grids one per axis and one per interaction follow. The
+    last one tells of results that were extended after they had been analysed.
     """
     first = _comparison_sentence(result.measure, " x ".join(analysis.axes), analysis.baseline, result.comparisons)
     axes = [_axis_sentence(result.measure, effect) for effect in result.main_effects]
-    return [first, *axes, *(_interaction_sentence(item) for item in result.interactions)]
+    rest = [_interaction_sentence(item) for item in result.interactions]
+    return [first, *axes, *rest, *([] if result.extension is None else [_extension_sentence(result, result.extension)])]
 
 
 def decimals_for(half_width: float) -> int:
@@ -222,15 +226,17 @@ def _nothing_found(measure: Measure, variable: str, baseline: str, paired: Seque
 
 
 def _nothing_possible(measure: Measure, variable: str, baseline: str, paired: Sequence[Comparison]) -> str:
-    prompts, tests = max(comparison.prompts for comparison in paired), paired[0].tests
+    prompts, tests, cost = max(comparison.prompts for comparison in paired), paired[0].tests, paired[0].cost
     beginning = f"With {prompts} prompts no difference from {variable} {quoted(baseline)} can be shown, however large"
-    if prompts >= least_prompts(tests):
+    if prompts >= least_prompts(tests * cost):
         return f"{beginning}: {', '.join(_what_it_lacks(item) for item in paired[:MOST_LEVELS_NAMED])}."
     needed = f"{tests} comparisons need" if tests > 1 else "one comparison needs" if len(paired) == 1 else "it takes"
-    return f"{beginning}: {needed} at least {least_prompts(tests)} prompts{_tendency(measure, paired)}."
+    if cost > 1:
+        needed = "after an earlier analysis it takes"
+    return f"{beginning}: {needed} at least {least_prompts(tests * cost)} prompts{_tendency(measure, paired)}."
 
 
-def least_prompts(comparisons: int) -> int:
+def least_prompts(comparisons: float) -> int:
     """Return the number of prompts from which one of so many comparisons can pass the test at all."""
     prompts = 2
     while statistics.smallest_p_value(prompts) > statistics.ALPHA / comparisons:
@@ -241,6 +247,30 @@ def least_prompts(comparisons: int) -> int:
 def _axis_sentence(measure: Measure, effect: AxisEffect) -> str:
     sentence = _comparison_sentence(measure, effect.axis, effect.baseline, effect.comparisons)
     return f"Averaged over the other axes: {sentence}"
+
+
+def _extension_sentence(result: MeasureAnalysis, extension: Extension) -> str:
+    """Say how often the results were looked at before they were extended, and what that does to the error."""
+    times = f"{len(extension.looks)} times" if len(extension.looks) > 1 else "once"
+    before = listed([_looked_at(look) for look in extension.looks], MOST_LOOKS_NAMED)
+    sentence = (
+        f"Extended {times} after it had been analysed (on {before}): who adds prompts or seeds until p is below 5 % "
+        f"claims something in up to {extension.false_claims:.0%} of the experiments where nothing differs"
+    )
+    tested = [item for item in result.comparisons if item.p_holm is not None]
+    if not tested:
+        return f"{sentence}."
+    surest = min(tested, key=lambda item: (item.p_holm or 0.0, item.p_value or 0.0))
+    assert surest.p_holm is not None and surest.p_value is not None
+    return (
+        f"{sentence}. The corrected p allows for it: {format_p_value(surest.p_holm)} for {quoted(surest.level)}, "
+        f"{format_p_value(surest.p_value)} alone."
+    )
+
+
+def _looked_at(look: Look) -> str:
+    prompts = f"{look.prompts} prompt{'' if look.prompts == 1 else 's'}"
+    return prompts if look.seeds == 1 else f"{prompts} with {look.seeds} seeds"
 
 
 def _interaction_sentence(interaction: Interaction) -> str:

@@ -18,8 +18,11 @@ from llm_dit.errors import OutputError, unwritable
 
 LOCK_FILE = ".lock"
 HOLDER_FILE = ".holder.json"
+MANIFEST_LOCK_FILE = ".manifest.lock"
 PATIENCE_S = 1.0
 """Longer than `holder_of` holds a lock to find out whether somebody else does."""
+MANIFEST_PATIENCE_S = 10.0
+"""Much longer than a manifest takes to write."""
 
 
 @contextmanager
@@ -54,6 +57,28 @@ def locked(folder: Path, **details: Any) -> Iterator[None]:
         yield
     finally:
         holder.unlink(missing_ok=True)
+        lock.release()
+
+
+@contextmanager
+def manifest_locked(folder: Path) -> Iterator[None]:
+    """Hold the manifest alone, for the moment of reading and replacing it; the folder's writer may be another.
+
+    Raises:
+        OutputError: If nothing can be written there, or another process holds it for long.
+    """
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(folder / MANIFEST_LOCK_FILE)
+    try:
+        lock.acquire(timeout=MANIFEST_PATIENCE_S)
+    except Timeout:
+        raise OutputError(f"{folder}: another process holds the manifest; try again.") from None
+    except OSError as error:
+        raise unwritable(f"{folder} can't be written", error, field="output_dir") from None
+    try:
+        yield
+    finally:
         lock.release()
 
 

@@ -17,6 +17,7 @@ from typing import Any
 from experiments.planning.axes import Axis, Cell, Experiment, Level, cells_of
 from experiments.planning.design import OWN_PROMPT, PROMPT_PLACEHOLDER, Plan
 from experiments.prompts import Prompt
+from experiments.store.analyses import PastAnalysis, analysis_from_values
 from experiments.store.comparable import Conditions, told_numerics, told_parameters
 from experiments.store.records import RunRecord
 from llm_dit.errors import OutputError
@@ -69,6 +70,7 @@ class Manifest:
         resolved: What each combination of levels resolved to.
         asked: What each command asked for: `prompts` (ids), `seeds`, and `levels` (axis name to level names).
         raw: The whole file.
+        analyses: Those that somebody has seen, the first one first; none in manifests of earlier versions.
     """
 
     experiment: Experiment
@@ -78,6 +80,7 @@ class Manifest:
     resolved: tuple[ResolvedCell, ...]
     asked: tuple[Mapping[str, Any], ...]
     raw: Mapping[str, Any]
+    analyses: tuple[PastAnalysis, ...] = ()
 
     @property
     def name(self) -> str:
@@ -293,6 +296,7 @@ def manifest_from_values(values: Mapping[str, Any], path: Path) -> Manifest:
             _resolved_cells(axes, conditions, values.get("cells", ())),
             tuple(values.get("asked", (everything,))),
             values,
+            tuple(analysis_from_values(entry) for entry in values.get("analyses", ())),
         )
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise OutputError(

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from experiments.planning.design import Axis, Level, Run
-from experiments.store.folder_lock import holder_of, locked
+from experiments.store.analyses import PastAnalysis, united_analyses, with_analysis
+from experiments.store.folder_lock import holder_of, locked, manifest_locked
 from experiments.store.json_file import read_json, write_json
 from experiments.store.manifest import Manifest, check_format, manifest_from_values
 from experiments.store.records import DamagedRecord, RunRecord, read_record, record_from_metadata
@@ -109,7 +110,7 @@ class ResultStore:
             return None
 
     def write_manifest(self, values: Mapping[str, Any]) -> Manifest:
-        """Write the manifest; what stood there is taken over only through `values`.
+        """Write the manifest; of what stood there `values` holds what is taken over, but for the analyses of its runs.
 
         Raises:
             OutputError: If it can't be written.
@@ -117,11 +118,43 @@ class ResultStore:
         path = self.folder / MANIFEST_FILE
         now = datetime.now(UTC).isoformat(timespec="seconds")
         dated = {"created": now, **values, "updated": now}
+        manifest = manifest_from_values(dated, path)
+        with manifest_locked(self.folder):  # an analysis may have been added since `values` were read
+            old = self.whole_manifest()
+            if old is not None and not old.conditions.differences(manifest.conditions):
+                analyses = united_analyses(values.get("analyses", ()), old.raw.get("analyses", ()))
+                dated = {**dated, **({"analyses": analyses} if analyses else {})}
+            self._write_manifest_file(dated)
+        return manifest_from_values(dated, path)
+
+    def add_analysis(self, analysis: PastAnalysis) -> None:
+        """Keep in the manifest that somebody has seen an analysis, unless one of the same data stands there.
+
+        Needs no lock of the folder: runs may go on meanwhile.
+
+        Raises:
+            OutputError: If it can't be written.
+        """
+        with manifest_locked(self.folder):
+            raw = self.manifest().raw
+            analyses = with_analysis(raw.get("analyses", ()), analysis)
+            if analyses is not None:
+                self._write_manifest_file({**raw, "analyses": analyses})
+
+    def note_analysis(self, analysis: PastAnalysis) -> str | None:
+        """Keep an analysis where the folder can be written, else return the sentence that says so."""
         try:
-            write_json(path, dated)
+            self.add_analysis(analysis)
+        except OutputError as error:
+            return f"This analysis is not written down, so the next one won't allow for it: {error}"
+        return None
+
+    def _write_manifest_file(self, values: Mapping[str, Any]) -> None:
+        path = self.folder / MANIFEST_FILE
+        try:
+            write_json(path, values)
         except OSError as error:
             raise unwritable(f"{path} can't be written", error, field="output_dir") from None
-        return manifest_from_values(dated, path)
 
     # Runs
 

@@ -24,6 +24,7 @@ from scipy import stats
 from experiments import analyze
 from experiments.metrics import METRICS
 from experiments.stats import paired_statistics as statistics
+from experiments.stats import power
 from experiments.stats.findings import Analysis, MeasureAnalysis, analyse
 from experiments.stats.levels import Estimate
 from experiments.stats.verdict import decimals_for, format_estimate, format_number, format_p_value, quoted, sentences
@@ -77,7 +78,8 @@ def test_comparison_pairs_by_prompt_and_seed():
     assert comparison.win_rate == 1.0
     expected = np.mean(differences) / np.std(differences, ddof=1) * (1 - 3 / 19)
     assert comparison.effect_size == pytest.approx(expected, rel=0.005)
-    assert comparison.detectable == pytest.approx(statistics.detectable_effect(6) * np.std(differences, ddof=1))
+    effect = power.detectable_effect(6, estimated_from=6)
+    assert comparison.detectable == pytest.approx(effect * np.std(differences, ddof=1))
 
 
 def test_holm_runs_over_all_levels_of_a_measure():

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
-from statsmodels.stats.power import TTestPower
 
 from experiments.stats import paired_statistics as statistics
 
@@ -219,59 +218,3 @@ def test_effect_size_has_hedges_correction():
     differences = np.array([0.0, 2.0] * 5)
     expected = 1.0 / differences.std(ddof=1)
     assert statistics.effect_size(differences) == pytest.approx(expected * (1 - 3 / 35), rel=1e-3)
-
-
-@pytest.mark.parametrize(("effect", "prompts", "alpha"), [(0.5, 20, 0.05), (1.0, 12, 0.01), (0.2, 100, 0.05)])
-def test_power_equals_statsmodels(effect, prompts, alpha):
-    expected = TTestPower().power(effect, prompts, alpha)
-    assert statistics.power_of_paired_test(effect, prompts, alpha=alpha) == pytest.approx(expected, abs=1e-9)
-
-
-@pytest.mark.parametrize(("prompts", "alpha"), [(10, 0.05), (12, 0.05), (12, 0.01), (60, 0.05), (60, 0.05 / 3)])
-def test_detectable_effect_equals_statsmodels(prompts, alpha):
-    expected = TTestPower().solve_power(nobs=prompts, alpha=alpha, power=0.8)
-    assert statistics.detectable_effect(prompts, alpha=alpha) == pytest.approx(expected, rel=2e-4)
-
-
-def test_detectable_effect_is_found_in_80_percent_of_simulated_experiments():
-    effect = statistics.detectable_effect(PROMPTS)
-    p_values = statistics.sign_flip_p_value(differences_to_baseline(simulated_scores(effect))[:, 0])
-    assert 0.77 <= (p_values <= 0.05).mean() <= 0.83
-
-
-@pytest.mark.parametrize(("prompts", "comparisons"), [(6, 1), (8, 1), (8, 5), (10, 3), (12, 5), (20, 5)])
-def test_detectable_effect_holds_where_p_values_are_coarse(prompts, comparisons):
-    effect = statistics.detectable_effect(prompts, alpha=0.05 / comparisons)
-    differences = np.random.default_rng(99).normal(effect, 1.0, (EXPERIMENTS, prompts))
-    found = statistics.sign_flip_p_value(differences) <= 0.05 / comparisons
-    assert 0.76 <= found.mean() <= 0.84
-
-
-def test_detectable_effect_of_six_prompts_is_the_closed_form():
-    # six prompts reach p = 0.03 only if all differences have one sign, whose probability is Phi(effect)^6
-    expected = stats.norm.ppf(0.8 ** (1 / 6))
-    assert statistics.detectable_effect(6) == pytest.approx(expected, rel=0.02)
-
-
-def test_power_is_a_number_for_large_effects():
-    for effect in (1.0, 4.0, 20.0):
-        for prompts in (20, 60, 200, 5000):
-            assert 0.9 < statistics.power_of_paired_test(effect, prompts, alpha=0.05 / 3) <= 1.0
-
-
-def test_five_prompts_can_never_show_a_difference_at_five_percent():
-    assert statistics.detectable_effect(5) == np.inf
-    assert statistics.power_of_paired_test(100.0, 5) == 0.0
-    assert statistics.power_of_paired_test(100.0, 6) == 1.0
-    assert np.isfinite(statistics.detectable_effect(6))
-
-
-@pytest.mark.parametrize("effect", [0.25, 0.5, 1.0])
-def test_number_of_prompts_is_the_smallest_that_suffices(effect):
-    prompts = statistics.prompts_for_effect(effect)
-    assert statistics.power_of_paired_test(effect, prompts) >= 0.8
-    assert statistics.power_of_paired_test(effect, prompts - 1) < 0.8
-
-
-def test_no_number_of_prompts_finds_nothing():
-    assert statistics.prompts_for_effect(0.0) is None

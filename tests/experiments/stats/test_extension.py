@@ -1,0 +1,211 @@
+"""Results that were extended after somebody had analysed them: which analyses count, and what a claim is worth then."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pandas as pd
+import pytest
+from click.testing import CliRunner
+from sample_results import axis, noisy_scores, sample_manifest, sample_plan, sample_records, write_results
+
+from benchmarks.bench_extension import FIVE_LOOKS, KINDS, claims, claims_by_seeds, growing
+from experiments import analyze
+from experiments.metrics import METRICS
+from experiments.stats import paired_statistics as statistics
+from experiments.stats.extension import (
+    COST,
+    Look,
+    at_looks,
+    corrected_over_looks,
+    earlier_looks,
+    false_claims_of,
+    level_of_last_test,
+    this_analysis,
+)
+from experiments.stats.findings import MeasureAnalysis, analyse, seen_now
+from experiments.stats.verdict import sentences
+from experiments.store.result_store import ResultStore
+
+PAIR = [axis("shift", 3.0, 4.0)]
+
+
+def series_of(differences: np.ndarray) -> pd.Series:
+    """One difference per prompt, seed 1."""
+    index = pd.MultiIndex.from_tuples([(f"p{i:02}", 1) for i in range(len(differences))])
+    return pd.Series(differences, index=index)
+
+
+def look_of(prompts: int) -> Look:
+    return Look(frozenset((f"p{i:02}", 1) for i in range(prompts)), prompts, 1)
+
+
+def seen(prompts: int, *measures: str, seeds: tuple[int, ...] = (1,)):
+    pairs = [(f"text {i}", seed) for i in range(prompts) for seed in seeds]
+    return this_analysis("analyze.py", measures or ("reward",), len(pairs), pairs)
+
+
+def pairs_now(prompts: int, seeds: tuple[int, ...] = (1,)):
+    return [((f"p{i}", seed), f"text {i}") for i in range(prompts) for seed in seeds]
+
+
+@pytest.mark.parametrize("kind", list(KINDS))
+def test_five_looks_until_something_is_claimed_stay_within_the_error(kind):
+    found = claims(growing(KINDS[kind], 0.0), FIVE_LOOKS)
+    assert found.uncorrected >= 1.5 * found.corrected
+    assert found.corrected <= 0.065  # 5 % of the first analysis, at most 1 % of all others, and a standard error
+
+
+def test_extension_until_significance_is_wrong_in_13_percent_without_the_correction():
+    found = claims(growing(KINDS["normal"], 0.0), FIVE_LOOKS)
+    assert found.uncorrected == pytest.approx(0.142, abs=0.016)  # Armitage, McPherson & Rowe 1969, table 2
+    assert found.corrected <= 0.06
+
+
+def test_seeds_added_after_looking_stay_within_the_error_too():
+    found = claims_by_seeds(12, 5)
+    assert found.uncorrected >= 0.10
+    assert found.corrected <= 0.065
+
+
+def test_a_difference_of_half_a_deviation_is_still_found_in_four_of_five_extended_experiments():
+    assert claims(growing(KINDS["normal"], 0.5), FIVE_LOOKS).corrected >= 0.80
+
+
+def test_the_corrected_p_value_is_the_share_of_patterns_at_any_look_times_the_cost():
+    differences = np.random.default_rng(3).normal(0.9, 0.7, 8)
+    statistic = {prompts: np.sqrt((differences[:prompts] ** 2).sum()) for prompts in (6, 8)}
+    now = abs(differences.sum()) / statistic[8]
+    share = np.mean(
+        [
+            max(abs((differences * signs)[:prompts].sum()) / statistic[prompts] for prompts in (6, 8)) >= now - 1e-12
+            for signs in itertools.product((-1, 1), repeat=8)
+        ]
+    )
+    p_values, _ = corrected_over_looks({"4.0": series_of(differences)}, [look_of(6)])
+    assert p_values["4.0"] == pytest.approx(min(COST * share, 1.0))
+    assert p_values["4.0"] >= COST * float(statistics.sign_flip_p_value(differences))
+
+
+def test_false_claims_of_looks_equal_their_definition():
+    differences = np.random.default_rng(4).normal(0, 1, 9)
+    claimed = 0
+    for signs in itertools.product((-1, 1), repeat=9):
+        flipped = differences * signs
+        claimed += any(statistics.sign_flip_p_value(flipped[:prompts]) <= 0.05 for prompts in (7, 9))
+    table = np.stack([np.append(differences[:7], [np.nan, np.nan]), differences])[None]
+    assert false_claims_of(table) == pytest.approx(claimed / 2**9)
+
+
+def test_one_look_alone_claims_no_more_than_five_percent():
+    assert false_claims_of(np.random.default_rng(5).normal(size=(3, 1, 12))) <= 0.05
+
+
+def test_the_level_of_the_last_test_is_less_than_what_is_left_and_falls_with_the_looks():
+    differences = np.random.default_rng(6).normal(size=60)
+    levels = [
+        level_of_last_test(at_looks(series_of(differences), looks, pd.Index([f"p{i:02}" for i in range(60)])), 2)
+        for looks in ([look_of(12)], [look_of(12), look_of(27)], [look_of(12), look_of(27), look_of(40)])
+    ]
+    assert 0.005 > levels[0] > levels[1] > levels[2] > 0.001
+
+
+def test_each_state_of_the_data_counts_once_and_the_present_one_never():
+    analyses = [seen(12), seen(12), seen(18), seen(30)]
+    looks = earlier_looks(analyses, "reward", pairs_now(30), 1)
+    assert [(look.prompts, look.seeds) for look in looks] == [(12, 1), (18, 1)]
+
+
+def test_another_measure_and_pictures_that_are_gone_are_no_looks():
+    assert earlier_looks([seen(12, "siglip_score")], "reward", pairs_now(30), 1) == ()
+    gone = this_analysis("analyze.py", ["reward"], 12, [(f"another text {i}", 1) for i in range(12)])
+    assert earlier_looks([gone], "reward", pairs_now(30), 1) == ()
+
+
+def test_a_look_that_could_show_nothing_does_not_count():
+    assert earlier_looks([seen(5)], "reward", pairs_now(30), 1) == ()
+    assert len(earlier_looks([seen(6)], "reward", pairs_now(30), 1)) == 1
+    assert earlier_looks([seen(6)], "reward", pairs_now(30), 3) == ()  # three levels need 7 prompts
+
+
+def test_seeds_added_are_an_extension():
+    looks = earlier_looks([seen(12)], "reward", pairs_now(12, (1, 2)), 1)
+    assert [(look.prompts, look.seeds) for look in looks] == [(12, 1)]
+
+
+def extended(scores, *, axes=PAIR, before=(12, 18), prompts: int = 30) -> tuple[MeasureAnalysis, list[str]]:
+    """An experiment that was analysed on fewer prompts before."""
+    manifest = sample_manifest(sample_plan(axes=axes, prompts=prompts))
+    analyses = []
+    for count in before:
+        records = sample_records(sample_plan(axes=axes, prompts=count), scores)
+        analysis = analyse(manifest, records, METRICS)
+        analyses.append(seen_now(manifest, records, analysis, by="analyze.py"))
+    looked_at = manifest.__class__(**{**vars_of(manifest), "analyses": tuple(analyses)})
+    analysis = analyse(looked_at, sample_records(sample_plan(axes=axes, prompts=prompts), scores), METRICS)
+    return analysis.measures[0], sentences(analysis, analysis.measures[0])
+
+
+def vars_of(manifest) -> dict:
+    return {name: getattr(manifest, name) for name in manifest.__dataclass_fields__}
+
+
+def test_beats_follows_the_corrected_p_and_the_sentence_tells_of_the_looks():
+    alone, _ = extended(noisy_scores({"4.0": 0.075}), before=())
+    result, lines = extended(noisy_scores({"4.0": 0.075}))
+    before, now = alone.comparisons[0], result.comparisons[0]
+    assert before.is_found
+    assert (now.p_value, now.difference) == (before.p_value, before.difference)
+    assert now.p_holm > 5 * before.p_holm
+    assert now.is_found == (now.p_holm <= 0.05)
+    assert ("beats" in lines[0]) == now.is_found
+    assert lines[-1].startswith(
+        "Extended 2 times after it had been analysed (on 12 prompts, 18 prompts): who adds prompts or seeds until p is "
+        "below 5 % claims something in up to "
+    )
+    assert 0.08 <= result.extension.false_claims <= 0.14
+
+
+def test_a_strong_effect_is_found_after_an_extension():
+    result, lines = extended(noisy_scores({"4.0": 0.5}))
+    assert result.comparisons[0].is_found
+    assert lines[0].startswith("shift 4.0 beats 3.0 by ")
+    assert lines[-1].endswith("The corrected p allows for it: <0.001 for 4.0, <0.001 alone.")
+
+
+def test_too_few_prompts_after_an_extension_say_how_many_it_takes():
+    _, lines = extended(noisy_scores({}), before=(6,), prompts=7)
+    assert lines[0].startswith(
+        "With 7 prompts no difference from shift 3.0 can be shown, however large: "
+        "after an earlier analysis it takes at least 8 prompts"
+    )
+
+
+def test_a_grid_is_corrected_for_looks_as_one_plan():
+    axes = [axis("shift", 3.0, 4.0), axis("num_inference_steps", 4, 9)]
+    alone, _ = extended(noisy_scores({"4.0": 0.5}), axes=axes, before=())
+    result, lines = extended(noisy_scores({"4.0": 0.5}), axes=axes, before=(12,))
+    assert result.main_effects[0].comparisons[0].is_found
+    for before, now in zip(alone.comparisons, result.comparisons, strict=True):
+        assert now.p_holm >= min(1.0, 5 * before.p_holm) - 1e-12
+    assert lines[-1].startswith("Extended once after it had been analysed (on 12 prompts): ")
+
+
+def test_the_command_counts_its_analyses_and_the_same_data_once(tmp_path):
+    folder = write_results(tmp_path / "r", sample_plan(axes=PAIR, prompts=8), noisy_scores({}), image_size=8)
+    for _ in range(2):
+        assert CliRunner().invoke(analyze.main, [str(folder)]).exit_code == 0
+    (kept,) = ResultStore(folder).manifest().raw["analyses"]
+    assert (kept["by"], kept["prompts"], kept["pictures"]) == ("analyze.py", 8, 16)
+    assert kept["measures"] == ["generation_time_seconds", "image_reward", "siglip_score"]
+
+
+def test_a_folder_that_takes_nothing_is_analysed_and_it_is_said(tmp_path):
+    folder = write_results(tmp_path / "r", sample_plan(axes=PAIR, prompts=8), noisy_scores({}), image_size=8)
+    (folder / ".manifest.lock").mkdir()  # a lock that nobody can take, whoever runs the tests
+    result = CliRunner().invoke(analyze.main, [str(folder)])
+    assert result.exit_code == 0
+    assert "ImageReward" in result.output
+    assert "This analysis is not written down, so the next one won't allow for it: " in result.output
+    assert "analyses" not in ResultStore(folder).manifest().raw
