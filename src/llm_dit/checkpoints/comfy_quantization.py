@@ -13,11 +13,13 @@ import json
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from llm_dit.checkpoints import packed_formats
 from llm_dit.checkpoints.lazy_tensor import LazyTensor
 from llm_dit.checkpoints.packed_formats import MXFP8_BLOCK, NVFP4_BLOCK, tiled_shape
+from llm_dit.checkpoints.packed_rows import PackedRows, Unpacker
 from llm_dit.errors import CheckpointError
 
 if TYPE_CHECKING:
@@ -70,7 +72,7 @@ def unpacked_tensors(file: SafetensorsFile) -> dict[str, LazyTensor]:
             tensors[name] = _unpacked(file, layer, layers[layer])
         elif not _is_part_of_packing(name):
             _check_storage(file, name)
-            tensors[name] = file.lazy(name)
+            tensors[name] = _plain(file, name)
     _check_scales(file, layers)
     return tensors
 
@@ -137,6 +139,22 @@ def _layer(file: SafetensorsFile, layer: str, declared: Any) -> PackedLayer:
     )
 
 
+def _plain(file: SafetensorsFile, name: str) -> LazyTensor:
+    """Return a tensor whose numbers are what is stored; matrices in float8 may stay so."""
+    shape, stored = file.shapes[name], file.formats[name]
+    if len(shape) != 2 or stored not in FLOAT8_FORMATS:
+        return file.lazy(name)
+
+    def read_packed(start: int, stop: int, device: torch.device) -> PackedRows:
+        return PackedRows((file.read_rows(name, start, stop, device),), (), Unpacker(_as_float, shape[1]))
+
+    return LazyTensor.packed((shape[0], shape[1]), stored, file.stored_bytes(name), read_packed)
+
+
+def _as_float(values: Tensor) -> Tensor:
+    return values.float()
+
+
 def _unpacked(file: SafetensorsFile, layer: str, how: PackedLayer) -> LazyTensor:
     weight = f"{layer}.weight"
     if how.format == "nvfp4":
@@ -155,13 +173,19 @@ def _unpacked(file: SafetensorsFile, layer: str, how: PackedLayer) -> LazyTensor
     if size not in (1, rows):
         raise _damaged(file, f"{scale_name} holds {size} scales for {rows} rows")
 
-    def read_rows(start: int, stop: int, device: torch.device) -> Tensor:
-        scale = file.read(scale_name, device).reshape(-1)
-        scale = scale if size == 1 else scale[start:stop]
-        values = packed_formats.scaled(_viewed(file.read_rows(weight, start, stop, device), how.format), scale)
-        return packed_formats.unrotated(values, how.rotation) if how.rotation else values
+    formula = partial(packed_formats.scaled_unpacked, rotation=how.rotation)
 
-    return LazyTensor((rows, columns), how.shown, file.stored_bytes(weight, scale_name), read_rows)
+    def read_packed(start: int, stop: int, device: torch.device) -> PackedRows:
+        scale = file.read(scale_name, device).reshape(-1)
+        values = _viewed(file.read_rows(weight, start, stop, device), how.format)
+        unpack = Unpacker(formula, columns)
+        return (
+            PackedRows((values,), (scale,), unpack)
+            if size == 1
+            else PackedRows((values, scale[start:stop]), (), unpack)
+        )
+
+    return LazyTensor.packed((rows, columns), how.shown, file.stored_bytes(weight, scale_name), read_packed)
 
 
 def _nvfp4(file: SafetensorsFile, layer: str, weight: str) -> LazyTensor:
@@ -172,14 +196,15 @@ def _nvfp4(file: SafetensorsFile, layer: str, weight: str) -> LazyTensor:
         raise _damaged(file, f"{weight} is nvfp4, but {whole} is missing")
     blocks = _block_count(file, weight, scale, rows, columns, NVFP4_BLOCK)
 
-    def read_rows(start: int, stop: int, device: torch.device) -> Tensor:
-        tiles = _viewed(file.read(scale, device), FLOAT8_FORMATS[0]).float()
-        block_scale = packed_formats.untiled(tiles, rows, blocks)[start:stop]
-        return packed_formats.nvfp4_unpacked(
-            file.read_rows(weight, start, stop, device), block_scale, file.read(whole, device)
-        )
+    def read_packed(start: int, stop: int, device: torch.device) -> PackedRows:
+        import torch
 
-    return LazyTensor((rows, columns), "nvfp4", file.stored_bytes(weight, scale, whole), read_rows)
+        block_scale = _ordered_scales(file, scale, (rows, blocks), device)[start:stop].view(torch.float8_e4m3fn)
+        packed = file.read_rows(weight, start, stop, device)
+        unpack = Unpacker(packed_formats.nvfp4_unpacked, columns)
+        return PackedRows((packed, block_scale), (file.read(whole, device),), unpack)
+
+    return LazyTensor.packed((rows, columns), "nvfp4", file.stored_bytes(weight, scale, whole), read_packed)
 
 
 def _mxfp8(file: SafetensorsFile, layer: str, weight: str) -> LazyTensor:
@@ -187,14 +212,19 @@ def _mxfp8(file: SafetensorsFile, layer: str, weight: str) -> LazyTensor:
     scale = f"{layer}.weight_scale"
     blocks = _block_count(file, weight, scale, rows, columns, MXFP8_BLOCK)
 
-    def read_rows(start: int, stop: int, device: torch.device) -> Tensor:
-        import torch
-
-        exponents = packed_formats.untiled(file.read(scale, device).view(torch.uint8), rows, blocks)[start:stop]
+    def read_packed(start: int, stop: int, device: torch.device) -> PackedRows:
+        exponents = _ordered_scales(file, scale, (rows, blocks), device)[start:stop]
         values = _viewed(file.read_rows(weight, start, stop, device), FLOAT8_FORMATS[0])
-        return packed_formats.mxfp8_unpacked(values, exponents)
+        return PackedRows((values, exponents), (), Unpacker(packed_formats.mxfp8_unpacked, columns))
 
-    return LazyTensor((rows, columns), "mxfp8", file.stored_bytes(weight, scale), read_rows)
+    return LazyTensor.packed((rows, columns), "mxfp8", file.stored_bytes(weight, scale), read_packed)
+
+
+def _ordered_scales(file: SafetensorsFile, scale: str, shape: tuple[int, int], device: torch.device) -> Tensor:
+    """Read block scales of one byte as bytes, [rows, blocks]."""
+    import torch
+
+    return packed_formats.untiled(file.read(scale, device).view(torch.uint8), *shape).contiguous()
 
 
 def _matrix(file: SafetensorsFile, weight: str) -> tuple[int, int]:

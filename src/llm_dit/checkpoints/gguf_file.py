@@ -1,6 +1,7 @@
-"""One GGUF file: names, shapes and formats from its header, tensors unpacked by the `gguf` package when asked for.
+"""One GGUF file: names, shapes and formats from its header, tensors unpacked when asked for.
 
-The package is llama.cpp's own and knows every format exactly; shapes in the file run from the innermost dimension.
+The `gguf` package is llama.cpp's own and knows every format exactly. Matrices in formats that `gguf_formats.py` has are
+unpacked by that, on the device; shapes in the file run from the innermost dimension.
 
 Source: gguf 0.19 `gguf_reader.py`, `quants.py`; ComfyUI-GGUF `loader.py` for `comfy.gguf.orig_shape`.
 """
@@ -12,7 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from llm_dit.checkpoints.lazy_tensor import LazyTensor
+from llm_dit.checkpoints.gguf_formats import FORMATS, formula_of
+from llm_dit.checkpoints.lazy_tensor import LazyTensor, ReadPacked
+from llm_dit.checkpoints.packed_rows import PackedRows, Unpacker
 from llm_dit.errors import CheckpointError
 
 if TYPE_CHECKING:
@@ -94,10 +97,23 @@ def _lazy(path: Path, reader: Any, item: Any, field: str) -> LazyTensor:
         return torch.from_numpy(values).to(device)
 
     shape = tuple(int(size) for size in reversed(item.shape))
-    formats = {Kind.F32: "float32", Kind.F16: "float16", Kind.BF16: "bfloat16"}
-    stored = LazyTensor(shape, formats.get(item.tensor_type, name), int(item.n_bytes), read_rows)
+    if name in FORMATS and len(shape) == 2:
+        stored = LazyTensor.packed((shape[0], shape[1]), name, int(item.n_bytes), _read_packed(item, shape[1]))
+    else:
+        formats = {Kind.F32: "float32", Kind.F16: "float16", Kind.BF16: "bfloat16"}
+        stored = LazyTensor(shape, formats.get(item.tensor_type, name), int(item.n_bytes), read_rows)
     original = reader.get_field(ORIGINAL_SHAPE + item.name)
     return stored if original is None else stored.reshaped(*(int(size) for size in original.contents()))
+
+
+def _read_packed(item: Any, columns: int) -> ReadPacked:
+    def read_packed(start: int, stop: int, device: torch.device) -> PackedRows:
+        import torch
+
+        stored = torch.from_numpy(item.data[start:stop].copy()).to(device)
+        return PackedRows((stored,), (), Unpacker(formula_of(item.tensor_type.name), columns))
+
+    return read_packed
 
 
 def _can_unpack(kind: Any) -> bool:

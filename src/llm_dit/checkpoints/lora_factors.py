@@ -12,7 +12,7 @@ Legend: O rows of the layer, I columns, R rank.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -44,6 +44,11 @@ class LayerChange:
     shape: tuple[int, int]
     rows: tuple[int, int]
     magnitude: Tensor | None = None
+
+    def on(self, device: torch.device) -> LayerChange:
+        """Return the same with its tensors on a device."""
+        factors = {name: factor.to(device) for name, factor in self.factors.items()}
+        return replace(self, factors=factors, magnitude=None if self.magnitude is None else self.magnitude.to(device))
 
     def delta(self, device: torch.device | str = "cpu") -> Tensor:
         """Return what is added to the layer's weight at strength 1, DoRA left out, float32, [O, I]."""

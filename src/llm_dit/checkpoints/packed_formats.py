@@ -15,6 +15,7 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor
 
 FLOAT4_VALUES = (0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0)
@@ -40,6 +41,12 @@ def scaled(quantized: Tensor, scale: Tensor) -> Tensor:
     return quantized.float() * by_row
 
 
+def scaled_unpacked(quantized: Tensor, scale: Tensor, *, rotation: int = 0) -> Tensor:
+    """Scale, and take back the rotation of groups of so many columns; 0 for none. See `scaled` and `unrotated`."""
+    values = scaled(quantized, scale)
+    return unrotated(values, rotation) if rotation else values
+
+
 def unrotated(rotated: Tensor, group_size: int) -> Tensor:
     """Take back the rotation of `convrot`: each group of columns was multiplied by a Hadamard matrix, its own inverse.
 
@@ -48,13 +55,13 @@ def unrotated(rotated: Tensor, group_size: int) -> Tensor:
         group_size: A power of 4.
     """
     rows, columns = rotated.shape
-    matrix = hadamard(group_size).to(rotated.device)
+    matrix = hadamard(group_size, rotated.device)
     restored: Tensor = (rotated.view(rows, -1, group_size) @ matrix).view(rows, columns)
     return restored
 
 
 @cache
-def hadamard(size: int) -> Tensor:
+def hadamard(size: int, device: torch.device | None = None) -> Tensor:
     """The symmetric orthonormal matrix of `convrot`, a Kronecker power of one of 4 rows, [size, size], float32."""
     import torch
 
@@ -62,7 +69,15 @@ def hadamard(size: int) -> Tensor:
     matrix = seed
     while matrix.shape[0] < size:
         matrix = torch.kron(matrix, seed)
-    return matrix / math.sqrt(size)
+    return (matrix / math.sqrt(size)).to(device)
+
+
+@cache
+def _float4_values(device: torch.device) -> Tensor:
+    """The number of each of the 16 codes; made once, since the copy to a device waits for it."""
+    import torch
+
+    return torch.tensor([*FLOAT4_VALUES, *(-value for value in FLOAT4_VALUES)], device=device)
 
 
 def nvfp4_unpacked(packed: Tensor, block_scale: Tensor, tensor_scale: Tensor) -> Tensor:
@@ -79,7 +94,7 @@ def nvfp4_unpacked(packed: Tensor, block_scale: Tensor, tensor_scale: Tensor) ->
     import torch
 
     codes = torch.stack([packed >> 4, packed & 15], dim=-1).flatten(-2).int()
-    values = torch.tensor([*FLOAT4_VALUES, *(-value for value in FLOAT4_VALUES)], device=packed.device)[codes]
+    values = _float4_values(packed.device)[codes]
     scale = block_scale.float() * tensor_scale.float().reshape(())
     unpacked: Tensor = (values.unflatten(-1, (-1, NVFP4_BLOCK)) * scale[..., None]).flatten(-2)
     return unpacked

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
 from llm_dit.errors import LlmDitError
+from llm_dit.networks.packed_linear import PackedLinear, join_linears
 from llm_dit.networks.rope import PositionTables, rotate
 from llm_dit.networks.transformer_config import PATCH_SIZE, SEQUENCE_MULTIPLE, ZImageTransformerConfig
 from llm_dit.placement.devices import sent
@@ -62,7 +63,7 @@ class Attention(nn.Module):
         self.to_q = nn.Linear(dim, dim, bias=False)
         self.to_k = nn.Linear(dim, dim, bias=False)
         self.to_v = nn.Linear(dim, dim, bias=False)
-        self.to_qkv: nn.Linear | None = None
+        self.to_qkv: nn.Linear | PackedLinear | None = None
         self.norm_q = nn.RMSNorm(self.head_dim, QK_NORM_EPS) if qk_norm else nn.Identity()
         self.norm_k = nn.RMSNorm(self.head_dim, QK_NORM_EPS) if qk_norm else nn.Identity()
         self.to_out = nn.ModuleList([nn.Linear(dim, dim, bias=False)])
@@ -102,7 +103,7 @@ class FeedForward(nn.Module):
         self.w1 = nn.Linear(dim, hidden_dim, bias=False)
         self.w2 = nn.Linear(hidden_dim, dim, bias=False)
         self.w3 = nn.Linear(dim, hidden_dim, bias=False)
-        self.w13: nn.Linear | None = None
+        self.w13: nn.Linear | PackedLinear | None = None
 
     def forward(self, hidden_states: Tensor) -> Tensor:
         """Transform every token by itself; [B, L, D] to [B, L, D]."""
@@ -203,7 +204,7 @@ class ZImageTransformer(nn.Module):
         self.cap_embedder = nn.Sequential(
             nn.RMSNorm(config.cap_feat_dim, config.norm_eps), nn.Linear(config.cap_feat_dim, dim)
         )
-        self.to_modulations: nn.Linear | None = None
+        self.to_modulations: nn.Linear | PackedLinear | None = None
         self.x_pad_token = nn.Parameter(torch.zeros(1, dim))
         self.cap_pad_token = nn.Parameter(torch.zeros(1, dim))
         self.layers = _blocks(config, config.n_layers, has_time=True)
@@ -367,14 +368,17 @@ def scaled_dot_product(query: Tensor, key: Tensor, value: Tensor, mask: Tensor |
     return attended.transpose(1, 2)
 
 
-def stack_linears(*linears: nn.Linear) -> nn.Linear:
+def stack_linears(*linears: nn.Linear | PackedLinear) -> nn.Linear | PackedLinear:
     """Join projections of one input into a single one whose outputs lie side by side."""
-    weight = torch.cat([linear.weight for linear in linears]).detach()
-    needs_grad, has_bias = linears[0].weight.requires_grad, linears[0].bias is not None
+    plain = [linear for linear in linears if isinstance(linear, nn.Linear)]
+    if len(plain) < len(linears):
+        return join_linears(linears)
+    weight = torch.cat([linear.weight for linear in plain]).detach()
+    needs_grad, has_bias = plain[0].weight.requires_grad, plain[0].bias is not None
     stacked = nn.Linear(weight.shape[1], weight.shape[0], bias=has_bias, device="meta")
     stacked.weight = nn.Parameter(weight, requires_grad=needs_grad)
     if has_bias:
-        bias = torch.cat([linear.bias for linear in linears]).detach()
+        bias = torch.cat([linear.bias for linear in plain]).detach()
         stacked.bias = nn.Parameter(bias, requires_grad=needs_grad)
     return stacked
 

@@ -116,6 +116,12 @@ class EngineSettings(Parameters):
             elsewhere="quant quantize quantization_config fp8 dit_quantization",
         ),
     )
+    keep_packed: bool = parameter(
+        False,
+        "Keep weights that a file packs (fp8, int8, nvfp4, GGUF, ...) packed on the device, and unpack them a layer at "
+        "a time: the same image, in little more memory than the file's size.",
+        runtime("pipeline", label="Keep weights packed", elsewhere="dequantize_on_the_fly keep_quantized gguf"),
+    )
     vae_tiling: bool = parameter(
         False,
         "Decode in bands of rows, which needs less memory for large images.",

@@ -21,6 +21,7 @@ from llm_dit.sampling.schedule import schedule
 from llm_dit.sampling.shared_work import Beginning, Branch
 from llm_dit.stages.latent_decoder import LATENT_SCALE
 from llm_dit.stages.lora_merging import LoraMerger
+from llm_dit.stages.packed_weights import load_packed
 
 if TYPE_CHECKING:
     import torch
@@ -81,6 +82,7 @@ class Denoiser:
         quantization: Quantization = "none",
         offload: bool = False,
         loras_folder: str | None = None,
+        keep_packed: bool = False,
     ) -> Self:
         """Load the transformer of a model; with `offload` it waits on the CPU.
 
@@ -100,7 +102,8 @@ class Denoiser:
         cpu = torch.device("cpu")
         home = cpu if offload else device
         start = home if quantization == "none" else cpu
-        load_weights(transformer, stored.path, stored.tensors, dtype=dtype, device=start)
+        load = load_packed if keep_packed else load_weights
+        load(transformer, stored.path, stored.tensors, dtype=dtype, device=start)
         transformer.eval().requires_grad_(False)
         quantize_transformer(transformer, quantization, device, home)
         loras = LoraMerger(transformer, stored.tensors, device, dtype, loras_folder)

@@ -21,6 +21,7 @@ from llm_dit.parameters import EngineSettings
 from llm_dit.placement.devices import resolve_device, resolve_dtype
 from llm_dit.stages.denoiser import Denoiser
 from llm_dit.stages.latent_decoder import LatentDecoder
+from llm_dit.stages.packed_weights import check_packed
 from llm_dit.stages.text_encoder import ZImageTextEncoder
 
 if TYPE_CHECKING:
@@ -84,11 +85,12 @@ def place_stages(wanted: EngineSettings, planned_evaluations: int = 0) -> Placem
     check_quantization(
         wanted.text_encoder_quantization, encoder_device, encoder_dtype, field="text_encoder_quantization"
     )
+    check_packed(wanted)
     check_graphs(wanted.cuda_graphs, device, stays=not wanted.offload)
     acceleration = choose_acceleration(
         device,
         dtype,
-        compile=wanted.compile,
+        compile="off" if wanted.keep_packed else wanted.compile,
         attention_backend=wanted.attention_backend,
         quantization=wanted.quantization,
         planned_evaluations=planned_evaluations,
@@ -124,7 +126,8 @@ def load_stages(
     scheduler = read_scheduler(parts.folder)
     text_encoder, denoiser, decoder = _load(parts, placement, wanted)
     device, applied = denoiser.device, placement.acceleration
-    accelerate(denoiser.transformer, applied, device, stays=not wanted.offload, graphs=wanted.cuda_graphs)
+    graphs = "off" if wanted.keep_packed else wanted.cuda_graphs
+    accelerate(denoiser.transformer, applied, device, stays=not wanted.offload, graphs=graphs)
     # offloaded, it also draws previews on the CPU
     if applied.compile == "on" and decoder.device.type == device.type and not (wanted.vae_tiling or wanted.offload):
         compile_decoder(decoder.vae)
@@ -142,6 +145,7 @@ def _load(
             quantization=wanted.quantization,
             offload=wanted.offload,
             loras_folder=wanted.loras_folder,
+            keep_packed=wanted.keep_packed,
         )
         text_encoder = ZImageTextEncoder.from_stored(
             parts.text_encoder,
@@ -149,6 +153,7 @@ def _load(
             *placement.text_encoder,
             quantization=wanted.text_encoder_quantization,
             offload=wanted.offload,
+            keep_packed=wanted.keep_packed,
         )
         decoder = LatentDecoder.from_stored(parts.vae, *placement.vae, tiling=wanted.vae_tiling, offload=wanted.offload)
         return text_encoder, loading.result(), decoder

@@ -2,12 +2,14 @@
 
 The weights of layers that a LoRA changes are kept on the CPU as they were loaded (at most all of them, 12 GB), and
 every change starts from these: `base + sum of strength * delta` in float32, rounded once, quantized again where the
-layer is. Nothing is ever subtracted. Weights change in place, so compiled code and graphs stay.
+layer is. Nothing is ever subtracted. Weights change in place, so compiled code and graphs stay. Those that are
+kept packed are changed each time they are unpacked, to the same bits.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from llm_dit.checkpoints.fingerprint import file_fingerprint
@@ -113,17 +115,18 @@ class LoraMerger:
                 self._bring(layer, wanted.get(layer, []))
 
     def _bring(self, layer: str, changes: list[tuple[LayerChange, str, float]]) -> None:
+        from llm_dit.networks.packed_linear import PackedLinear
+
         now = _Applied(tuple((found, strength) for _, found, strength in changes))
         if self._applied.get(layer, _Applied(())) == now:
             return
-        weight = self._base_weight(layer).to(self._device, non_blocking=True)
-        if changes:
-            changed = weight.float()
-            for change, _, strength in changes:
-                changed = change.applied(changed, strength)
-            weight = changed.to(self._dtype)
         module, start = self.transformer.place_of(layer)
-        write_rows(module, start, weight)
+        changed = partial(_changed, [(change.on(self._device), strength) for change, _, strength in changes])
+        if isinstance(module, PackedLinear):
+            module.part_at(start).change = changed if changes else None
+        else:
+            weight = self._base_weight(layer).to(self._device, non_blocking=True)
+            write_rows(module, start, changed(weight) if changes else weight)
         if changes:
             self._applied[layer] = now
         else:
@@ -143,6 +146,14 @@ class LoraMerger:
             path = find_lora(entry.file, self._folder)
             self._files[key] = read_lora(path, self.layers, ignore_unknown=ignore_unknown)
         return self._files[key]
+
+
+def _changed(changes: list[tuple[LayerChange, float]], weight: Tensor) -> Tensor:
+    """Return a weight with changes added in float32, rounded once to its own number format."""
+    changed = weight.float()
+    for change, strength in changes:
+        changed = change.applied(changed, strength)
+    return changed.to(weight.dtype)
 
 
 def _linear_layers(tensors: Mapping[str, LazyTensor]) -> dict[str, tuple[int, int]]:

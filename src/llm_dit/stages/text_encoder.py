@@ -24,6 +24,7 @@ from llm_dit.errors import CheckpointError, InvalidParameter
 from llm_dit.parameters import Quantization
 from llm_dit.placement.devices import resident, resolve_device, resolve_dtype
 from llm_dit.prompting.chat_template import format_prompt, special_tokens_in, special_tokens_sentence
+from llm_dit.stages.packed_weights import load_packed
 
 if TYPE_CHECKING:
     import torch
@@ -142,6 +143,7 @@ class ZImageTextEncoder:
         *,
         quantization: Quantization = "none",
         offload: bool = False,
+        keep_packed: bool = False,
     ) -> Self:
         """Load the text encoder of a model with the tokenizer in a folder; with `offload` it waits on the CPU."""
         import torch
@@ -161,7 +163,8 @@ class ZImageTextEncoder:
         cpu = torch.device("cpu")
         home = cpu if offload else device
         start = home if quantization == "none" else cpu
-        load_weights(model, stored.path, stored.tensors, dtype=dtype, device=start)
+        load = load_packed if keep_packed else load_weights
+        load(model, stored.path, stored.tensors, dtype=dtype, device=start)
         model.eval().requires_grad_(False)
         quantize_text_encoder(model, quantization, device, home)
         return cls(model, raw, loaded_tokenizer, device, offload=offload)

@@ -1,0 +1,82 @@
+"""Networks filled so that what their files pack stays packed: linear layers only, and in formats that torch unpacks."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from llm_dit.checkpoints.lazy_tensor import LazyTensor
+from llm_dit.checkpoints.weights import MAX_READERS, check_tensors, load_weights
+from llm_dit.errors import DeviceError, InvalidParameter
+from llm_dit.parameters import EngineSettings
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+    from llm_dit.networks.packed_linear import PackedLinear
+
+logger = logging.getLogger(__name__)
+
+FIELD = "keep_packed"
+
+
+def check_packed(wanted: EngineSettings) -> None:
+    """Refuse what does not go with packed weights.
+
+    Raises:
+        LlmDitError: If weights are to be quantized otherwise, compiled with, or replayed in graphs.
+    """
+    if not wanted.keep_packed:
+        return
+    for field in ("quantization", "text_encoder_quantization"):
+        if getattr(wanted, field) != "none":
+            raise InvalidParameter(
+                FIELD, f"keeps weights as their file packs them, and {field} packs them anew; use one of the two."
+            )
+    for field in ("compile", "cuda_graphs"):
+        if getattr(wanted, field) == "on":
+            raise DeviceError(f"{field} = on does not go with keep_packed; use auto or off.", field=field)
+
+
+def load_packed(
+    module: nn.Module, path: Path, tensors: Mapping[str, LazyTensor], *, dtype: torch.dtype, device: torch.device
+) -> None:
+    """Fill a module as `load_weights` does, but leave weights of linear layers packed that are.
+
+    Args:
+        module: See `load_weights`.
+        path: See `load_weights`.
+        tensors: See `load_weights`.
+        dtype: Number format of the other parameters, and of the products.
+        device: Where all go.
+
+    Raises:
+        CheckpointError: If a file is damaged or the tensors do not match.
+    """
+    from torch import nn
+
+    expected = {name: tuple(tensor.shape) for name, tensor in module.state_dict().items()}
+    check_tensors(path, {name: tensor.shape for name, tensor in tensors.items()}, expected)
+    linears = {name: child for name, child in module.named_modules() if isinstance(child, nn.Linear)}
+    kept = {name: child for name, child in linears.items() if tensors[f"{name}.weight"].read_packed is not None}
+    if not kept:
+        logger.warning("keep_packed does nothing for %s, which packs no linear layer in a format that can stay.", path)
+    with ThreadPoolExecutor(MAX_READERS) as readers:
+        layers = readers.map(lambda name: _packed(kept[name], tensors[f"{name}.weight"], device), kept)
+        for name, layer in zip(kept, layers, strict=True):
+            parent, _, own = name.rpartition(".")
+            setattr(module.get_submodule(parent), own, layer)
+    rest = {name: tensor for name, tensor in tensors.items() if name.removesuffix(".weight") not in kept}
+    load_weights(module, path, rest, dtype=dtype, device=device)
+
+
+def _packed(linear: nn.Linear, tensor: LazyTensor, device: torch.device) -> PackedLinear:
+    from llm_dit.networks.packed_linear import PackedLinear, PackedPart
+
+    assert tensor.read_packed is not None
+    rows = tensor.read_packed(0, tensor.shape[0], device)
+    return PackedLinear([PackedPart(rows.by_row, rows.whole, rows.unpack)], linear.in_features, linear.bias)
