@@ -17,8 +17,6 @@ from llm_dit.checkpoints.tokenizer_file import read_tokenizer
 from llm_dit.errors import CheckpointError
 from llm_dit.parameters import EngineSettings, GenerationParams
 
-MODEL_SETTINGS = ("model_path", "model_revision", "text_encoder_path", "vae_path", "tokenizer_path")
-"""Engine settings that say which files a model is."""
 MOST_KEPT = 4
 SETTLED_S = 1.0
 
@@ -78,8 +76,8 @@ class _KeptFacts:
         return _state_of(self.places) == self.state
 
 
-_kept: dict[tuple[str | None, ...], _KeptFacts] = {}
-"""By the model settings, the last one newest."""
+_kept: dict[str, _KeptFacts] = {}
+"""By all engine settings, so that none that comes to say where a part lies is forgotten; the newest last."""
 
 
 def read_model_facts(settings: EngineSettings) -> ModelFacts:
@@ -90,7 +88,7 @@ def read_model_facts(settings: EngineSettings) -> ModelFacts:
     Raises:
         CheckpointError: If it is not there, or a file is missing or damaged.
     """
-    asked = tuple(getattr(settings, name) for name in MODEL_SETTINGS)
+    asked = settings.model_dump_json()
     kept = _kept.get(asked)
     if kept is not None and kept.is_current(settings):
         return kept.facts

@@ -152,7 +152,7 @@ def test_the_four_models_asked_for_last_are_kept(reads, model):
     for copy in models:
         shutil.copytree(model, copy)
         read_model_facts(EngineSettings(model_path=str(copy)))
-    assert [asked[0] for asked in model_facts._kept] == [str(copy) for copy in models[1:]]
+    assert [json.loads(asked)["model_path"] for asked in model_facts._kept] == [str(copy) for copy in models[1:]]
 
 
 def test_a_newer_revision_fetched_from_the_hub_is_read(opened, model, tmp_path, monkeypatch):
