@@ -8,9 +8,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
+from PIL import Image
 
+from experiments.metrics.pixel_diversity import diversity
 from experiments.run_ablation import main
 from experiments.store.result_store import ResultStore
 
@@ -356,7 +359,10 @@ def test_metrics_are_scored_after_the_images_and_only_where_they_lack(run, tmp_p
     result = run(*arguments, "--metric", "pixel_diversity")
     assert result.exit_code == 0, result.output
     assert "pixel_diversity: 4 images scored, 0 had their score already." in result.stderr
-    assert all(0 <= record.scores["pixel_diversity"] <= 2 for record in store.runs())
+    for level in ("1.0", "2.0"):
+        first, second = (record for record in store.runs() if record.level == level)
+        pictures = [np.asarray(Image.open(record.image_path).convert("RGB")) for record in (first, second)]
+        assert first.scores["pixel_diversity"] == second.scores["pixel_diversity"] == diversity(*pictures) > 0
     assert "pixel_diversity" in (store.folder / "scored_summary.csv").read_text().splitlines()[0]
     again = run(*arguments, "--metric", "pixel_diversity")
     assert "pixel_diversity: 0 images scored, 4 had their score already." in again.stderr

@@ -13,8 +13,8 @@ from tokenizers import Tokenizer
 from experiments.planning import model_facts
 from experiments.planning.model_facts import read_model_facts
 from llm_dit.checkpoints.finding import EMBEDDED_MODELS
-from llm_dit.errors import CheckpointError
-from llm_dit.parameters import EngineSettings
+from llm_dit.errors import CheckpointError, InvalidParameter
+from llm_dit.parameters import EngineSettings, GenerationParams
 
 
 @pytest.fixture
@@ -155,14 +155,84 @@ def test_the_four_models_asked_for_last_are_kept(reads, model):
     assert [json.loads(asked)["model_path"] for asked in model_facts._kept] == [str(copy) for copy in models[1:]]
 
 
-def test_a_newer_revision_fetched_from_the_hub_is_read(opened, model, tmp_path, monkeypatch):
+def test_a_model_whose_file_changed_counts_as_the_newest_again(reads, model):
+    models = [model.with_name(f"model{number}") for number in range(4)]
+    for copy in models:
+        shutil.copytree(model, copy)
+        read_model_facts(EngineSettings(model_path=str(copy)))
+    os.utime(models[0] / "vae" / "config.json", (1e9, 1e9))
+    read_model_facts(EngineSettings(model_path=str(models[0])))
+    read_model_facts(EngineSettings(model_path=str(model)))
+    kept = [json.loads(asked)["model_path"] for asked in model_facts._kept]
+    assert kept == [str(copy) for copy in (*models[2:], models[0], model)]
+
+
+def test_a_folder_with_a_link_to_nowhere_is_read_each_time(opened, model):
+    (model / "vae" / "notes").symlink_to(model / "nowhere")
+    settings = EngineSettings(model_path=str(model))
+    assert read_model_facts(settings).native_size == 128
+    opened.clear()
+    assert read_model_facts(settings).native_size == 128
+    assert set(CONFIGURATIONS) <= set(opened)
+
+
+def test_a_newer_revision_fetched_from_the_hub_is_read(reads, model, tmp_path, monkeypatch):
     newer = tmp_path / "newer"
     shutil.copytree(model, newer)
     config = json.loads((newer / "vae" / "config.json").read_text(encoding="utf-8"))
     (newer / "vae" / "config.json").write_text(json.dumps({**config, "sample_size": 256}), encoding="utf-8")
-    fetched = [model, newer]
-    monkeypatch.setattr("huggingface_hub.snapshot_download", lambda *_names, **_options: str(fetched[0]))
-    settings = EngineSettings(model_path="someone/a-model")
+    fetched, asked = [model, newer], []
+
+    def snapshot(*names, **options):
+        asked.append((names, options))
+        return str(fetched[0])
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", snapshot)
+    settings = EngineSettings(model_path="someone/a-model", model_revision="v2")
     assert [read_model_facts(settings).native_size for _ in range(2)] == [128, 128]
     fetched.pop(0)
     assert read_model_facts(settings).native_size == 256
+    assert asked == [(("someone/a-model",), {"revision": "v2", "local_files_only": True})] * len(asked)
+
+
+@pytest.mark.parametrize("model_path", ["someone/a-model-that-nobody-fetched", "someone/-no-name"])
+def test_a_model_of_the_hub_is_not_fetched_for_a_plan(tmp_path, monkeypatch, model_path):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    with pytest.raises(CheckpointError) as refused:
+        read_model_facts(EngineSettings(model_path=model_path))
+    assert str(refused.value) == (
+        f"{model_path} has not been fetched from the hub yet, so its depth and size are not known; run one image with "
+        "scripts/generate.py first, or give a folder."
+    )
+    assert refused.value.field == "model_path"
+
+
+def test_a_configuration_without_a_key_is_named(model):
+    config = json.loads((model / "text_encoder" / "config.json").read_text(encoding="utf-8"))
+    del config["max_position_embeddings"]
+    (model / "text_encoder" / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    with pytest.raises(CheckpointError) as refused:
+        read_model_facts(EngineSettings(model_path=str(model)))
+    assert str(refused.value) == (f"{model}: a config.json has no key 'max_position_embeddings'; fetch it again.")
+
+
+def test_facts_are_the_numbers_of_the_configurations():
+    facts = read_model_facts(EngineSettings())
+
+    def config(part):
+        return json.loads((EMBEDDED_MODELS / "mini" / part / "config.json").read_text(encoding="utf-8"))
+
+    text_encoder, transformer = config("text_encoder"), config("transformer")
+    assert facts.hidden_layer_count == text_encoder["num_hidden_layers"] + 1
+    assert facts.encoder_token_limit == text_encoder["max_position_embeddings"]
+    blocks = transformer["n_layers"] + transformer["n_refiner_layers"] * 2  # of the noise and of the caption
+    assert facts.transformer_parameters == 12 * transformer["dim"] ** 2 * blocks
+    assert facts.native_size == 128
+
+
+def test_parameters_are_filled_in_from_the_model_and_a_layer_it_lacks_is_refused():
+    facts = read_model_facts(EngineSettings())
+    filled = facts.checked(GenerationParams(prompt="A cat", width=64, hidden_layer=-facts.hidden_layer_count))
+    assert (filled.height, filled.width, filled.shift) == (128, 64, facts.scheduler.shift)
+    with pytest.raises(InvalidParameter):
+        facts.checked(GenerationParams(prompt="A cat", hidden_layer=-facts.hidden_layer_count - 1))

@@ -41,7 +41,7 @@ def randomise(module: torch.nn.Module) -> None:
 
 @pytest.fixture(autouse=True, scope="module")
 def one_thread():
-    """Threads that wait for each other cost seconds at these sizes when the machine is busy."""
+    """Threads that wait for each other cost seconds at these sizes when the machine is busy; two tests take several."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -96,6 +96,18 @@ def assert_close(ours: Tensor, expected: Tensor, tolerance: float) -> None:
 def test_output_equals_the_reference(model, reference, length, height, width):
     inputs = make_inputs([length], height, width)
     assert_close(evaluate(model, *inputs), evaluate_reference(reference, *inputs), 1e-5)
+
+
+@pytest.mark.parametrize("threads", [2, 3])
+def test_output_equals_the_reference_on_several_threads(model, reference, threads):
+    inputs = make_inputs([33], 22, 10)
+    torch.set_num_threads(threads)
+    try:
+        ours, expected = evaluate(model, *inputs), evaluate_reference(reference, *inputs)
+    finally:
+        torch.set_num_threads(1)
+    assert_close(ours, expected, 1e-5)
+    assert_close(ours, evaluate(model, *inputs), 1e-5)
 
 
 @pytest.mark.parametrize("lengths", [(5, 200), (33, 1, 64), (40, 50), (31, 32, 33)])
