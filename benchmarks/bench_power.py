@@ -1,7 +1,7 @@
 """What experiments say they detect, and how often others find it: `uv run python -m benchmarks.bench_power`, 30 s.
 
-Prints the table of docs/statistics.md: the effect in standard deviations as an experiment estimates them, and in percent
-how many of 2,000 simulated experiments find it, each given the spread of another one. With a fixed seed.
+Prints the table of docs/statistics.md: the effect in standard deviations as an experiment estimates them, and how
+many percent of 2,000 simulated experiments find it, each given the spread of another one. With a fixed seed.
 """
 
 from __future__ import annotations

@@ -67,7 +67,6 @@ class Outcome:
         stale: Runs whose file was made with other inputs and was left alone.
         remaining: Runs that were not begun.
         is_interrupted: True if it was asked to stop.
-        encoded_prompts: Forward passes of the text encoder.
         shared_evaluations: Evaluations of the transformer taken from an earlier image that began alike.
         seconds: Wall time from the first encoding to the last file.
         summary_error: Why the summary could not be written; None if it was.
@@ -79,7 +78,6 @@ class Outcome:
     stale: tuple[str, ...]
     remaining: int
     is_interrupted: bool
-    encoded_prompts: int
     shared_evaluations: int
     seconds: float
     summary_error: str | None = None
@@ -185,7 +183,6 @@ def _make_all(
         stale=work.stale,
         remaining=len(work.to_do) - begun,
         is_interrupted=is_interrupted,
-        encoded_prompts=encodings.encoded_count,
         shared_evaluations=shared.reused_evaluations,
         seconds=time.perf_counter() - started,
     )

@@ -40,11 +40,7 @@ class TimedEncoding:
 
 
 class EncodingCache:
-    """Encoded prompts of the runs that are next.
-
-    Attributes:
-        encoded_count: Forward passes of the text encoder so far.
-    """
+    """Encoded prompts of the runs that are next."""
 
     def __init__(self, pipeline: ZImagePipeline, items: Sequence[WorkItem]) -> None:
         self._pipeline = pipeline
@@ -57,7 +53,6 @@ class EncodingCache:
         self._layers = layers
         self._held: dict[str, TimedEncoding | Exception] = {}
         self._held_bytes = 0
-        self.encoded_count = 0
 
     def groups(self) -> Iterator[list[WorkItem]]:
         """Yield the runs in groups whose prompts are all encoded when the group is there.
@@ -151,7 +146,6 @@ class EncodingCache:
         else:
             self._held[text] = TimedEncoding(encoded, time.perf_counter() - started)
         self._held_bytes += _bytes_of(self._held[text])
-        self.encoded_count += 1
 
 
 def _bytes_of(held: TimedEncoding | Exception | None) -> int:

@@ -39,25 +39,12 @@ EFFECT_TOLERANCE: Final = 1e-4
 MOST_PROMPTS_PLANNED: Final = 100_000
 
 
-def power_of_paired_test(effect: float, prompts: int, *, alpha: float = ALPHA) -> float:
-    """Return the probability that the sign-flip test finds a true effect, for differences from a normal distribution.
+def _powers(effects: Floats, prompts: int, alpha: float) -> Floats:
+    """Return the power of the sign-flip test for each of several effects, in standard deviations; 0 where it has none.
 
     With many sign patterns it is the power of the paired t-test. With few, the test's p-values are coarse and it finds
     less; then 4,000 experiments are simulated, with a fixed seed.
-
-    Args:
-        effect: True mean difference in standard deviations of the prompts' differences.
-        prompts: Number of prompts, at least 2.
-        alpha: Two-sided level of the test; divide by the number of comparisons for Holm's first step.
-
-    Returns:
-        Power in [0, 1]; 0 where `smallest_p_value` exceeds `alpha`.
     """
-    return float(_powers(np.array([effect]), prompts, alpha)[0])
-
-
-def _powers(effects: Floats, prompts: int, alpha: float) -> Floats:
-    """Return the power for each of several effects."""
     if prompts < 2 or smallest_p_value(prompts) > alpha:
         return np.zeros(len(effects))
     patterns = 2 ** (prompts - 1)
@@ -102,7 +89,7 @@ def expected_power(
     Args:
         effect: True mean difference over all prompts, in standard deviations of the differences that are not 0.
         prompts: Prompts of the other experiment.
-        alpha: Two-sided level of its test.
+        alpha: Two-sided level of its test; divide by the number of comparisons for Holm's first step.
         estimated_from: Number of prompts that the standard deviation was estimated from, at least 2; None where it is
             known.
         differing: Probability in (0, 1] that a prompt differs at all.

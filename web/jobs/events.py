@@ -13,6 +13,9 @@ from collections.abc import AsyncIterator, Callable, Iterator
 
 from web.jobs.queue import JobQueue
 
+LEAST_INTERVAL_S = 0.05
+"""Between two states that a stream sends."""
+
 
 class EventHub:
     """Wakes coroutines at news and knows which clients are connected.
@@ -65,13 +68,13 @@ class EventHub:
         while not is_true():
             await self._news.wait()
 
-    async def ticks(self, least_interval_s: float = 0.05) -> AsyncIterator[None]:
-        """Yield at once and after each news, at most once per interval, until the server stops."""
+    async def ticks(self) -> AsyncIterator[None]:
+        """Yield at once and after each news, at most once per `LEAST_INTERVAL_S`, until the server stops."""
         while not self._is_closing:
             news = self._news
             yield
             await news.wait()
-            await asyncio.sleep(least_interval_s)
+            await asyncio.sleep(LEAST_INTERVAL_S)
 
     def _wake(self) -> None:
         self._news.set()

@@ -40,11 +40,6 @@ class Control:
         """Field name of the parameter."""
         return self.parameter.name
 
-    @property
-    def summary_value(self) -> str:
-        """The value as it stands in the closed section's summary."""
-        return "" if self.value in (None, "", False) else str(self.value)
-
 
 def control(name: str, values: Mapping[str, Any]) -> Control:
     """Return the control of one parameter; `values` are the configuration's."""
@@ -98,12 +93,10 @@ def _described(item: Parameter, values: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def json_schema(group: type[Parameters], *, without: tuple[str, ...] = ()) -> dict[str, Any]:
+def json_schema(group: type[Parameters]) -> dict[str, Any]:
     """Return the JSON schema of a request body with the fields of `group`."""
     assert group in GROUPS
-    properties = {
-        item.name: _property(item) for item in PARAMETERS.values() if item.group is group and item.name not in without
-    }
+    properties = {item.name: _property(item) for item in PARAMETERS.values() if item.group is group}
     required = [name for name in properties if PARAMETERS[name].required]
     return {"type": "object", "properties": properties, "required": required, "additionalProperties": False}
 

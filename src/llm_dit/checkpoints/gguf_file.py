@@ -48,12 +48,8 @@ class GGUFFile:
     told: Mapping[str, Any]
 
 
-def open_gguf(path: Path, field: str = "model_path") -> GGUFFile:
+def open_gguf(path: Path) -> GGUFFile:
     """Read the header of a GGUF file.
-
-    Args:
-        path: The file.
-        field: The setting that named it, for the message.
 
     Raises:
         CheckpointError: If the file is not GGUF, is truncated, or has a format that the `gguf` package does not know.
@@ -62,19 +58,20 @@ def open_gguf(path: Path, field: str = "model_path") -> GGUFFile:
 
     with path.open("rb") as file:
         if file.read(len(MAGIC)) != MAGIC:
-            raise CheckpointError(f"{path} is no GGUF file; fetch it again.", field=field)
+            raise CheckpointError(f"{path} is no GGUF file; fetch it again.", field="model_path")
     try:
         reader = GGUFReader(path)
     except (ValueError, IndexError, KeyError) as error:
         raise CheckpointError(
-            f"{path} is truncated, damaged, or of a kind that gguf can't read ({error}); fetch it again.", field=field
+            f"{path} is truncated, damaged, or of a kind that gguf can't read ({error}); fetch it again.",
+            field="model_path",
         ) from None
-    tensors = {item.name: _lazy(path, reader, item, field) for item in reader.tensors}
+    tensors = {item.name: _lazy(path, reader, item) for item in reader.tensors}
     fields = {name: reader.get_field(f"{ENCODER}.{key}") for key, name in TOLD.items()}
     return GGUFFile(path, tensors, {name: item.contents() for name, item in fields.items() if item is not None})
 
 
-def _lazy(path: Path, reader: Any, item: Any, field: str) -> LazyTensor:
+def _lazy(path: Path, reader: Any, item: Any) -> LazyTensor:
     from gguf import GGMLQuantizationType as Kind
     from gguf.quants import dequantize
 
@@ -84,7 +81,7 @@ def _lazy(path: Path, reader: Any, item: Any, field: str) -> LazyTensor:
         raise CheckpointError(
             f"{path} stores {item.name} as {name}, which the gguf package can't unpack; use a Q or F16 file of the "
             "same model.",
-            field=field,
+            field="model_path",
         )
 
     def read_rows(start: int, stop: int, device: torch.device) -> Tensor:

@@ -14,22 +14,21 @@ MAX_NUMBER = 1e12
 ABSENT: Any = object()
 
 
-def whole(config: Mapping[str, Any], name: str, what: str, default: Any = ABSENT, *, least: int = 1) -> int:
-    """Return a whole number of a configuration.
+def whole(config: Mapping[str, Any], name: str, what: str, default: Any = ABSENT) -> int:
+    """Return a whole number of a configuration, from 1 to `MAX_WHOLE`.
 
     Args:
         config: The parsed file.
         name: Key.
         what: Whose configuration, for the message.
         default: Taken where there is no such key.
-        least: Smallest value allowed; `MAX_WHOLE` is the largest.
 
     Raises:
         LlmDitError: If the key is missing without a default, or the value is something else.
     """
     value = _given(config, name, what, default)
-    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= MAX_WHOLE:
-        raise _wrong(name, value, what, f"a whole number >= {least}")
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= MAX_WHOLE:
+        raise _wrong(name, value, what, "a whole number >= 1")
     return value
 
 

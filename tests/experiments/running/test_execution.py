@@ -200,10 +200,17 @@ def test_images_are_byte_equal_together_alone_in_another_order_and_after_a_resum
     assert images(ResultStore(tmp_path / "b" / "trial")) == images(together)
 
 
-def test_real_images_are_byte_equal_together_alone_and_after_a_resume(tmp_path, tiny_pipeline):
+def test_real_images_are_byte_equal_together_alone_and_after_a_resume(tmp_path, tiny_pipeline, monkeypatch):
+    encode, encoded = tiny_pipeline.encode_prompts, []
+
+    def counting(texts, layers):
+        encoded.extend(texts)
+        return encode(texts, layers)
+
+    monkeypatch.setattr(tiny_pipeline, "encode_prompts", counting)
     overrides = {"num_inference_steps": 2, "guidance_scale": 1.0}
     together, outcome = make(tmp_path / "a", plan_of("hidden_layer=-1,-2,-3", overrides=overrides), tiny_pipeline)
-    assert (outcome.made, outcome.encoded_prompts) == (6, 3)  # two prompts and the negative one, once each
+    assert (outcome.made, len(encoded), len(set(encoded))) == (6, 3, 3)  # two prompts and the negative one, once each
     make(tmp_path / "b", plan_of("hidden_layer=-3", prompts=(CUP,), overrides=overrides), tiny_pipeline)
     alone, outcome = make(tmp_path / "b", plan_of("hidden_layer=-2,-3,-1", overrides=overrides), tiny_pipeline)
     assert (outcome.made, outcome.skipped) == (5, 1)

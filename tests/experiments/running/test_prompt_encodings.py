@@ -35,8 +35,8 @@ class Work:
     def draw(self):
         encoded = 0
         for group in self.cache.groups():
-            self.moves += self.cache.encoded_count > encoded
-            encoded = self.cache.encoded_count
+            self.moves += len(self.pipeline.encoded) > encoded
+            encoded = len(self.pipeline.encoded)
             for item in group:
                 held = self.cache._held
                 self.most_held = max(self.most_held, len(held))
@@ -59,7 +59,7 @@ def test_two_sizes_hold_no_more_prompts_than_promised_and_encode_each_once(offlo
     work = Work(["width=64,128"], offload=offload).draw()
     assert sorted(work.drawn) == sorted(item.run.run_id for item in work.items)
     assert work.most_held <= LIMIT
-    assert work.cache.encoded_count == 40
+    assert len(work.pipeline.encoded) == 40
     assert work.cache._held == {}
 
 
@@ -84,7 +84,7 @@ def test_bytes_bound_what_is_held_as_prompts_do(monkeypatch):
     monkeypatch.setattr(prompt_encodings, "GROUP_BYTES", 3 * each)
     work = Work(["width=64,128"]).draw()
     assert work.most_held == 3
-    assert work.cache.encoded_count == 40
+    assert len(work.pipeline.encoded) == 40
 
 
 @pytest.mark.parametrize("offload", [False, True])
@@ -97,5 +97,5 @@ def test_more_negative_prompts_than_may_be_held_are_encoded_again_rather_than_ke
 
 def test_a_negative_prompt_of_all_runs_is_encoded_once():
     work = Work(["width=64,128"], offload=True, defaults={"guidance_scale": 3.0, "negative_prompt": "fog"}).draw()
-    assert work.cache.encoded_count == 41
+    assert len(work.pipeline.encoded) == 41
     assert work.most_held <= LIMIT

@@ -17,7 +17,7 @@ PROMPTS = 12
 @pytest.mark.parametrize(("effect", "prompts", "alpha"), [(0.5, 20, 0.05), (1.0, 12, 0.01), (0.2, 100, 0.05)])
 def test_power_equals_statsmodels(effect, prompts, alpha):
     expected = TTestPower().power(effect, prompts, alpha)
-    assert power.power_of_paired_test(effect, prompts, alpha=alpha) == pytest.approx(expected, abs=1e-9)
+    assert power.expected_power(effect, prompts, alpha=alpha) == pytest.approx(expected, abs=1e-9)
 
 
 @pytest.mark.parametrize(("prompts", "alpha"), [(10, 0.05), (12, 0.05), (12, 0.01), (60, 0.05), (60, 0.05 / 3)])
@@ -50,21 +50,21 @@ def test_detectable_effect_of_six_prompts_is_the_closed_form():
 def test_power_is_a_number_for_large_effects():
     for effect in (1.0, 4.0, 20.0):
         for prompts in (20, 60, 200, 5000):
-            assert 0.9 < power.power_of_paired_test(effect, prompts, alpha=0.05 / 3) <= 1.0
+            assert 0.9 < power.expected_power(effect, prompts, alpha=0.05 / 3) <= 1.0
 
 
 def test_five_prompts_can_never_show_a_difference_at_five_percent():
     assert power.detectable_effect(5) == np.inf
-    assert power.power_of_paired_test(100.0, 5) == 0.0
-    assert power.power_of_paired_test(100.0, 6) == 1.0
+    assert power.expected_power(100.0, 5) == 0.0
+    assert power.expected_power(100.0, 6) == 1.0
     assert np.isfinite(power.detectable_effect(6))
 
 
 @pytest.mark.parametrize("effect", [0.25, 0.5, 1.0])
 def test_number_of_prompts_is_the_smallest_that_suffices(effect):
     prompts = power.prompts_for_effect(effect)
-    assert power.power_of_paired_test(effect, prompts) >= 0.8
-    assert power.power_of_paired_test(effect, prompts - 1) < 0.8
+    assert power.expected_power(effect, prompts) >= 0.8
+    assert power.expected_power(effect, prompts - 1) < 0.8
 
 
 def test_no_number_of_prompts_finds_nothing():
