@@ -102,19 +102,10 @@ class Manifest:
         """Axis name to the name of the level that others are compared with."""
         return dict(self.experiment.baseline)
 
-    @property
-    def fixed(self) -> dict[str, Any]:
-        """Parameters that the experiment holds fixed."""
-        return dict(self.experiment.fixed)
-
     @cached_property
     def combinations(self) -> tuple[Cell, ...]:
         """All combinations of levels."""
         return cells_of(self.axes)
-
-    def cells(self) -> list[dict[str, str]]:
-        """Return all combinations of levels as axis name to level name."""
-        return [dict(cell.levels) for cell in self.combinations]
 
     def level_name(self, levels: Mapping[str, str]) -> str:
         """Return `3.0` for one axis, `2.0 x 6` for a grid."""

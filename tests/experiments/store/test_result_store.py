@@ -137,7 +137,7 @@ def test_the_manifest_resolves_axes_levels_and_baseline(tmp_path):
     ]
     assert manifest.baseline == {"shift": "3.0", "num_inference_steps": "9"}
     assert manifest.baseline_name == "3.0 x 9"
-    assert manifest.cells()[1] == {"shift": "2.0", "num_inference_steps": "9"}
+    assert manifest.combinations[1].levels == {"shift": "2.0", "num_inference_steps": "9"}
     assert [prompt.id for prompt in manifest.prompts] == ["animal_001", "simple_001"]
     assert manifest.raw["conditions"]["fingerprint"] == "f" * 64
 
