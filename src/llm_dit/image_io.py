@@ -1,22 +1,25 @@
 """PNG files that carry their own parameters.
 
 Two text chunks: `llm_dit`, the whole record as JSON, which `read_parameters` restores; and `parameters`, the one-line
-form that other image tools show. Files are written whole (`atomic_file`).
+form that other image tools show. Files are written whole (`atomic_file`). `other_tools/` reads what those write.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from io import BytesIO
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from llm_dit.atomic_file import write_atomically
 from llm_dit.errors import OutputError, unwritable
+from llm_dit.other_tools.foreign_settings import UnreadableSettings
+from llm_dit.other_tools.picture_texts import DamagedPicture, picture_texts
+from llm_dit.other_tools.reading import foreign_settings
 from llm_dit.parameters import PARAMETERS, Parameter
 from llm_dit.parameters.loras import lora_entries, loras_text
-from llm_dit.png_text import MAX_TEXT_BYTES, DamagedPng, read_text
+from llm_dit.png_text import MAX_TEXT_BYTES, SIGNATURE, DamagedPng, read_text
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -68,25 +71,67 @@ def record_of(image: Image.Image) -> dict[str, Any] | None:
 
 
 def read_parameters(source: Path | str | IO[bytes]) -> dict[str, Any]:
-    """Return the record that `write_png` put into a PNG; its pixels are not decoded.
+    """Return the settings that a picture carries; its pixels are not decoded.
+
+    Returns:
+        The record that `write_png` put into a PNG. Where there is none but another tool's settings, in a PNG, JPEG or
+        WebP: `parameters` with those that are valid here, `source`, the tool, and `notices`, sentences on what was
+        taken and what was not.
+
+    Raises:
+        OutputError: If the file is missing, is no such picture, or carries no settings that can be read.
+    """
+    found = _read_from(source, lambda file: _own_record(file) or _foreign_record(file))
+    if found is None:
+        raise OutputError(
+            f"{_name(source)} carries no llm-dit parameters, nor settings of a tool that is read here.", field="image"
+        )
+    return found
+
+
+def read_record(source: Path | str | IO[bytes]) -> dict[str, Any]:
+    """Return the record that `write_png` put into a PNG, and nothing of other tools.
 
     Raises:
         OutputError: If the file is missing, is not a PNG, or carries no record of ours.
     """
+    found = _read_from(source, _own_record)
+    if found is None:
+        raise OutputError(f"{_name(source)} carries no llm-dit parameters; it was made elsewhere.", field="image")
+    return found
+
+
+def _read_from(
+    source: Path | str | IO[bytes], read: Callable[[IO[bytes]], dict[str, Any] | None]
+) -> dict[str, Any] | None:
     try:
         if isinstance(source, Path | str):
             with Path(source).open("rb") as file:
-                text = read_text(file, RECORD_CHUNK)
-        else:
-            text = read_text(source, RECORD_CHUNK)
-    except (OSError, DamagedPng, ValueError) as error:
-        raise OutputError(f"{_name(source)} is not a PNG that can be read ({error}).", field="image") from None
+                return read(file)
+        return read(source)
+    except (OSError, DamagedPng, DamagedPicture, UnreadableSettings) as error:
+        raise OutputError(
+            f"{_name(source)} can't be read as a picture with settings ({error}).", field="image"
+        ) from None
+
+
+def _own_record(file: IO[bytes]) -> dict[str, Any] | None:
+    """Return our record of a PNG; None where there is none."""
+    is_png = file.read(len(SIGNATURE)) == SIGNATURE
+    file.seek(0)
+    text = read_text(file, RECORD_CHUNK) if is_png else None
     if text is None:
-        raise OutputError(f"{_name(source)} carries no llm-dit parameters; it was made elsewhere.", field="image")
+        return None
     record = _record(text)
     if record is None:
-        raise OutputError(f"{_name(source)} carries damaged llm-dit parameters.", field="image")
+        raise UnreadableSettings("it carries damaged llm-dit parameters")
     return record
+
+
+def _foreign_record(file: IO[bytes]) -> dict[str, Any] | None:
+    file.seek(0)
+    found = foreign_settings(picture_texts(file))
+    return None if found is None else found.record()
 
 
 def _record(text: str) -> dict[str, Any] | None:

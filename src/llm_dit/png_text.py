@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import struct
 import zlib
+from collections.abc import Collection
 from typing import IO
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -46,6 +47,25 @@ def read_text(file: IO[bytes], keyword: str) -> str | None:
             length -= len(beginning)
         file.seek(length + 4, 1)
     raise DamagedPng(f"it has more than {MAX_CHUNKS:,} chunks")
+
+
+def read_texts(file: IO[bytes], keywords: Collection[str]) -> dict[str, str]:
+    """Return the first text of each keyword that a PNG file holds; see `read_text`.
+
+    Args:
+        file: See `read_text`.
+        keywords: See `read_text`.
+
+    Raises:
+        DamagedPng: See `read_text`.
+    """
+    texts: dict[str, str] = {}
+    for keyword in keywords:
+        file.seek(0)
+        text = read_text(file, keyword)
+        if text is not None:
+            texts[keyword] = text
+    return texts
 
 
 def _rest(file: IO[bytes], kind: bytes, beginning: bytes, length: int) -> bytes:

@@ -77,9 +77,9 @@ def test_images_of_other_tools_are_refused(tmp_path, image):
 
 def test_files_that_are_no_png_are_refused(tmp_path):
     (tmp_path / "x.png").write_bytes(b"not a picture")
-    with pytest.raises(OutputError, match="is not a PNG that can be read"):
+    with pytest.raises(OutputError, match="can't be read as a picture"):
         read_parameters(tmp_path / "x.png")
-    with pytest.raises(OutputError, match="is not a PNG that can be read"):
+    with pytest.raises(OutputError, match="can't be read as a picture"):
         read_parameters(tmp_path / "missing.png")
 
 

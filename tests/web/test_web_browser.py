@@ -9,6 +9,7 @@ from typing import Any
 
 import httpx
 import pytest
+from foreign_pictures import A1111, with_comment
 from web_fakes import Halt
 from web_server import live_server, make_app, wait_for_model, wait_until
 from web_tab import fill_prompt, open_tab
@@ -191,6 +192,21 @@ def test_a_dropped_png_restores_its_settings(page: Any) -> None:
     page.get_by_text("Settings restored from fox.png.").wait_for()
     assert page.input_value("#field-prompt") == "a fox to be dropped"
     assert (page.input_value("#field-shift"), page.input_value("#field-seed")) == ("2.5", "99")
+
+
+def test_a_dropped_picture_of_another_tool_fills_the_form_and_says_what_is_left(page: Any) -> None:
+    fill_prompt(page, "to be replaced")
+    page.evaluate(
+        """(numbers) => {
+            const data = new DataTransfer();
+            data.items.add(new File([new Uint8Array(numbers)], "fox.webp", { type: "image/webp" }));
+            document.dispatchEvent(new DragEvent("drop", { dataTransfer: data, bubbles: true, cancelable: true }));
+        }""",
+        list(with_comment("WEBP", A1111).getvalue()),
+    )
+    page.get_by_text("Not understood: Denoising strength.").wait_for()
+    assert page.input_value("#field-prompt") == "a fox in snow,\nsoft light"
+    assert (page.input_value("#field-shift"), page.input_value("#field-guidance_scale")) == ("5", "3")
 
 
 def test_history_compares_two_images_and_deletes_one(page: Any) -> None:

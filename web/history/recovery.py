@@ -27,13 +27,13 @@ def lost_entries(images: Path, known: Container[str]) -> list[Entry]:
 
 def entry_of_picture(path: Path) -> Entry | None:
     """Return the entry of a picture; None if there is none, or it carries no record of ours that can be read."""
-    from llm_dit.image_io import read_parameters
+    from llm_dit.image_io import read_record
     from llm_dit.parameters import GenerationParams
 
     if not path.is_file():
         return None
     try:
-        record = read_parameters(path)
+        record = read_record(path)
         params = GenerationParams.parse(record.get("parameters") or {}).model_dump()
     except LlmDitError:
         return None

@@ -36,6 +36,7 @@ Id = Annotated[str, Path(pattern="^[0-9a-f]{32}$", description="32 hexadecimal d
 CLIENT_HEADER = "x-client"
 CLIENT_PATTERN = r"[0-9a-zA-Z-]{8,64}"
 PNG_ANSWER: dict[int | str, dict[str, Any]] = {200: {"content": {"image/png": {}}, "description": "The image."}}
+PICTURE_KINDS = ("image/png", "image/jpeg", "image/webp")
 PROMPT_FIELDS = ("prompt", "system_prompt", "thinking_content", "force_think_block", "assistant_content")
 BLANK = "-"
 """Stands in for the prompt while the field is still empty."""
@@ -192,21 +193,34 @@ def get_thumbnail(image_id: Id, services: ServicesOf) -> Response:
 
 @router.post(
     "/image-parameters",
-    summary="Read the parameters inside a PNG",
+    summary="Read the settings inside a picture",
     openapi_extra={
-        "requestBody": {"content": {"image/png": {"schema": {"type": "string", "format": "binary"}}}, "required": True}
+        "requestBody": {
+            "content": {kind: {"schema": {"type": "string", "format": "binary"}} for kind in PICTURE_KINDS},
+            "required": True,
+        }
     },
 )
 async def image_parameters(request: Request) -> Response:
-    """Return the record that was stored in a PNG when it was made; the file is not kept."""
+    """Return the record of a PNG of ours, or the settings that another tool put into a PNG, JPEG or WebP.
+
+    `params` are all parameters, or of another tool those that were read; `notices` say what was not. The file is not
+    kept.
+    """
     from llm_dit.image_io import read_parameters
 
     record = await run_in_threadpool(read_parameters, io.BytesIO(await request.body()))
     values = record.get("parameters")
     if not isinstance(values, dict):
         raise LlmDitError("The image carries no llm-dit parameters.", field="image")
-    params = GenerationParams.parse(values).model_dump()
-    return AsciiJSONResponse({"params": params, "metadata": record})  # as it is: a record may be nested deeply
+    is_foreign = "source" in record
+    checked = GenerationParams.parse({**({"prompt": BLANK} if is_foreign else {}), **values}).model_dump()
+    params = {name: checked[name] for name in GenerationParams.in_own_names(values)} if is_foreign else checked
+    notices = record.get("notices") if is_foreign else []
+    # as it is: a record may be nested deeply
+    return AsciiJSONResponse(
+        {"params": params, "notices": notices if isinstance(notices, list) else [], "metadata": record}
+    )
 
 
 @router.post("/format-prompt", openapi_extra=GENERATE_BODY, summary="The text that is tokenised")

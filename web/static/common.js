@@ -22,7 +22,7 @@ export function showMessage(text, kind = "error") {
   close.addEventListener("click", () => box.remove());
   box.append(close);
   byId("messages").append(box);
-  setTimeout(() => box.remove(), 8000);
+  setTimeout(() => box.remove(), Math.max(8000, 70 * box.textContent.length)); // time to read it
 }
 
 // Sends JSON and returns JSON; throws an Error with the server's sentence and the field at fault.

@@ -335,7 +335,7 @@ function deepenHiddenLayer(count) {
   field.querySelector(".range").textContent = `-${count} to -1 in this model`;
 }
 
-// --- a PNG dropped on the page --------------------------------------------------------------------------------------
+// --- a picture dropped on the page -----------------------------------------------------------------------------------
 
 const hint = byId("drop-hint");
 const holdsFiles = (event) => event.dataTransfer?.types.includes("Files");
@@ -355,7 +355,7 @@ document.addEventListener("drop", (event) => {
 });
 document.addEventListener("paste", (event) => {
   const file = event.clipboardData?.files[0];
-  if (file?.type === "image/png") restoreFrom(file);
+  if (file?.type.startsWith("image/")) restoreFrom(file);
 });
 
 let restoreRequest = null;
@@ -366,7 +366,7 @@ async function restoreFrom(file) {
   try {
     const answer = await call("POST", "/api/image-parameters", file, restoreRequest.signal);
     fillForm({ ...defaults, ...answer.params });
-    showMessage(`Settings restored from ${file.name}.`, "good");
+    showMessage([`Settings restored from ${file.name}.`, ...answer.notices].join(" "), "good");
   } catch (error) {
     if (error.name !== "AbortError") showMessage(error.message);
   }

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from fastapi.testclient import TestClient
+from foreign_pictures import A1111, with_comment
 from PIL import Image
 from web_fakes import CUT_NOTICE, NATIVE_SIZE, FakeEngine, colour_of
 from web_server import client_of, live_server, make_app, wait_until
@@ -263,7 +264,27 @@ def test_a_png_gives_its_parameters_back(client: TestClient) -> None:
 def test_a_file_without_parameters_is_one_sentence(client: TestClient, content: bytes) -> None:
     answer = client.post("/api/image-parameters", content=content)
     assert answer.status_code == 422
-    assert "PNG" in answer.json()["error"]
+    assert "can't be read as a picture with settings" in answer.json()["error"]
+
+
+def test_a_picture_of_another_tool_gives_its_settings_and_says_what_is_left(client: TestClient) -> None:
+    answer = client.post("/api/image-parameters", content=with_comment("JPEG", A1111).getvalue()).json()
+    assert answer["params"] == {
+        "prompt": "a fox in snow,\nsoft light",
+        "negative_prompt": "blurry,\ntext",
+        "loras": "ink style:0.8",
+        "num_inference_steps": 8,
+        "guidance_scale": 3.0,
+        "shift": 5.0,
+        "seed": 42,
+        "width": 832,
+        "height": 1216,
+    }
+    assert "Not understood: Denoising strength." in answer["notices"]
+    record = b'{"source": "x", "notices": 5, "parameters": {"steps": 3}}'
+    hostile = b"\x89PNG\r\n\x1a\n" + chunk(b"iTXt", b"llm_dit\0\0\0\0\0" + record) + chunk(b"IEND", b"")
+    answer = client.post("/api/image-parameters", content=hostile).json()
+    assert (answer["params"], answer["notices"]) == ({"num_inference_steps": 3}, [])
 
 
 def test_format_prompt_shows_special_tokens_apart_and_counts(client: TestClient) -> None:
