@@ -1,4 +1,6 @@
 // What every page has: theme, messages, the news of the server, and who this tab is.
+import "./keep_focus.js";
+import "./spoken.js";
 
 export const clientId = (() => {
   const known = sessionStorage.getItem("client");

@@ -308,6 +308,7 @@ function showQueue(jobs) {
   list.hidden = jobs.length === 0;
   list.replaceChildren(...jobs.map((job) => {
     const item = document.createElement("li");
+    item.dataset.id = job.id;
     const title = document.createElement("span");
     title.className = "queue-title";
     title.textContent = job.title;

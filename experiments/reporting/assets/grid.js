@@ -132,11 +132,12 @@ function build() {
 function columnHead(name, level) {
   const average = mean(view.rows.map((row) => valueOf(row.runs[level])).filter((value) => value !== null));
   const isSorted = controls.order.value === `level ${level}`;
-  const head = element("button", { type: "button", class: "column-head", role: "columnheader", title: `${name}: sort by this level`, tabIndex: -1 },
+  const button = element("button", { type: "button", class: "column-head", title: `${name}: sort by this level`, tabIndex: -1 },
     element("span", { class: "name", textContent: name }),
     element("small", { textContent: [level === data.baseline ? "baseline" : "", formatted(average)].filter(Boolean).join(" · ") }));
+  const head = element("div", { class: "column", role: "columnheader" }, button);
   if (isSorted) head.setAttribute("aria-sort", "descending");
-  head.addEventListener("click", () => { controls.order.value = isSorted ? "planned" : `level ${level}`; applyControls(); });
+  button.addEventListener("click", () => { controls.order.value = isSorted ? "planned" : `level ${level}`; applyControls(); });
   return head;
 }
 
