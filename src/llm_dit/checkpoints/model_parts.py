@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -129,6 +129,37 @@ def find_parts(settings: EngineSettings, find_folder: FindFolder = find_checkpoi
     found = ModelParts(parts["transformer"], parts["text_encoder"], parts["vae"], tokenizer, folder, is_whole)
     _check_widths(found)
     return found
+
+
+def find_text_encoder(
+    model_path: str, tokenizer_path: str | None = None, find_folder: Callable[[], Path] | None = None
+) -> tuple[StoredComponent, Path]:
+    """Open a text encoder alone.
+
+    Args:
+        model_path: As for a model; also the text encoder's own file, or its folder.
+        tokenizer_path: Its tokenizer; looked for as for a model where None.
+        find_folder: Finds the folder of a model; `find_checkpoint` of `model_path` if None.
+
+    Returns:
+        The text encoder, and the folder of its tokenizer.
+
+    Raises:
+        CheckpointError: If one of them is missing or damaged; says what to give.
+    """
+    path = expanded(model_path)
+    if path.suffix.lower() in SUFFIXES and not path.is_file():
+        raise CheckpointError(f"model_path {path} is not there; give a file that is, or a folder.", field="model_path")
+    if is_model_file(path):
+        components = open_model_file(path).components
+        stored = components.get("text_encoder") or _companion(path, "text_encoder")
+    elif (path / "config.json").is_file():
+        stored = open_folder(path, "text_encoder")
+    else:
+        folder = find_checkpoint(model_path) if find_folder is None else find_folder()
+        stored = open_folder(folder / "text_encoder", "text_encoder")
+        return stored, _tokenizer(tokenizer_path, folder, stored)
+    return stored, _tokenizer(tokenizer_path, None, stored)
 
 
 def _part_at(name: str, where: str) -> StoredComponent:

@@ -11,13 +11,15 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, get_args
 
 from llm_dit.acceleration.quantization import check_quantization, check_widths, quantize_text_encoder
 from llm_dit.checkpoints.finding import find_checkpoint
 from llm_dit.checkpoints.hidden_layers import check_hidden_layer
-from llm_dit.checkpoints.model_file import StoredComponent, open_folder
+from llm_dit.checkpoints.model_file import StoredComponent
+from llm_dit.checkpoints.model_parts import find_text_encoder
 from llm_dit.checkpoints.tokenizer_file import read_tokenizer
 from llm_dit.checkpoints.weights import load_weights, without_weights
 from llm_dit.errors import CheckpointError, InvalidParameter
@@ -103,6 +105,7 @@ class ZImageTextEncoder:
         device: str | torch.device = "auto",
         dtype: str | torch.dtype = "auto",
         quantization: Quantization = "none",
+        tokenizer_path: str | Path | None = None,
         revision: str | None = None,
         token: str | None = None,
         cache_dir: str | Path | None = None,
@@ -110,10 +113,11 @@ class ZImageTextEncoder:
         """Load the text encoder of a checkpoint.
 
         Args:
-            model_path: `mini`, a folder, or a hub id.
+            model_path: `mini`, a folder, a hub id, or a file: a model's, or the text encoder's own file or folder.
             device: auto, cpu, cuda, cuda:N or mps.
             dtype: auto, bfloat16, float16 or float32.
             quantization: none, float8 or int8.
+            tokenizer_path: Folder of the tokenizer, or its tokenizer.json; looked for as for a model where None.
             revision: See `find_checkpoint`.
             token: See `find_checkpoint`.
             cache_dir: See `find_checkpoint`.
@@ -129,9 +133,10 @@ class ZImageTextEncoder:
             allowed = ", ".join(get_args(Quantization))
             raise InvalidParameter("quantization", f"{quantization!r} is not allowed; use one of {allowed}.")
         check_quantization(quantization, where, number_format)
-        folder = find_checkpoint(model_path, revision=revision, token=token, cache_dir=cache_dir)
-        stored = open_folder(folder / "text_encoder", "text_encoder")
-        return cls.from_stored(stored, folder / "tokenizer", where, number_format, quantization=quantization)
+        find_folder = partial(find_checkpoint, model_path, revision=revision, token=token, cache_dir=cache_dir)
+        own_tokenizer = None if tokenizer_path is None else str(tokenizer_path)
+        stored, tokenizer = find_text_encoder(str(model_path), own_tokenizer, find_folder)
+        return cls.from_stored(stored, tokenizer, where, number_format, quantization=quantization)
 
     @classmethod
     def from_stored(

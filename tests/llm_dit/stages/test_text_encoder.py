@@ -2,9 +2,10 @@
 
 import pytest
 import torch
+from model_files import encoder_llama_tensors, write_comfy_tree, write_gguf
 
 from llm_dit import ZImageTextEncoder
-from llm_dit.errors import InvalidParameter
+from llm_dit.errors import CheckpointError, InvalidParameter
 from llm_dit.prompting.chat_template import format_prompt
 
 
@@ -48,3 +49,26 @@ def test_the_deepest_layer_is_the_token_embedding(encoder):
 def test_a_prompt_beyond_the_models_window_is_refused_with_both_numbers(encoder):
     with pytest.raises(InvalidParameter, match=r"prompt has [\d,]+ tokens; the text encoder reads 4,096"):
         encoder.encode("cat " * 5000)
+
+
+@pytest.mark.parametrize("what", ["its file", "the model's file", "its folder", "llama.cpp's file"])
+def test_a_text_encoder_is_loaded_alone_from_files(tiny_checkpoint, tmp_path, what):
+    files = write_comfy_tree(tiny_checkpoint, tmp_path)
+    gguf = write_gguf(tmp_path / "q.gguf", encoder_llama_tensors(tiny_checkpoint), architecture="qwen3")
+    gguf.with_suffix(".json").write_text((tiny_checkpoint / "text_encoder" / "config.json").read_text())
+    place = {
+        "its file": files["text_encoder"],
+        "the model's file": files["transformer"],
+        "its folder": tiny_checkpoint / "text_encoder",
+        "llama.cpp's file": gguf,
+    }[what]
+    tokenizer = tiny_checkpoint / "tokenizer"
+    whole = ZImageTextEncoder.from_pretrained(tiny_checkpoint, device="cpu")
+    alone = ZImageTextEncoder.from_pretrained(place, device="cpu", tokenizer_path=tokenizer)
+    expected, found = (encoder.encode("A red apple").embeddings[0] for encoder in (whole, alone))
+    assert torch.equal(found, expected)
+
+
+def test_a_text_encoders_file_that_is_not_there_is_named(tmp_path):
+    with pytest.raises(CheckpointError, match=r"model_path .*no\.safetensors is not there"):
+        ZImageTextEncoder.from_pretrained(tmp_path / "no.safetensors", device="cpu")
