@@ -147,8 +147,10 @@ class Manifest:
         if record.fingerprint != self.conditions.fingerprint or told_numerics(record.numerics) != self._numerics:
             return None
         entry = self._entry_of(record)
-        prompt = None if entry is None else self._prompt_of(record, entry)
-        if entry is None or prompt is None:
+        if entry is None:
+            return None
+        prompt = self._prompt_of(record, entry)
+        if prompt is None:
             return None
         levels = entry.cell.levels
         known = (record.prompt_id, record.category, record.difficulty, record.levels)

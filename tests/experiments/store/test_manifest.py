@@ -223,6 +223,15 @@ def test_a_level_that_wraps_prompts_has_the_runs_whose_text_is_wrapped() -> None
     assert manifest.place(with_parameters(photo, prompt="A cat")).level == "bare"
 
 
+def test_levels_that_bring_their_own_text_have_the_runs_of_that_text_under_the_prompt_own() -> None:
+    plan = sample_plan(axes=[axis("prompt", "A red cat", "A blue cat")], prompts=[CAT])
+    manifest = manifest_from_values(manifest_values(plan, CONDITIONS), Path("manifest.json"))
+    red, blue = records_of(plan)
+    assert [manifest.place(record).level for record in (red, blue)] == ["A red cat", "A blue cat"]
+    assert [manifest.place(replace(record, prompt_id="cat")).prompt_id for record in (red, blue)] == ["own", "own"]
+    assert manifest.place(with_parameters(red, prompt="A green cat")) is None
+
+
 def test_a_level_that_sets_the_seed_has_the_runs_of_that_seed() -> None:
     plan = sample_plan(axes=[axis("seed", 5, 6)], prompts=[CAT])
     manifest, (five, six) = manifest_of(plan), records_of(plan)

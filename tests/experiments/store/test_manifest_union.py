@@ -197,6 +197,15 @@ def test_a_request_that_another_holds_is_told_once(second: Plan, kept: list[int]
     assert united_values(old, new)["asked"] == [both[index] for index in kept]
 
 
+def test_requests_of_three_commands_stay_apart() -> None:
+    first, second = values_of(plan_of(2.0, prompts=(CAT,))), values_of(plan_of(3.0, prompts=(DOG,)))
+    third = values_of(plan_of(4.0, prompts=(OWL,)))
+    united = united_values(united_values(first, second), third)
+    assert united["asked"] == [*first["asked"], *second["asked"], *third["asked"]]
+    unknown = {**first, "asked": [{**first["asked"][0], "prompts": ["cat", "long-gone"]}]}
+    assert united_values(unknown, third)["asked"][0]["prompts"] == ["cat", "long-gone"]
+
+
 # Names
 
 
@@ -233,6 +242,16 @@ def test_a_prompt_with_another_id_or_another_text_is_the_new_one() -> None:
     ]
     # the old request is told by the present ids
     assert united["asked"] == [{"prompts": ["kitten", "dog", "owl"], "seeds": [1], "levels": {"shift": ["2.0"]}}]
+
+
+def test_prompts_that_the_new_list_has_all_of_stand_in_its_order() -> None:
+    old = values_of(plan_of(2.0, prompts=(CAT, DOG)))
+    renamed, rewritten = Prompt("kitten", "animals", "", "A cat"), Prompt("dog", "animals", "", "A black dog")
+    assert prompt_ids(united_values(old, values_of(plan_of(2.0, prompts=(OWL, rewritten, renamed))))) == [
+        "owl",
+        "dog",
+        "kitten",
+    ]
 
 
 def test_two_old_prompts_that_are_one_now_stand_once() -> None:
