@@ -17,6 +17,19 @@ from llm_dit.errors import CheckpointError, InvalidParameter
 from llm_dit.parameters import EngineSettings, GenerationParams
 
 
+@pytest.fixture(autouse=True)
+def nothing_kept():
+    """Each test reads anew what another has read."""
+    forget()
+    yield
+    forget()
+
+
+def forget() -> None:
+    model_facts._read_token_counter.cache_clear()
+    model_facts._kept.clear()
+
+
 @pytest.fixture
 def reads(monkeypatch) -> list[str]:
     """The tokenizer files read, in order."""
@@ -29,14 +42,7 @@ def reads(monkeypatch) -> list[str]:
             return Tokenizer.from_str(Path(path).read_text(encoding="utf-8"))
 
     monkeypatch.setattr("tokenizers.Tokenizer", Counting)
-    forget()
-    yield found
-    forget()
-
-
-def forget() -> None:
-    model_facts._read_token_counter.cache_clear()
-    model_facts._kept.clear()
+    return found
 
 
 @pytest.fixture
@@ -51,9 +57,7 @@ def opened(monkeypatch, tmp_path) -> list[str]:
         return whole(file, *arguments, **options)
 
     monkeypatch.setattr(io, "open", counting)
-    forget()
-    yield found
-    forget()
+    return found
 
 
 @pytest.fixture
@@ -118,6 +122,35 @@ def test_a_configuration_that_changed_is_read_again(model, path, key, value, fac
     (model / path).write_text(json.dumps({**config, key: value}), encoding="utf-8")
     assert fact(before) != value
     assert fact(read_model_facts(settings)) == value
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "model_index.json",
+        "scheduler/scheduler_config.json",
+        "tokenizer/tokenizer.json",
+        "text_encoder/model.safetensors",
+        "transformer/config.json",
+        "vae/config.json",
+    ],
+)
+def test_every_file_of_a_model_is_watched(opened, model, path):
+    settings = EngineSettings(model_path=str(model))
+    read_model_facts(settings)
+    os.utime(model / path, (1e9, 1e9))
+    opened.clear()
+    read_model_facts(settings)
+    assert set(CONFIGURATIONS) <= set(opened)
+
+
+def test_a_model_without_a_scheduler_is_read_once_too(opened, model):
+    shutil.rmtree(model / "scheduler")
+    settings = EngineSettings(model_path=str(model))
+    assert read_model_facts(settings).scheduler.shift == 3.0
+    opened.clear()
+    read_model_facts(settings)
+    assert opened == []
 
 
 def test_weights_that_are_gone_are_missed_although_the_model_was_read(model):
@@ -205,6 +238,22 @@ def test_a_model_of_the_hub_is_not_fetched_for_a_plan(tmp_path, monkeypatch, mod
         "scripts/generate.py first, or give a folder."
     )
     assert refused.value.field == "model_path"
+
+
+@pytest.mark.parametrize("model_path", ["./no/model", "/no/model", "~/no/model-of-mine"])
+def test_a_folder_that_is_not_there_is_not_looked_for_on_the_hub(monkeypatch, model_path):
+    monkeypatch.setattr("huggingface_hub.snapshot_download", lambda *_names, **_options: pytest.fail("asked the hub"))
+    with pytest.raises(CheckpointError) as refused:
+        read_model_facts(EngineSettings(model_path=model_path))
+    assert "fetched" not in str(refused.value)
+
+
+def test_a_relative_folder_with_a_slash_is_no_model_of_the_hub(model, monkeypatch):
+    monkeypatch.chdir(model.parent.parent)
+    path = f"{model.parent.name}/{model.name}"
+    assert read_model_facts(EngineSettings(model_path=path)).native_size == 128
+    with pytest.raises(InvalidParameter, match="model_revision v2 is for models on the hub"):
+        read_model_facts(EngineSettings(model_path=path, model_revision="v2"))
 
 
 def test_a_configuration_without_a_key_is_named(model):
