@@ -15,6 +15,8 @@ from experiments.stats import paired_statistics as statistics
 EXPERIMENTS = 2000
 PROMPTS = (6, 8, 12, 30, 60)
 SEED = 14
+NO_WIDTH = 1e-9
+"""Of the median experiment, from which no other is measured."""
 Draw = Callable[[np.random.Generator, tuple[int, int]], statistics.Floats]
 Interval = Callable[[statistics.Floats], tuple[statistics.Floats, statistics.Floats]]
 
@@ -23,8 +25,13 @@ KINDS: dict[str, Draw] = {
     "heavy tails (t with 3 degrees)": lambda generator, shape: generator.standard_t(3, size=shape),
     "flat (uniform)": lambda generator, shape: generator.uniform(-1, 1, size=shape),
     "skewed (exponential)": lambda generator, shape: generator.exponential(size=shape) - 1,
+    "rare large losses (1 in 20)": lambda generator, shape: np.where(generator.uniform(size=shape) < 0.05, -0.95, 0.05),
+    "7 of 10 don't differ": lambda generator, shape: np.where(
+        generator.uniform(size=shape) < 0.7, 0.0, generator.normal(1, 1, size=shape)
+    ),
 }
-"""Numbers whose true mean is 0."""
+TRUE_MEANS = {"7 of 10 don't differ": 0.3}
+"""Of the kinds whose true mean is not 0."""
 
 
 def main() -> None:
@@ -38,14 +45,16 @@ def print_table(title: str, interval: Interval) -> None:
     print(f"\n| {title} | " + " | ".join(f"{prompts} prompts" for prompts in PROMPTS) + " |")
     print("|---" * (len(PROMPTS) + 1) + "|")
     for name, draw in KINDS.items():
-        print(f"| {name} | " + " | ".join(cell(draw, prompts, interval) for prompts in PROMPTS) + " |")
+        truth = TRUE_MEANS.get(name, 0.0)
+        print(f"| {name} | " + " | ".join(cell(draw, truth, prompts, interval) for prompts in PROMPTS) + " |")
 
 
-def cell(draw: Draw, prompts: int, interval: Interval) -> str:
+def cell(draw: Draw, truth: float, prompts: int, interval: Interval) -> str:
     """Return coverage in percent and, in brackets, the widest interval in median widths."""
     low, high = interval(draw(np.random.default_rng(SEED), (EXPERIMENTS, prompts)))
-    width = high - low
-    return f"{100 * ((low <= 0) & (high >= 0)).mean():.1f} ({width.max() / np.median(width):.1f})"
+    held = f"{100 * ((low <= truth) & (high >= truth)).mean():.1f}"
+    median = float(np.median(high - low))
+    return held if median < NO_WIDTH else f"{held} ({(high - low).max() / median:.1f})"
 
 
 if __name__ == "__main__":

@@ -19,17 +19,22 @@ if TYPE_CHECKING:
 
 @click.command(cls=Command, context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("results_dir", type=click.Path(path_type=Path))
+@click.option("--primary", metavar="MEASURE", help="Name the measure that counts, once; the others are exploratory.")
 @click.option("--measure", "columns", multiple=True, metavar="COLUMN", help="Only this measure; may be repeated.")
 @user_errors
-def main(results_dir: Path, columns: tuple[str, ...]) -> None:
+def main(results_dir: Path, primary: str | None, columns: tuple[str, ...]) -> None:
     """Compare the levels of the experiment in RESULTS_DIR with its baseline, measure by measure."""
     from rich.console import Console
 
     from experiments.metrics import METRICS
     from experiments.stats.findings import analyse, seen_now
+    from experiments.stats.measures import check_measure
     from experiments.store.result_store import ResultStore
 
     store = ResultStore(results_dir)
+    if primary is not None:
+        check_measure(primary, "--primary", METRICS)
+        store.name_primary(primary)
     manifest, records = store.manifest(), store.runs()
     analysis = analyse(manifest, records, METRICS)
     chosen = _chosen(analysis, columns)
@@ -55,8 +60,9 @@ def print_analysis(analysis: Analysis, results: list[MeasureAnalysis], console: 
     for result in results:
         console.print()
         console.print(_table(analysis, result))
+        standing = " (exploratory)" if analysis.standing(result) == "exploratory" else ""
         for line in sentences(analysis, result):
-            console.print(Text(f"{result.measure.title}: {line}"))
+            console.print(Text(f"{result.measure.title}{standing}: {line}"))
         for note in result.notes:
             console.print(Text(f"Note: {note}", style="dim"))
 
@@ -79,7 +85,9 @@ def _table(analysis: Analysis, result: MeasureAnalysis) -> Table:
     from experiments.stats.verdict import decimals_of
 
     better = {"higher": "higher is better", "lower": "lower is better", "none": "neither direction is better"}
-    title = Text(f"{result.measure.title} ({better[result.measure.direction]})")
+    standing = analysis.standing(result)
+    marked = f"{standing}, " if standing else ""
+    title = Text(f"{result.measure.title} ({marked}{better[result.measure.direction]})")
     table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, padding=0)
     table.add_column(" x ".join(analysis.axes), overflow="fold", min_width=10)
     for heading in ("n", "mean\n(95 %)", "sd", "difference\n(95 %)", "p corr.\n(p)", "wins", "g", "detects"):
@@ -94,7 +102,7 @@ def _table(analysis: Analysis, result: MeasureAnalysis) -> Table:
 
 
 def _summary_cells(summary: LevelSummary, decimals: int) -> list[str]:
-    from experiments.stats.verdict import format_number
+    from experiments.stats.numbers_as_text import format_number
 
     if summary.estimate is None:
         return ["0", "", ""]
@@ -103,17 +111,26 @@ def _summary_cells(summary: LevelSummary, decimals: int) -> list[str]:
 
 
 def _comparison_cells(comparison: Comparison | None, decimals: int) -> list[str]:
-    from experiments.stats.verdict import format_number, format_p_value
+    from experiments.stats.numbers_as_text import format_amount, format_p_value
 
     if comparison is None or comparison.difference is None:
         return [""] * 5
-    difference = _estimate_cell(comparison.difference, decimals)
+    difference = _difference_cell(comparison.difference, decimals)
     if comparison.p_value is None or comparison.p_holm is None or comparison.win_rate is None:
         return [difference, "", "", "", ""]
     p_values = f"{format_p_value(comparison.p_holm)}\n({format_p_value(comparison.p_value)})"
     size = "" if comparison.effect_size is None else f"{comparison.effect_size:.2f}"
-    detects = "nothing" if comparison.detectable is None else format_number(comparison.detectable, decimals)
+    detects = "nothing" if comparison.detectable is None else format_amount(comparison.detectable, decimals)
     return [difference, p_values, f"{comparison.win_rate:.0%}", size, detects]
+
+
+def _difference_cell(estimate: Estimate, decimals: int) -> str:
+    from experiments.stats.numbers_as_text import least_shown
+    from experiments.stats.verdict import is_too_small_to_show
+
+    if is_too_small_to_show(estimate, decimals):
+        return f"less than\n{least_shown(decimals)}"
+    return _estimate_cell(estimate, decimals)
 
 
 def _estimate_cell(estimate: Estimate, decimals: int) -> str:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from experiments.planning.command_flags import PARAMETER_GROUPS, Request, question_options, request_from_flags
+from experiments.planning.design_size import WishedSizes, wished_sizes
 from experiments.planning.experiment_file import PREDEFINED_EXPERIMENTS, load_experiments
 from experiments.prompts import PROMPT_SETS, read_prompt_list
 from experiments.running.console import print_experiments, print_plan, print_prompts, progress_display
@@ -39,6 +40,19 @@ FAILURES_SHOWN = 5
 @click.option("--overwrite", is_flag=True, help="Make results again that were made with other inputs.")
 @click.option("--verify", is_flag=True, help="Compare every picture with its hash; make again what does not fit.")
 @click.option("--dry-run", is_flag=True, help="Print the plan, and do nothing.")
+@click.option(
+    "--detect",
+    type=float,
+    metavar="D",
+    help="With --dry-run: say how many prompts find a difference of D.",
+)
+@click.option(
+    "--spread",
+    "spreads",
+    multiple=True,
+    metavar="MEASURE=SD",
+    help="With --dry-run: how far paired differences of a measure spread; from earlier results where not given.",
+)
 @click.option("--list-experiments", is_flag=True, help="Print the experiments.")
 @click.option("--list-prompts", is_flag=True, help="Print the prompts.")
 @parameter_options(*PARAMETER_GROUPS)
@@ -51,13 +65,14 @@ def main(**flags: Any) -> None:
     metric_names = flags.pop("metrics")
     wants_metrics = flags.pop("compute_metrics") or bool(metric_names)
     overwrite, verify, is_dry = flags.pop("overwrite"), flags.pop("verify"), flags.pop("dry_run")
+    wished = wished_sizes(flags.pop("spreads"), flags.pop("detect"), is_dry=is_dry)
     if _listed(flags):
         return
     request = request_from_flags(flags)
     if request.told:
         click.echo(request.told, err=True)
     if is_dry:
-        _print_dry_run(request, overwrite=overwrite)
+        _print_dry_run(request, wished, overwrite=overwrite)
         return
     with ExitStack() as opened:
         stop_wish = _StopWish()
@@ -90,9 +105,11 @@ def _listed(flags: dict[str, Any]) -> bool:
     return bool(wants_experiments or wants_prompts)
 
 
-def _print_dry_run(request: Request, *, overwrite: bool) -> None:
-    found = dry_run(request, overwrite=overwrite)
+def _print_dry_run(request: Request, wished: WishedSizes, *, overwrite: bool) -> None:
+    found = dry_run(request, overwrite=overwrite, spreads=wished.spreads, detect=wished.detect)
     print_plan(found.plan, found.totals, str(request.folder))
+    for sentence in found.sizes:
+        click.echo(sentence)
     for sentence in found.warnings:
         click.echo(f"Warning: {sentence}")
 

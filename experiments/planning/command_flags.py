@@ -76,6 +76,11 @@ OPTIONS = (
         metavar="N",
         help="At most so many prompts, taken in turn from each category.",
     ),
+    click.option(
+        "--primary",
+        metavar="MEASURE",
+        help="The measure that counts, such as image_reward; what the others show is exploratory.",
+    ),
     click.option("--seeds", metavar="N[,N]", help=f"Seeds, such as 42,123 or 0..9. [default: {DEFAULT_SEED}]"),
     click.option(
         "--output-dir",
@@ -100,6 +105,7 @@ class Request:
         overrides: Generation parameters given as flags.
         folder: The experiment's results folder.
         told: What was read from a prompts file of the user's own; empty without one.
+        primary: The measure that counts; None where nobody named one.
     """
 
     experiment: Experiment
@@ -109,6 +115,7 @@ class Request:
     overrides: Mapping[str, Any]
     folder: Path
     told: str = ""
+    primary: str | None = None
 
     def plan(self) -> Plan:
         """Cross the experiment with prompts and seeds; reads the model's configuration only where an axis needs it."""
@@ -165,12 +172,13 @@ def request_from_flags(flags: dict[str, Any], base: Config | None = None) -> Req
     read = read_prompt_list(own_file or PROMPT_SETS[experiment.prompt_set], wildcards)
     prompts = select_prompts(read.prompts, categories=categories, ids=ids, max_prompts=flags.pop("max_prompts"))
     seeds, folder = flags.pop("seeds"), flags.pop("output_dir") / experiment.name
+    primary = flags.pop("primary")
     given = {name for name in AXIS_PARAMETERS if flags.get(name) not in (None, ())}
     config = config_from_flags(flags, base)
     assert not flags, f"options that nothing reads: {flags}"
     overrides = {name: config.values[name] for name in given if name != "seed"}
     chosen_seeds = _seeds(seeds, config, is_flag="seed" in given)
-    return Request(experiment, prompts, chosen_seeds, config, overrides, folder, read.told if own_file else "")
+    return Request(experiment, prompts, chosen_seeds, config, overrides, folder, read.told if own_file else "", primary)
 
 
 def command_of(request: Request, arguments: Sequence[str], *, compute_metrics: bool) -> str:

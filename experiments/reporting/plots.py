@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from experiments.stats.findings import MeasureAnalysis
 from experiments.stats.grids import Interaction
 from experiments.stats.levels import Comparison, Estimate, LevelSummary
-from experiments.stats.verdict import decimals_of, format_estimate, format_number, format_p_value
+from experiments.stats.numbers_as_text import format_amount, format_number, format_p_value, least_shown
+from experiments.stats.verdict import decimals_of, format_estimate, is_too_small_to_show
 
 MOST_TICKS = 5
 MARGIN = 0.04
@@ -197,7 +198,7 @@ def _test_texts(comparison: Comparison | None, decimals: int) -> dict[str, str]:
         "p_value": format_p_value(comparison.p_value),
         "win_rate": f"{comparison.win_rate:.0%}",
         "effect_size": "" if comparison.effect_size is None else format_number(comparison.effect_size, 2),
-        "detectable": "nothing" if detectable is None else format_number(detectable, decimals),
+        "detectable": "nothing" if detectable is None else format_amount(detectable, decimals),
     }
 
 
@@ -288,6 +289,8 @@ def _flipped(estimate: Estimate, scale: Scale) -> Mark:
 def _texts(estimate: Estimate | None, decimals: int, *, signed: bool = False) -> tuple[str, str]:
     if estimate is None:
         return "", ""
+    if signed and is_too_small_to_show(estimate, decimals):
+        return f"less than {least_shown(decimals)}", ""
     mean, low, high = format_estimate(estimate, decimals=decimals)
     return _signed(estimate.mean, decimals) if signed else mean, f"{low} to {high}" if low else ""
 

@@ -36,6 +36,7 @@ class MeasureView:
     """What the template shows of one measure."""
 
     measure: Measure
+    standing: str
     better: str
     sentences: list[str]
     notes: tuple[str, ...]
@@ -129,7 +130,7 @@ def _page(
         failures=_failures(records),
         bands_note=BANDS_NOTE if any(view.measure.bands for view in views) else "",
         bundle_note=_bundle_note(grid),
-        provenance=[*damaged, *analysis.notes, *_provenance(manifest)],
+        provenance=[*damaged, *_provenance(manifest)],
         # our own files and escaped JSON, the only texts that the template does not escape
         style=Markup((ASSETS / "report.css").read_text(encoding="utf-8")),  # noqa: S704
         script=Markup(script),  # noqa: S704
@@ -153,6 +154,7 @@ def _view(analysis: Analysis, result: MeasureAnalysis) -> MeasureView:
         axis_plots.append((effect.axis, measure_plot(averaged, effect.baseline)))
     return MeasureView(
         measure=result.measure,
+        standing=analysis.standing(result),
         better=BETTER[result.measure.direction],
         sentences=sentences(analysis, result),
         notes=result.notes,

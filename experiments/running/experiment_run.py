@@ -7,7 +7,7 @@ nothing and parses nothing.
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -65,11 +65,13 @@ class DryRun:
         plan: Its runs.
         totals: Their number, time and disk.
         warnings: Sentences on results on disk, long prompts, levels that are secretly equal, and idle settings.
+        sizes: Sentences on what the design can find.
     """
 
     plan: Plan
     totals: Totals
     warnings: tuple[str, ...]
+    sizes: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -95,12 +97,20 @@ class _Stopped(Exception):
     """Leaves the scoring between two batches."""
 
 
-def dry_run(request: Request, *, overwrite: bool = False) -> DryRun:
+def dry_run(
+    request: Request,
+    *,
+    overwrite: bool = False,
+    spreads: Mapping[str, float] | None = None,
+    detect: float | None = None,
+) -> DryRun:
     """Plan without doing anything: the runs are sorted as `run_experiment` sorts them.
 
     Args:
         request: What is asked for.
         overwrite: Count stale runs as to do.
+        spreads: Measure to the standard deviation of its paired differences, where somebody knows it.
+        detect: A difference; the sizes say how many prompts find it.
 
     Raises:
         LlmDitError: For whatever is wrong with the request, or whatever would refuse it.
@@ -110,10 +120,36 @@ def dry_run(request: Request, *, overwrite: bool = False) -> DryRun:
 
     plan, settings = request.plan(), request.config.engine
     facts, store = read_model_facts(settings), ResultStore(request.folder)
+    if request.primary is not None:
+        _check_primary(request.primary, store)
     work = _work_before_loading(plan, settings, facts, store, overwrite=overwrite)
     totals = forecast(plan, facts, settings, store, work)
     notes = () if work is None else work.notes
-    return DryRun(plan, totals, (*notes, *_warnings(plan, facts)))
+    sizes = _sizes(request, plan, spreads or {}, detect)
+    return DryRun(plan, totals, (*notes, *_warnings(plan, facts)), sizes)
+
+
+def _sizes(request: Request, plan: Plan, given: Mapping[str, float], detect: float | None) -> tuple[str, ...]:
+    """Say what a plan can find, by what somebody knows of the measures, else by earlier results of the model."""
+    from experiments.metrics import METRICS
+    from experiments.running.earlier_spread import earlier_spreads
+    from experiments.stats.measures import check_measure
+    from experiments.stats.sizes import Size, Spread, size_sentences
+
+    for column in given:
+        check_measure(column, "--spread", METRICS)
+    wanted = [request.primary] if request.primary else [metric.name for metric in METRICS]
+    spreads = [Spread(column, deviation, None, "as --spread says") for column, deviation in given.items()]
+    missing = [column for column in wanted if column not in given]
+    if not given or request.primary in missing:
+        spreads += earlier_spreads(request.folder, request.config.engine.model_path, missing, len(plan.seeds))
+    if detect is not None and not spreads:
+        raise LlmDitError(
+            f"--detect {detect:g} needs to know how far differences spread, and {request.folder.parent} has no scored "
+            "results of this model; add for example --spread image_reward=0.3.",
+            field="detect",
+        )
+    return tuple(size_sentences(Size(len(plan.prompts), len(plan.cells) - 1), spreads, detect))
 
 
 def _work_before_loading(
@@ -185,6 +221,8 @@ def run_experiment(
     for sentence in _warnings(plan, facts):
         events.on_warning(sentence)
     store = ResultStore(request.folder)
+    if request.primary is not None:
+        _check_primary(request.primary, store)
     store.create()
     with store.lock(command=command):
         pass  # whether the folder is in use or can't be written is known before the model is loaded
@@ -203,6 +241,14 @@ def run_experiment(
     report, found_problems = _report(store)
     told_once = tuple(dict.fromkeys(problems + found_problems))
     return Result(outcome, scoring, report, told_once, is_stopped=should_stop())
+
+
+def _check_primary(measure: str, store: ResultStore) -> None:
+    from experiments.metrics import METRICS
+    from experiments.stats.measures import check_measure
+
+    check_measure(measure, "--primary", METRICS)
+    store.check_primary(measure)
 
 
 def settings_for(store: ResultStore, settings: EngineSettings) -> EngineSettings:
@@ -250,6 +296,7 @@ def _planned_evaluations(plan: Plan) -> int:
 
 def _about(request: Request, pipeline: Any, command: str) -> dict[str, Any]:
     """Return what the manifest says beside the experiment."""
+    from experiments.store.manifest import primary_values
     from llm_dit.pipeline import versions
 
     config = request.config
@@ -265,6 +312,7 @@ def _about(request: Request, pipeline: Any, command: str) -> dict[str, Any]:
         },
         "versions": versions(),
         "device": str(pipeline.device),
+        **({"primary": primary_values(request.primary)} if request.primary else {}),
     }
 
 

@@ -15,6 +15,7 @@ import pandas as pd
 
 from experiments.metrics.declaration import Metric
 from experiments.stats import paired_statistics as statistics
+from experiments.stats.difference_shapes import shape_notes
 from experiments.stats.extension import Extension, Look, earlier_looks, this_analysis
 from experiments.stats.grids import AxisEffect, Grid, Interaction, analyse_grid
 from experiments.stats.levels import (
@@ -29,9 +30,9 @@ from experiments.stats.levels import (
     differences_from,
     level_summaries,
     paired_table,
-    prompt_means,
 )
 from experiments.stats.measures import Measure, flag_counts, measures_of
+from experiments.stats.numbers_as_text import format_share
 from experiments.store.comparable import mixed_surroundings, with_comparable_times
 from llm_dit.errors import listed
 
@@ -42,8 +43,6 @@ if TYPE_CHECKING:
 
 
 MOST_NAMED = 5
-STRONG_SKEW = 1.5
-"""Skewness of the differences from which a finding is warned of; a dozen normal ones stay below it in 99 of 100."""
 
 
 @dataclass(frozen=True)
@@ -83,6 +82,7 @@ class Analysis:
         failed: Runs without one.
         measures: One analysis each.
         notes: What a reader must know about all of them.
+        primary: The measure that counts; None where nobody named one.
     """
 
     name: str
@@ -92,6 +92,13 @@ class Analysis:
     failed: int
     measures: tuple[MeasureAnalysis, ...]
     notes: tuple[str, ...] = ()
+    primary: str | None = None
+
+    def standing(self, result: MeasureAnalysis) -> str:
+        """Return `primary` or `exploratory`; empty where no measure counts more than others."""
+        if self.primary is None:
+            return ""
+        return "primary" if result.measure.column == self.primary else "exploratory"
 
 
 def analyse(manifest: Manifest, records: Sequence[RunRecord], metrics: Sequence[Metric]) -> Analysis:
@@ -104,16 +111,18 @@ def analyse(manifest: Manifest, records: Sequence[RunRecord], metrics: Sequence[
     """
     finished, time_note = with_comparable_times([record for record in records if record.is_finished])
     notes = [note for note in (time_note, mixed_surroundings(finished)) if note is not None]
-    measures = measures_of(finished, metrics)
+    measures = sorted(measures_of(finished, metrics), key=lambda measure: measure.column != manifest.primary)
     frame = _frame(manifest, finished, measures)
+    results = tuple(_analyse_measure(manifest, frame, finished, measure) for measure in measures)
     return Analysis(
         name=manifest.name,
         axes=tuple(axis.name for axis in manifest.axes),
         baseline=manifest.baseline_name,
         finished=len(finished),
         failed=len(records) - len(finished),
-        measures=tuple(_analyse_measure(manifest, frame, finished, measure) for measure in measures),
-        notes=tuple(notes),
+        measures=results,
+        notes=(*_question_notes(manifest, results), *notes),
+        primary=manifest.primary,
     )
 
 
@@ -183,7 +192,7 @@ def _analyse_measure(
         notes=(
             *_missing_notes(manifest, levels),
             *_pair_notes(frame, scored, grid.comparisons, measure),
-            *_skew_notes(paired, grid.comparisons),
+            *shape_notes(paired, grid.comparisons),
             *_score_notes(records, measure),
         ),
         extension=Extension(looks, grid.false_claims) if looks else None,
@@ -199,6 +208,35 @@ def _looks_before(
     return earlier_looks(manifest.analyses, measure.column, pairs, comparisons if len(manifest.axes) == 1 else 1)
 
 
+def _question_notes(manifest: Manifest, results: Sequence[MeasureAnalysis]) -> list[str]:
+    """Say how many questions were asked, which of them counts, and how often one of so many is a false alarm."""
+    asked = [item for item in results if any(found.p_value is not None for found in item.comparisons)]
+    comparisons = sum(found.p_value is not None for item in asked for found in item.comparisons)
+    others = [item for item in asked if item.measure.column != manifest.primary]
+    chance = 1 - (1 - statistics.ALPHA) ** len(others)
+    notes = []
+    if len(asked) > 1:
+        counted = f"{len(asked)} questions were asked, one a measure, with {comparisons} comparisons"
+        rest = "one of them" if manifest.primary is None else "one of the others, which are exploratory"
+        notes.append(
+            f"{counted}: where nothing differs, about {format_share(chance)} of experiments claim something for {rest}."
+        )
+    if manifest.primary is None:
+        if len(asked) > 1:
+            notes[0] += " --primary MEASURE marks the one that counts, best before the first picture."
+        return notes
+    title = next((item.measure.title for item in results if item.measure.column == manifest.primary), None)
+    if title is None:
+        return [*notes, f"The measure that counts is {manifest.primary}, which no picture has yet."]
+    late = manifest.analyses_before_primary
+    when = (
+        f"named only after {late} {'analysis' if late == 1 else 'analyses'} of it"
+        if late
+        else "named before any analysis of it"
+    )
+    return [f"The measure that counts is {title}, {when}.", *notes]
+
+
 def _missing_notes(manifest: Manifest, levels: Sequence[LevelSummary]) -> list[str]:
     """Name every level that has fewer numbers than runs were planned; what failed need not fail by chance."""
     short = [
@@ -211,23 +249,6 @@ def _missing_notes(manifest: Manifest, levels: Sequence[LevelSummary]) -> list[s
     more = f", {len(short) - MOST_NAMED} more levels lack some" if len(short) > MOST_NAMED else ""
     listed = f"{', '.join(short[:MOST_NAMED])}{more}"
     return [f"Not every planned run has this number: {listed}. What is missing need not be like the rest."]
-
-
-def _skew_notes(paired: pd.DataFrame, comparisons: Sequence[Comparison]) -> list[str]:
-    """Warn of findings whose differences are lopsided, and give the test that this doesn't harm."""
-    notes = []
-    for comparison in comparisons:
-        if not comparison.is_found:
-            continue
-        by_prompt = prompt_means((paired[comparison.level] - paired[comparison.baseline]).dropna())
-        if abs(statistics.skewness(by_prompt)) < STRONG_SKEW:
-            continue
-        p_value = statistics.sign_test_p_value(by_prompt)
-        notes.append(
-            f"The differences of {comparison.level} are strongly skewed: p and interval may promise more than they "
-            f"hold. The sign test, which skew doesn't harm but which asks about the median, gives p {p_value:.2g}."
-        )
-    return notes
 
 
 def _pair_notes(

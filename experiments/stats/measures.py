@@ -12,6 +12,7 @@ from typing import Any
 
 from experiments.metrics.declaration import Band, Column, Metric
 from experiments.store.records import RunRecord
+from llm_dit.errors import LlmDitError, nearest
 
 TIME_COLUMN = "generation_time_seconds"
 
@@ -70,6 +71,17 @@ class Measure:
         """Return a finished run's number; NaN where there is none."""
         value = record.generation_time_seconds if self.column == TIME_COLUMN else record.scores.get(self.column)
         return number(value)
+
+
+def check_measure(column: str, flag: str, metrics: Sequence[Metric]) -> None:
+    """Refuse what no metric writes.
+
+    Raises:
+        LlmDitError: If `column`, given as `flag`, is no measure; it names the nearest.
+    """
+    known = [name.name for metric in (*metrics, GENERATION_TIME) for name in metric.columns]
+    if column not in known:
+        raise LlmDitError(f"{flag} {column!r} is no measure{nearest(column, known)}", field=flag.lstrip("-"))
 
 
 def number(value: Any) -> float:

@@ -211,6 +211,14 @@ def smallest_p_value(prompts: int) -> float:
     return 2.0 ** (1 - prompts) if prompts <= MOST_PROMPTS_FOR_EXACT_TEST else 1 / (RANDOM_SIGN_PATTERNS + 1)
 
 
+def least_prompts(comparisons: float) -> int:
+    """Return the number of prompts from which one of so many comparisons can pass the test at all."""
+    prompts = 2
+    while smallest_p_value(prompts) > ALPHA / comparisons:
+        prompts += 1
+    return prompts
+
+
 def holm(p_values: Floats) -> Floats:
     """Adjust p-values for their number, so that one false alarm among them stays below the stated probability.
 

@@ -5,12 +5,20 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from experiments.stats import paired_statistics as statistics
 from experiments.stats.extension import Extension, Look
 from experiments.stats.findings import Analysis, MeasureAnalysis
 from experiments.stats.grids import AxisEffect, Interaction
 from experiments.stats.levels import Comparison, Estimate
 from experiments.stats.measures import TIME_COLUMN, Measure
+from experiments.stats.numbers_as_text import (
+    decimals_for,
+    format_amount,
+    format_number,
+    format_p_value,
+    format_share,
+    least_shown,
+)
+from experiments.stats.paired_statistics import least_prompts
 from llm_dit.errors import listed
 
 MOST_LEVELS_NAMED = 3
@@ -30,21 +38,6 @@ def sentences(analysis: Analysis, result: MeasureAnalysis) -> list[str]:
     return [first, *axes, *rest, *([] if result.extension is None else [_extension_sentence(result, result.extension)])]
 
 
-def decimals_for(half_width: float) -> int:
-    """Return the number of decimals that a value with this uncertainty deserves: one or two of its digits."""
-    if not math.isfinite(half_width) or half_width <= 0:
-        return 3
-    exponent = math.floor(math.log10(half_width))
-    extra = 1 if half_width / 10**exponent < 3 else 0
-    return min(max(extra - exponent, 0), 6)
-
-
-def format_number(value: float, decimals: int) -> str:
-    """Return `value` rounded, without a minus sign before zero."""
-    text = f"{value:.{decimals}f}"
-    return text.lstrip("-") if float(text) == 0 else text
-
-
 def format_estimate(estimate: Estimate, unit: str = "", decimals: int | None = None) -> tuple[str, str, str]:
     """Return mean and interval ends as text, rounded alike; empty ends where there is no interval."""
     if decimals is None:
@@ -53,6 +46,12 @@ def format_estimate(estimate: Estimate, unit: str = "", decimals: int | None = N
     if estimate.low is None or estimate.high is None:
         return mean, "", ""
     return mean, format_number(estimate.low, decimals), format_number(estimate.high, decimals)
+
+
+def is_too_small_to_show(estimate: Estimate, decimals: int) -> bool:
+    """Return whether an estimate is not 0 and yet, with its whole interval, would look like 0."""
+    ends = [end for end in (estimate.low, estimate.high) if end is not None]
+    return estimate.mean != 0 and not any(float(format_number(value, decimals)) for value in (estimate.mean, *ends))
 
 
 def decimals_of(result: MeasureAnalysis) -> int:
@@ -70,13 +69,6 @@ def _half_width(estimate: Estimate) -> float:
         return 0.0
     width = (estimate.high - estimate.low) / 2
     return width if width > 1e-9 * max(abs(estimate.low), abs(estimate.high)) else 0.0
-
-
-def format_p_value(p_value: float) -> str:
-    """Return a p-value with the digits that matter: `0.21`, `0.012`, `<0.001`."""
-    if p_value < 0.001:
-        return "<0.001"
-    return f"{p_value:.3f}" if p_value < 0.1 else f"{p_value:.2f}"
 
 
 def quoted(level: str) -> str:
@@ -144,7 +136,7 @@ def _clause(measure: Measure, comparison: Comparison, baseline: str) -> str:
     named = f"{quoted(comparison.level)} {verb} {baseline} by"
     amount, low, high = format_estimate(Estimate(abs(difference.mean), *ends), measure.unit)
     if _is_nothing(amount):
-        return f"{named} less than {_least_shown(amount)}{_spaced(measure.unit)}"
+        return f"{named} less than {least_shown(_decimals_in(amount))}{_spaced(measure.unit)}"
     return f"{named} {amount}, 95 % interval {low} to {high}"
 
 
@@ -153,10 +145,8 @@ def _is_nothing(amount: str) -> bool:
     return float(amount.split()[0]) == 0
 
 
-def _least_shown(amount: str) -> str:
-    """Return the smallest amount with as many decimals: 0.001 for 0.000."""
-    decimals = len(amount.split()[0].partition(".")[2])
-    return format_number(10.0**-decimals, decimals)
+def _decimals_in(amount: str) -> int:
+    return len(amount.split()[0].partition(".")[2])
 
 
 def _rest_clause(rest: Sequence[Comparison]) -> list[str]:
@@ -218,7 +208,7 @@ def _nothing_found(measure: Measure, variable: str, baseline: str, paired: Seque
     clauses = [f"{who} be told apart from {whom} with {_prompts_of(open_)} prompts"]
     detectable = [item.detectable for item in open_ if item.detectable is not None]
     if detectable:
-        amount = format_number(max(detectable), decimals_for(max(detectable))) + _spaced(measure.unit)
+        amount = format_amount(max(detectable), decimals_for(max(detectable))) + _spaced(measure.unit)
         half = max((item.prompts_for_half or 0) for item in open_)
         needs = f", half of that needs {half} prompts" if half else ""
         clauses.append(f"4 in 5 such experiments would have found a difference of {amount}{needs}")
@@ -236,14 +226,6 @@ def _nothing_possible(measure: Measure, variable: str, baseline: str, paired: Se
     return f"{beginning}: {needed} at least {least_prompts(tests * cost)} prompts{_tendency(measure, paired)}."
 
 
-def least_prompts(comparisons: float) -> int:
-    """Return the number of prompts from which one of so many comparisons can pass the test at all."""
-    prompts = 2
-    while statistics.smallest_p_value(prompts) > statistics.ALPHA / comparisons:
-        prompts += 1
-    return prompts
-
-
 def _axis_sentence(measure: Measure, effect: AxisEffect) -> str:
     sentence = _comparison_sentence(measure, effect.axis, effect.baseline, effect.comparisons)
     return f"Averaged over the other axes: {sentence}"
@@ -255,7 +237,7 @@ def _extension_sentence(result: MeasureAnalysis, extension: Extension) -> str:
     before = listed([_looked_at(look) for look in extension.looks], MOST_LOOKS_NAMED)
     sentence = (
         f"Extended {times} after it had been analysed (on {before}): who adds prompts or seeds until p is below 5 % "
-        f"claims something in up to {extension.false_claims:.0%} of the experiments where nothing differs"
+        f"claims something in up to {format_share(extension.false_claims)} of the experiments where nothing differs"
     )
     tested = [item for item in result.comparisons if item.p_holm is not None]
     if not tested:

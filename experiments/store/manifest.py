@@ -10,6 +10,7 @@ import itertools
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -91,6 +92,17 @@ class Manifest:
     def description(self) -> str:
         """What is asked."""
         return self.experiment.description
+
+    @property
+    def primary(self) -> str | None:
+        """The measure that counts; None where nobody named one."""
+        return str(self.raw["primary"]["measure"]) if "primary" in self.raw else None
+
+    @property
+    def analyses_before_primary(self) -> int:
+        """Number of analyses that showed the primary measure before it was named."""
+        named = str(self.raw["primary"]["named"]) if "primary" in self.raw else ""
+        return sum(self.primary in found.measures and found.when < named for found in self.analyses)
 
     @property
     def axes(self) -> tuple[Axis, ...]:
@@ -244,6 +256,11 @@ def manifest_values(
     }
 
 
+def primary_values(measure: str) -> dict[str, str]:
+    """Return what the manifest says of the measure that counts, ready for JSON: its name, and when it was named."""
+    return {"measure": measure, "named": datetime.now(UTC).isoformat(timespec="seconds")}
+
+
 def conditions_values(conditions: Conditions) -> dict[str, Any]:
     """Return conditions, ready for JSON."""
     return {
@@ -262,6 +279,8 @@ def manifest_from_values(values: Mapping[str, Any], path: Path) -> Manifest:
     """
     check_format(values, path)
     try:
+        if "primary" in values and not (str(values["primary"]["measure"]) and str(values["primary"]["named"])):
+            raise ValueError("the primary measure has no name")
         described = values["experiment"]
         axes = tuple(
             Axis(axis["name"], tuple(Level(level["name"], level["parameters"]) for level in axis["levels"]))

@@ -17,12 +17,12 @@ from experiments.planning.design import Axis, Level, Run
 from experiments.store.analyses import PastAnalysis, united_analyses, with_analysis
 from experiments.store.folder_lock import holder_of, locked, manifest_locked
 from experiments.store.json_file import read_json, write_json
-from experiments.store.manifest import Manifest, check_format, manifest_from_values
+from experiments.store.manifest import Manifest, check_format, manifest_from_values, primary_values
 from experiments.store.records import DamagedRecord, RunRecord, read_record, record_from_metadata
 from experiments.store.summary import Summary, summarize, summary_csv, summary_rows
 from experiments.store.verification import size_problem
 from llm_dit.atomic_file import remove_partial_files, write_atomically
-from llm_dit.errors import OutputError, unwritable
+from llm_dit.errors import LlmDitError, OutputError, unwritable
 
 if TYPE_CHECKING:
     import pandas
@@ -124,6 +124,7 @@ class ResultStore:
             if old is not None and not old.conditions.differences(manifest.conditions):
                 analyses = united_analyses(values.get("analyses", ()), old.raw.get("analyses", ()))
                 dated = {**dated, **({"analyses": analyses} if analyses else {})}
+                dated = {**dated, **({"primary": old.raw["primary"]} if "primary" in old.raw else {})}
             self._write_manifest_file(dated)
         return manifest_from_values(dated, path)
 
@@ -148,6 +149,33 @@ class ResultStore:
         except OutputError as error:
             return f"This analysis is not written down, so the next one won't allow for it: {error}"
         return None
+
+    def name_primary(self, measure: str) -> None:
+        """Name the measure that counts; once named, it stays.
+
+        Raises:
+            LlmDitError: If another one is named already.
+            OutputError: If it can't be written.
+        """
+        self.check_primary(measure)
+        with manifest_locked(self.folder):
+            raw = self.manifest().raw
+            if "primary" not in raw:
+                self._write_manifest_file({**raw, "primary": primary_values(measure)})
+
+    def check_primary(self, measure: str) -> None:
+        """Refuse to name another measure than the one that is named already.
+
+        Raises:
+            LlmDitError: If one is.
+        """
+        manifest = self.whole_manifest()
+        if manifest is not None and manifest.primary not in (None, measure):
+            raise LlmDitError(
+                f"--primary {measure}: the measure that counts in {self.folder} is {manifest.primary}, and it can't be "
+                "chosen again; leave --primary out, or take another --name.",
+                field="primary",
+            )
 
     def _write_manifest_file(self, values: Mapping[str, Any]) -> None:
         path = self.folder / MANIFEST_FILE

@@ -144,6 +144,16 @@ def summarize(manifest: Manifest, records: Sequence[RunRecord]) -> Summary:
             **_totals(records),
             "variable_name": manifest.variable_name,
             "baseline": manifest.baseline_name,
+            "primary": manifest.primary,
+            "analyses": [
+                {
+                    "when": found.when,
+                    "by": found.by,
+                    "pictures": found.pictures,
+                    "prompts": len({text for text, _ in found.seen}),
+                }
+                for found in manifest.analyses
+            ],
             "levels": {name: _totals(group) for name, group in levels.items()},
         }
     )

@@ -44,14 +44,18 @@ def plan_table(output):
 
 def test_lists_plans_and_help_answer_without_torch(tiny_checkpoint, tmp_path):
     code = (
-        "import sys, time; started = time.perf_counter()\n"
+        "import sys\n"
         "from click.testing import CliRunner\n"
         "from experiments.run_ablation import main\n"
-        "for arguments in (['--help'], ['--list-experiments'], ['--list-prompts'], ['--experiment', 'shift_sweep',\n"
-        f"        '--model-path', {str(tiny_checkpoint)!r}, '--dry-run']):\n"
+        "def answers(*arguments, without):\n"
         "    result = CliRunner().invoke(main, arguments)\n"
         "    assert result.exit_code == 0, result.output\n"
-        "assert not {'torch', 'transformers', 'diffusers', 'pandas', 'scipy'} & sys.modules.keys()\n"
+        "    assert not without & sys.modules.keys(), without & sys.modules.keys()\n"
+        "heavy = {'torch', 'transformers', 'diffusers', 'pandas'}\n"
+        "for flag in ('--help', '--list-experiments', '--list-prompts'):\n"
+        "    answers(flag, without=heavy | {'scipy'})\n"
+        f"model = {str(tiny_checkpoint)!r}\n"
+        "answers('--experiment', 'shift_sweep', '--model-path', model, '--dry-run', without=heavy)\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
@@ -384,3 +388,47 @@ def test_a_terminal_that_goes_is_a_wish_to_stop_and_under_nohup_it_is_none():
             assert not wish()
     finally:
         signal.signal(signal.SIGHUP, before)
+
+
+# Sizes, and the measure that counts
+
+
+def test_a_dry_run_says_what_the_design_can_find_and_how_many_prompts_a_difference_takes(run):
+    asked = ("--sweep", "shift=1,2", "--max-prompts", "12", "--dry-run")
+    assert "With 12 prompts and 1 comparison, 4 in 5 such experiments find a difference of 0.89" in run(*asked).output
+    told = run(*asked, "--spread", "image_reward=0.5", "--detect", "0.25").output
+    assert "image_reward: 4 in 5 such experiments find a difference of 0.25 with 34 prompts." in told
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--detect", "0.2"), "--detect is told by a plan; add --dry-run"),
+        (("--spread", "image_reward=1"), "--spread is told by a plan; add --dry-run"),
+        (("--detect", "0", "--dry-run"), "--detect 0 is no difference; use a number above 0"),
+        (("--detect", "0.2", "--dry-run"), "has no scored results of this model; add for example --spread"),
+        (("--spread", "image_reward", "--dry-run"), "is no measure with a standard deviation above 0"),
+        (("--spread", "image_reward=-1", "--dry-run"), "is no measure with a standard deviation above 0"),
+        (("--spread", "image_rewrad=1", "--dry-run"), "--spread 'image_rewrad' is no measure; did you mean"),
+        (("--primary", "image_rewrad", "--dry-run"), "--primary 'image_rewrad' is no measure; did you mean"),
+    ],
+)
+def test_sizes_and_measures_that_cant_be_are_one_sentence(run, arguments, message):
+    result = run("--sweep", "shift=1,2", "--max-prompts", "2", *arguments)
+    assert result.exit_code == 2
+    assert message in result.output
+
+
+def test_the_measure_that_counts_is_named_once_and_stands_everywhere(run, tmp_path):
+    asked = ("--sweep", "shift=1,2", "--max-prompts", "2", "--steps", "1", "--output-dir", "out", "--name", "trial")
+    assert run(*asked, "--primary", "image_reward").exit_code == 0
+    for more in ((), ("--dry-run",)):
+        other = run(*asked, "--primary", "siglip_score", *more)
+        assert other.exit_code == 2
+        assert "is image_reward, and it can't be chosen again" in other.output
+    assert run(*asked, "--seeds", "1,2").exit_code == 0
+    folder = tmp_path / "out" / "trial"
+    assert json.loads((folder / "manifest.json").read_text())["primary"]["measure"] == "image_reward"
+    summary = json.loads((folder / "trial_summary.json").read_text())
+    assert (summary["primary"], [found["by"] for found in summary["analyses"]]) == ("image_reward", ["run_ablation.py"])
+    assert "The measure that counts is image_reward, which no picture has yet." in (folder / "report.html").read_text()

@@ -37,12 +37,14 @@ class Preview:
         name: The experiment's folder.
         totals: What it costs.
         warnings: Levels that are secretly equal.
+        sizes: What the design can find.
         command: The same in a terminal.
     """
 
     name: str
     totals: Totals
     warnings: list[str]
+    sizes: list[str]
     command: str
 
 
@@ -197,7 +199,8 @@ class _PageModel:
 
 
 def lab_choices() -> dict[str, Any]:
-    """Return what may be asked for: experiments with their descriptions, and categories of prompts."""
+    """Return what may be asked for: experiments with their descriptions, categories of prompts, and measures."""
+    from experiments.metrics import METRICS
     from experiments.planning.experiment_file import load_experiments
     from experiments.prompts import get_categories
 
@@ -205,6 +208,7 @@ def lab_choices() -> dict[str, Any]:
     return {
         "experiments": [{"name": item.name, "description": item.description} for item in experiments.values()],
         "categories": get_categories(),
+        "measures": [{"name": metric.name, "title": metric.title} for metric in METRICS],
     }
 
 
@@ -218,7 +222,8 @@ def make_preview(config: Config, asked: LabRequest) -> Preview:
 
     request = _request_of(config, asked)
     found = dry_run(request)
-    return Preview(request.experiment.name, found.totals, list(found.warnings), _command(request, asked))
+    command = _command(request, asked)
+    return Preview(request.experiment.name, found.totals, list(found.warnings), list(found.sizes), command)
 
 
 def _request_of(config: Config, asked: LabRequest) -> Request:

@@ -19,6 +19,7 @@ TEXT_OPTIONS = {
     "ids": "--prompt-ids",
     "max_prompts": "--max-prompts",
     "seeds": "--seeds",
+    "primary": "--primary",
 }
 """Field of a request to the option of `run_ablation.py` that it fills."""
 FIELDS = (*TEXT_OPTIONS, "sweeps", "compute_metrics")
@@ -42,7 +43,7 @@ def lab_request(values: Mapping[str, Any]) -> LabRequest:
 
     Args:
         values: `experiment`, or `sweeps` (lines of `parameter=values`); `name`, `categories`, `ids`, `max_prompts`,
-            `seeds` (texts, empty for the default); `compute_metrics`.
+            `seeds`, `primary` (texts, empty for the default); `compute_metrics`.
 
     Raises:
         LlmDitError: If a value is not a text, `compute_metrics` not a switch, or a field is unknown.

@@ -31,6 +31,8 @@ class ExperimentCard:
         failed: Failed runs.
         planned: Runs of all levels, prompts and seeds.
         updated: ISO time of the manifest.
+        primary: The measure that counts; None where nobody named one.
+        analyses: How often its data were analysed, the same data counted once.
         job: The job that works on it or waits to; None if none of ours does.
         is_held: True if any process works in the folder.
         has_report: True if there is a report.
@@ -46,6 +48,8 @@ class ExperimentCard:
     failed: int = 0
     planned: int = 0
     updated: str = ""
+    primary: str | None = None
+    analyses: int = 0
     job: Job | None = None
     is_held: bool = False
     has_report: bool = False
@@ -128,6 +132,8 @@ def read_card(
         failed=counts.failed,
         planned=manifest.planned_count,
         updated=str(manifest.raw.get("updated", "")),
+        primary=manifest.primary,
+        analyses=len({found.seen for found in manifest.analyses}),
         job=job,
         is_held=job is not None or store.holder() is not None,  # asking for the holder takes the lock for a moment
         has_report=(folder / REPORT_FILE).is_file(),

@@ -27,7 +27,8 @@ from experiments.stats import paired_statistics as statistics
 from experiments.stats import power
 from experiments.stats.findings import Analysis, MeasureAnalysis, analyse
 from experiments.stats.levels import Estimate
-from experiments.stats.verdict import decimals_for, format_estimate, format_number, format_p_value, quoted, sentences
+from experiments.stats.numbers_as_text import decimals_for, format_number, format_p_value
+from experiments.stats.verdict import format_estimate, quoted, sentences
 
 
 def analysed(plan, scores) -> Analysis:

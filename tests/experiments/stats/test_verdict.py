@@ -12,7 +12,9 @@ from experiments.stats.findings import Analysis, MeasureAnalysis
 from experiments.stats.grids import Interaction
 from experiments.stats.levels import Comparison, Estimate
 from experiments.stats.measures import Measure
-from experiments.stats.verdict import decimals_for, decimals_of, format_p_value, least_prompts, quoted, sentences
+from experiments.stats.numbers_as_text import decimals_for, format_p_value
+from experiments.stats.paired_statistics import least_prompts
+from experiments.stats.verdict import decimals_of, quoted, sentences
 
 
 def result_of(comparisons: Sequence[Comparison], direction: str = "higher", *interactions: Interaction):

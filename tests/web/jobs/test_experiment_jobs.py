@@ -99,7 +99,8 @@ def in_terminal(command: str) -> Request:
     words = shlex.split(command)
     assert words[:3] == ["uv", "run", "experiments/run_ablation.py"]
     flags = dict(main.make_context("run_ablation.py", words[3:]).params)
-    for name in ("metrics", "compute_metrics", "overwrite", "verify", "dry_run", "list_experiments", "list_prompts"):
+    lists, sizes = ("list_experiments", "list_prompts"), ("detect", "spreads")
+    for name in ("metrics", "compute_metrics", "overwrite", "verify", "dry_run", *lists, *sizes):
         flags.pop(name)
     return request_from_flags(flags)
 
@@ -129,6 +130,20 @@ def test_the_command_for_a_terminal_does_what_the_page_does(
     assert (there.config.path, there.config.profile) == (file, "quick")
     page.run(**asked)
     assert ResultStore(here.folder).manifest().raw["command"] == command
+
+
+def test_the_measure_that_counts_and_what_the_design_finds_are_shown(open_page: Callable[..., Page]) -> None:
+    page = open_page()
+    asked = {"sweeps": "shift=1,2", "max_prompts": "12", "name": "trial", "primary": "image_reward"}
+    preview = page.lab.preview(lab_request(asked))
+    assert "--primary=image_reward" in preview.command
+    assert preview.sizes[0].startswith(
+        "With 12 prompts and 1 comparison, 4 in 5 such experiments find a difference of "
+    )
+    page.run(**{**asked, "max_prompts": "1"})
+    card = page.lab.experiment("trial")
+    assert card is not None
+    assert (card.primary, card.analyses) == ("image_reward", 1)
 
 
 def test_a_configuration_file_that_has_changed_is_not_named_in_the_command(
