@@ -85,8 +85,8 @@ def parameter_hint(name: str) -> str:
 
 
 def _checked_value(name: str, value: Any) -> Any:
-    together = {"extend_rope": True} if name == "max_text_tokens" else {}
-    return getattr(GenerationParams.parse({"prompt": "-", **together, name: value}), name)
+    usual = {"prompt": "-", "extend_rope": True}  # without which max_text_tokens would be held to the usual limit
+    return getattr(GenerationParams.parse({**usual, name: value}), name)
 
 
 # The file

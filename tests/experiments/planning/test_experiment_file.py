@@ -119,6 +119,7 @@ def test_an_experiment_that_is_not_there_names_the_nearest(tmp_path: Path) -> No
         ("experiments: {}\n", "1: an experiments file needs the key 'version'."),
         ("version: 1\n", "1: an experiments file needs the key 'experiments'."),
         ("version: 1\nexperiment: {}\n", "2: an experiments file has no key 'experiment'; did you mean 'experiments'?"),
+        ("version: []\nexperiments: {}\n", "1: version must be one value, not a list or a mapping."),
         ("version: 1\nexperiments: []\n", "2: experiments must be a mapping of keys to values."),
         (
             "version: 1\nexperiments:\n  a/b:\n    axes: {}\n",
@@ -134,7 +135,7 @@ def test_a_file_that_is_no_experiments_file_is_refused(tmp_path: Path, text: str
 
 
 def test_a_file_that_is_missing_names_its_option(tmp_path: Path) -> None:
-    with pytest.raises(LlmDitError, match="--experiments-file"):
+    with pytest.raises(LlmDitError, match="^--experiments-file "):
         load_experiments(tmp_path / "gone.yaml")
 
 
@@ -221,6 +222,9 @@ def test_what_is_wrong_is_told_with_its_line_and_the_mend(tmp_path: Path, body: 
         (f"{ONE}    baseline: 0\n", "6: baseline of experiment 'mine': shift 0"),
         (f"{ONE}    fixed: {{height: 3}}\n", "6: fixed of experiment 'mine': height 3"),
         ("    axes:\n      shift: [[1]]\n", "5: a level of shift must be one value"),
+        (f"{ONE}    prompts: []\n", "6: prompts must be"),
+        (f"{ONE}    description: []\n", "6: description must be"),
+        (f"{ONE}    baseline: []\n", "6: baseline of experiment 'mine' must be one value"),
     ],
 )
 def test_a_value_out_of_range_is_told_with_its_line(tmp_path: Path, body: str, beginning: str) -> None:
