@@ -163,6 +163,7 @@ def test_flags_win_over_the_configuration_which_fills_the_rest() -> None:
     [
         ("num_inference_steps=2,4", {}, False),
         ("shift=2,3", {}, True),
+        ("num_inference_steps=2,4 shift=2,3", {}, True),
         ("shift=2,3", {"shift": 2.0}, True),
     ],
 )
@@ -178,10 +179,10 @@ def test_the_model_is_looked_at_only_where_an_axis_needs_it(
         return read(settings)
 
     monkeypatch.setattr(model_facts, "read_model_facts", noted)
-    plan = request(f"--sweep={sweep}", "--max-prompts=1", **values).plan()
+    plan = request(*(f"--sweep={axis}" for axis in sweep.split()), "--max-prompts=1", **values).plan()
     assert bool(found) is reads
     if reads:  # the level that equals the shift in use, mini's own is 3
-        assert plan.experiment.baseline == {"shift": "2.0" if values else "3.0"}
+        assert plan.experiment.baseline["shift"] == ("2.0" if values else "3.0")
 
 
 def test_a_named_baseline_and_an_axis_of_every_layer(tmp_path: Path) -> None:
