@@ -108,6 +108,11 @@ def test_prompts_are_chosen_by_category_id_and_number() -> None:
     assert len(request(*SWEEP, "--max-prompts=3").prompts) == 3
 
 
+@pytest.mark.parametrize("option", ["--prompt-category", "--prompt-ids"])
+def test_a_list_with_nothing_after_its_comma_names_its_flag(option: str) -> None:
+    assert str(refusal(*SWEEP, f"{option}=animals,")).startswith(f"{option}: there is nothing after the last comma; ")
+
+
 def test_a_list_of_ones_own_is_read_and_told(tmp_path: Path) -> None:
     path = tmp_path / "mine.txt"
     path.write_text("A __animal__\nA cup\n", encoding="utf-8")
