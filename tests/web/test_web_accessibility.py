@@ -122,6 +122,21 @@ def test_axe_finds_nothing_while_an_image_is_made_and_others_wait(page: Any, eng
     assert problems_of(page) == []
 
 
+@pytest.mark.parametrize("width", [NARROW, 1280])
+def test_axe_finds_nothing_in_full_size_and_while_images_are_selected(page: Any, width: int) -> None:
+    page.set_viewport_size({"width": width, "height": 640})
+    page.goto("/history")
+    page.locator("a[data-view]").first.click()
+    page.locator("#viewer[open]").wait_for()
+    assert problems_of(page) == []
+    assert page.evaluate("document.querySelector('#viewer').scrollWidth") <= width
+    page.keyboard.press("Escape")
+    page.locator(".card-image").first.click(modifiers=["Control"])
+    page.locator("#selection-bar").wait_for()
+    assert problems_of(page) == []
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
 @pytest.mark.parametrize("name", PAGES)
 def test_at_320_pixels_nothing_overflows(page: Any, name: str) -> None:
     page.set_viewport_size({"width": NARROW, "height": 640})

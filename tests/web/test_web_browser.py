@@ -144,7 +144,7 @@ def test_a_setting_without_effect_is_said_while_one_types_and_beside_the_image(p
     page.locator("#image-notices").wait_for(state="hidden")
 
 
-def test_edit_restores_every_setting_seed_included(page: Any) -> None:
+def test_use_all_restores_every_setting_seed_included(page: Any) -> None:
     fill_prompt(page, "a fox with everything set")
     for name in ("Chat template", "Guidance", "Text encoder"):
         page.click(f"summary:has-text('{name}')")
@@ -168,7 +168,7 @@ def test_edit_restores_every_setting_seed_included(page: Any) -> None:
     assert page.get_attribute("#field-shift", "placeholder") == "auto"
     assert "Empty takes the model's (3 for Turbo)." in page.inner_text("#field-shift-help")
     page.goto("/history")
-    page.locator(f"[data-id='{image_id}'] a", has_text="Edit").click()
+    page.locator(f"[data-id='{image_id}'] a", has_text="Use all").click()
     page.wait_for_url("**/")
     again = page.request.get(f"/api/history/{generate(page)}").json()["params"]
     assert again == made
@@ -218,8 +218,8 @@ def test_history_compares_two_images_and_deletes_one(page: Any) -> None:
         ids.append(generate(page))
     page.goto("/history")
     for image_id in ids:
-        page.check(f"[data-id='{image_id}'] .compare-pick")
-    page.click("#compare-form [type=submit]")
+        page.check(f"[data-id='{image_id}'] .pick input")
+    page.click("#compare-selected")
     page.locator("#compare").wait_for()
     assert page.locator(".differences th[scope=row]").all_inner_texts() == ["Shift"]
     page.locator("#compare input").focus()
@@ -227,7 +227,7 @@ def test_history_compares_two_images_and_deletes_one(page: Any) -> None:
     assert page.evaluate("document.getElementById('compare').style.getPropertyValue('--share')") == "51%"
     page.goto("/history")
     page.on("dialog", lambda dialog: dialog.accept())
-    page.click(f"[data-id='{ids[0]}'] button")
+    page.click(f"[data-id='{ids[0]}'] [data-action=delete]")
     page.locator(f"[data-id='{ids[0]}']").wait_for(state="detached")
     assert page.request.get(f"/api/history/{ids[0]}").status == 404
 

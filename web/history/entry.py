@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+SHOWN_STATES = ("done", "failed", "interrupted")
+
 
 @dataclass(frozen=True)
 class Entry:
@@ -18,6 +20,8 @@ class Entry:
         params: The generation parameters; resolved ones (seed, size) once the image is there.
         metadata: The whole record of a finished image; None in lists.
         error: One sentence, if it failed.
+        number: Its place: newer rows have higher ones.
+        is_starred: True if it is kept however many come after it.
     """
 
     id: str
@@ -26,3 +30,5 @@ class Entry:
     params: dict[str, Any]
     metadata: dict[str, Any] | None
     error: str | None
+    number: int = 0
+    is_starred: bool = False

@@ -12,8 +12,9 @@ import logging
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,8 +22,12 @@ from filelock import FileLock, Timeout
 
 from llm_dit.atomic_file import remove_partial_files, write_atomically
 from llm_dit.errors import OutputError
-from web.history.entry import Entry
-from web.history.recovery import entry_of_picture, lost_entries, restore_thumbnails
+from web.history.changes import ChangeLog
+from web.history.database import connect_or_set_aside
+from web.history.entry import SHOWN_STATES, Entry
+from web.history.recovery import entry_of_picture, lost_entries, read_stars, restore_thumbnails, write_stars
+from web.history.rows import insert_row, select_rows, set_done
+from web.history.search import EVERYTHING, Search
 from web.history.thumbnail import thumbnail_bytes
 
 if TYPE_CHECKING:
@@ -30,20 +35,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-SCHEMA_VERSION = 1
-SCHEMA = """
-CREATE TABLE IF NOT EXISTS images (
-    id TEXT PRIMARY KEY,
-    number INTEGER NOT NULL,
-    state TEXT NOT NULL,
-    created_at REAL NOT NULL,
-    params TEXT NOT NULL,
-    metadata TEXT,
-    error TEXT
-) STRICT;
-CREATE INDEX IF NOT EXISTS images_by_number ON images (number);
-"""
-SHOWN_STATES = ("done", "failed", "interrupted")
+SHOWN = f"state IN {SHOWN_STATES}"
+IN_LIST = "id IN (SELECT value FROM json_each(?))"
 UNFINISHED = "The server stopped before the image was finished."
 
 
@@ -61,11 +54,17 @@ class History:
     """The table and its folder. Every method may be called from any thread.
 
     Use `open_history`.
+
+    Attributes:
+        folder: Where database, images and thumbnails are.
+        size: Rows kept beside the starred ones.
+        changes: Which rows changed since when.
     """
 
     def __init__(self, folder: Path, size: int, connection: sqlite3.Connection, lock: FileLock) -> None:
         self.folder = folder
         self.size = size
+        self.changes = ChangeLog()
         self._connection = connection
         self._lock = lock
         self._mutex = threading.Lock()
@@ -86,11 +85,7 @@ class History:
         """
         with self._writing() as database:
             for entry_id, params in entries.items():
-                database.execute(
-                    "INSERT INTO images (id, number, state, created_at, params)"
-                    " VALUES (?, (SELECT COALESCE(MAX(number), 0) + 1 FROM images), 'waiting', ?, ?)",
-                    (entry_id, time.time(), json.dumps(params)),
-                )
+                insert_row(database, Entry(entry_id, "waiting", time.time(), dict(params), None, None))
 
     def store_image(
         self, entry_id: str, png: bytes, image: Image, params: Mapping[str, Any], metadata: dict[str, Any]
@@ -106,79 +101,87 @@ class History:
         except OSError as error:
             raise StorageError(error.strerror) from None
         with self._writing() as database:
-            _set_done(database, entry_id, params, metadata)
+            set_done(database, entry_id, params, metadata)
         self._drop_oldest()
+        self.changes.note([entry_id])
 
     def set_failed(self, entry_id: str, state: str, error: str | None) -> None:
         """Record that a job ended without an image: state `failed` or `interrupted`."""
         with self._writing() as database:
             database.execute("UPDATE images SET state = ?, error = ? WHERE id = ?", (state, error, entry_id))
         self._drop_oldest()
+        self.changes.note([entry_id])
 
     def get(self, entry_id: str) -> Entry | None:
         """Return one row, None if there is none of that id."""
         rows = self._select("WHERE id = ?", (entry_id,))
         return rows[0] if rows else None
 
-    def newest(self, limit: int | None = None) -> list[Entry]:
-        """Return the finished, failed and interrupted rows, newest first, without their records."""
-        marks = ", ".join("?" * len(SHOWN_STATES))
+    def newest(self, limit: int | None = None, search: Search = EVERYTHING, before: int | None = None) -> list[Entry]:
+        """Return the finished, failed and interrupted rows, newest first, without their records.
+
+        Args:
+            limit: Most rows; None for all.
+            search: Only those it is true for.
+            before: Only those with a lower `Entry.number`: what comes after the last one of a page.
+        """
+        place, values = ("", ()) if before is None else ("AND number < ?", (before,))
         return self._select(
-            f"WHERE state IN ({marks}) ORDER BY number DESC LIMIT ?",
-            (*SHOWN_STATES, limit or self.size),
+            f"WHERE {SHOWN} AND {search.where} {place} ORDER BY number DESC LIMIT ?",
+            (*search.values, *values, -1 if limit is None else limit),
             with_metadata=False,
         )
 
-    def delete(self, entry_id: str) -> bool:
-        """Remove a row and its files; return whether it was there.
+    def among(self, entry_ids: Iterable[str], search: Search = EVERYTHING) -> list[Entry]:
+        """Return those of some rows that are there, that are over, and that a search is true for, newest first."""
+        return self._select(
+            f"WHERE {SHOWN} AND {IN_LIST} AND {search.where} ORDER BY number DESC",
+            (json.dumps(list(entry_ids)), *search.values),
+            with_metadata=False,
+        )
 
-        The row goes last: it is what says that the files may go.
-        """
+    def count(self, search: Search = EVERYTHING) -> int:
+        """Return how many finished, failed and interrupted rows a search is true for."""
+        with self._mutex:
+            query = f"SELECT COUNT(*) FROM images WHERE {SHOWN} AND {search.where}"  # noqa: S608
+            count: int = self._connection.execute(query, search.values).fetchone()[0]
+        return count
+
+    def neighbours(self, entry: Entry) -> tuple[str | None, str | None]:
+        """Return the ids of the rows that are just newer and just older than `entry`, None where there is none."""
+        newer = self._select(f"WHERE {SHOWN} AND number > ? ORDER BY number LIMIT 1", (entry.number,))
+        older = self._select(f"WHERE {SHOWN} AND number < ? ORDER BY number DESC LIMIT 1", (entry.number,))
+        return newer[0].id if newer else None, older[0].id if older else None
+
+    def set_starred(self, entry_ids: Iterable[str], *, is_starred: bool) -> list[str]:
+        """Star rows that are over, or take their stars away; return which of them there are."""
+        found = [entry.id for entry in self.among(entry_ids)]
         with self._writing() as database:
-            marked = database.execute("UPDATE images SET state = 'deleted' WHERE id = ?", (entry_id,))
-            was_there = marked.rowcount > 0
-        if was_there:
-            self._remove_files(entry_id)
-            with self._writing() as database:
-                database.execute("DELETE FROM images WHERE id = ?", (entry_id,))
-        return was_there
+            database.execute(
+                f"UPDATE images SET is_starred = ? WHERE {IN_LIST}", (int(is_starred), json.dumps(found))  # noqa: S608
+            )  # fmt: skip
+        self._write_stars()  # a row that only its star kept goes with the next image, not at once
+        self.changes.note(found)
+        return found
+
+    def delete(self, entry_id: str) -> bool:
+        """Remove a row and its files; return whether it was there."""
+        is_there = self.get(entry_id) is not None
+        if is_there:
+            self._delete([entry_id])
+        return is_there
+
+    def delete_over(self, entry_ids: Iterable[str]) -> list[str]:
+        """Remove rows that are over, and their files; return which of them there were."""
+        found = [entry.id for entry in self.among(entry_ids)]
+        self._delete(found)
+        return found
 
     def close(self) -> None:
         """Close the database and let another server have the folder."""
         with self._mutex:
             self._connection.close()
         self._lock.release()
-
-    def _select(self, where: str, values: tuple[Any, ...], *, with_metadata: bool = True) -> list[Entry]:
-        columns = f"id, state, created_at, params, {'metadata' if with_metadata else 'NULL'}, error"
-        with self._mutex:
-            rows = self._connection.execute(f"SELECT {columns} FROM images {where}", values).fetchall()  # noqa: S608
-        return [
-            Entry(entry_id, state, created_at, json.loads(params), json.loads(metadata) if metadata else None, error)
-            for entry_id, state, created_at, params, metadata, error in rows
-        ]
-
-    def _drop_oldest(self) -> None:
-        marks = ", ".join("?" * len(SHOWN_STATES))
-        for entry in self._select(
-            f"WHERE state IN ({marks}) ORDER BY number DESC LIMIT -1 OFFSET ?",
-            (*SHOWN_STATES, self.size),
-            with_metadata=False,
-        ):
-            self.delete(entry.id)
-
-    def _remove_files(self, entry_id: str) -> None:
-        self.image_path(entry_id).unlink(missing_ok=True)
-        self.thumbnail_path(entry_id).unlink(missing_ok=True)
-
-    @contextmanager
-    def _writing(self) -> Iterator[sqlite3.Connection]:
-        """Give a transaction that is kept if the block ends well."""
-        try:
-            with self._mutex, self._connection as database:
-                yield database
-        except sqlite3.OperationalError as error:  # full, or not to be written
-            raise StorageError(error) from None
 
     def recover(self) -> None:
         """Let rows and pictures agree: finish what a former server left, and write down pictures that no row knows.
@@ -193,13 +196,10 @@ class History:
             database.execute("DELETE FROM images WHERE state = 'deleted'")
             known = {row[0] for row in database.execute("SELECT id FROM images")}
         found = lost_entries(self.folder / "images", known)
+        stars = read_stars(self.folder) if found else frozenset()
         with self._writing() as database:
             for entry in found:
-                database.execute(
-                    "INSERT INTO images (id, number, state, created_at, params, metadata)"
-                    " VALUES (?, (SELECT COALESCE(MAX(number), 0) + 1 FROM images), 'done', ?, ?, ?)",
-                    (entry.id, entry.created_at, json.dumps(entry.params), json.dumps(entry.metadata)),
-                )
+                insert_row(database, replace(entry, is_starred=entry.id in stars))
         if found:
             logger.warning("the history did not know %d pictures of %s and lists them again", len(found), self.folder)
         restore_thumbnails(self.folder, [*finished, *(entry.id for entry in found)])
@@ -217,19 +217,60 @@ class History:
                 self.set_failed(row.id, "interrupted", UNFINISHED)
                 continue
             with self._writing() as database:
-                _set_done(database, row.id, picture.params, picture.metadata)
+                set_done(database, row.id, picture.params, picture.metadata)
             finished.append(row.id)
         return finished
 
+    def _select(self, where: str, values: tuple[Any, ...], *, with_metadata: bool = True) -> list[Entry]:
+        with self._mutex:
+            return select_rows(self._connection, where, values, with_metadata=with_metadata)
 
-def _set_done(
-    database: sqlite3.Connection, entry_id: str, params: Mapping[str, Any], metadata: Mapping[str, Any]
-) -> None:
-    database.execute(
-        "UPDATE images SET state = 'done', params = ?, metadata = ?,"
-        " number = (SELECT COALESCE(MAX(number), 0) + 1 FROM images) WHERE id = ?",
-        (json.dumps(params), json.dumps(metadata), entry_id),
-    )
+    def _drop_oldest(self) -> None:
+        """Delete what is beyond `size`, starred rows left aside."""
+        with self._mutex:
+            rows = self._connection.execute(
+                f"SELECT id FROM images WHERE {SHOWN} AND NOT is_starred ORDER BY number DESC LIMIT -1 OFFSET ?",  # noqa: S608
+                (self.size,),
+            ).fetchall()
+        self._delete([row[0] for row in rows])
+
+    def _delete(self, entry_ids: list[str]) -> None:
+        """Remove rows and their files. The rows go last: they are what says that the files may go."""
+        if not entry_ids:
+            return
+        listed = json.dumps(entry_ids)
+        with self._writing() as database:
+            starred = database.execute(f"SELECT COUNT(*) FROM images WHERE is_starred AND {IN_LIST}", (listed,))  # noqa: S608
+            had_stars = starred.fetchone()[0] > 0
+            database.execute(f"UPDATE images SET state = 'deleted', is_starred = 0 WHERE {IN_LIST}", (listed,))  # noqa: S608
+        for entry_id in entry_ids:
+            self._remove_files(entry_id)
+        with self._writing() as database:
+            database.execute(f"DELETE FROM images WHERE {IN_LIST}", (listed,))  # noqa: S608
+        if had_stars:
+            self._write_stars()
+        self.changes.note(entry_ids)
+
+    def _write_stars(self) -> None:
+        with self._mutex:
+            rows = self._connection.execute("SELECT id FROM images WHERE is_starred ORDER BY number").fetchall()
+        try:
+            write_stars(self.folder, [row[0] for row in rows])
+        except OSError as error:
+            raise StorageError(error.strerror) from None
+
+    def _remove_files(self, entry_id: str) -> None:
+        self.image_path(entry_id).unlink(missing_ok=True)
+        self.thumbnail_path(entry_id).unlink(missing_ok=True)
+
+    @contextmanager
+    def _writing(self) -> Iterator[sqlite3.Connection]:
+        """Give a transaction that is kept if the block ends well."""
+        try:
+            with self._mutex, self._connection as database:
+                yield database
+        except sqlite3.OperationalError as error:  # full, or not to be written
+            raise StorageError(error) from None
 
 
 def open_history(folder: Path, size: int) -> History:
@@ -255,7 +296,7 @@ def open_history(folder: Path, size: int) -> History:
         raise OutputError(f"{folder} can't be written: {error}.", field="data_dir") from None
     path = folder / "history.sqlite3"
     try:
-        history = History(folder, size, _connect_or_set_aside(path), lock)
+        history = History(folder, size, connect_or_set_aside(path), lock)
         history.recover()
     except (sqlite3.DatabaseError, OSError, OutputError) as error:
         lock.release()
@@ -263,45 +304,3 @@ def open_history(folder: Path, size: int) -> History:
     for name in ("images", "thumbnails"):
         remove_partial_files(folder / name)  # of a server that was killed; this one holds the folder
     return history
-
-
-def _connect_or_set_aside(path: Path) -> sqlite3.Connection:
-    """Open the database; a damaged one is kept under another name, and the rows are made again from the pictures."""
-    try:
-        return _connect(path)
-    except sqlite3.OperationalError:  # locked, full, not to be opened: nothing is damaged
-        raise
-    except sqlite3.DatabaseError as error:
-        aside = path.with_name(f"{path.name}.damaged-{time.time_ns()}")
-        logger.error("%s is damaged (%s); it is kept as %s", path, error, aside.name)
-        path.rename(aside)
-        for suffix in ("-wal", "-shm"):
-            left = path.with_name(path.name + suffix)
-            if left.exists():
-                left.rename(aside.with_name(aside.name + suffix))
-        return _connect(path)
-
-
-def _connect(path: Path) -> sqlite3.Connection:
-    connection = sqlite3.connect(path, check_same_thread=False)
-    try:
-        return _prepared(connection)
-    except BaseException:
-        connection.close()
-        raise
-
-
-def _prepared(connection: sqlite3.Connection) -> sqlite3.Connection:
-    """Check a database whole, and bring it to our schema."""
-    connection.execute("PRAGMA journal_mode = WAL")
-    connection.execute("PRAGMA synchronous = FULL")  # a row that was told to be there survives a power cut, as files do
-    with closing(connection.execute("PRAGMA user_version")) as cursor:
-        version = cursor.fetchone()[0]
-    if version not in (0, SCHEMA_VERSION):
-        raise OutputError(f"it has version {version}, and this server reads {SCHEMA_VERSION}")
-    problem = connection.execute("PRAGMA integrity_check(1)").fetchone()[0]
-    if problem != "ok":
-        raise sqlite3.DatabaseError(problem)
-    connection.executescript(SCHEMA)
-    connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
-    return connection

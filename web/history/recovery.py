@@ -1,4 +1,4 @@
-"""Rows made again from the pictures themselves, where the database is lost or damaged."""
+"""Rows made again from the pictures themselves, where the database is lost or damaged, and their stars from a list."""
 
 from __future__ import annotations
 
@@ -10,6 +10,20 @@ from llm_dit.atomic_file import write_atomically
 from llm_dit.errors import LlmDitError
 from web.history.entry import Entry
 from web.history.thumbnail import thumbnail_bytes
+
+STARS_FILE = "starred.txt"
+"""A line for each starred picture, beside the database: pictures don't carry what one thinks of them."""
+
+
+def write_stars(folder: Path, entry_ids: Iterable[str]) -> None:
+    """Write down which pictures are starred, for a time when the database is lost."""
+    write_atomically(folder / STARS_FILE, "".join(f"{entry_id}\n" for entry_id in entry_ids).encode("ascii"))
+
+
+def read_stars(folder: Path) -> frozenset[str]:
+    """Return which pictures were starred last."""
+    path = folder / STARS_FILE
+    return frozenset(path.read_text("ascii", "replace").split()) if path.is_file() else frozenset()
 
 
 def lost_entries(images: Path, known: Container[str]) -> list[Entry]:

@@ -115,6 +115,8 @@ def entry_snapshot(entry: Entry) -> dict[str, Any]:
         "id": entry.id,
         "state": entry.state,
         "created_at": entry.created_at,
+        "number": entry.number,
+        "is_starred": entry.is_starred,
         "params": entry.params,
         "error": entry.error,
         "image": f"/api/images/{entry.id}" if is_done else None,

@@ -1,4 +1,4 @@
-"""The HTTP API under /api: images, jobs, history, and what the form needs while one types."""
+"""The HTTP API under /api: images to make, jobs, and what the form needs while one types."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import re
 from collections.abc import AsyncIterator, Coroutine, Sequence
 from typing import Annotated, Any, TypeVar
 
-from fastapi import APIRouter, Header, Path, Query, Request
+from fastapi import APIRouter, Header, Query, Request
 from fastapi.concurrency import run_in_threadpool
-from fastapi.responses import FileResponse, Response
+from fastapi.responses import Response
 from sse_starlette import EventSourceResponse, ServerSentEvent
 
 from llm_dit.checkpoints.lora_folder import loras_in
@@ -22,9 +22,10 @@ from llm_dit.parameters.loras import quoted_file
 from llm_dit.prompting.chat_template import format_prompt
 from llm_dit.prompting.long_prompt import cut_sentence
 from web.jobs.job import Job, JobState
-from web.jobs.snapshots import active_snapshots, entry_as_job, entry_snapshot, job_snapshot, queue_news
+from web.jobs.snapshots import active_snapshots, entry_as_job, job_snapshot, queue_news
 from web.responses import AsciiJSONResponse, HttpError, not_found, read_json
 from web.routes.form import GENERATE_BODY, parameter_schema
+from web.routes.history_api import Id
 from web.routes.static_files import build
 from web.services import Services, ServicesOf
 
@@ -32,10 +33,8 @@ Result = TypeVar("Result")
 
 router = APIRouter(prefix="/api", default_response_class=AsciiJSONResponse)
 
-Id = Annotated[str, Path(pattern="^[0-9a-f]{32}$", description="32 hexadecimal digits.")]
 CLIENT_HEADER = "x-client"
 CLIENT_PATTERN = r"[0-9a-zA-Z-]{8,64}"
-PNG_ANSWER: dict[int | str, dict[str, Any]] = {200: {"content": {"image/png": {}}, "description": "The image."}}
 PICTURE_KINDS = ("image/png", "image/jpeg", "image/webp")
 PROMPT_FIELDS = ("prompt", "system_prompt", "thinking_content", "force_think_block", "assistant_content")
 BLANK = "-"
@@ -142,53 +141,14 @@ async def page_events(
             async for _ in services.hub.ticks():
                 news = queue_news(services.queue, seen, with_active=is_first)
                 seen, is_first = news["version"], False
-                yield _event("news", {"model": vars(services.engine.card), "build": build(), **news}, seen)
+                told = {
+                    "model": vars(services.engine.card),
+                    "build": build(),
+                    "history": services.history.changes.version,
+                }
+                yield _event("news", {**told, **news}, seen)
 
     return EventSourceResponse(stream())
-
-
-@router.get("/history", summary="The images made")
-def list_history(services: ServicesOf) -> list[dict[str, Any]]:
-    """Return the finished, failed and interrupted images, newest first."""
-    return [entry_snapshot(entry) for entry in services.history.newest()]
-
-
-@router.get("/history/{image_id}", summary="One image's record")
-def get_history(image_id: Id, services: ServicesOf) -> dict[str, Any]:
-    """Return all parameters and the whole record of one image."""
-    entry = services.history.get(image_id)
-    if entry is None:
-        raise not_found("image")
-    return {**entry_snapshot(entry), "metadata": entry.metadata}
-
-
-@router.delete("/history/{image_id}", summary="Delete an image")
-def delete_history(image_id: Id, services: ServicesOf) -> dict[str, Any]:
-    """Delete an image with its record."""
-    entry = services.history.get(image_id)
-    if entry is None or entry.state == "waiting" or not services.history.delete(image_id):
-        raise not_found("image")
-    services.queue.forget(image_id)
-    return {"deleted": image_id}
-
-
-@router.get("/images/{image_id}", responses=PNG_ANSWER, response_class=Response, summary="The PNG")
-def get_image(image_id: Id, services: ServicesOf, download: bool = False) -> Response:
-    """Return the PNG with its parameters inside."""
-    path = services.history.image_path(image_id)
-    if not path.is_file():
-        raise not_found("image")
-    name = f"llm-dit-{image_id[:8]}.png" if download else None
-    return FileResponse(path, media_type="image/png", filename=name, headers=_cached())
-
-
-@router.get("/images/{image_id}/thumbnail", response_class=Response, summary="A small copy")
-def get_thumbnail(image_id: Id, services: ServicesOf) -> Response:
-    """Return a small WebP."""
-    path = services.history.thumbnail_path(image_id)
-    if not path.is_file():
-        raise not_found("image")
-    return FileResponse(path, media_type="image/webp", headers=_cached())
 
 
 @router.post(
@@ -358,7 +318,3 @@ def _with_prompt(body: dict[str, Any]) -> dict[str, Any]:
 
 def _event(name: str, content: dict[str, Any], number: int | None = None) -> ServerSentEvent:
     return ServerSentEvent(json.dumps(content), event=name, id=None if number is None else str(number))
-
-
-def _cached() -> dict[str, str]:
-    return {"Cache-Control": "private, max-age=31536000, immutable"}

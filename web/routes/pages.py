@@ -16,9 +16,9 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoes
 from llm_dit.parameters import PARAMETERS, RewriterSettings
 from llm_dit.prompting.templates import DEFAULT_REWRITER
 from web.history.entry import Entry
-from web.responses import not_found
+from web.history.search import parse_search
+from web.responses import HttpError, not_found
 from web.routes.form import SHAPES, allowed_in_schema, control, label_of, sections
-from web.routes.images_api import Id
 from web.routes.static_files import build, static_address
 from web.security import COOKIE, KeyAttempts, cookie_value, is_same_text
 from web.services import Services, ServicesOf
@@ -26,7 +26,7 @@ from web.services import Services, ServicesOf
 router = APIRouter(include_in_schema=False)
 
 COOKIE_AGE_S = 30 * 24 * 3600
-RECENT_SHOWN = 8
+RECENT_SHOWN = 16
 WRONG_KEY_PAUSE_S = 0.5
 
 
@@ -84,15 +84,25 @@ def generate_page(
     services: ServicesOf,
     edit: Annotated[str | None, Query(pattern="^[0-9a-f]{32}$")] = None,
     run: Annotated[str | None, Query(pattern=r"^[A-Za-z0-9_.-]{1,100}/[A-Za-z0-9_.-]{1,200}$")] = None,
+    only: Annotated[str | None, Query(pattern="^[a-z_]{1,50}$")] = None,
 ) -> Response:
-    """Show the form, with the parameters of an image of the history (`edit`) or of an experiment (`run`)."""
+    """Show the form, with the parameters of an image of the history (`edit`) or of an experiment (`run`).
+
+    With `only` a single one of them is put into the form as it was left.
+    """
+    version = services.history.changes.version  # before the rows are read: what comes between is told again
     values = services.config.values
     initial = None
     if edit is not None:
-        initial = _entry(services, edit).params
+        initial = entry_of(services, edit).params
     elif run is not None:
         initial = services.lab.folders.run_params(*run.split("/"))
+    if initial is not None and only is not None:
+        if only not in initial:
+            raise HttpError(404, f"The image has no parameter {only}; it was made without.")
+        initial = {only: initial[only]}
     controls = sections(values)
+    recent = services.history.newest(RECENT_SHOWN, parse_search("is:done"))
     return render(
         services,
         "generate.html",
@@ -104,40 +114,9 @@ def generate_page(
         sections=controls.items(),
         templates=services.templates.of_kind("prompt"),
         initial=None if initial is None else json.dumps(initial),
-        recent=[entry for entry in services.history.newest(RECENT_SHOWN) if entry.state == "done"],
-    )
-
-
-@router.get("/history")
-def history_page(services: ServicesOf) -> Response:
-    """Show all images, newest first."""
-    entries = services.history.newest()
-    return render(services, "history.html", page="history", entries=entries, size=services.history.size)
-
-
-@router.get("/history/compare")
-def compare_page(services: ServicesOf, left: str, right: str) -> Response:
-    """Show two images under a slider, and what differs."""
-    first, second = _entry(services, left), _entry(services, right)
-    return render(
-        services, "compare.html", page="history", left=first, right=second, differences=_differences(first, second)
-    )
-
-
-@router.get("/history/{image_id}")
-def image_page(image_id: Id, services: ServicesOf) -> Response:
-    """Show one image with everything that is known of it."""
-    entry = _entry(services, image_id)
-    names = [entry.id for entry in services.history.newest()]
-    place = names.index(entry.id) if entry.id in names else 0
-    return render(
-        services,
-        "image.html",
-        page="history",
-        entry=entry,
-        parameters=[(name, entry.params[name]) for name in PARAMETERS if name in entry.params],
-        newer=names[place - 1] if place > 0 else None,
-        older=names[place + 1] if place + 1 < len(names) else None,
+        is_only_one=only is not None,
+        recent=[(entry, json.dumps(entry.params)) for entry in recent],
+        history_version=version,
     )
 
 
@@ -217,18 +196,16 @@ def favicon() -> Response:
     return RedirectResponse("/static/icon.svg", 308)
 
 
-def _entry(services: Services, entry_id: str) -> Entry:
+def entry_of(services: Services, entry_id: str) -> Entry:
+    """Return a row of the history that is over.
+
+    Raises:
+        HttpError: If there is none.
+    """
     entry = services.history.get(entry_id)
     if entry is None or entry.state == "waiting":
         raise not_found("image")
     return entry
-
-
-def _differences(left: Entry, right: Entry) -> list[tuple[str, Any, Any]]:
-    """Return name and both values of every parameter that differs."""
-    names = [name for name in PARAMETERS if name in left.params or name in right.params]
-    pairs = [(name, left.params.get(name), right.params.get(name)) for name in names]
-    return [pair for pair in pairs if pair[1] != pair[2]]
 
 
 def _own_path(path: str) -> str:

@@ -1,17 +1,18 @@
-// The Generate page: the form as JSON and back, the live formatted prompt, and the image as it is being made.
+// The Generate page: the form as JSON and back, the live formatted prompt, and asking for an image.
 import { clearMarks, forgetMarks, inWordsOfPage, markField } from "./field_marks.js";
 import { applyShape, chooseShape, setNativeSize, showSizes } from "./size_presets.js";
 import { offerRewriting } from "./rewrite_in_place.js";
 import { offerTemplates } from "./template_choice.js";
-import { activeJobs, byId, call, isOver, learn, onNews, ownJobs, reconcile, seconds, showMessage } from "./common.js";
+import { byId, call, learn, onNews, showMessage } from "./common.js";
+import { offerDrop } from "./dropped_picture.js";
 import { fieldsOf, inputOf, readFields } from "./fields.js";
+import { showError, showNotices } from "./notices.js";
+import { offerStage } from "./stage.js";
 
 const form = byId("generate-form");
 const STORED = "generate-form";
 const MAX_DRAWN_SEED = 2 ** 32;
 const FORMAT_DELAY_MS = 120;
-const RECENT_SHOWN = 8;
-const KIND = "generate";
 const defaults = readForm();
 let isModelReady = Boolean(byId("size-control").dataset.nativeWidth);
 
@@ -21,6 +22,7 @@ function readForm() {
   return readFields(form);
 }
 
+// Puts values into the form; what is not among them stays.
 function fillForm(values) {
   for (const field of fieldsOf(form)) {
     const name = field.dataset.name;
@@ -33,9 +35,19 @@ function fillForm(values) {
     if (toggle) toggle.checked = value !== null;
     showField(field);
   }
-  byId("seed-lock").checked = values.seed !== null && values.seed !== undefined;
+  if ("seed" in values) byId("seed-lock").checked = values.seed !== null;
   chooseShape();
   afterChange();
+}
+
+// Takes a single parameter over from a picture; the others stay.
+function usePart(values) {
+  fillForm(values);
+  const [name] = Object.keys(values);
+  const field = form.querySelector(`[data-name="${CSS.escape(name)}"]`);
+  const label = field?.querySelector("label").textContent.trim() ?? name;
+  field?.closest("details")?.setAttribute("open", "");
+  showMessage(`${label} is taken over from the picture.`, "good");
 }
 
 function showField(field) {
@@ -63,7 +75,7 @@ function afterChange() {
 
 function showChanged() {
   const values = readForm();
-  for (const section of form.querySelectorAll("details.section")) {
+  for (const section of form.querySelectorAll("details[data-section]")) {
     const names = Array.from(section.querySelectorAll("[data-name]"), (field) => field.dataset.name);
     const changed = names.filter((name) => name !== "seed" && values[name] !== defaults[name]);
     const labels = changed.map((name) => section.querySelector(`[data-name="${name}"] label`).textContent.trim());
@@ -99,16 +111,6 @@ async function showFormatted() {
       markField(error.field);
     }
   }
-}
-
-function showNotices(id, sentences) {
-  const list = byId(id);
-  list.hidden = sentences.length === 0;
-  list.replaceChildren(...sentences.map((sentence) => {
-    const item = document.createElement("li");
-    item.textContent = inWordsOfPage(sentence);
-    return item;
-  }));
 }
 
 form.addEventListener("input", (event) => {
@@ -148,9 +150,7 @@ byId("reset-button").addEventListener("click", () => {
   fillForm({ ...defaults, prompt: form.prompt.value });
 });
 
-// --- making an image ------------------------------------------------------------------------------------------------
-
-let shown = null;
+// --- asking for an image ---------------------------------------------------------------------------------------------
 
 async function submit() {
   if (!byId("seed-lock").checked || form.seed.value === "") drawSeed();
@@ -162,7 +162,7 @@ async function submit() {
   try {
     learn(await call("POST", "/api/generate", readForm()));
     if (asked === changes) forgetMarks();
-    update();
+    stage.follow();
   } catch (error) {
     showError(error.message);
     if (asked === changes) markField(error.field, true);
@@ -179,116 +179,9 @@ document.addEventListener("keydown", (event) => {
   if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) {
     event.preventDefault();
     submit();
-  } else if (event.key === "Escape" && shown && !isOver(shown) && event.target === document.body) cancelShown();
+  } else if (event.key === "Escape" && event.target === document.body) stage.cancel();
 });
 
-// The one that waits or is being made stays until it is over; then the next, and where none is left what ended last.
-function jobToShow() {
-  const own = ownJobs(KIND);
-  const same = own.find((job) => job.id === shown?.id);
-  if (same && !isOver(same)) return same;
-  const next = own.filter((job) => !isOver(job)).sort((a, b) => a.position - b.position);
-  const ended = own.filter(isOver).sort((a, b) => b.version - a.version);
-  return next[0] ?? ended[0];
-}
-
-// Brings the page up to what is known of the jobs, whichever way it came.
-function update() {
-  const job = jobToShow();
-  if (job && job !== shown) show(job);
-  const made = ownJobs(KIND).filter((other) => other.image).sort((a, b) => b.version - a.version);
-  made.slice(0, RECENT_SHOWN).forEach(addRecent);
-  showQueue(activeJobs().filter((other) => other.id !== shown?.id));
-}
-
-function show(job) {
-  const isNew = shown?.id !== job.id;
-  shown = job;
-  const canvas = byId("canvas");
-  canvas.dataset.state = job.state;
-  byId("status").hidden = isOver(job);
-  byId("result-bar").hidden = job.state !== "done";
-  if (isNew || (isOver(job) && !job.image)) byId("result").hidden = true;
-  const words = {
-    waiting: isModelReady ? "Waiting" : "The model is loading; your image is next",
-    running: job.step ? `Step ${job.step} of ${job.total}` : "Reading the prompt",
-    cancelled: "Cancelled.",
-    failed: "",
-    interrupted: job.error ?? "Interrupted.",
-  };
-  let text = words[job.state] ?? "";
-  if (job.state === "waiting" && job.position > 0) text = `Waiting, ${job.position} in front`;
-  if (job.eta_s !== null && job.state === "running") {
-    text += job.step < job.total ? `, about ${seconds(job.eta_s)} left` : ", decoding";
-  }
-  if (job.is_cancelling) text = "Cancelling…";
-  byId("status-text").textContent = text;
-  byId("cancel-button").disabled = job.is_cancelling;
-  const progress = byId("progress");
-  if (job.total) {
-    progress.max = job.total;
-    progress.value = job.step;
-  } else progress.removeAttribute("value");
-  byId("placeholder-text").textContent = isOver(job) ? text || "No image." : "";
-  showNotices("image-notices", job.notices);
-  if (job.state === "failed") showError(job.error);
-  if (job.image) showImage(job);
-  else if (job.preview) setImage(job.preview, "Preview of the image");
-}
-
-function setImage(path, description) {
-  const image = byId("result");
-  image.src = path;
-  image.alt = description;
-  image.hidden = false;
-}
-
-function showImage(job) {
-  setImage(job.image, job.title);
-  byId("result-text").textContent = `seed ${job.request.seed}, ${seconds(job.finished_at - job.started_at)}`;
-  byId("download-link").href = `${job.image}?download=true`;
-  byId("details-link").href = `/history/${job.id}`;
-}
-
-// Puts an image in its place, newest first; those that came with the page are older than all that it hears of.
-function addRecent(job) {
-  const recent = byId("recent");
-  if (job.version <= document.body.dataset.since || recent.querySelector(`[href="/history/${job.id}"]`)) return;
-  const link = document.createElement("a");
-  link.href = `/history/${job.id}`;
-  link.dataset.version = job.version;
-  const image = new Image(64, 64);
-  image.src = `${job.image}/thumbnail`;
-  image.alt = job.title;
-  link.append(image);
-  recent.insertBefore(link, [...recent.children].find((other) => !(other.dataset.version > job.version)) ?? null);
-  while (recent.children.length > RECENT_SHOWN) recent.lastElementChild.remove();
-}
-
-function showError(text) {
-  byId("error-text").hidden = !text;
-  byId("error-text").textContent = inWordsOfPage(text ?? "");
-}
-
-async function cancel(id) {
-  if (id === shown?.id) {
-    byId("status-text").textContent = "Cancelling…";
-    byId("cancel-button").disabled = true;
-  }
-  try {
-    learn(await call("DELETE", `/api/jobs/${id}`));
-    update();
-  } catch (error) {
-    byId("cancel-button").disabled = false;
-    if (error.status === 404) reconcile(id);
-    else showMessage(error.message);
-  }
-}
-
-const cancelShown = () => cancel(shown.id);
-byId("cancel-button").addEventListener("click", cancelShown);
-
-document.addEventListener("reconciled", update);
 function takeNews(news) {
   if (news.model.state === "ready" && !isModelReady) {
     isModelReady = true;
@@ -297,33 +190,9 @@ function takeNews(news) {
     applyShape(form.querySelector("[name=shape]:checked"));
     chooseShape();
     showFormatted();
-    if (shown) show(shown); // it no longer waits for the model
+    stage.setModelReady();
   }
   if (news.model.state === "failed") showError(news.model.error);
-  update();
-}
-
-function showQueue(jobs) {
-  const list = byId("queue");
-  list.hidden = jobs.length === 0;
-  list.replaceChildren(...jobs.map((job) => {
-    const item = document.createElement("li");
-    item.dataset.id = job.id;
-    const title = document.createElement("span");
-    title.className = "queue-title";
-    title.textContent = job.title;
-    const state = document.createElement("span");
-    state.className = "muted";
-    state.textContent = job.state === "running" ? `step ${job.step} of ${job.total || "?"}` : job.state;
-    const button = document.createElement("button");
-    button.type = "button";
-    button.className = "link danger";
-    button.textContent = "Cancel";
-    button.setAttribute("aria-label", `Cancel ${job.title}`);
-    button.addEventListener("click", () => cancel(job.id));
-    item.append(title, state, button);
-    return item;
-  }));
 }
 
 function deepenHiddenLayer(count) {
@@ -336,51 +205,18 @@ function deepenHiddenLayer(count) {
   field.querySelector(".range").textContent = `-${count} to -1 in this model`;
 }
 
-// --- a picture dropped on the page -----------------------------------------------------------------------------------
-
-const hint = byId("drop-hint");
-const holdsFiles = (event) => event.dataTransfer?.types.includes("Files");
-document.addEventListener("dragover", (event) => {
-  if (!holdsFiles(event)) return;
-  event.preventDefault();
-  hint.hidden = false;
-});
-document.addEventListener("dragleave", (event) => {
-  if (!event.relatedTarget) hint.hidden = true;
-});
-document.addEventListener("drop", (event) => {
-  if (!holdsFiles(event)) return;
-  event.preventDefault();
-  hint.hidden = true;
-  restoreFrom(event.dataTransfer.files[0]);
-});
-document.addEventListener("paste", (event) => {
-  const file = event.clipboardData?.files[0];
-  if (file?.type.startsWith("image/")) restoreFrom(file);
-});
-
-let restoreRequest = null;
-
-async function restoreFrom(file) {
-  restoreRequest?.abort();
-  restoreRequest = new AbortController();
-  try {
-    const answer = await call("POST", "/api/image-parameters", file, restoreRequest.signal);
-    fillForm({ ...defaults, ...answer.params });
-    showMessage([`Settings restored from ${file.name}.`, ...answer.notices].join(" "), "good");
-  } catch (error) {
-    if (error.name !== "AbortError") showMessage(error.message);
-  }
-}
-
 // --- the beginning --------------------------------------------------------------------------------------------------
 
 function begin() {
-  if (form.dataset.initial) {
-    fillForm({ ...defaults, ...JSON.parse(form.dataset.initial) });
-    history.replaceState(null, "", "/");
-    return;
-  }
+  const isWhole = form.dataset.initial && !("onlyOne" in form.dataset);
+  if (isWhole) fillForm({ ...defaults, ...JSON.parse(form.dataset.initial) });
+  else restore();
+  if (!form.dataset.initial) return;
+  if (!isWhole) usePart(JSON.parse(form.dataset.initial));
+  history.replaceState(null, "", "/");
+}
+
+function restore() {
   const stored = JSON.parse(sessionStorage.getItem(STORED) ?? "null");
   const carried = sessionStorage.getItem("carried-prompt");
   sessionStorage.removeItem("carried-prompt");
@@ -395,6 +231,14 @@ function begin() {
 
 call("GET", "/api/parameters").then(({ model }) => deepenHiddenLayer(model.hidden_layer_count)).catch(() => {});
 begin();
+const stage = offerStage(form, (values, label) => {
+  if (label) usePart(values);
+  else {
+    fillForm({ ...defaults, ...values });
+    showMessage("All settings of the picture are in the form.", "good");
+  }
+});
+offerDrop((params) => fillForm({ ...defaults, ...params }));
 offerTemplates(readForm, fillTexts);
 offerRewriting((prompt) => {
   form.prompt.value = prompt;

@@ -1,46 +1,140 @@
-// Picking two images to compare, the slider, and the arrow keys.
-import { byId } from "./common.js";
+// The History page: search, more pages, several at once, and what others make and delete meanwhile.
+import "./viewer.js";
+import { byId, call, showMessage } from "./common.js";
+import { followHistory } from "./live_history.js";
+import { offerSelection } from "./selection.js";
 
-const form = byId("compare-form");
-if (form) {
-  let picked = [...document.querySelectorAll(".compare-pick:checked")].slice(-2); // picked before this ran
-  const show = () => {
-    form.hidden = picked.length === 0;
-    byId("compare-text").textContent = picked.length === 1 ? "1 image picked; pick another" : "2 images picked";
-    form.querySelector("[type=submit]").disabled = picked.length !== 2;
-    form.left.value = picked[0]?.value ?? "";
-    form.right.value = picked[1]?.value ?? "";
-    document.querySelectorAll(".compare-pick").forEach((box) => {
-      box.checked = picked.includes(box);
-      box.closest(".card").classList.toggle("picked", box.checked);
-    });
-  };
-  document.addEventListener("change", (event) => {
-    if (!event.target.matches(".compare-pick")) return;
-    picked = picked.filter((box) => box !== event.target);
-    if (event.target.checked) picked = [...picked, event.target].slice(-2);
-    show();
-  });
-  byId("compare-clear").addEventListener("click", () => { picked = []; show(); });
-  document.addEventListener("htmx:afterSwap", () => {
-    picked = picked
-      .map((box) => document.querySelector(`.compare-pick[value="${CSS.escape(box.value)}"]`))
-      .filter((box) => box);
-    show();
-  });
-  show();
+const gallery = byId("gallery");
+const form = byId("search-form");
+const search = byId("search");
+const SEARCH_DELAY_MS = 250;
+
+const selection = offerSelection(gallery, { remove: removeCards });
+const live = followHistory(gallery, { searchText: () => shownSearch, selection, onCount: showCount });
+
+// --- search -----------------------------------------------------------------------------------------------------------
+
+let shownSearch = search.value.trim();
+let searchRequest = null;
+let searchTimer = null;
+
+async function show(text) {
+  clearTimeout(searchTimer);
+  searchRequest?.abort();
+  searchRequest = new AbortController();
+  markTerms();
+  if (text === shownSearch && byId("search-problem").hidden) return;
+  try {
+    const answer = await cardsOf({ search: text }, searchRequest.signal);
+    shownSearch = text;
+    gallery.innerHTML = answer.html;
+    history.replaceState(null, "", text ? `/history?search=${encodeURIComponent(text)}` : "/history");
+    showProblem("");
+    selection.clear();
+    live.forgetWaiting();
+    showCount(answer.count);
+    byId("nothing").hidden = answer.count > 0;
+    watchEnd();
+  } catch (error) {
+    if (error.name !== "AbortError") showProblem(error.message);
+  }
 }
 
-const compare = byId("compare");
-if (compare) {
-  const slider = compare.querySelector("input");
-  const place = () => compare.style.setProperty("--share", `${slider.value}%`);
-  slider.addEventListener("input", place);
-  place();
+async function cardsOf(query, signal) {
+  const answer = await fetch(`/history/cards?${new URLSearchParams(query)}`, { signal });
+  if (!answer.ok) throw new Error((await answer.json()).error);
+  return { html: await answer.text(), count: Number(answer.headers.get("X-Total-Count")) };
 }
 
-document.addEventListener("keydown", (event) => {
-  if (event.target.matches("input, textarea, select") || event.altKey || event.ctrlKey || event.metaKey) return;
-  const link = { ArrowLeft: "newer-link", ArrowRight: "older-link" }[event.key];
-  byId(link)?.click();
+function showProblem(sentence) {
+  byId("search-problem").hidden = !sentence;
+  byId("search-problem").textContent = sentence;
+  search.toggleAttribute("aria-invalid", Boolean(sentence));
+  if (sentence) search.setAttribute("aria-invalid", "true");
+}
+
+function showCount(count) {
+  const images = count === 1 ? "1 image" : `${count} images`;
+  byId("history-count").textContent = shownSearch ? `${images} found` : images;
+}
+
+form.addEventListener("submit", (event) => {
+  event.preventDefault();
+  show(search.value.trim());
 });
+search.addEventListener("input", () => {
+  clearTimeout(searchTimer);
+  searchTimer = setTimeout(() => show(search.value.trim()), SEARCH_DELAY_MS);
+});
+
+// A term that is there goes, another is added.
+document.addEventListener("click", (event) => {
+  const term = event.target.closest("[data-term]")?.dataset.term;
+  if (!term) return;
+  const text = ` ${search.value} `;
+  search.value = (text.includes(` ${term} `) ? text.replace(` ${term} `, " ") : `${search.value} ${term}`).trim();
+  show(search.value);
+});
+
+function markTerms() {
+  const button = form.querySelector("[data-term]");
+  button.setAttribute("aria-pressed", ` ${search.value} `.includes(` ${button.dataset.term} `));
+}
+
+// --- further pages ------------------------------------------------------------------------------------------------------
+
+const isNear = new IntersectionObserver((entries) => entries.some((entry) => entry.isIntersecting) && more(), {
+  rootMargin: "600px",
+});
+
+function watchEnd() {
+  isNear.disconnect();
+  const end = gallery.querySelector(".more");
+  if (end) isNear.observe(end);
+}
+
+let isFetchingMore = false;
+async function more() {
+  const end = gallery.querySelector(".more");
+  if (!end || isFetchingMore) return;
+  isFetchingMore = true;
+  const asked = shownSearch;
+  try {
+    const answer = await cardsOf({ search: asked, before: end.firstElementChild.dataset.before });
+    if (asked === shownSearch) end.outerHTML = answer.html;
+  } catch (error) {
+    showMessage(error.message);
+  }
+  isFetchingMore = false;
+  watchEnd();
+}
+
+gallery.addEventListener("click", (event) => {
+  if (event.target.closest(".more button")) more();
+});
+
+// --- one card -----------------------------------------------------------------------------------------------------------
+
+gallery.addEventListener("click", async (event) => {
+  const action = event.target.closest("[data-action]")?.dataset.action;
+  const card = event.target.closest(".card");
+  if (!action || !card) return;
+  try {
+    if (action === "star") await call("PATCH", `/api/history/${card.dataset.id}`, { is_starred: !("starred" in card.dataset) });
+    else if (confirm("Delete this image?")) {
+      await call("DELETE", `/api/history/${card.dataset.id}`);
+      removeCards([card.dataset.id]);
+    }
+    live.refresh();
+  } catch (error) {
+    showMessage(error.message);
+  }
+});
+
+function removeCards(ids) {
+  for (const id of ids) gallery.querySelector(`.card[data-id="${CSS.escape(id)}"]`)?.remove();
+  selection.forget(ids);
+}
+
+markTerms();
+watchEnd();

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import sqlite3
@@ -17,7 +18,9 @@ from PIL import Image
 from llm_dit.errors import OutputError
 from llm_dit.image_io import png_bytes
 from llm_dit.parameters import GenerationParams
-from web.history.image_history import History, StorageError, open_history
+from web.history.changes import CHANGES_KEPT
+from web.history.image_history import UNFINISHED, History, StorageError, open_history
+from web.history.search import parse_search
 
 PARAMS = {"prompt": "a fox", "num_inference_steps": 9, "seed": None, "width": None, "height": None}
 ID = "0123456789abcdef" * 2
@@ -292,3 +295,100 @@ def test_what_a_killed_server_left_half_written_is_cleared_away(tmp_path: Path) 
     left.write_bytes(b"x")
     open_history(tmp_path, 5).close()
     assert not left.exists()
+
+
+# --- stars, several at once, changes, older databases -----------------------------------------------------------------
+
+
+def test_a_starred_image_is_kept_however_many_come_after_it(tmp_path: Path) -> None:
+    history = open_history(tmp_path, 2)
+    store(history, 0)
+    assert history.set_starred([entry_id(0), entry_id(9)], is_starred=True) == [entry_id(0)]
+    for number in range(1, 5):
+        store(history, number)
+    history.close()
+    reopened = open_history(tmp_path, 2)
+    assert [(entry.params["seed"], entry.is_starred) for entry in reopened.newest()] == [
+        (4, False), (3, False), (0, True)
+    ]  # fmt: skip
+    reopened.set_starred([entry_id(0)], is_starred=False)
+    assert reopened.image_path(entry_id(0)).exists()  # a slip of the hand deletes nothing
+    store(reopened, 5)
+    assert [entry.params["seed"] for entry in reopened.newest()] == [5, 4]
+    reopened.close()
+
+
+def test_stars_come_back_with_the_rows_of_a_lost_database(tmp_path: Path) -> None:
+    history = open_history(tmp_path, 50)
+    for number in (1, 2, 3, 4):
+        store_real(history, number)
+    history.set_starred([entry_id(1), entry_id(3), entry_id(4)], is_starred=True)
+    history.set_starred([entry_id(3)], is_starred=False)
+    history.delete(entry_id(4))
+    history.close()
+    (tmp_path / "history.sqlite3").unlink()
+    reopened = open_history(tmp_path, 50)
+    assert {entry.params["seed"]: entry.is_starred for entry in reopened.newest()} == {1: True, 2: False, 3: False}
+    assert reopened.count(parse_search("shift=3 fox is:starred")) == 1
+    reopened.close()
+
+
+def test_several_are_deleted_at_once_with_their_files_and_waiting_ones_stay(tmp_path: Path) -> None:
+    history = open_history(tmp_path, 50)
+    for number in range(4):
+        store(history, number)
+    history.add_waiting({entry_id(7): PARAMS})
+    asked = [entry_id(1), entry_id(7), entry_id(9), entry_id(3)]
+    assert history.delete_over(asked) == [entry_id(3), entry_id(1)]
+    assert sorted(path.stem for path in (tmp_path / "images").iterdir()) == [entry_id(0), entry_id(2)]
+    assert history.get(entry_id(7)).state == "waiting"
+    history.close()
+
+
+def test_changes_are_told_since_any_number_and_are_lost_where_they_are(tmp_path: Path) -> None:
+    history = open_history(tmp_path, 2)
+    start = history.changes.version
+    told: list[int] = []
+    history.changes.add_listener(lambda: told.append(history.changes.version))
+    for number in (1, 2, 3):
+        store(history, number)
+    history.set_starred([entry_id(3)], is_starred=True)
+    version, changed = history.changes.since(start)
+    assert changed == [entry_id(1), entry_id(2), entry_id(3)]  # 1 twice: made, and dropped for 3
+    assert history.changes.since(version) == (version, [])
+    assert told[-1] == version
+    history.changes.note(entry_id(n) for n in range(CHANGES_KEPT))
+    assert history.changes.since(start) == (history.changes.version, None)
+    assert len(history.changes.since(version)[1] or []) == CHANGES_KEPT
+    assert history.changes.since(history.changes.version + 1)[1] is None  # another server's number
+    history.close()
+
+
+VERSION_1 = """
+CREATE TABLE images (id TEXT PRIMARY KEY, number INTEGER NOT NULL, state TEXT NOT NULL, created_at REAL NOT NULL,
+    params TEXT NOT NULL, metadata TEXT, error TEXT) STRICT;
+CREATE INDEX images_by_number ON images (number);
+PRAGMA user_version = 1;
+"""
+
+
+def test_a_history_from_before_stars_and_search_is_read_and_can_be_searched(tmp_path: Path) -> None:
+    (tmp_path / "images").mkdir()
+    database = sqlite3.connect(tmp_path / "history.sqlite3")
+    database.executescript(VERSION_1)
+    for number, state in ((5, "done"), (8, "failed"), (6, "waiting")):
+        params = GenerationParams(prompt=f"Fox {number}", seed=number, shift=2.5).model_dump()
+        metadata = json.dumps({"model_path": "mini"}) if state == "done" else None
+        error = "It broke." if state == "failed" else None
+        row = (entry_id(number), number, state, 1000.0 + number, json.dumps(params), metadata, error)
+        database.execute("INSERT INTO images VALUES (?, ?, ?, ?, ?, ?, ?)", row)
+    database.commit()
+    database.close()
+    history = open_history(tmp_path, 50)
+    assert [(entry.number, entry.state, entry.created_at, entry.error) for entry in history.newest()] == [
+        (8, "failed", 1008.0, "It broke."), (6, "interrupted", 1006.0, UNFINISHED), (5, "done", 1005.0, None)
+    ]  # fmt: skip
+    assert [entry.number for entry in history.newest(search=parse_search("fox shift=2.5 model=mini"))] == [5]
+    assert history.get(entry_id(5)).metadata == {"model_path": "mini"}
+    history.close()
+    open_history(tmp_path, 50).close()

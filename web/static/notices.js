@@ -1,0 +1,18 @@
+// Sentences of the server, in the words of the page.
+import { byId } from "./common.js";
+import { inWordsOfPage } from "./field_marks.js";
+
+export function showNotices(id, sentences) {
+  const list = byId(id);
+  list.hidden = sentences.length === 0;
+  list.replaceChildren(...sentences.map((sentence) => {
+    const item = document.createElement("li");
+    item.textContent = inWordsOfPage(sentence);
+    return item;
+  }));
+}
+
+export function showError(text) {
+  byId("error-text").hidden = !text;
+  byId("error-text").textContent = inWordsOfPage(text ?? "");
+}
