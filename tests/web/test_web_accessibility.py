@@ -214,7 +214,8 @@ def test_the_focus_stays_on_generate_and_comes_back_from_cancel(page: Any, engin
         page.locator("#generate-button:enabled").wait_for()
         assert focus(page) == "generate-button"
         page.locator("#cancel-button").focus()
-        page.keyboard.press("Enter")
+        with page.expect_response("**/api/jobs/*"):  # the page says it before the server knows
+            page.keyboard.press("Enter")
         page.locator("#status-text", has_text="Cancelling").wait_for()
     finally:
         engine.gate.set()
