@@ -135,7 +135,7 @@ def test_a_file_that_is_no_experiments_file_is_refused(tmp_path: Path, text: str
 
 
 def test_a_file_that_is_missing_names_its_option(tmp_path: Path) -> None:
-    with pytest.raises(LlmDitError, match="^--experiments-file "):
+    with pytest.raises(LlmDitError, match=r"^--experiments-file "):
         load_experiments(tmp_path / "gone.yaml")
 
 
