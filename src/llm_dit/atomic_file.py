@@ -22,7 +22,7 @@ def write_atomically(path: Path, data: bytes, *, before_replace: Callable[[], No
     Raises:
         OSError: If the disk is full or the folder can't be written; the old file is still there then, whole.
     """
-    if path.exists() and not path.is_file() and not path.is_dir():
+    if path.exists() and not path.is_file():  # a folder raises
         path.write_bytes(data)
         return
     handle, name = tempfile.mkstemp(prefix=TEMPORARY_PREFIX, dir=path.parent)

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from experiments.store.folder_lock import holder_of, holder_values, locked
+from experiments.store import folder_lock
+from experiments.store.folder_lock import holder_of, holder_values, locked, manifest_locked
 from llm_dit.errors import OutputError
 
 
@@ -92,3 +93,19 @@ def test_a_full_disk_refuses_the_folder_and_leaves_it_free(tmp_path: Path, monke
     assert {path.name for path in tmp_path.iterdir()} <= {".lock"}
     with locked(tmp_path):
         pass
+
+
+def test_the_manifest_has_a_lock_of_its_own_that_is_free_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(folder_lock, "MANIFEST_PATIENCE_S", 0.1)
+    with locked(tmp_path), manifest_locked(tmp_path), pytest.raises(OutputError) as refused, manifest_locked(tmp_path):
+        pytest.fail("two writers")
+    assert str(refused.value) == f"{tmp_path}: another process holds the manifest; try again."
+    with manifest_locked(tmp_path):
+        pass
+
+
+def test_a_manifest_that_cant_be_locked_is_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / ".manifest.lock").mkdir()
+    with pytest.raises(OutputError, match=rf"^{tmp_path} can't be written: ") as refused, manifest_locked(tmp_path):
+        pytest.fail("held")
+    assert refused.value.field == "output_dir"

@@ -94,3 +94,14 @@ def test_another_manifest_places_every_record_anew(folder: Path, reads: list[str
     reads.clear()
     assert counts(counter, folder) == Counts(8, 1)
     assert len(reads) == 12
+
+
+def test_seeds_count_each(tmp_path: Path) -> None:
+    folder = write_results(tmp_path / "trial", sample_plan(prompts=1, seeds=(1, 2)), noisy_scores({}))
+    assert counts(RunCounter(folder), folder) == Counts(8, 0)
+
+
+def test_what_is_no_record_is_not_even_read(folder: Path, reads: list[str]) -> None:
+    (folder / "metadata" / "notes.txt").write_text("{}", encoding="utf-8")
+    counts(RunCounter(folder), folder)
+    assert "notes.txt" not in reads
