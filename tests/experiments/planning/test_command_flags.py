@@ -145,6 +145,7 @@ def test_seeds_are_those_given_else_the_configured_one_else_42(
 def test_seeds_that_are_none_are_refused() -> None:
     assert str(refusal(*SWEEP, "--seeds=1,2", "--seed=3")) == "Give --seeds or --seed, not both."
     assert refusal(*SWEEP, "--seeds=1,2", "--seed=3").field == "seed"
+    assert str(refusal(*SWEEP, "--seeds=1,")).startswith("--seeds")
     assert str(refusal(*SWEEP, "--seeds=1.5,2")) == (
         "--seeds '1.5,2' is not a list of whole numbers; use for example 42,123 or 0..9."
     )
