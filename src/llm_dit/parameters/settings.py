@@ -220,7 +220,11 @@ class ServerSettings(Parameters):
         False, "Answer requests for OpenAI's models (dall-e-*, gpt-image-*) with the model in use.", runtime("server")
     )
     history_size: Whole = parameter(
-        50, "Images kept in the history, beside those that are starred.", runtime("server", unit="images"), ge=1, le=100_000
+        50,
+        "Images kept in the history, beside those that are starred.",
+        runtime("server", unit="images"),
+        ge=1,
+        le=100_000,
     )
     data_dir: PathText = parameter(
         "outputs/web",
