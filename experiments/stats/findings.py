@@ -43,6 +43,8 @@ if TYPE_CHECKING:
 
 
 MOST_NAMED = 5
+PLANNED_LOOKS = "looks"
+"""Block of the manifest that holds them."""
 
 
 @dataclass(frozen=True)
@@ -202,7 +204,12 @@ def _analyse_measure(
 def _looks_before(
     manifest: Manifest, scored: pd.DataFrame, records: Sequence[RunRecord], measure: Measure, comparisons: int
 ) -> tuple[Look, ...]:
-    """Return the analyses that somebody saw of this measure before the data that are there now."""
+    """Return the analyses that somebody saw of this measure before the data that are there now.
+
+    None for a measure whose looks were planned: they have spent their error already.
+    """
+    if manifest.raw.get(PLANNED_LOOKS, {}).get("plan", {}).get("measure") == measure.column:
+        return ()
     texts = {record.prompt_id: record.prompt for record in records}
     pairs = [((prompt, seed), texts[prompt]) for prompt, seed in zip(scored[PROMPT], scored[SEED], strict=True)]
     return earlier_looks(manifest.analyses, measure.column, pairs, comparisons if len(manifest.axes) == 1 else 1)

@@ -35,7 +35,9 @@ def sentences(analysis: Analysis, result: MeasureAnalysis) -> list[str]:
     first = _comparison_sentence(result.measure, " x ".join(analysis.axes), analysis.baseline, result.comparisons)
     axes = [_axis_sentence(result.measure, effect) for effect in result.main_effects]
     rest = [_interaction_sentence(item) for item in result.interactions]
-    return [first, *axes, *rest, *([] if result.extension is None else [_extension_sentence(result, result.extension)])]
+    can_claim = result.extension is not None and not all(item.is_identical for item in result.comparisons)
+    extended = [_extension_sentence(result, result.extension)] if result.extension and can_claim else []
+    return [first, *axes, *rest, *extended]
 
 
 def format_estimate(estimate: Estimate, unit: str = "", decimals: int | None = None) -> tuple[str, str, str]:
@@ -233,10 +235,11 @@ def _axis_sentence(measure: Measure, effect: AxisEffect) -> str:
 
 def _extension_sentence(result: MeasureAnalysis, extension: Extension) -> str:
     """Say how often the results were looked at before they were extended, and what that does to the error."""
-    times = f"{len(extension.looks)} times" if len(extension.looks) > 1 else "once"
-    before = listed([_looked_at(look) for look in extension.looks], MOST_LOOKS_NAMED)
+    count = len(extension.looks)
+    times = {1: "once", 2: "twice"}.get(count, f"{count} times")
     sentence = (
-        f"Extended {times} after it had been analysed (on {before}): who adds prompts or seeds until p is below 5 % "
+        f"Extended {times} after it had been analysed (on {_looked_at(extension.looks)}): "
+        f"who adds prompts or seeds until p is below 5 % "
         f"claims something in up to {format_share(extension.false_claims)} of the experiments where nothing differs"
     )
     tested = [item for item in result.comparisons if item.p_holm is not None]
@@ -250,9 +253,11 @@ def _extension_sentence(result: MeasureAnalysis, extension: Extension) -> str:
     )
 
 
-def _looked_at(look: Look) -> str:
-    prompts = f"{look.prompts} prompt{'' if look.prompts == 1 else 's'}"
-    return prompts if look.seeds == 1 else f"{prompts} with {look.seeds} seeds"
+def _looked_at(looks: Sequence[Look]) -> str:
+    """Return `12, 18 prompts`, with seeds where there were several."""
+    if all(look.seeds == 1 for look in looks):
+        return f"{listed([str(look.prompts) for look in looks], MOST_LOOKS_NAMED)} prompts"
+    return listed([f"{look.prompts} prompts with {look.seeds} seeds" for look in looks], MOST_LOOKS_NAMED)
 
 
 def _interaction_sentence(interaction: Interaction) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 
 import numpy as np
@@ -134,7 +135,9 @@ def test_seeds_added_are_an_extension():
     assert [(look.prompts, look.seeds) for look in looks] == [(12, 1)]
 
 
-def extended(scores, *, axes=PAIR, before=(12, 18), prompts: int = 30) -> tuple[MeasureAnalysis, list[str]]:
+def extended(
+    scores, *, axes=PAIR, before=(12, 18), prompts: int = 30, raw: dict | None = None
+) -> tuple[MeasureAnalysis, list[str]]:
     """An experiment that was analysed on fewer prompts before."""
     manifest = sample_manifest(sample_plan(axes=axes, prompts=prompts))
     analyses = []
@@ -142,13 +145,13 @@ def extended(scores, *, axes=PAIR, before=(12, 18), prompts: int = 30) -> tuple[
         records = sample_records(sample_plan(axes=axes, prompts=count), scores)
         analysis = analyse(manifest, records, METRICS)
         analyses.append(seen_now(manifest, records, analysis, by="analyze.py"))
-    looked_at = manifest.__class__(**{**vars_of(manifest), "analyses": tuple(analyses)})
-    analysis = analyse(looked_at, sample_records(sample_plan(axes=axes, prompts=prompts), scores), METRICS)
+    changes = {"analyses": tuple(analyses), "raw": {**manifest.raw, **(raw or {})}}
+    analysis = analyse(
+        dataclasses.replace(manifest, **changes),
+        sample_records(sample_plan(axes=axes, prompts=prompts), scores),
+        METRICS,
+    )
     return analysis.measures[0], sentences(analysis, analysis.measures[0])
-
-
-def vars_of(manifest) -> dict:
-    return {name: getattr(manifest, name) for name in manifest.__dataclass_fields__}
 
 
 def test_beats_follows_the_corrected_p_and_the_sentence_tells_of_the_looks():
@@ -161,10 +164,23 @@ def test_beats_follows_the_corrected_p_and_the_sentence_tells_of_the_looks():
     assert now.is_found == (now.p_holm <= 0.05)
     assert ("beats" in lines[0]) == now.is_found
     assert lines[-1].startswith(
-        "Extended 2 times after it had been analysed (on 12 prompts, 18 prompts): who adds prompts or seeds until p is "
+        "Extended twice after it had been analysed (on 12, 18 prompts): who adds prompts or seeds until p is "
         "below 5 % claims something in up to "
     )
     assert 0.08 <= result.extension.false_claims <= 0.14
+
+
+def test_looks_that_were_planned_cost_nothing_more():
+    result, lines = extended(noisy_scores({"4.0": 0.075}), raw={"looks": {"plan": {"measure": "image_reward"}}})
+    assert result.extension is None
+    assert result.comparisons[0].is_found
+    assert not any(line.startswith("Extended") for line in lines)
+
+
+def test_equal_levels_have_nothing_to_claim_after_an_extension():
+    result, lines = extended(lambda run: {"image_reward": float(run.prompt.id[-3:])})
+    assert len(result.extension.looks) == 2
+    assert lines == ["Every level gave exactly the same numbers as shift 3.0."]
 
 
 def test_a_strong_effect_is_found_after_an_extension():

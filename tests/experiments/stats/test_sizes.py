@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 from sample_results import axis, noisy_scores, sample_manifest, sample_plan, sample_records
@@ -117,13 +119,7 @@ def questions(primary: dict | None, analyses=()) -> tuple[str, ...]:
     plan = sample_plan(axes=PAIR)
     manifest = sample_manifest(plan)
     raw = {**manifest.raw, **({"primary": primary} if primary else {})}
-    changed = manifest.__class__(
-        **{
-            **{name: getattr(manifest, name) for name in manifest.__dataclass_fields__},
-            "raw": raw,
-            "analyses": analyses,
-        }
-    )
+    changed = dataclasses.replace(manifest, raw=raw, analyses=analyses)
     return analyse(changed, sample_records(plan, noisy_scores({})), METRICS)
 
 
