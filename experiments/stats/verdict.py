@@ -249,7 +249,7 @@ def _extension_sentence(result: MeasureAnalysis, extension: Extension) -> str:
     assert surest.p_holm is not None and surest.p_value is not None
     return (
         f"{sentence}. The corrected p allows for it: {format_p_value(surest.p_holm)} for {quoted(surest.level)}, "
-        f"{format_p_value(surest.p_value)} alone."
+        f"{format_p_value(surest.p_value)} alone. To start afresh, take another --name and new seeds."
     )
 
 

@@ -187,7 +187,9 @@ def test_a_strong_effect_is_found_after_an_extension():
     result, lines = extended(noisy_scores({"4.0": 0.5}))
     assert result.comparisons[0].is_found
     assert lines[0].startswith("shift 4.0 beats 3.0 by ")
-    assert lines[-1].endswith("The corrected p allows for it: <0.001 for 4.0, <0.001 alone.")
+    assert lines[-1].endswith(
+        "The corrected p allows for it: <0.001 for 4.0, <0.001 alone. To start afresh, take another --name and new seeds."
+    )
 
 
 def test_too_few_prompts_after_an_extension_say_how_many_it_takes():
