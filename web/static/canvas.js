@@ -15,7 +15,7 @@ export function offerCanvas(beside, onShow) {
   function sharpen() {
     if (!image.naturalWidth) return;
     const zoom = Math.min(image.clientWidth / image.naturalWidth, image.clientHeight / image.naturalHeight);
-    image.classList.toggle("crisp", zoom > CRISP_FROM);
+    image.classList.toggle("crisp", current !== null && zoom > CRISP_FROM); // a preview is a guess, not pixels
   }
   image.addEventListener("load", sharpen);
   new ResizeObserver(sharpen).observe(image);

@@ -8,6 +8,7 @@ export function offerParameters(form, use) {
   const box = byId("picture-parameters");
   const table = byId("picture-parameter-table");
   let shown = null;
+  box.open = matchMedia("(min-width: 2200px)").matches; // where it has a column of its own
 
   const labelOf = (name) => form.querySelector(`[data-name="${CSS.escape(name)}"] label`)?.textContent.trim() ?? name;
 
