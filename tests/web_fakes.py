@@ -90,6 +90,7 @@ class FakeEngine:
     hidden_layer_count: int = 7
     native_height: int = NATIVE_SIZE
     native_width: int = NATIVE_SIZE
+    parts: None = None
     gate: threading.Event = field(default_factory=threading.Event)
     halt: Halt = field(default_factory=Halt)
     made: list[tuple[str, int]] = field(default_factory=list)

@@ -181,7 +181,9 @@ def request_from_flags(flags: dict[str, Any], base: Config | None = None) -> Req
     return Request(experiment, prompts, chosen_seeds, config, overrides, folder, read.told if own_file else "", primary)
 
 
-def command_of(request: Request, arguments: Sequence[str], *, compute_metrics: bool) -> str:
+def command_of(
+    request: Request, arguments: Sequence[str], *, compute_metrics: bool, metrics: Sequence[str] = ()
+) -> str:
     """Return the command that does in a terminal what `arguments` do under the request's configuration.
 
     The configuration's file is named where it is still what was read; every other value is a flag. Parameters that
@@ -191,6 +193,7 @@ def command_of(request: Request, arguments: Sequence[str], *, compute_metrics: b
         request: Read from `arguments` by `request_from_arguments`.
         arguments: Flags of `question_options` other than `--output-dir`.
         compute_metrics: Score the images afterwards.
+        metrics: Names of the metrics to score by; all of them if empty.
     """
     config, output = request.config, request.folder.parent
     in_file = _values_in_file(config)
@@ -209,8 +212,8 @@ def command_of(request: Request, arguments: Sequence[str], *, compute_metrics: b
         and (name not in in_file or in_file[name] != value)
     }
     folder = [] if output == DEFAULT_OUTPUT else [f"--output-dir={output}"]
-    metrics = ["--compute-metrics"] if compute_metrics else []
-    words = [*arguments, *file, *flags_from_values(values), *folder, *metrics]
+    scoring = [f"--metric={name}" for name in metrics] or ["--compute-metrics"] if compute_metrics else []
+    words = [*arguments, *file, *flags_from_values(values), *folder, *scoring]
     return shlex.join(["uv", "run", "experiments/run_ablation.py", *words])
 
 

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import html
 import json
+import re
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
 
 REPORT_FILE = "report.html"
 ASSETS = Path(__file__).parent / "assets"
+HEAD_CHARACTERS = 4096
+"""In which a report says its headline."""
 SCRIPTS = ("grid.js", "viewer.js")
 BETTER = {"higher": "higher is better", "lower": "lower is better", "none": "neither direction is better"}
 MOST_FAILURES_LISTED = 10
@@ -123,6 +127,7 @@ def _page(
         views=views,
         further_views=[view for view in views if not view.measure.is_main],
         frontiers=_frontiers(analysis),
+        headline=_headline(views),
         is_unscored=bool(views) and all(view.measure.column == TIME_COLUMN for view in views),
         folder=folder.as_posix(),
         has_heat_maps=any(view.heat_maps for view in views),
@@ -137,6 +142,25 @@ def _page(
         script_hash=_content_hash(script),
         grid_json=Markup(json_for_script(grid)),  # noqa: S704
     )
+
+
+def _headline(views: Sequence[MeasureView]) -> str:
+    """Return the first sentence of the verdict on the first score; empty where there is none."""
+    from experiments.stats.measures import TIME_COLUMN
+
+    scored = [view for view in views if view.measure.is_main and view.measure.column != TIME_COLUMN]
+    return scored[0].sentences[0] if scored else ""
+
+
+def headline_of(report: Path) -> str:
+    """Return the line that a report says of itself; empty where there is no report, or none of a verdict."""
+    try:
+        with report.open(encoding="utf-8", errors="replace") as file:
+            head = file.read(HEAD_CHARACTERS)
+    except OSError:
+        return ""
+    found = re.search(r'<meta name="description" content="([^"]*)">', head)
+    return html.unescape(found[1]) if found else ""
 
 
 def _content_hash(script: str) -> str:

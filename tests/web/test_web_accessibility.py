@@ -28,6 +28,7 @@ PAGES = (
     "/rewriter",
     "/experiments",
     "/docs",
+    "/model",
     "/nothing",
     "/login",
     "REPORT",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 import threading
 from dataclasses import dataclass
@@ -121,6 +122,16 @@ class Lab:
         preview: Preview = await self.planner.call(make_preview, self._config, asked)
         return preview
 
+    async def start_checked(self, asked: LabRequest) -> Job:
+        """Plan, aside, and queue an experiment: what would refuse it refuses it before it waits for the device.
+
+        Raises:
+            LlmDitError: For whatever is wrong with the request, the model's limits and the folder included.
+            QueueFull: If there is no room.
+        """
+        await self.preview_aside(asked)
+        return await asyncio.to_thread(self.start, asked)
+
     def start(self, asked: LabRequest) -> Job:
         """Queue an experiment; one that has results already goes on where it stopped.
 
@@ -138,8 +149,7 @@ class Lab:
             request={"name": name, "command": command},
         )
         with self._starting:  # of two requests at the same time one is the first
-            if any(job.kind == EXPERIMENT_KIND and job.request["name"] == name for job in self._queue.active()):
-                raise LlmDitError(f"The experiment {name} is running or waiting already.", field="experiment")
+            self._check_idle(name, "wait for it or cancel it")
             self._queue.submit([job])
             self._requests.remember(name, asked)  # what was refused is never resumed
         return job
@@ -152,12 +162,38 @@ class Lab:
         """
         return self.start(self._requests.read(name))
 
+    def delete(self, name: str) -> list[str] | None:
+        """Delete an experiment: what the lab wrote in its folder, and what was asked for from the page.
+
+        Returns:
+            Files that stay, since the lab did not write them; None if there is no such experiment.
+
+        Raises:
+            LlmDitError: If it is running or waiting, or another process works in its folder.
+        """
+        from experiments.running.removal import remove_results
+
+        with self._starting:
+            self._check_idle(name, "cancel it first")
+            folder = self.folders.results(name)
+            left = [] if folder is None else remove_results(folder)
+            was_asked_for = self._requests.forget(name)
+            for job in self._queue.changed_since(0):
+                if job.kind == EXPERIMENT_KIND and job.request["name"] == name:
+                    self._queue.forget(job.id)
+                    was_asked_for = True
+        return left if folder is not None or was_asked_for else None
+
     def record_end(self, job: Job) -> None:
         """Write down how an experiment ended; one that the server's end interrupted stays asked for."""
         if job.kind != EXPERIMENT_KIND or job.state is JobState.INTERRUPTED:
             return
         with self._starting:  # after it was remembered
             self._requests.note_end(job.request["name"], job.state.value, job.error)
+
+    def _check_idle(self, name: str, way_out: str) -> None:
+        if any(job.kind == EXPERIMENT_KIND and job.request["name"] == name for job in self._queue.active()):
+            raise LlmDitError(f"The experiment {name} is running or waiting; {way_out}.", field="experiment")
 
     def _request(self, asked: LabRequest) -> Request:
         """Read a request with the lab's parser, under the server's configuration."""
@@ -175,7 +211,7 @@ class Lab:
             request,
             _PageModel(self._engine),
             command=command,
-            metrics=() if asked.compute_metrics else None,
+            metrics=asked.metrics if asked.compute_metrics else None,
             events=Shown(),
             should_stop=lambda: handle.job.is_cancel_requested,
         )
@@ -198,9 +234,10 @@ class _PageModel:
         self._engine.release()
 
 
-def lab_choices() -> dict[str, Any]:
-    """Return what may be asked for: experiments with their descriptions, categories of prompts, and measures."""
+def lab_choices(config: Config) -> dict[str, Any]:
+    """Return what may be asked for: experiments, categories of prompts, measures, and judges with their weights."""
     from experiments.metrics import METRICS
+    from experiments.metrics.judges import judges_for
     from experiments.planning.experiment_file import load_experiments
     from experiments.prompts import get_categories
 
@@ -209,6 +246,7 @@ def lab_choices() -> dict[str, Any]:
         "experiments": [{"name": item.name, "description": item.description} for item in experiments.values()],
         "categories": get_categories(),
         "measures": [{"name": metric.name, "title": metric.title} for metric in METRICS],
+        "judges": [vars(judge) for judge in judges_for(config.metrics, config.engine.model_path)],
     }
 
 
@@ -239,7 +277,7 @@ def _request_of(config: Config, asked: LabRequest) -> Request:
 def _command(request: Request, asked: LabRequest) -> str:
     from experiments.planning.command_flags import command_of
 
-    return command_of(request, asked.arguments, compute_metrics=asked.compute_metrics)
+    return command_of(request, asked.arguments, compute_metrics=asked.compute_metrics, metrics=asked.metrics)
 
 
 def _raise_problems(result: Result) -> None:

@@ -22,7 +22,7 @@ TEXT_OPTIONS = {
     "primary": "--primary",
 }
 """Field of a request to the option of `run_ablation.py` that it fills."""
-FIELDS = (*TEXT_OPTIONS, "sweeps", "compute_metrics")
+FIELDS = (*TEXT_OPTIONS, "sweeps", "compute_metrics", "metrics")
 
 
 @dataclass(frozen=True)
@@ -32,10 +32,12 @@ class LabRequest:
     Attributes:
         arguments: Arguments of `run_ablation.py`, without the results folder.
         compute_metrics: Score the images afterwards.
+        metrics: Names of the metrics to score by; all of them if empty.
     """
 
     arguments: tuple[str, ...]
     compute_metrics: bool
+    metrics: tuple[str, ...] = ()
 
 
 def lab_request(values: Mapping[str, Any]) -> LabRequest:
@@ -43,11 +45,14 @@ def lab_request(values: Mapping[str, Any]) -> LabRequest:
 
     Args:
         values: `experiment`, or `sweeps` (lines of `parameter=values`); `name`, `categories`, `ids`, `max_prompts`,
-            `seeds`, `primary` (texts, empty for the default); `compute_metrics`.
+            `seeds`, `primary` (texts, empty for the default); `compute_metrics`; `metrics` (names with commas, empty
+            for all).
 
     Raises:
-        LlmDitError: If a value is not a text, `compute_metrics` not a switch, or a field is unknown.
+        LlmDitError: If a value is not a text, `compute_metrics` not a switch, or a field or metric is unknown.
     """
+    from experiments.metrics import METRICS, metric_named
+
     for name, value in values.items():
         if name not in FIELDS:
             raise LlmDitError(f"{name[:100]!a} is not a field; use {', '.join(FIELDS)}.", field=name)
@@ -63,7 +68,11 @@ def lab_request(values: Mapping[str, Any]) -> LabRequest:
             arguments.append(f"{option}={text}")
     sweeps = str(values.get("sweeps") or "").splitlines()
     arguments += [f"--sweep={line.strip()}" for line in sweeps if line.strip()]
-    return LabRequest(tuple(arguments), bool(values.get("compute_metrics")))
+    names = [name.strip() for name in str(values.get("metrics") or "").split(",") if name.strip()]
+    chosen = {metric_named(name).name for name in names}
+    is_all = len(chosen) == len(METRICS)
+    metrics = () if is_all else tuple(metric.name for metric in METRICS if metric.name in chosen)
+    return LabRequest(tuple(arguments), bool(values.get("compute_metrics")), metrics)
 
 
 def _is_unicode(text: str) -> bool:

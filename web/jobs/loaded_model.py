@@ -41,6 +41,10 @@ class ImageEngine(Protocol):
     def text_encoder(self) -> Any:
         """Encoder with `.tokenizer`."""
 
+    @property
+    def parts(self) -> Any:
+        """What it was read from, as `llm_dit.checkpoints.model_parts.ModelParts`; None if from no files."""
+
     def resolve(self, params: GenerationParams) -> GenerationParams:
         """Fill in size and seed and check what only the model can say; reads nothing that changes."""
 
@@ -62,6 +66,7 @@ class ModelCard:
         native_height: Pixels; None while loading.
         native_width: Pixels; None while loading.
         hidden_layer_count: Valid hidden layers are -1 to minus this; None while loading.
+        parts: What is loaded from which file: `part`, `file` (its name, without folders), `layout` and `formats`.
     """
 
     name: str
@@ -70,6 +75,7 @@ class ModelCard:
     native_height: int | None = None
     native_width: int | None = None
     hidden_layer_count: int | None = None
+    parts: tuple[dict[str, str], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -154,6 +160,7 @@ class EngineHandle:
             native_height=engine.native_height,
             native_width=engine.native_width,
             hidden_layer_count=engine.hidden_layer_count,
+            parts=told_parts(engine.parts),
         )
 
     def _fits(self, wanted: EngineSettings) -> bool:
@@ -190,6 +197,18 @@ class EngineHandle:
         self._tokenizer = Tokenizer.from_str(tokenizer.to_str())
         added = (token.content for token in tokenizer.get_added_tokens_decoder().values())
         self._special_pattern = _pattern_of((*CHAT_TOKENS, *added))
+
+
+def told_parts(parts: Any) -> tuple[dict[str, str], ...]:
+    """Return what a model was read from, for people: names of files, never places on this machine."""
+    if parts is None:
+        return ()
+    stored = (parts.transformer, parts.text_encoder, parts.vae)
+    told = [
+        {"part": part.component, "file": part.path.name, "layout": part.layout, "formats": ", ".join(part.formats)}
+        for part in stored
+    ]
+    return (*told, {"part": "tokenizer", "file": parts.tokenizer.name, "layout": "", "formats": ""})
 
 
 def load_pipeline(settings: EngineSettings) -> ImageEngine:

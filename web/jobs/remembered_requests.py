@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -38,17 +39,21 @@ class RememberedRequests:
         if not self.is_asked_for(name):
             raise LlmDitError(f"{name} was not started from this page; run its command again in a terminal.")
         values = self._values(name)
-        return LabRequest(tuple(values["arguments"]), values["compute_metrics"])
+        return LabRequest(tuple(values["arguments"]), values["compute_metrics"], tuple(values.get("metrics", ())))
 
     def remember(self, name: str, asked: LabRequest) -> None:
         """Write down what is asked for; it is open until `note_end`."""
-        self._write(
-            name, {"arguments": asked.arguments, "compute_metrics": asked.compute_metrics, "end": None, "error": None}
-        )
+        self._write(name, {**asdict(asked), "end": None, "error": None})
 
     def note_end(self, name: str, end: str, error: str | None) -> None:
         """Write down how it ended: `done`, `cancelled` or `failed`."""
         self._write(name, self._values(name) | {"end": end, "error": error})
+
+    def forget(self, name: str) -> bool:
+        """Remove what was asked for under this name; return whether there was anything."""
+        was_there = self.is_asked_for(name)
+        self._file(name).unlink(missing_ok=True)
+        return was_there
 
     def unfinished(self) -> Iterator[tuple[str, str]]:
         """Yield name and reason of each request that was neither done nor cancelled."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from experiments.store.run_counts import Counts, RunCounter
 
 REPORT_FILE = "report.html"
+THUMBNAILS_SHOWN = 5
 LONGEST_PATH = 250
 """Of a file inside of a results folder; a file name that the system can't hold is an error there, not an answer."""
 
@@ -39,6 +41,8 @@ class ExperimentCard:
         can_resume: True if it was started from this page.
         problem: Why the folder can't be read, or why the last job on it failed.
         is_unreadable: True if the folder can't be read.
+        verdict: The first sentence of its report's verdict; empty without scores or report.
+        thumbnails: A few of its pictures, spread over the runs, as paths in the folder.
     """
 
     name: str
@@ -56,6 +60,16 @@ class ExperimentCard:
     can_resume: bool = False
     problem: str | None = None
     is_unreadable: bool = False
+    verdict: str = ""
+    thumbnails: tuple[str, ...] = ()
+
+    @property
+    def updated_at(self) -> float | None:
+        """Unix time of the manifest; None where it says none."""
+        try:
+            return datetime.fromisoformat(self.updated).timestamp()
+        except ValueError:
+            return None
 
 
 class ResultsFolders:
@@ -94,6 +108,12 @@ class ResultsFolders:
             raise OutputError(f"{name} has no run {run_id}.")
         return GenerationParams.parse(record.parameters).model_dump()
 
+    def results(self, name: str) -> Path | None:
+        """Return the folder that holds the results of that name, None if there is none in our own folder."""
+        folder = (self.folder / name).resolve()
+        is_ours = folder.parent == self.folder.resolve() and (folder / "manifest.json").is_file()
+        return folder if is_ours else None
+
     def file(self, name: str, path: str) -> Path | None:
         """Return a file of a results folder; None if it is not there, or not inside of it."""
         if not path.isprintable() or len(path) > LONGEST_PATH:
@@ -116,6 +136,7 @@ def read_card(
         problem: Why the last job on it failed.
         can_resume: True if it was started from this page.
     """
+    from experiments.reporting.report_page import headline_of
     from experiments.store.result_store import ResultStore
 
     store = ResultStore(folder)
@@ -139,4 +160,15 @@ def read_card(
         has_report=(folder / REPORT_FILE).is_file(),
         can_resume=can_resume,
         problem=problem,
+        verdict=headline_of(folder / REPORT_FILE),
+        thumbnails=_some_thumbnails(folder),
     )
+
+
+def _some_thumbnails(folder: Path) -> tuple[str, ...]:
+    """Return a few of the small pictures that came with the report, spread over all of them."""
+    from experiments.reporting.thumbnails import THUMBNAILS_FOLDER
+
+    names = sorted(path.name for path in (folder / THUMBNAILS_FOLDER).glob("*.webp"))
+    count = min(len(names), THUMBNAILS_SHOWN)
+    return tuple(f"{THUMBNAILS_FOLDER}/{names[place * len(names) // count]}" for place in range(count))

@@ -6,14 +6,13 @@ import mimetypes
 from typing import Any
 
 from fastapi import APIRouter, Request
-from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import FileResponse, Response
 
 from llm_dit.errors import LlmDitError
 from web.jobs.experiment_jobs import lab_choices
 from web.jobs.lab_request import LabRequest, lab_request
 from web.responses import not_found
-from web.routes.experiments_api import Name, report_path
+from web.routes.experiments_api import Name, report_path, results_path
 from web.routes.images_api import unless_gone
 from web.routes.pages import render
 from web.security import is_same_text, results_token
@@ -38,7 +37,7 @@ REPORT_HEADERS = {
 def experiments_page(services: ServicesOf) -> Response:
     """Show the experiments and the form that starts one."""
     since = services.queue.version
-    context = {**_list_context(services), "choices": lab_choices()}
+    context = {**_list_context(services), "choices": lab_choices(services.config)}
     return render(services, "experiments.html", page="experiments", since=since, **context)
 
 
@@ -62,7 +61,7 @@ async def experiment_plan(request: Request, services: ServicesOf) -> Response:
 async def experiment_start(request: Request, services: ServicesOf) -> Response:
     """Queue an experiment and tell the list, or say what is wrong."""
     try:
-        await run_in_threadpool(services.lab.start, await _asked(request))
+        await unless_gone(request, services.lab.start_checked(await _asked(request)))
     except LlmDitError as error:
         return render(services, "experiment_plan.html", preview=None, error=str(error))
     answer = render(services, "experiment_plan.html", preview=None, error=None)
@@ -86,10 +85,16 @@ def result_file(token: str, name: Name, path: str, services: ServicesOf) -> Resp
 
 async def _asked(request: Request) -> LabRequest:
     """Read the page's form."""
-    values: dict[str, Any] = dict(await request.form())
+    form = await request.form()
+    values: dict[str, Any] = dict(form)
     values["compute_metrics"] = values.get("compute_metrics") == "on"
+    values["metrics"] = ",".join(str(name) for name in form.getlist("metrics"))
+    if values["compute_metrics"] and not values["metrics"]:
+        raise LlmDitError("Choose a judge, or leave the images unscored.", field="metrics")
     if values.pop("kind", "predefined") == "own":
         values.pop("experiment", None)
+        if not str(values.get("sweeps") or "").strip():
+            raise LlmDitError("Write an axis a line, such as shift=1..6.", field="sweeps")
     else:
         values.pop("sweeps", None)
     return lab_request(values)
@@ -100,5 +105,8 @@ def _list_context(services: Services) -> dict[str, Any]:
     return {
         "cards": cards,
         "reports": {card.name: report_path(services, card.name) for card in cards},
+        "thumbnails": {
+            card.name: [results_path(services, card.name, path) for path in card.thumbnails] for card in cards
+        },
         "is_busy": any(card.job is not None or card.is_held for card in cards),
     }

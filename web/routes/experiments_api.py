@@ -6,7 +6,6 @@ from dataclasses import asdict
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Request
-from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import Response
 
 from web.jobs.experiment_jobs import lab_choices
@@ -50,9 +49,9 @@ def list_experiments(services: ServicesOf) -> list[dict[str, Any]]:
 
 
 @router.get("/choices", summary="What may be started")
-def choices() -> dict[str, Any]:
-    """Return the predefined experiments and the categories of prompts."""
-    return lab_choices()
+def choices(services: ServicesOf) -> dict[str, Any]:
+    """Return the predefined experiments, the categories of prompts, and the judges with their weights."""
+    return lab_choices(services.config)
 
 
 @router.post("/plan", openapi_extra=BODY, summary="Dry run")
@@ -66,7 +65,7 @@ async def plan(request: Request, services: ServicesOf) -> dict[str, Any]:
 async def start(request: Request, services: ServicesOf) -> Response:
     """Queue an experiment; only what is missing in its folder is made. The answer is the job."""
     asked = lab_request(await read_json(request))
-    job = await run_in_threadpool(services.lab.start, asked)
+    job = await unless_gone(request, services.lab.start_checked(asked))
     return AsciiJSONResponse(job_snapshot(services.queue, job), 202, {"Location": f"/api/jobs/{job.id}"})
 
 
@@ -77,6 +76,18 @@ def get_experiment(name: Name, services: ServicesOf) -> dict[str, Any]:
     if card is None:
         raise not_found("experiment")
     return card_snapshot(services, card)
+
+
+@router.delete("/{name}", summary="Delete an experiment")
+def delete_experiment(name: Name, services: ServicesOf) -> dict[str, Any]:
+    """Delete what the lab wrote in a results folder. `left` are files that it did not write, which stay there.
+
+    Refused while the experiment runs or waits, here or elsewhere.
+    """
+    left = services.lab.delete(name)
+    if left is None:
+        raise not_found("experiment")
+    return {"deleted": name, "left": left}
 
 
 @router.post("/{name}/resume", summary="Go on with an experiment", status_code=202)
@@ -97,9 +108,15 @@ def card_snapshot(services: Services, card: ExperimentCard) -> dict[str, Any]:
     values = {name: value for name, value in vars(card).items() if name != "job"}
     job = None if card.job is None else job_snapshot(services.queue, card.job)
     report = report_path(services, card.name) if card.has_report else None
-    return {**values, "job": job, "report": report}
+    thumbnails = [results_path(services, card.name, path) for path in card.thumbnails]
+    return {**values, "job": job, "report": report, "thumbnails": thumbnails}
 
 
 def report_path(services: Services, name: str) -> str:
     """Return where a report is served."""
-    return f"/results/{results_token(services.config.server.api_key)}/{name}/report.html"
+    return results_path(services, name, "report.html")
+
+
+def results_path(services: Services, name: str, path: str) -> str:
+    """Return where a file of a results folder is served."""
+    return f"/results/{results_token(services.config.server.api_key)}/{name}/{path}"

@@ -12,11 +12,15 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Form, Query, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
+from markupsafe import Markup, escape
 
+from llm_dit.checkpoints.lora_folder import loras_in
+from llm_dit.errors import CheckpointError
 from llm_dit.parameters import PARAMETERS, RewriterSettings
 from llm_dit.prompting.templates import DEFAULT_REWRITER
 from web.history.entry import Entry
 from web.history.search import parse_search
+from web.jobs.experiment_jobs import lab_choices
 from web.responses import HttpError, not_found
 from web.routes.form import SHAPES, allowed_in_schema, control, label_of, sections
 from web.routes.static_files import build, static_address
@@ -44,6 +48,7 @@ def _environment() -> Environment:
     environment.filters["pretty_json"] = lambda value: json.dumps(value, ensure_ascii=False, indent=2)
     environment.filters["compact_json"] = lambda value: json.dumps(value, ensure_ascii=False)
     environment.filters["allowed"] = allowed_in_schema
+    environment.filters["with_code"] = _with_code
     return environment
 
 
@@ -143,7 +148,20 @@ def api_page(request: Request, services: ServicesOf) -> Response:
     routes = [
         (method.upper(), path, route) for path, item in document["paths"].items() for method, route in item.items()
     ]
-    return render(services, "docs.html", page="docs", document=document, routes=routes)
+    address = str(request.base_url).rstrip("/")
+    return render(services, "docs.html", page="docs", document=document, routes=routes, address=address)
+
+
+@router.get("/model")
+def model_page(services: ServicesOf) -> Response:
+    """Show what is loaded, from which files, and what there is beside it."""
+    folder, problem = services.config.engine.loras_folder, None
+    try:
+        loras = None if folder is None else loras_in(folder)
+    except CheckpointError as error:
+        loras, problem = None, str(error)
+    judges = lab_choices(services.config)["judges"]
+    return render(services, "model.html", page="model", loras=loras, problem=problem, judges=judges)
 
 
 @router.get("/login")
@@ -212,6 +230,15 @@ def _own_path(path: str) -> str:
     """Return `path` if it leads to a page of ours, else the start page."""
     is_own = path.startswith("/") and not path.startswith("//") and "\\" not in path and path.isprintable()
     return path if is_own else "/"
+
+
+def _with_code(text: str) -> Markup:
+    """Return a text whose parts between backticks are marked as code, everything escaped."""
+    parts = text.split("`")
+    if len(parts) % 2 == 0:  # a lone one is a character
+        return escape(text)
+    marked = (Markup("<code>{}</code>").format(part) if place % 2 else escape(part) for place, part in enumerate(parts))
+    return Markup("").join(marked)
 
 
 def _ago(when: float) -> str:

@@ -1,5 +1,5 @@
 // The Experiments page: the form's two kinds; htmx does the rest.
-import { byId, onNews } from "./common.js";
+import { byId, onNews, showMessage } from "./common.js";
 
 const form = byId("lab-form");
 
@@ -14,6 +14,9 @@ form.addEventListener("submit", (event) => event.preventDefault());
 document.addEventListener("htmx:afterRequest", (event) => {
   const { verb, path } = event.detail.requestConfig;
   if (verb === "delete" || path.endsWith("/resume")) htmx.trigger(document.body, "experiments-changed");
+  if (verb !== "delete" || !path.startsWith("/api/experiments/") || !event.detail.successful) return;
+  const { deleted, left } = JSON.parse(event.detail.xhr.responseText);
+  if (left.length) showMessage(`${deleted} is deleted; what the lab did not write stays: ${left.slice(0, 5).join(", ")}.`, "warning");
 });
 
 // The place of the plan shows what was asked for last: a plan that was asked for before the start doesn't come over it,

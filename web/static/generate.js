@@ -1,6 +1,7 @@
 // The Generate page: the form as JSON and back, the live formatted prompt, and asking for an image.
 import { clearMarks, forgetMarks, inWordsOfPage, markField } from "./field_marks.js";
 import { applyShape, chooseShape, setNativeSize, showSizes } from "./size_presets.js";
+import { offerLoras } from "./lora_rows.js";
 import { offerRewriting } from "./rewrite_in_place.js";
 import { offerTemplates } from "./template_choice.js";
 import { byId, call, learn, onNews, showMessage } from "./common.js";
@@ -56,6 +57,7 @@ function showField(field) {
   if (toggle) input.hidden = !toggle.checked;
   const slider = field.querySelector("input[type=range]");
   if (slider) slider.value = input.value;
+  field.dispatchEvent(new Event("filled"));
 }
 
 // --- what follows each change ---------------------------------------------------------------------------------------
@@ -230,6 +232,7 @@ function restore() {
 }
 
 call("GET", "/api/parameters").then(({ model }) => deepenHiddenLayer(model.hidden_layer_count)).catch(() => {});
+offerLoras(form);
 begin();
 const stage = offerStage(form, (values, label) => {
   if (label) usePart(values);

@@ -35,6 +35,8 @@ SMALL = {"experiment": "shift_sweep", "ids": "animal_001,simple_002"}
 class LoadedPipeline(FakePipeline):
     """A pipeline with a tokenizer, whose numerics tell how it was loaded."""
 
+    parts = None
+
     def __init__(self, settings: EngineSettings) -> None:
         super().__init__()
         self.text_encoder = SimpleNamespace(
@@ -90,7 +92,13 @@ def scorer(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     stub = SimpleNamespace(
         metric=metric, move_to=lambda device: None, score_rows=lambda rows: [{"siglip_score": 0.5} for _ in rows]
     )
-    monkeypatch.setattr("experiments.metrics.load_configured_scorers", lambda *args, **values: [stub])
+    stub.asked_for = []
+
+    def load(names: list[str], *_: Any, **__: Any) -> list[SimpleNamespace]:
+        stub.asked_for.append(list(names))
+        return [stub]
+
+    monkeypatch.setattr("experiments.metrics.load_configured_scorers", load)
     return stub
 
 
@@ -203,6 +211,39 @@ def test_scorers_find_the_device_free_and_the_next_job_a_model(
     assert page.engine.card.state == "ready"
     assert page.run(**SMALL, seeds="5").state is JobState.DONE
     assert len(page.loads) == 2
+
+
+def test_the_judges_that_were_chosen_judge_and_are_remembered(
+    open_page: Callable[..., Page], scorer: SimpleNamespace
+) -> None:
+    page = open_page()
+    job = page.run(**SMALL, compute_metrics=True, metrics="siglip_score")
+    assert scorer.asked_for == [["siglip_score"]]
+    assert job.request["command"].endswith("--metric=siglip_score")
+    resumed = page.lab.resume("shift_sweep")
+    wait_until(lambda: resumed.state.is_final)
+    assert scorer.asked_for == [["siglip_score"]] * 2
+    with pytest.raises(LlmDitError, match="There is no metric 'siglip'"):
+        lab_request({**SMALL, "compute_metrics": True, "metrics": "siglip"})
+
+
+def test_an_experiment_is_not_deleted_while_it_runs_or_waits(
+    open_page: Callable[..., Page], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = open_page()
+    may_go = threading.Event()
+    monkeypatch.setattr(
+        LoadedPipeline, "resolve", lambda self, params: (may_go.wait(), FakePipeline.resolve(self, params))[1]
+    )
+    job = page.lab.start(lab_request(SMALL))
+    with pytest.raises(LlmDitError, match="is running or waiting; cancel it first"):
+        page.lab.delete("shift_sweep")
+    may_go.set()
+    wait_until(lambda: job.state.is_final)
+    assert page.lab.delete("shift_sweep") == []
+    assert not page.store().folder.exists()
+    assert page.lab.experiments() == []
+    assert page.lab.delete("shift_sweep") is None
 
 
 def test_a_folder_begun_with_another_choice_of_auto_is_gone_on_with(open_page: Callable[..., Page]) -> None:

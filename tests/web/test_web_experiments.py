@@ -1,0 +1,150 @@
+"""The cards of experiments and the way from a plan to its start, over HTTP and in Chromium."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from sample_results import noisy_scores, sample_plan, write_results
+from web_fakes import FakeEngine
+from web_server import client_of, live_server, make_app, wait_for_model
+from web_tab import open_tab
+
+from experiments.reporting.report_page import headline_of, write_report
+from experiments.store.result_store import ResultStore
+
+EFFECT = {"2.0": 1.5}
+UPDATED = datetime.now(UTC) - timedelta(days=3, hours=1)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("lab")
+
+
+@pytest.fixture(scope="module")
+def address(folder: Path) -> Iterator[str]:
+    for name in ("first", "second", "third"):
+        results = folder / "results" / name
+        write_results(results, sample_plan(prompts=6, name=name), noisy_scores(EFFECT))
+        write_report(results)
+        manifest = json.loads((results / "manifest.json").read_text())
+        (results / "manifest.json").write_text(json.dumps(manifest | {"updated": UPDATED.isoformat()}))
+    with live_server(make_app(folder, FakeEngine())) as address:
+        wait_for_model(address)
+        yield address
+
+
+@pytest.fixture
+def page(browser: Any, address: str) -> Iterator[Any]:
+    with open_tab(browser, address) as page:
+        page.goto("/experiments")
+        yield page
+
+
+def test_a_card_has_its_date_its_verdict_and_a_few_pictures(page: Any, folder: Path) -> None:
+    verdict = headline_of(folder / "results" / "first" / "report.html")
+    card = page.locator("[data-name=first]")
+    assert verdict.endswith(".")
+    assert "shift" in verdict
+    assert card.locator(".card-verdict").inner_text() == verdict
+    assert verdict in (folder / "results" / "first" / "report.html").read_text().partition("<body")[2]
+    assert card.locator("time").get_attribute("datetime") == UPDATED.isoformat()
+    assert card.locator("time").inner_text() == "3 days ago"
+    pictures = card.locator(".card-thumbnails img")
+    assert pictures.count() == 5
+    widths = pictures.evaluate_all(
+        "images => Promise.all(images.map((one) => one.decode().then(() => one.naturalWidth)))"
+    )
+    assert min(widths) > 0
+    listed = page.request.get("/api/experiments/first").json()
+    assert (listed["verdict"], len(listed["thumbnails"])) == (verdict, 5)
+
+
+def test_an_experiment_is_deleted_once_that_is_confirmed_and_what_others_wrote_stays(page: Any, folder: Path) -> None:
+    results = folder / "results" / "second"
+    (results / "notes.txt").write_text("mine")
+    picture = next((results / "images").glob("*.png"))
+    picture.write_bytes(b"painted over by someone")
+    asked = []
+    page.once("dialog", lambda dialog: (asked.append(dialog.message), dialog.dismiss()))
+    page.click("[data-name=second] [data-action=delete]")
+    assert asked == ["Delete second with its 24 pictures? Files that the lab did not write stay."]
+    assert (results / "manifest.json").is_file()
+
+    page.once("dialog", lambda dialog: dialog.accept())
+    page.click("[data-name=second] [data-action=delete]")
+    page.locator("[data-name=second]").wait_for(state="detached")
+    page.get_by_text("what the lab did not write stays").wait_for()
+    left = {path.relative_to(results).as_posix() for path in results.rglob("*") if path.is_file()}
+    assert left == {"notes.txt", f"images/{picture.name}"}
+    assert page.request.get("/api/experiments/second").status == 404
+
+
+def test_a_folder_with_nothing_else_goes_whole(address: str, folder: Path) -> None:
+    assert httpx.delete(f"{address}/api/experiments/third").json() == {"deleted": "third", "left": []}
+    assert not (folder / "results" / "third").exists()
+    assert httpx.delete(f"{address}/api/experiments/third").status_code == 404
+
+
+def test_an_experiment_that_another_process_works_on_is_not_deleted(address: str, folder: Path) -> None:
+    store = ResultStore(folder / "results" / "first")
+    with store.lock(command="elsewhere"):
+        answer = httpx.delete(f"{address}/api/experiments/first")
+    assert answer.status_code == 422
+    assert "is in use by process" in answer.json()["error"]
+    assert len(list(store.images.iterdir())) == 24
+
+
+NOT_TO_RUN = {
+    "no prompts": ({"experiment": "shift_sweep", "ids": "nobody"}, "nobody"),
+    "invalid": ({"sweeps": "shift=0..2"}, "shift"),
+    "unknown": ({"sweeps": "shiftz=1,2"}, "shiftz"),
+    "unsupported": ({"sweeps": "hidden_layer=-2,-99", "max_prompts": 1}, "-99"),
+    "too large": ({"sweeps": "shift=0.5..10..0.0001"}, "95,001 levels"),
+    "another's folder": ({"sweeps": "num_inference_steps=4,9", "name": "first", "max_prompts": 1}, "first"),
+}
+
+
+@pytest.mark.parametrize(("asked", "word"), NOT_TO_RUN.values(), ids=NOT_TO_RUN)
+def test_a_plan_that_cannot_run_is_refused_before_it_starts(
+    page: Any, address: str, asked: dict[str, Any], word: str
+) -> None:
+    answer = httpx.post(f"{address}/api/experiments", json=asked, timeout=60)
+    assert answer.status_code == 422, answer.text
+    sentence = answer.json()["error"]
+    assert word in sentence
+    assert httpx.get(f"{address}/api/jobs").json() == []
+    page.locator("#plan .totals").wait_for()
+    if "sweeps" in asked:
+        page.check("[name=kind][value=own]", force=True)
+    for name, value in asked.items():
+        if name != "experiment":
+            page.fill(f"#lab-form [name={name}]", str(value))
+    page.locator("#plan-error", has_text=sentence).wait_for()
+    assert page.locator("#start-button").is_disabled()
+
+
+def test_own_axes_are_asked_for_in_the_pages_words(page: Any) -> None:
+    page.locator("#plan .totals").wait_for()
+    page.check("[name=kind][value=own]", force=True)
+    page.locator("#plan-error", has_text="Write an axis a line, such as shift=1..6.").wait_for()
+    assert page.locator("#start-button").is_disabled()
+
+
+def test_the_api_page_has_the_address_in_use_and_marks_code(tmp_path: Path) -> None:
+    with client_of(make_app(tmp_path, FakeEngine(), allowed_hosts="pictures.example")) as client:
+        text = client.get("/docs", headers={"Host": "pictures.example:8443"}).text
+        assert "curl -X POST http://pictures.example:8443/api/generate -H" in text
+        assert "127.0.0.1:8000" not in text
+        assert "`" not in text
+        assert "<code>wait=true</code>" in text
+        assert "Authorization: Bearer KEY" not in text.replace("needed: Authorization", "")
+    with client_of(make_app(tmp_path, FakeEngine(), api_key="a long random text")) as client:
+        client.headers["Authorization"] = "Bearer a long random text"
+        assert "-H &#39;Authorization: Bearer KEY&#39; -H" in client.get("/docs").text.replace("'", "&#39;")
