@@ -37,6 +37,7 @@ from experiments.running.execution import run_plan
 from experiments.store.result_store import ResultStore
 from llm_dit import ZImagePipeline
 from llm_dit.checkpoints.finding import find_checkpoint
+from llm_dit.checkpoints.scheduler import TURBO_DEFAULTS
 from llm_dit.parameters import EngineSettings
 from llm_dit.sampling.guidance import evaluation_count
 
@@ -69,9 +70,14 @@ class Side:
     share_outside: float
 
 
+def turbo_values(run: Run) -> dict[str, Any]:
+    """What a run takes from Turbo where its parameters leave it open."""
+    return {name: value for name, value in TURBO_DEFAULTS.items() if getattr(run.params, name) is None}
+
+
 def side(plan: Plan, load_s: float, wall_s: float, bare_s: float, shared_evaluations: int = 0) -> Side:
     """Put one side's figures together; `wall_s` is of all images, `bare_s` of one made alone."""
-    alone = sum(evaluation_count(run.params) for run in plan.runs())
+    alone = sum(evaluation_count(run.params.replaced(**turbo_values(run))) for run in plan.runs())
     made = alone - shared_evaluations
     wall_over_bare = wall_s / (bare_s * plan.run_count * made / alone)
     images = plan.run_count
@@ -160,7 +166,7 @@ def draw(pipeline: Any, run: Run) -> Image.Image:
         run.params.prompt,
         height=run.params.height,
         width=run.params.width,
-        num_inference_steps=run.params.num_inference_steps,
+        num_inference_steps=run.params.num_inference_steps or TURBO_DEFAULTS["num_inference_steps"],
         guidance_scale=0.0,
         max_sequence_length=run.params.max_text_tokens,
         generator=torch.Generator("cpu").manual_seed(run.seed),

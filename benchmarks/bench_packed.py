@@ -119,6 +119,7 @@ def write_files(folder: Path, name: str) -> dict[str, Path]:
 
 def measured(path: Path, params: GenerationParams, device: torch.device, *, keep_packed: bool) -> dict[str, Any]:
     """Figures of one file: seconds, GiB, and the latents drawn."""
+    steps = params.num_inference_steps or 1
     stored, dtype = open_model_file(path).components["transformer"], resolve_dtype("auto", device)
     _forget(device)
     made: dict[str, Denoiser] = {}
@@ -138,7 +139,7 @@ def measured(path: Path, params: GenerationParams, device: torch.device, *, keep
         return latents
 
     latents = draw().cpu()
-    step_s = min(elapsed_s(draw, device) for _ in range(2)) / params.num_inference_steps
+    step_s = min(elapsed_s(draw, device) for _ in range(2)) / steps
     return {
         "load_s": load_s,
         "weights_gib": weights,
@@ -175,7 +176,8 @@ def main(folder: Path, name: str, size: str, steps: int, device: str, kinds: tup
     """Measure."""
     where = resolve_device(device, "dit_device")
     height, width = parse_size(size)
-    params = GenerationParams(prompt="-", seed=1, num_inference_steps=steps, width=width, height=height, shift=3.0)
+    asked = {"num_inference_steps": steps, "width": width, "height": height, "shift": 3.0, "guidance_scale": 0.0}
+    params = GenerationParams.parse({"prompt": "-", "seed": 1, **asked})
     started = time.perf_counter()
     files = write_files(folder, name)
     click.echo(

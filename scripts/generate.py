@@ -46,8 +46,6 @@ def main(
     config = config_from_flags(flags)
     prompt = _prompt(words, prompt)
     params = config.generation(prompt)
-    for idle in without_effect(params):
-        click.echo(f"Warning: {idle.sentence(PARAMETERS[idle.field].flag)}", err=True)
     path = _output_path(output, prompt)
     template = _rewriter_template(rewriter, config) if rewrite or rewriter else None
     settings = config.engine
@@ -56,9 +54,11 @@ def main(
     from llm_dit.placement.devices import require_devices
 
     require_devices(settings)
-    pipeline = ZImagePipeline.from_pretrained(settings=settings, planned_evaluations=params.num_inference_steps)
+    pipeline = ZImagePipeline.from_pretrained(settings=settings, planned_evaluations=params.num_inference_steps or 0)
     if template is not None:
         params = params.replaced(prompt=_rewritten(pipeline, prompt, template, config))
+    for idle in without_effect(pipeline.resolve(params)):
+        click.echo(f"Warning: {idle.sentence(PARAMETERS[idle.field].flag)}", err=True)
     result = pipeline.generate(params, on_step=_show_step)
     write_png(path, result.image, result.metadata)
     if params.seed is None:

@@ -53,7 +53,8 @@ class FakePipeline:
         if params.hidden_layer < -self.hidden_layer_count:
             raise InvalidParameter("hidden_layer", f"{params.hidden_layer} is not in this model; use -7 to -1.")
         shift = 3.0 if params.shift is None else params.shift
-        return params.replaced(height=params.height or 64, width=params.width or 64, shift=shift)
+        drawn = {"num_inference_steps": params.num_inference_steps or 9, "guidance_scale": params.guidance_scale or 0.0}
+        return params.replaced(height=params.height or 64, width=params.width or 64, shift=shift, **drawn)
 
     def encode_prompts(self, formatted_prompts, hidden_layers):
         self.encoded += [(text, tuple(hidden_layers)) for text in formatted_prompts]

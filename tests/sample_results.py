@@ -17,6 +17,7 @@ from experiments.prompts import Prompt
 from experiments.store.comparable import Conditions
 from experiments.store.manifest import Manifest, manifest_from_values, manifest_values
 from experiments.store.records import RunRecord, record_from_metadata
+from llm_dit.checkpoints.scheduler import TURBO_DEFAULTS
 
 Scores = Mapping[str, float | bool | None]
 CATEGORIES = ("animals", "landscapes", "text_rendering")
@@ -48,7 +49,8 @@ def sample_plan(
     name: str = "shift_sweep",
 ) -> Plan:
     prompts = sample_prompts(prompts) if isinstance(prompts, int) else prompts
-    return plan_experiment(Experiment(name, "What does it change?", tuple(axes), baseline or {}), prompts, seeds)
+    experiment = Experiment(name, "What does it change?", tuple(axes), baseline or {})
+    return plan_experiment(experiment, prompts, seeds, defaults=TURBO_DEFAULTS)
 
 
 def sample_manifest(plan: Plan) -> Manifest:

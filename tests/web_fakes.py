@@ -13,6 +13,7 @@ from typing import Any
 from PIL import Image
 from tokenizers import Tokenizer, models, pre_tokenizers
 
+from llm_dit.checkpoints.scheduler import ModelScheduler
 from llm_dit.errors import InvalidParameter, NonFiniteLatents
 from llm_dit.parameters import GenerationParams
 from llm_dit.parameters.effects import without_effect
@@ -98,6 +99,8 @@ class FakeEngine:
     most_running: int = 0
     _draws: int = 0
 
+    scheduler = ModelScheduler()
+
     def __post_init__(self) -> None:
         self.gate.set()
         self.text_encoder = SimpleNamespace(tokenizer=fake_tokenizer())
@@ -110,6 +113,8 @@ class FakeEngine:
             width=params.width or self.native_width,
             height=params.height or self.native_height,
             shift=3.0 if params.shift is None else params.shift,
+            num_inference_steps=params.num_inference_steps or 9,
+            guidance_scale=params.guidance_scale or 0.0,
             seed=seed,
         )
 
@@ -118,6 +123,7 @@ class FakeEngine:
         assert params.seed is not None
         assert params.width is not None
         assert params.height is not None
+        assert params.num_inference_steps is not None
         self.running += 1
         self.most_running = max(self.most_running, self.running)
         try:

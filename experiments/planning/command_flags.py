@@ -125,15 +125,16 @@ class Request:
 
             facts = read_model_facts(self.config.engine)
             experiment = experiment.for_model(facts.hidden_layer_count)
-            model_values = {"shift": facts.resolved(self.config.generation("-")).shift}
+            resolved = facts.resolved(self.config.generation("-"))
+            model_values = {name: getattr(resolved, name) for name in MODEL_VALUES}
         defaults = {name: value for name, value in self.config.generation_values.items() if name not in self.overrides}
         return plan_experiment(
             experiment, self.prompts, self.seeds, defaults=defaults, overrides=self.overrides, model_values=model_values
         )
 
     def _asks_model_for_baseline(self, axis: Axis) -> bool:
-        """Return whether the level that an axis is compared with is the one that equals the model's own shift."""
-        return axis.name not in self.experiment.baseline and "shift" in axis.parameter_names
+        """Return whether the level that an axis is compared with is the one that equals the model's own value."""
+        return axis.name not in self.experiment.baseline and not MODEL_VALUES.keys().isdisjoint(axis.parameter_names)
 
 
 def question_options(command: Callable[..., Any]) -> Callable[..., Any]:

@@ -16,7 +16,7 @@ from experiments.planning.axes import Axis, Cell, Experiment, Level, cells_of
 from experiments.planning.naming import level_name, run_id, safe_name
 from experiments.planning.prompt_choice import distinct_prompts, select_prompts
 from experiments.prompts import Prompt
-from llm_dit.checkpoints.scheduler import TURBO_SHIFT
+from llm_dit.checkpoints.scheduler import TURBO_DEFAULTS, TURBO_SHIFT
 from llm_dit.errors import InvalidParameter, LlmDitError
 from llm_dit.parameters import PARAMETERS, GenerationParams
 
@@ -43,7 +43,7 @@ AXIS_PARAMETERS = tuple(name for name, item in PARAMETERS.items() if item.group 
 PROMPT_PLACEHOLDER = "{prompt}"
 """Where a level of the axis `prompt` puts the prompt that it is crossed with."""
 DEFAULT_SEED = 42
-MODEL_VALUES: Mapping[str, Any] = {"shift": TURBO_SHIFT}
+MODEL_VALUES: Mapping[str, Any] = {"shift": TURBO_SHIFT, **TURBO_DEFAULTS}
 
 
 @dataclass(frozen=True, slots=True)

@@ -91,10 +91,10 @@ def effective_inputs(params: GenerationParams, count_tokens: TokenCounter | None
     """Return what reaches the model: parameters that have no effect here are left out.
 
     Args:
-        params: Of one run, with size and shift filled in.
+        params: Of one run, with size, shift, steps and guidance filled in.
         count_tokens: The model's tokenizer; None without it.
     """
-    is_guided = params.guidance_scale > 0
+    is_guided = bool(params.guidance_scale)
     texts = [formatted_prompt_from_params(params), *([formatted_negative_prompt(params)] if is_guided else ())]
     acting = {name: value for name, value in params.model_dump().items() if name not in SEEN_OTHERWISE}
     if is_guided:

@@ -28,7 +28,7 @@ def length_warnings(plan: Plan, facts: ModelFacts) -> Iterator[str]:
         for index, template in enumerate(plan.templates):
             params = plan.params(index, prompt, 0)
             texts = [formatted_prompt_from_params(params)]
-            if template.guidance_scale > 0:
+            if facts.scheduler.guidance_for(template) > 0:
                 texts.append(formatted_negative_prompt(params))
             longest = max(count(text) for text in texts)
             if longest > facts.encoder_token_limit:

@@ -162,7 +162,7 @@ def _work_before_loading(
     check_levels(plan, facts.checked)
     if not store.metadata.is_dir():
         return None
-    model = UnloadedModel(settings_for(store, settings), facts, _planned_evaluations(plan))
+    model = UnloadedModel(settings_for(store, settings), facts, _planned_evaluations(plan, facts))
     return make_worklist(plan, model, store, overwrite=overwrite)
 
 
@@ -174,7 +174,7 @@ def _warnings(plan: Plan, facts: ModelFacts) -> Iterator[str]:
     yield from length_warnings(plan, facts)
     for found in equal_levels(plan, facts):
         yield found.sentence()
-    idle = [set(without_effect(template)) for template in plan.templates]
+    idle = [set(without_effect(facts.resolved(template))) for template in plan.templates]
     for item in sorted(set.intersection(*idle)):
         if item.field in plan.base:
             yield item.sentence()
@@ -228,7 +228,16 @@ def run_experiment(
         pass  # whether the folder is in use or can't be written is known before the model is loaded
     scorers = [] if metrics is None else _load_scorers(request, metrics)
     outcome = _make_images(
-        request, plan, model, store, events, should_stop, command=command, overwrite=overwrite, verify=verify
+        request,
+        plan,
+        model,
+        store,
+        events,
+        should_stop,
+        planned_evaluations=_planned_evaluations(plan, facts),
+        command=command,
+        overwrite=overwrite,
+        verify=verify,
     )
     problems = [outcome.summary_error] if outcome.summary_error else []
     if should_stop():
@@ -267,6 +276,7 @@ def _make_images(
     events: Events,
     should_stop: Callable[[], bool],
     *,
+    planned_evaluations: int,
     command: str,
     overwrite: bool,
     verify: bool,
@@ -276,7 +286,7 @@ def _make_images(
 
     settings = settings_for(store, request.config.engine)
     events.on_load(settings)
-    pipeline = model.get(settings, _planned_evaluations(plan))
+    pipeline = model.get(settings, planned_evaluations)
     return run_plan(
         plan,
         pipeline,
@@ -290,8 +300,9 @@ def _make_images(
     )
 
 
-def _planned_evaluations(plan: Plan) -> int:
-    return sum(template.num_inference_steps for template in plan.templates) * len(plan.prompts) * len(plan.seeds)
+def _planned_evaluations(plan: Plan, facts: ModelFacts) -> int:
+    steps = (facts.resolved(template).num_inference_steps or 0 for template in plan.templates)
+    return sum(steps) * len(plan.prompts) * len(plan.seeds)
 
 
 def _about(request: Request, pipeline: Any, command: str) -> dict[str, Any]:

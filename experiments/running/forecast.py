@@ -75,7 +75,7 @@ def forecast(
     for index, template in enumerate(plan.templates):
         for prompt in plan.prompts:
             texts.add(hash(formatted_prompt_from_params(plan.params(index, prompt, 0))))
-        if template.guidance_scale > 0:
+        if facts.scheduler.guidance_for(template) > 0:
             texts.add(hash(formatted_negative_prompt(template)))
     templates = [facts.resolved(template) for template in plan.templates]
     per_cell = [evaluation_count(template) for template in templates]

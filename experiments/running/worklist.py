@@ -18,6 +18,8 @@ from llm_dit.errors import InvalidParameter, LlmDitError, OutputError, listed
 from llm_dit.parameters import GenerationParams
 from llm_dit.prompting.chat_template import formatted_negative_prompt, formatted_prompt_from_params
 
+COMPLETED = ("height", "width", "shift", "num_inference_steps", "guidance_scale", "loras")
+"""What a model fills in; the seed is the run's own."""
 NAMED_STALE_RUNS = 10
 """So many stale results are named one by one; the rest are counted."""
 
@@ -197,10 +199,10 @@ def _sorted_items(
 
 def _work_item(run: Run, resolved: GenerationParams, conditions: Conditions, texts: dict[str, str]) -> WorkItem:
     """Complete one run as its cell was `resolved`; `texts` shares equal strings between runs."""
-    completed = {name: getattr(resolved, name) for name in ("height", "width", "shift", "loras")}
+    completed = {name: getattr(resolved, name) for name in COMPLETED}
     params = run.params.model_copy(update=completed)
     formatted = formatted_prompt_from_params(params)
-    negative = formatted_negative_prompt(params) if params.guidance_scale > 0 else None
+    negative = formatted_negative_prompt(params) if params.guidance_scale else None
     return WorkItem(
         replace(run, params=params),
         run_identity(params, formatted, negative, conditions.fingerprint, conditions.numerics),

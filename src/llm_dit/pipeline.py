@@ -178,7 +178,7 @@ class ZImagePipeline:
         return self.transformer.config.text_token_limit
 
     def resolve(self, params: GenerationParams) -> GenerationParams:
-        """Fill in size, shift and seed, and check what only the model can say.
+        """Fill in size, shift, steps, guidance and seed, and check what only the model can say.
 
         Raises:
             InvalidParameter: If the model has no such hidden layer or can't see as many text tokens.
@@ -204,7 +204,7 @@ class ZImagePipeline:
         """Encode the prompt of one image, and its negative prompt where guidance is on."""
         special = special_tokens_sentence(self.text_encoder.warn_of_special_tokens(user_texts(params)))
         texts = [formatted_prompt_from_params(params)]
-        if params.guidance_scale > 0:
+        if self.scheduler.guidance_for(params) > 0:
             texts.append(formatted_negative_prompt(params))
         encoded = self.encode_prompts(texts, [params.hidden_layer])
         conditioning = self.condition(params, encoded[0], encoded[1] if len(encoded) > 1 else None)
@@ -343,7 +343,8 @@ class ZImagePipeline:
             conditioning: What the transformer got.
             stage_times_s: Seconds of each stage.
         """
-        assert params.shift is not None
+        assert params.shift is not None and params.num_inference_steps is not None
+        assert params.height is not None and params.width is not None
         sigmas = schedule(params.num_inference_steps, params.shift).tolist()
         return {
             "parameters": params.model_dump(),
@@ -351,6 +352,10 @@ class ZImagePipeline:
             "token_count": conditioning.token_count,
             "token_count_used": conditioning.token_count_used,
             "notices": [*(item.sentence() for item in without_effect(params)), *conditioning.notices],
+            "model_defaults": {
+                "shift": self.scheduler.shift_for(params.height, params.width),
+                **self.scheduler.defaults,
+            },
             "sigmas": sigmas,
             "evaluations": evaluation_count(params),
             "stage_times_s": stage_times_s,

@@ -95,7 +95,7 @@ def test_loras_are_given_by_a_flag_each(run, tmp_path):
 def test_a_missing_lora_is_one_sentence(run):
     result = run("A cat", "--lora", "no.safetensors")
     assert (result.exit_code, result.stderr.count("\n")) == (2, 1)
-    assert "LoRA no.safetensors does not exist; give a .safetensors file." in result.stderr
+    assert "LoRA no.safetensors does not exist; give a .safetensors file, or set loras_folder." in result.stderr
 
 
 @pytest.mark.parametrize(

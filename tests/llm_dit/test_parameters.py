@@ -93,7 +93,7 @@ def test_the_generated_files_are_up_to_date():
 
 def test_defaults_are_the_published_ones():
     params = GenerationParams.parse({"prompt": "A cat"})
-    assert (params.num_inference_steps, params.shift, params.guidance_scale) == (9, None, 0.0)
+    assert (params.num_inference_steps, params.shift, params.guidance_scale) == (None, None, None), "the model's"
     assert (params.hidden_layer, params.long_prompt_mode, params.max_text_tokens) == (-2, "truncate", 1024)
     assert ServerSettings().port == 8000
 

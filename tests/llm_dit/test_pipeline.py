@@ -4,6 +4,7 @@ import gc
 import json
 import logging
 import re
+import shutil
 import weakref
 from collections import Counter
 from typing import get_args
@@ -53,6 +54,7 @@ def test_images_equal_the_reference_to_one_level(tiny_pipeline, reference, chang
 
     params = GenerationParams.parse({"prompt": "A cat", "seed": 42, "height": 64, "width": 64, **changes})
     ours = levels(tiny_pipeline.generate(params).image)
+    resolved = tiny_pipeline.resolve(params)
     if params.shift is not None:
         asked = FlowMatchEulerDiscreteScheduler.from_config(reference.scheduler.config, shift=params.shift)
         monkeypatch.setattr(reference, "scheduler", asked)
@@ -61,8 +63,8 @@ def test_images_equal_the_reference_to_one_level(tiny_pipeline, reference, chang
             params.prompt,
             height=params.height,
             width=params.width,
-            num_inference_steps=params.num_inference_steps,
-            guidance_scale=params.guidance_scale,
+            num_inference_steps=resolved.num_inference_steps,
+            guidance_scale=resolved.guidance_scale,
             cfg_normalization=params.cfg_normalization,
             cfg_truncation=params.cfg_truncation,
             negative_prompt=params.negative_prompt,
@@ -389,3 +391,18 @@ def test_offload_on_the_cpu_changes_nothing(tiny_checkpoint, tiny_pipeline):
         str(tiny_checkpoint), offload=True, dit_device="cpu", text_encoder_device="cpu"
     )
     assert np.array_equal(levels(offloaded("A cat", seed=1)), levels(tiny_pipeline("A cat", seed=1)))
+
+
+def test_a_base_model_is_known_by_its_scheduler_and_brings_its_steps_and_guidance(tiny_checkpoint, tmp_path):
+    folder = shutil.copytree(tiny_checkpoint, tmp_path / "base")
+    scheduler = folder / "scheduler" / "scheduler_config.json"
+    scheduler.write_text(json.dumps(json.loads(scheduler.read_text()) | {"shift": 6.0}))
+    base = ZImagePipeline.from_pretrained(folder, dit_device="cpu", text_encoder_device="cpu")
+    own = base.resolve(GenerationParams(prompt="A cat"))
+    assert (own.shift, own.num_inference_steps, own.guidance_scale) == (6.0, 50, 4.0)
+    asked = {"prompt": "A cat", "seed": 1, "height": 64, "width": 64}
+    few = base.generate(GenerationParams.parse({**asked, "num_inference_steps": 2}))
+    assert few.metadata["evaluations"] == 4, "it is guided"
+    assert few.metadata["model_defaults"] == {"shift": 6.0, "num_inference_steps": 50, "guidance_scale": 4.0}
+    told = GenerationParams.parse({**asked, "shift": 6.0, "num_inference_steps": 2, "guidance_scale": 4.0})
+    assert np.array_equal(levels(base.generate(told).image), levels(few.image))

@@ -166,7 +166,7 @@ def test_use_all_restores_every_setting_seed_included(page: Any) -> None:
     page.click("#reset-button")
     assert page.input_value("#field-shift") == ""
     assert page.get_attribute("#field-shift", "placeholder") == "auto"
-    assert "Empty takes the model's (3 for Turbo)." in page.inner_text("#field-shift-help")
+    assert "Empty takes the model's (3 for Turbo, 6 for its base)." in page.inner_text("#field-shift-help")
     page.goto("/history")
     page.locator(f"[data-id='{image_id}'] a", has_text="Use all").click()
     page.wait_for_url("**/")

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from llm_dit.checkpoints.finding import model_name
+from llm_dit.checkpoints.scheduler import ModelScheduler
 from llm_dit.errors import LlmDitError
 from llm_dit.parameters import EngineSettings, GenerationParams
 
@@ -36,6 +37,10 @@ class ImageEngine(Protocol):
     @property
     def hidden_layer_count(self) -> int:
         """Valid hidden layers are -1 to minus this."""
+
+    @property
+    def scheduler(self) -> ModelScheduler:
+        """The model's own noise schedule and defaults."""
 
     @property
     def text_encoder(self) -> Any:
@@ -179,6 +184,14 @@ class EngineHandle:
         """
         engine = self._engine  # the worker may let go of it meanwhile
         return params if engine is None else engine.resolve(params)
+
+    def with_defaults(self, params: GenerationParams) -> GenerationParams:
+        """Return `params` with the model's own steps and guidance where none are set, if the model is there yet."""
+        engine = self._engine
+        if engine is None:
+            return params
+        open_ones = {name: value for name, value in engine.scheduler.defaults.items() if getattr(params, name) is None}
+        return params.model_copy(update=open_ones)
 
     def tokenize(self, formatted_prompt: str) -> TokenizedPrompt:
         """Split a formatted prompt at its special tokens and count its tokens. May be called from any thread."""

@@ -192,6 +192,7 @@ async def format_prompt_route(request: Request, services: ServicesOf) -> dict[st
     body = await read_json(request)
     is_blank = not str(body.get("prompt", "")).strip()
     params = services.config.generation(**({**body, "prompt": BLANK} if is_blank else body))
+    filled = services.engine.with_defaults(params)
     texts = {name: getattr(params, name) for name in PROMPT_FIELDS}
     formatted = format_prompt(**texts | ({"prompt": ""} if is_blank else {}))
     tokenized = await run_in_threadpool(services.engine.tokenize, formatted)
@@ -203,7 +204,7 @@ async def format_prompt_route(request: Request, services: ServicesOf) -> dict[st
         "token_count": tokenized.token_count,
         "token_limit": params.max_text_tokens,
         "long_prompt_mode": params.long_prompt_mode,
-        "notices": [*(item.sentence() for item in without_effect(params)), *([cut] if cut else [])],
+        "notices": [*(item.sentence() for item in without_effect(filled)), *([cut] if cut else [])],
     }
 
 

@@ -16,7 +16,7 @@ from typing import Any, Protocol
 from llm_dit.checkpoints.finding import WEIGHT_COMPONENTS, expanded, fetch_tokenizer, find_checkpoint
 from llm_dit.checkpoints.fingerprint import file_fingerprint, fingerprint
 from llm_dit.checkpoints.model_file import SUFFIXES, StoredComponent, is_model_file, open_folder, open_model_file
-from llm_dit.checkpoints.scheduler import TURBO_SHIFT
+from llm_dit.checkpoints.scheduler import BASE_DEFAULTS, BASE_SHIFT, TURBO_DEFAULTS, TURBO_SHIFT
 from llm_dit.errors import CheckpointError, InvalidParameter
 from llm_dit.parameters import EngineSettings
 
@@ -118,8 +118,10 @@ def find_parts(settings: EngineSettings, find_folder: FindFolder = find_checkpoi
         parts |= _companions(path, parts)
         if not (folder / "scheduler").is_dir():
             _say(
-                f"{path.name} brings no scheduler; taken is Z-Image-Turbo's shift, {TURBO_SHIFT:g}. Its base model was "
-                "trained with 6: set shift for that."
+                f"{path.name} brings no scheduler; taken are Z-Image-Turbo's shift {TURBO_SHIFT:g}, "
+                f"{TURBO_DEFAULTS['num_inference_steps']} steps and no guidance. For its base model set shift "
+                f"{BASE_SHIFT:g}, {BASE_DEFAULTS['num_inference_steps']} steps and guidance_scale "
+                f"{BASE_DEFAULTS['guidance_scale']:g}."
             )
     else:
         folder = find_folder(settings.model_path, revision=settings.model_revision)

@@ -20,7 +20,12 @@ from llm_dit.parameters import PARAMETERS, GenerationParams
 MAX_SHIFT = PARAMETERS["shift"].maximum or math.inf
 MAX_NUMBER = 1e6
 TURBO_SHIFT = 3.0
-"""Of Z-Image-Turbo, taken where a folder brings no scheduler; Z-Image's base model has 6."""
+"""Of Z-Image-Turbo, taken where a folder brings no scheduler."""
+BASE_SHIFT = 6.0
+"""Of Z-Image, the base model; weights are alike, so this is what tells it from Turbo."""
+TURBO_DEFAULTS: Mapping[str, Any] = {"num_inference_steps": 9, "guidance_scale": 0.0}
+BASE_DEFAULTS: Mapping[str, Any] = {"num_inference_steps": 50, "guidance_scale": 4.0}
+"""As published with the two models: the examples in the repository Tongyi-MAI/Z-Image."""
 SCHEDULER_CLASS = "FlowMatchEulerDiscreteScheduler"
 SHIFT_BITS = 20
 PIXELS_PER_TOKEN = 16 * 16
@@ -84,6 +89,21 @@ class ModelScheduler:
     shift: float = TURBO_SHIFT
     dynamic: DynamicShift | None = None
 
+    @property
+    def is_base(self) -> bool:
+        """Whether it is the schedule of Z-Image's base model, so that its steps and guidance are the defaults."""
+        return self.dynamic is None and self.shift == BASE_SHIFT
+
+    @property
+    def defaults(self) -> Mapping[str, Any]:
+        """Steps and guidance that the model is meant to be drawn with."""
+        return BASE_DEFAULTS if self.is_base else TURBO_DEFAULTS
+
+    def guidance_for(self, params: GenerationParams) -> float:
+        """Return the guidance of an image: its own, or the model's where none is set."""
+        guidance: float = self.defaults["guidance_scale"] if params.guidance_scale is None else params.guidance_scale
+        return guidance
+
     def shift_for(self, height: int, width: int) -> float:
         """Return the model's own shift for an image of `height` x `width` pixels.
 
@@ -103,7 +123,7 @@ class ModelScheduler:
 
 
 def model_values(params: GenerationParams, native_size: tuple[int, int], scheduler: ModelScheduler) -> dict[str, Any]:
-    """Return what an image takes from its model where its parameters leave it open: `height`, `width` and `shift`.
+    """Return what an image takes from its model where its parameters leave it open: size, shift, steps and guidance.
 
     Args:
         params: Of the image.
@@ -112,7 +132,8 @@ def model_values(params: GenerationParams, native_size: tuple[int, int], schedul
     """
     height, width = params.height or native_size[0], params.width or native_size[1]
     shift = scheduler.shift_for(height, width) if params.shift is None else params.shift
-    return {"height": height, "width": width, "shift": shift}
+    open_ones = {name: value for name, value in scheduler.defaults.items() if getattr(params, name) is None}
+    return {"height": height, "width": width, "shift": shift, **open_ones}
 
 
 def read_scheduler(folder: Path) -> ModelScheduler:

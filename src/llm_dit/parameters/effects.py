@@ -1,6 +1,7 @@
 """Settings that do nothing beside others: what was asked for, and will not be seen in the image.
 
-What a model fills in where nothing is said (seed, size, shift) is not looked at: it was not asked for.
+What a model fills in where nothing is said (seed, size, shift) is not looked at: it was not asked for. Others hang
+on guidance: where that is not filled in yet, nothing is said about them.
 """
 
 from __future__ import annotations

@@ -62,8 +62,8 @@ class GenerationParams(Parameters):
         "Height of the image.",
         generation("Size", unit="pixels", elsewhere="h image_height resolution_y", unset="the model's native size"),
     )
-    num_inference_steps: Whole = parameter(
-        9,
+    num_inference_steps: Whole | None = parameter(
+        None,
         "Euler steps, each one evaluation of the transformer (two with guidance).",
         generation(
             "Sampling",
@@ -74,6 +74,7 @@ class GenerationParams(Parameters):
             elsewhere="sampling_steps step_count inference_steps n_steps",
             in_text="Steps",
             acts_later=True,
+            unset="the model's (9 for Turbo, 50 for its base)",
         ),
         ge=1,
         le=1000,
@@ -88,13 +89,13 @@ class GenerationParams(Parameters):
             elsewhere="sampler_shift flow_shift time_shift timestep_shift sigma_shift mu sd3_shift",
             in_text="Shift",
             acts_later=True,
-            unset="the model's (3 for Turbo)",
+            unset="the model's (3 for Turbo, 6 for its base)",
         ),
         gt=0,
         le=100,
     )
-    guidance_scale: Number = parameter(
-        0.0,
+    guidance_scale: Number | None = parameter(
+        None,
         "Strength s of guidance pos + s * (pos - neg); 0 switches it off.",
         generation(
             "Guidance",
@@ -103,6 +104,7 @@ class GenerationParams(Parameters):
             elsewhere_offset=1,
             in_text="CFG scale",
             acts_later=True,
+            unset="the model's (0 for Turbo, 4 for its base)",
         ),
         ge=0,
         le=100,

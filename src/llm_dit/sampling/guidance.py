@@ -43,8 +43,9 @@ def guided_steps(params: GenerationParams) -> list[bool]:
     It does where its scale is above 0 and the model time is not past `cfg_truncation`.
 
     Args:
-        params: With `shift` filled in.
+        params: With shift, steps and guidance filled in.
     """
+    assert params.num_inference_steps is not None and params.guidance_scale is not None
     count = params.num_inference_steps
     if params.guidance_scale <= 0:
         return [False] * count
@@ -58,9 +59,10 @@ def evaluation_count(params: GenerationParams) -> int:
     """Return how often the transformer is evaluated for one image, both branches of guidance counted.
 
     Args:
-        params: With `shift` filled in.
+        params: With shift, steps and guidance filled in.
     """
-    return params.num_inference_steps + sum(guided_steps(params))
+    is_guided = guided_steps(params)
+    return len(is_guided) + sum(is_guided)
 
 
 def reference_model_times(num_inference_steps: int, shift: float) -> list[float]:

@@ -133,7 +133,7 @@ class Denoiser:
         import torch
 
         assert params.height is not None and params.width is not None
-        assert params.seed is not None and params.shift is not None
+        assert params.seed is not None and params.shift is not None and params.num_inference_steps is not None
         noise = self._noise(params.height, params.width, params.seed)
         sigmas = schedule(params.num_inference_steps, params.shift)
         self.loras.use(params)
@@ -153,12 +153,12 @@ class Denoiser:
         self, params: GenerationParams, conditioning: PromptConditioning, sigmas: Tensor, beginning: Beginning
     ) -> Callable[[Tensor, Tensor, int], Tensor]:
         """Prepare all that does not depend on the time, and return the velocity as a function of it."""
-        is_guided = guided_steps(params)
+        is_guided, guidance_scale = guided_steps(params), params.guidance_scale or 0.0
         negative_embeds = conditioning.negative_prompt_embeds
         if negative_embeds is None and any(is_guided):
             raise InvalidParameter(
                 "guidance_scale",
-                f"{params.guidance_scale:g} needs embeddings of a negative prompt, which the conditioning lacks; use 0 "
+                f"{guidance_scale:g} needs embeddings of a negative prompt, which the conditioning lacks; use 0 "
                 "or encode with the same guidance_scale.",
             )
         positive = self._prepared(params, conditioning.prompt_embeds, "positive", beginning)
@@ -177,7 +177,7 @@ class Denoiser:
             if is_guided[step]:
                 assert negative is not None
                 against = evaluated("negative", negative, latents, model_time, step)
-                output = guided(output, against, params.guidance_scale, params.cfg_normalization)
+                output = guided(output, against, guidance_scale, params.cfg_normalization)
             return -output
 
         return velocity

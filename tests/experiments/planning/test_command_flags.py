@@ -167,7 +167,9 @@ def test_flags_win_over_the_configuration_which_fills_the_rest() -> None:
 @pytest.mark.parametrize(
     ("sweep", "values", "reads"),
     [
-        ("num_inference_steps=2,4", {}, False),
+        ("hidden_layer=-2,-3", {}, False),
+        ("num_inference_steps=4,9", {}, True),
+        ("guidance_scale=2,0", {}, True),
         ("shift=2,3", {}, True),
         ("num_inference_steps=2,4 shift=2,3", {}, True),
         ("shift=2,3", {"shift": 2.0}, True),
@@ -187,8 +189,10 @@ def test_the_model_is_looked_at_only_where_an_axis_needs_it(
     monkeypatch.setattr(model_facts, "read_model_facts", noted)
     plan = request(*(f"--sweep={axis}" for axis in sweep.split()), "--max-prompts=1", **values).plan()
     assert bool(found) is reads
-    if reads:  # the level that equals the shift in use, mini's own is 3
-        assert plan.experiment.baseline["shift"] == ("2.0" if values else "3.0")
+    if reads:  # the level that equals the value in use, mini's own are Turbo's
+        own = {"shift": "2.0" if values else "3.0", "num_inference_steps": "9", "guidance_scale": "0.0"}
+        asked = {axis.name: own[axis.name] for axis in plan.experiment.axes}
+        assert plan.experiment.baseline == (asked if "=2,4" not in sweep else {**asked, "num_inference_steps": "2"})
 
 
 def test_a_named_baseline_and_an_axis_of_every_layer(tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ class Work:
         self.drawn, self.most_held, self.most_bytes, self.moves = [], 0, 0, 0
 
     def _item(self, run):
-        negative = formatted_negative_prompt(run.params) if run.params.guidance_scale > 0 else None
+        negative = formatted_negative_prompt(run.params) if run.params.guidance_scale else None
         return SimpleNamespace(
             run=run, formatted_prompt=formatted_prompt_from_params(run.params), negative_prompt=negative
         )

@@ -59,8 +59,8 @@ def test_companions_come_from_the_comfyui_folder_and_that_is_said_once(tree, tin
     assert [record.message for record in caplog.records] == [
         f"z_image.safetensors brings no text encoder and no VAE; taken is the text encoder {tree['text_encoder']} and "
         f"the VAE {tree['vae']}.",
-        "z_image.safetensors brings no scheduler; taken is Z-Image-Turbo's shift, 3. Its base model was trained with "
-        "6: set shift for that.",
+        "z_image.safetensors brings no scheduler; taken are Z-Image-Turbo's shift 3, 9 steps and no guidance. For its "
+        "base model set shift 6, 50 steps and guidance_scale 4.",
     ]
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from llm_dit.checkpoints.finding import EMBEDDED_MODELS
-from llm_dit.checkpoints.scheduler import ModelScheduler, model_values, read_scheduler
+from llm_dit.checkpoints.scheduler import DynamicShift, ModelScheduler, model_values, read_scheduler
 from llm_dit.errors import CheckpointError, InvalidParameter
 from llm_dit.parameters import GenerationParams
 from llm_dit.sampling.schedule import schedule
@@ -111,5 +111,27 @@ def test_a_dynamic_shift_out_of_range_is_named_with_the_size(tmp_path):
 
 def test_what_the_parameters_say_wins_over_the_model():
     asked = GenerationParams(prompt="A cat", width=128, shift=2.0)
-    assert model_values(asked, (64, 64), ModelScheduler(6.0)) == {"height": 64, "width": 128, "shift": 2.0}
+    base = ModelScheduler(6.0)
+    expected = {"height": 64, "width": 128, "shift": 2.0, "num_inference_steps": 50, "guidance_scale": 4.0}
+    assert model_values(asked, (64, 64), base) == expected
+    assert (
+        not {"num_inference_steps", "guidance_scale"}
+        & model_values(asked.replaced(num_inference_steps=4, guidance_scale=0), (64, 64), base).keys()
+    )
     assert model_values(asked.replaced(shift=None), (64, 64), ModelScheduler(6.0))["shift"] == 6.0
+
+
+@pytest.mark.parametrize(
+    ("scheduler", "steps", "guidance"),
+    [
+        (ModelScheduler(), 9, 0.0),
+        (ModelScheduler(3.0), 9, 0.0),
+        (ModelScheduler(6.0), 50, 4.0),
+        (ModelScheduler(6.0, DynamicShift(0.5, 1.15, 256, 4096, is_exponential=True)), 9, 0.0),
+    ],
+)
+def test_steps_and_guidance_belong_to_the_model_that_the_schedule_tells(scheduler, steps, guidance):
+    assert dict(scheduler.defaults) == {"num_inference_steps": steps, "guidance_scale": guidance}
+    params = GenerationParams(prompt="A cat")
+    assert scheduler.guidance_for(params) == guidance
+    assert scheduler.guidance_for(params.replaced(guidance_scale=1.5)) == 1.5

@@ -44,7 +44,8 @@ def test_every_control_has_its_label_help_and_range(client: TestClient) -> None:
         assert f'id="field-{name}"' in page, name
         help_text = PARAMETERS[name].help.replace("<", "&lt;").replace(">", "&gt;").replace("'", "&#39;")
         assert help_text in page, name
-    assert 'name="num_inference_steps" value="9" min="1" max="1000" step="1"' in page
+    assert 'name="num_inference_steps" value="" min="1" max="1000" step="1" placeholder="auto"' in page
+    assert "Empty takes the model&#39;s (9 for Turbo, 50 for its base)." in page
     assert 'data-for="field-shift" min="0.5" max="10"' in page
     assert 'data-for="field-hidden_layer" min="-6" max="-1"' in page
 
@@ -75,7 +76,7 @@ def test_the_request_schema_has_every_field_with_its_range() -> None:
     assert set(schema["properties"]) == set(GenerationParams.model_fields)
     assert schema["required"] == ["prompt"]
     steps = schema["properties"]["num_inference_steps"]
-    assert (steps["type"], steps["minimum"], steps["maximum"], steps["default"]) == ("integer", 1, 1000, 9)
+    assert (steps["type"], steps["minimum"], steps["maximum"]) == (["integer", "null"], 1, 1000)
     assert schema["properties"]["shift"]["exclusiveMinimum"] == 0
     assert schema["properties"]["width"]["multipleOf"] == 16
 
