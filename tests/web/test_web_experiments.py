@@ -144,6 +144,9 @@ def test_the_api_page_has_the_address_in_use_and_marks_code(tmp_path: Path) -> N
         assert "127.0.0.1:8000" not in text
         assert "`" not in text
         assert "<code>wait=true</code>" in text
+        assert "query, default false." in text
+        assert "default True" not in text
+        assert "default False" not in text
         assert "Authorization: Bearer KEY" not in text.replace("needed: Authorization", "")
     with client_of(make_app(tmp_path, FakeEngine(), api_key="a long random text")) as client:
         client.headers["Authorization"] = "Bearer a long random text"

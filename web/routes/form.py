@@ -5,6 +5,7 @@ What is added here is only for the eye: the presets of the size, and a slider's 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, get_args
@@ -128,7 +129,7 @@ def allowed_in_schema(schema: Mapping[str, Any]) -> str:
     words = {"minimum": "from", "exclusiveMinimum": "above", "maximum": "to", "multipleOf": "in steps of"}
     parts += [f"{word} {schema[key]}" for key, word in words.items() if key in schema]
     if "default" in schema:
-        parts.append(f"default {schema['default']!r}")
+        parts.append(f"default {json.dumps(schema['default'])}")
     return ", ".join(parts)
 
 
