@@ -120,7 +120,7 @@ def write_files(folder: Path, name: str) -> dict[str, Path]:
 def measured(path: Path, params: GenerationParams, device: torch.device, *, keep_packed: bool) -> dict[str, Any]:
     """Figures of one file: seconds, GiB, and the latents drawn."""
     steps = params.num_inference_steps or 1
-    stored, dtype = open_model_file(path).components["transformer"], resolve_dtype("auto", device)
+    stored, dtype = open_model_file(path).components["transformer"], resolve_dtype("auto", device, "dtype")
     _forget(device)
     made: dict[str, Denoiser] = {}
 

@@ -117,7 +117,7 @@ def false_claims_of(table: Floats) -> float:
     Args:
         table: Differences by prompt, [contrasts, looks, prompts]; NaN where a prompt is not there yet.
     """
-    signs, seen = statistics.sign_patterns(table.shape[-1], 0)
+    signs, seen = statistics.sign_patterns(table.shape[-1])
     extremes = np.zeros((table.shape[1], signs.shape[1]))
     for contrast in statistics.unit_vectors(table):
         np.maximum(extremes, np.abs(contrast @ signs), out=extremes)
@@ -137,7 +137,7 @@ def level_of_last_test(differences: Floats, contrasts: int) -> float:
         differences: By prompt, [looks, prompts], the present at the end.
         contrasts: Number that share the error.
     """
-    signs, _seen = statistics.sign_patterns(differences.shape[-1], 0)
+    signs, _seen = statistics.sign_patterns(differences.shape[-1])
     extremes = np.abs(statistics.unit_vectors(differences) @ signs)  # [looks, patterns]
     border = np.quantile(extremes.max(axis=0), 1 - LEFT_AFTER_ANALYSIS)
     share = float((extremes[-1] >= border - statistics.RELATIVE_TOLERANCE).mean())

@@ -29,11 +29,13 @@ MOST_PROMPTS_FOR_EXACT_TEST: Final = 16
 RANDOM_SIGN_PATTERNS: Final = 9999
 RELATIVE_TOLERANCE: Final = 1e-9
 """Sums that tie on paper differ by rounding."""
+_SEED: Final = 0
+"""Of resamples and random sign patterns, so that the same data give the same numbers."""
 _CHUNK_ELEMENTS: Final = 2**22
 
 
-def interval_of_mean(values: Floats, *, confidence: float = CONFIDENCE, seed: int = 0) -> tuple[Floats, Floats]:
-    """Return a confidence interval of the mean over prompts.
+def interval_of_mean(values: Floats) -> tuple[Floats, Floats]:
+    """Return the 95 % confidence interval of the mean over prompts.
 
     Symmetric bootstrap-t from 6 prompts on: whole prompts are resampled, and the resamples' |t| gives the half width in
     standard errors. Plain percentile intervals are too short at a dozen prompts. Resamples of few prompts can have next
@@ -44,8 +46,6 @@ def interval_of_mean(values: Floats, *, confidence: float = CONFIDENCE, seed: in
 
     Args:
         values: One number per prompt, [..., prompts], at least 2 prompts.
-        confidence: Probability in (0, 1) with which such intervals hold the truth.
-        seed: Seed of the resamples; the same data give the same interval.
 
     Returns:
         Lower and upper ends, [...], in the unit of `values`.
@@ -56,11 +56,11 @@ def interval_of_mean(values: Floats, *, confidence: float = CONFIDENCE, seed: in
     assert prompts >= 2, f"an interval needs at least 2 prompts, got {prompts}"
     mean = values.mean(axis=-1)
     standard_error = values.std(axis=-1, ddof=1) / np.sqrt(prompts)
-    student = float(special.stdtrit(prompts - 1, 0.5 + confidence / 2))
+    student = float(special.stdtrit(prompts - 1, 0.5 + CONFIDENCE / 2))
     half = student * standard_error
     low, high = mean - half, mean + half
     if prompts >= LEAST_PROMPTS_FOR_BOOTSTRAP:
-        bootstrap = _bootstrap_critical_values(values - mean[..., None], confidence, seed)
+        bootstrap = _bootstrap_critical_values(values - mean[..., None])
         is_usable = np.isfinite(bootstrap)
         half = np.where(is_usable, bootstrap, 0.0) * standard_error
         low = np.where(is_usable, np.maximum(mean - half, values.min(axis=-1)), low)
@@ -68,10 +68,10 @@ def interval_of_mean(values: Floats, *, confidence: float = CONFIDENCE, seed: in
     return low, high
 
 
-def _bootstrap_critical_values(centred: Floats, confidence: float, seed: int) -> Floats:
+def _bootstrap_critical_values(centred: Floats) -> Floats:
     """Return the quantile of |t| over resampled prompts, [...]; infinite where too many resamples have no spread."""
     prompts = centred.shape[-1]
-    weights = _resample_weights(prompts, seed)
+    weights = _resample_weights(prompts)
     flat = centred.reshape(-1, prompts)
     quantiles = np.empty(len(flat))
     for part in _chunks(len(flat), BOOTSTRAP_RESAMPLES):
@@ -81,20 +81,20 @@ def _bootstrap_critical_values(centred: Floats, confidence: float, seed: int) ->
         has_spread = variances > (RELATIVE_TOLERANCE * scale) ** 2
         errors = np.sqrt(np.where(has_spread, variances, 1.0) / (prompts - 1))
         statistics = np.where(has_spread, np.abs(means) / errors, np.inf)
-        quantiles[part] = np.quantile(statistics, confidence, axis=-1, method="higher")
+        quantiles[part] = np.quantile(statistics, CONFIDENCE, axis=-1, method="higher")
     return quantiles.reshape(centred.shape[:-1])
 
 
 @lru_cache(maxsize=8)
-def _resample_weights(prompts: int, seed: int) -> Floats:
+def _resample_weights(prompts: int) -> Floats:
     """Return how large a share each prompt has in each resample, [prompts, resamples]."""
-    generator = np.random.default_rng(seed)
+    generator = np.random.default_rng(_SEED)
     counts = generator.multinomial(prompts, np.full(prompts, 1 / prompts), size=BOOTSTRAP_RESAMPLES)
     weights: Floats = counts.T / prompts
     return weights
 
 
-def sign_flip_p_value(differences: Floats, *, seed: int = 0) -> Floats:
+def sign_flip_p_value(differences: Floats) -> Floats:
     """Test whether paired differences centre on zero, by flipping the signs of whole prompts.
 
     Without an effect each prompt's difference could as well have had the other sign. The p-value is the share of sign
@@ -103,14 +103,13 @@ def sign_flip_p_value(differences: Floats, *, seed: int = 0) -> Floats:
 
     Args:
         differences: Level minus baseline per prompt, [..., prompts].
-        seed: Seed of the random patterns.
 
     Returns:
         Two-sided p-values in (0, 1], [...].
 
     Source: Fisher 1935, section 21; the +1 of random patterns from Phipson & Smyth 2010.
     """
-    signs, seen = sign_patterns(differences.shape[-1], seed)
+    signs, seen = sign_patterns(differences.shape[-1])
     flat = differences.reshape(-1, differences.shape[-1])
     p_values = np.empty(len(flat))
     for part in _chunks(len(flat), signs.shape[1]):
@@ -121,7 +120,7 @@ def sign_flip_p_value(differences: Floats, *, seed: int = 0) -> Floats:
     return p_values.reshape(differences.shape[:-1])
 
 
-def interval_of_difference(differences: Floats, *, alpha: float = ALPHA, seed: int = 0) -> tuple[Floats, Floats]:
+def interval_of_difference(differences: Floats, *, alpha: float = ALPHA) -> tuple[Floats, Floats]:
     """Return the interval of a mean difference: every value that the sign-flip test does not reject at `alpha`.
 
     So it holds 0 exactly where `sign_flip_p_value` is above `alpha`. It lies within the differences seen. Below 6
@@ -130,14 +129,13 @@ def interval_of_difference(differences: Floats, *, alpha: float = ALPHA, seed: i
     Args:
         differences: Level minus baseline per prompt, [..., prompts].
         alpha: Two-sided level of the test; 0.05 gives the 95 % interval.
-        seed: Seed of the random patterns.
 
     Returns:
         Lower and upper ends, [...], in the unit of `differences`; minus and plus infinity below 6 prompts.
 
     Source: Hartigan 1969, "Using subsample values as typical values"; Tritchler 1984, "On inverting permutation tests".
     """
-    signs, seen = sign_patterns(differences.shape[-1], seed)
+    signs, seen = sign_patterns(differences.shape[-1])
     least = math.floor(alpha * (signs.shape[1] + seen) * (1 + RELATIVE_TOLERANCE)) + 1 - seen
     flat = differences.reshape(-1, differences.shape[-1])
     ends = np.empty((2, len(flat)))
@@ -180,11 +178,11 @@ def _slack(differences: Floats) -> Floats:
     return slack
 
 
-def sign_patterns(prompts: int, seed: int) -> tuple[Floats, int]:
+def sign_patterns(prompts: int) -> tuple[Floats, int]:
     """Return the patterns, [prompts, patterns], and how often the pattern seen counts beside them."""
     if prompts <= MOST_PROMPTS_FOR_EXACT_TEST:
         return _all_sign_patterns(prompts), 0
-    return _random_sign_patterns(prompts, seed), 1
+    return _random_sign_patterns(prompts), 1
 
 
 @lru_cache(maxsize=8)
@@ -195,8 +193,8 @@ def _all_sign_patterns(prompts: int) -> Floats:
 
 
 @lru_cache(maxsize=8)
-def _random_sign_patterns(prompts: int, seed: int) -> Floats:
-    generator = np.random.default_rng(seed)
+def _random_sign_patterns(prompts: int) -> Floats:
+    generator = np.random.default_rng(_SEED)
     return generator.choice(np.array([-1.0, 1.0]), size=(prompts, RANDOM_SIGN_PATTERNS))
 
 
@@ -240,7 +238,7 @@ def holm(p_values: Floats) -> Floats:
     return result
 
 
-def sign_flip_p_values_together(differences: Floats, *, seed: int = 0) -> Floats:
+def sign_flip_p_values_together(differences: Floats) -> Floats:
     """Test several contrasts of the same prompts, so that one false alarm among all of them stays below the level.
 
     A pattern flips a prompt's sign in every contrast at once. A contrast's p-value is the share of patterns in which
@@ -253,7 +251,6 @@ def sign_flip_p_values_together(differences: Floats, *, seed: int = 0) -> Floats
     Args:
         differences: One row per contrast, [contrasts, prompts], or [contrasts, looks, prompts] with the last look at
             the end; NaN where a prompt lacks it.
-        seed: Seed of the random patterns.
 
     Returns:
         Two-sided corrected p-values in (0, 1], [contrasts].
@@ -261,7 +258,7 @@ def sign_flip_p_values_together(differences: Floats, *, seed: int = 0) -> Floats
     Source: Westfall & Young 1993, algorithm 2.8 (step-down max-T), with the sign flips of `sign_flip_p_value`.
     """
     units = unit_vectors(differences if differences.ndim == 3 else differences[:, None])
-    signs, seen = sign_patterns(differences.shape[-1], seed)
+    signs, seen = sign_patterns(differences.shape[-1])
     extremes = np.abs(units[:, -1].sum(axis=-1))
     order = np.argsort(-extremes, kind="stable")
     as_far = np.zeros(len(order))

@@ -62,7 +62,7 @@ def resolve_device(device: str | torch.device, field: str) -> torch.device:
     return resolved
 
 
-def resolve_dtype(dtype: str | torch.dtype, device: torch.device) -> torch.dtype:
+def resolve_dtype(dtype: str | torch.dtype, device: torch.device, field: str) -> torch.dtype:
     """Return the number format that is meant; `auto` is bfloat16 on cuda and mps, float32 on the CPU.
 
     Raises:
@@ -72,7 +72,7 @@ def resolve_dtype(dtype: str | torch.dtype, device: torch.device) -> torch.dtype
 
     name = str(dtype).removeprefix("torch.")
     if name not in DTYPE_NAMES:
-        raise InvalidParameter("dtype", f"{name!r} is not allowed; use one of {', '.join(DTYPE_NAMES)}.")
+        raise InvalidParameter(field, f"{name!r} is not allowed; use one of {', '.join(DTYPE_NAMES)}.")
     if name == "auto":
         return torch.float32 if device.type == "cpu" else torch.bfloat16
     resolved = getattr(torch, name)

@@ -80,8 +80,8 @@ def place_stages(wanted: EngineSettings, planned_evaluations: int = 0) -> Placem
     encoder_device = resolve_device(wanted.text_encoder_device, "text_encoder_device")
     device = resolve_device(wanted.dit_device, "dit_device")
     vae_device = device if wanted.vae_device is None else resolve_device(wanted.vae_device, "vae_device")
-    encoder_dtype = resolve_dtype(wanted.text_encoder_dtype, encoder_device)
-    dtype = resolve_dtype(wanted.dtype, device)
+    encoder_dtype = resolve_dtype(wanted.text_encoder_dtype, encoder_device, "text_encoder_dtype")
+    dtype = resolve_dtype(wanted.dtype, device, "dtype")
     check_quantization(
         wanted.text_encoder_quantization, encoder_device, encoder_dtype, field="text_encoder_quantization"
     )
@@ -98,7 +98,7 @@ def place_stages(wanted: EngineSettings, planned_evaluations: int = 0) -> Placem
     return Placement(
         (encoder_device, encoder_dtype),
         (device, dtype),
-        (vae_device, resolve_dtype(wanted.dtype, vae_device)),
+        (vae_device, resolve_dtype(wanted.dtype, vae_device, "dtype")),
         acceleration,
     )
 

@@ -128,7 +128,7 @@ class ZImageTextEncoder:
             DeviceError: If the quantization is not there.
         """
         where = resolve_device(device, "device")
-        number_format = resolve_dtype(dtype, where)
+        number_format = resolve_dtype(dtype, where, "dtype")
         if quantization not in get_args(Quantization):
             allowed = ", ".join(get_args(Quantization))
             raise InvalidParameter("quantization", f"{quantization!r} is not allowed; use one of {allowed}.")

@@ -54,15 +54,18 @@ def test_what_is_no_device_is_refused_with_what_is(name):
 
 @pytest.mark.parametrize("name", ["fp16", "int8", torch.int8, "no_grad", ""])
 def test_what_is_no_number_format_is_refused_with_those_there_are(name):
-    with pytest.raises(InvalidParameter, match="is not allowed; use one of auto, bfloat16, float16, float32"):
-        resolve_dtype(name, CPU)
+    with pytest.raises(
+        InvalidParameter, match="is not allowed; use one of auto, bfloat16, float16, float32"
+    ) as refused:
+        resolve_dtype(name, CPU, "text_encoder_dtype")
+    assert refused.value.field == "text_encoder_dtype"
 
 
 def test_torchs_own_objects_are_taken_for_their_names():
     assert resolve_device(CPU, "device") == CPU
-    assert resolve_dtype(torch.float16, CPU) == resolve_dtype("float16", CPU) == torch.float16
-    assert resolve_dtype("auto", CPU) == torch.float32
-    assert resolve_dtype("auto", SECOND) == torch.bfloat16
+    assert resolve_dtype(torch.float16, CPU, "dtype") == resolve_dtype("float16", CPU, "dtype") == torch.float16
+    assert resolve_dtype("auto", CPU, "dtype") == torch.float32
+    assert resolve_dtype("auto", SECOND, "dtype") == torch.bfloat16
 
 
 @pytest.mark.parametrize("offload", [False, True])

@@ -156,3 +156,11 @@ def test_no_stage_is_placed_by_default_where_the_settings_say_otherwise():
     cpu = torch.device("cpu")
     assert placement.text_encoder == (cpu, torch.float16)
     assert placement.transformer == placement.vae == (cpu, torch.bfloat16)
+
+
+@pytest.mark.parametrize("field", ["text_encoder_dtype", "dtype"])
+def test_a_number_format_that_nobody_checked_is_refused_by_the_name_of_its_parameter(field):
+    unchecked = EngineSettings.parse(ON_CPU)
+    object.__setattr__(unchecked, field, "fp16")
+    with pytest.raises(InvalidParameter, match=f"^{field} 'fp16' is not allowed; use one of auto, bfloat16"):
+        place_stages(unchecked)
