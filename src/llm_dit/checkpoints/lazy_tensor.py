@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from llm_dit.checkpoints.packed_rows import PackedRows
 
+UNPACKING_DEVICES = ("cpu", "cuda")
 ReadRows = Callable[[int, int, "torch.device"], "Tensor"]
 """First row, row after the last and device to the unpacked rows, in the number format that unpacking gives."""
 ReadPacked = Callable[[int, int, "torch.device"], "PackedRows"]
@@ -44,7 +45,7 @@ class LazyTensor:
         def read_rows(start: int, stop: int, device: torch.device) -> Tensor:
             import torch
 
-            return read_packed(start, stop, device).unpacked(torch.float32)
+            return read_packed(start, stop, _unpacking_device(device)).unpacked(torch.float32).to(device)
 
         return cls(shape, format, stored_bytes, read_rows, read_packed)
 
@@ -52,7 +53,7 @@ class LazyTensor:
         """Return the whole tensor, rounded once to `dtype`."""
         rows = self.shape[0] if self.shape else 1
         if self.read_packed is not None:
-            return self.read_packed(0, rows, device).unpacked(dtype)
+            return self.read_packed(0, rows, _unpacking_device(device)).unpacked(dtype).to(device)
         return self.read_rows(0, rows, device).to(dtype)
 
     def rows(self, start: int, stop: int) -> LazyTensor:
@@ -83,3 +84,10 @@ class LazyTensor:
             read_rows=lambda first, last, device: read_rows(0, rows, device).reshape(shape)[first:last],
             read_packed=None,
         )
+
+
+def _unpacking_device(device: torch.device) -> torch.device:
+    """Return where a tensor for `device` is unpacked: there, or on the CPU where not all formats are known."""
+    import torch
+
+    return device if device.type in UNPACKING_DEVICES else torch.device("cpu")

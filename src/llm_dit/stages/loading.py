@@ -85,7 +85,7 @@ def place_stages(wanted: EngineSettings, planned_evaluations: int = 0) -> Placem
     check_quantization(
         wanted.text_encoder_quantization, encoder_device, encoder_dtype, field="text_encoder_quantization"
     )
-    check_packed(wanted)
+    check_packed(wanted, encoder_device, device)
     check_graphs(wanted.cuda_graphs, device, stays=not wanted.offload)
     acceleration = choose_acceleration(
         device,

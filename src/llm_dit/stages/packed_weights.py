@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from llm_dit.checkpoints.lazy_tensor import LazyTensor
+from llm_dit.checkpoints.lazy_tensor import UNPACKING_DEVICES, LazyTensor
 from llm_dit.checkpoints.weights import MAX_READERS, check_tensors, load_weights
 from llm_dit.errors import DeviceError, InvalidParameter
 from llm_dit.parameters import EngineSettings
@@ -24,14 +24,24 @@ logger = logging.getLogger(__name__)
 FIELD = "keep_packed"
 
 
-def check_packed(wanted: EngineSettings) -> None:
+def check_packed(wanted: EngineSettings, *devices: torch.device) -> None:
     """Refuse what does not go with packed weights.
 
+    Args:
+        wanted: The settings.
+        devices: Of the stages whose weights stay packed.
+
     Raises:
-        LlmDitError: If weights are to be quantized otherwise, compiled with, or replayed in graphs.
+        LlmDitError: If weights are to be quantized otherwise, compiled with, or replayed in graphs, or a device can't
+            unpack them.
     """
     if not wanted.keep_packed:
         return
+    for device in devices:
+        if device.type not in UNPACKING_DEVICES:
+            raise DeviceError(
+                f"keep_packed needs {' or '.join(UNPACKING_DEVICES)}, not {device.type}; leave it out.", field=FIELD
+            )
     for field in ("quantization", "text_encoder_quantization"):
         if getattr(wanted, field) != "none":
             raise InvalidParameter(

@@ -16,9 +16,11 @@ from model_files import (
 from torch import nn
 
 from llm_dit import ZImagePipeline
-from llm_dit.errors import LlmDitError
+from llm_dit.checkpoints.model_file import open_model_file
+from llm_dit.errors import DeviceError, LlmDitError
 from llm_dit.networks.packed_linear import PackedLinear
-from llm_dit.parameters import GenerationParams
+from llm_dit.parameters import EngineSettings, GenerationParams
+from llm_dit.stages.packed_weights import check_packed
 
 CPU = {"dit_device": "cpu", "text_encoder_device": "cpu", "keep_packed": True}
 LAYERS = ["layers.0.attention.qkv", "layers.0.attention.out", "layers.0.feed_forward.w1", "layers.1.feed_forward.w2"]
@@ -147,6 +149,21 @@ def test_a_joined_layer_mixes_packed_and_plain_rows():
 def test_what_does_not_go_with_packed_weights_is_refused(tiny_checkpoint, settings, problem):
     with pytest.raises(LlmDitError, match=problem):
         ZImagePipeline.from_pretrained(tiny_checkpoint, **CPU | settings)
+
+
+def test_a_device_that_can_not_unpack_is_refused():
+    settings = EngineSettings(keep_packed=True)
+    check_packed(settings, torch.device("cpu"), torch.device("cuda", 0))
+    with pytest.raises(DeviceError, match=r"^keep_packed needs cpu or cuda, not mps; leave it out\."):
+        check_packed(settings, torch.device("cpu"), torch.device("mps"))
+    check_packed(settings.replaced(keep_packed=False), torch.device("mps"))
+
+
+def test_what_no_device_but_the_cpu_unpacks_is_unpacked_there(tiny_checkpoint, tmp_path):
+    component = open_model_file(packed_file(tiny_checkpoint, tmp_path, "Q4_0")).components["transformer"]
+    tensor = next(tensor for tensor in component.tensors.values() if tensor.format == "Q4_0")
+    unpacked = tensor.read(torch.bfloat16, torch.device("meta"))  # stands for a device without the formats' operations
+    assert (unpacked.device.type, tuple(unpacked.shape), unpacked.dtype) == ("meta", tensor.shape, torch.bfloat16)
 
 
 def test_a_file_that_packs_nothing_is_told_and_drawn(tiny_checkpoint, caplog):
