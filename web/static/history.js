@@ -9,14 +9,13 @@ const form = byId("search-form");
 const search = byId("search");
 const SEARCH_DELAY_MS = 250;
 
-const selection = offerSelection(gallery, { remove: removeCards });
-const live = followHistory(gallery, { searchText: () => shownSearch, selection, onCount: showCount });
-
 // --- search -----------------------------------------------------------------------------------------------------------
 
 let shownSearch = search.value.trim();
 let searchRequest = null;
 let searchTimer = null;
+const selection = offerSelection(removeCards);
+const live = followHistory({ searchText: () => shownSearch, selection, onCount: showCount });
 
 async function show(text) {
   clearTimeout(searchTimer);
