@@ -12,7 +12,7 @@ import httpx
 import pytest
 from sample_results import noisy_scores, sample_plan, write_results
 from web_fakes import FakeEngine
-from web_server import client_of, live_server, make_app, wait_for_model
+from web_server import client_of, live_server, make_app, wait_for_model, wait_until
 from web_tab import open_tab
 
 from experiments.reporting.report_page import headline_of, write_report
@@ -64,6 +64,24 @@ def test_a_card_has_its_date_its_verdict_and_a_few_pictures(page: Any, folder: P
     assert min(widths) > 0
     listed = page.request.get("/api/experiments/first").json()
     assert (listed["verdict"], len(listed["thumbnails"])) == (verdict, 5)
+
+
+def test_the_pictures_of_a_card_open_in_full_size_and_survive_that_the_list_is_made_anew(page: Any) -> None:
+    links = page.locator("[data-name=first] .card-thumbnails a")
+    links.nth(1).focus()
+    page.keyboard.press("Enter")
+    page.locator("#viewer[open]").wait_for()
+    name = links.nth(1).get_attribute("data-view").rpartition("/")[2].removesuffix(".png")
+    assert page.inner_text(".viewer-title") == f"A picture of first: {name}"
+    wait_until(lambda: page.evaluate("document.querySelector('.viewer-stage img').naturalWidth") > 0)
+    with page.expect_response("**/experiments/list"):
+        page.evaluate("htmx.trigger(document.body, 'experiments-changed')")
+    page.locator("#experiment-list:not(.htmx-settling)").wait_for()
+    page.keyboard.press("ArrowRight")
+    later = links.nth(2).get_attribute("data-view").rpartition("/")[2].removesuffix(".png")
+    assert page.inner_text(".viewer-title") == f"A picture of first: {later}"
+    page.keyboard.press("Escape")
+    assert page.evaluate("document.activeElement.dataset.view").endswith(f"/images/{later}.png")
 
 
 def test_an_experiment_is_deleted_once_that_is_confirmed_and_what_others_wrote_stays(page: Any, folder: Path) -> None:

@@ -1,4 +1,5 @@
 // The Experiments page: the form's two kinds; htmx does the rest.
+import "./viewer.js";
 import { byId, onNews, showMessage } from "./common.js";
 
 const form = byId("lab-form");

@@ -99,7 +99,7 @@ function step(direction) {
 
 function giveFocusBack() {
   pointers.clear();
-  const target = shown?.opener?.isConnected ? shown.opener : opener;
+  const target = (shown.opener && linkOf(shown)) ?? opener;
   image.removeAttribute("src");
   target?.focus();
 }
@@ -222,17 +222,22 @@ const pictureOf = (link) => ({
   opener: link,
 });
 
-function besideIn(group) {
-  return (picture, direction) => {
-    const links = [...group.querySelectorAll("[data-view]")];
-    const next = links[links.indexOf(picture.opener) + direction];
-    return links.includes(picture.opener) && next ? pictureOf(next) : null;
-  };
+// The link of a picture, which may have been rendered anew since.
+function linkOf(picture) {
+  if (picture.opener.isConnected) return picture.opener;
+  return document.querySelector(`[data-viewer] [data-view="${CSS.escape(picture.src)}"]`);
+}
+
+function besideLink(picture, direction) {
+  const link = linkOf(picture);
+  const links = link ? [...link.closest("[data-viewer]").querySelectorAll("[data-view]")] : [];
+  const next = links[links.indexOf(link) + direction];
+  return next ? pictureOf(next) : null;
 }
 
 document.addEventListener("click", (event) => {
   const link = event.target.closest("[data-viewer] [data-view]");
   if (!link || event.defaultPrevented || event.ctrlKey || event.metaKey || event.shiftKey) return;
   event.preventDefault();
-  openPicture(pictureOf(link), besideIn(link.closest("[data-viewer]")));
+  openPicture(pictureOf(link), besideLink);
 });
