@@ -117,8 +117,9 @@ function showPicture(picture, time) {
   const { id, title, params } = picture;
   byId("canvas").dataset.state = "done";
   canvas.set(`/api/images/${id}`, title, picture);
-  const size = params.width ? `${params.width}×${params.height}, ` : "";
-  byId("result-text").textContent = `seed ${params.seed}, ${size}${params.num_inference_steps} steps${time}`;
+  const size = params.width ? `, ${params.width}×${params.height}` : "";
+  const steps = params.num_inference_steps ? `, ${params.num_inference_steps} steps` : "";
+  byId("result-text").textContent = `seed ${params.seed}${size}${steps}${time}`;
   byId("result-bar").hidden = false;
   byId("download-link").href = `/api/images/${id}?download=true`;
   byId("details-link").href = `/history/${id}`;

@@ -112,7 +112,10 @@ def test_a_file_that_no_row_marks_as_deleted_stays(tmp_path: Path) -> None:
 def store_real(history, number: int) -> None:
     """Store a picture that carries its record, as the page's do."""
     image = Image.new("RGB", (16, 16), (number, 0, 0))
-    params = GenerationParams(prompt=f"fox {number}", seed=number, width=16 * 4, height=16 * 4, shift=3.0).model_dump()
+    asked = GenerationParams(prompt=f"fox {number}", seed=number, width=16 * 4, height=16 * 4)
+    params = asked.replaced(
+        shift=3.0, num_inference_steps=9, guidance_scale=0.0
+    ).model_dump()  # as an engine resolves it
     record = {
         "parameters": params,
         "token_count": number,

@@ -45,7 +45,7 @@ def history(tmp_path_factory: pytest.TempPathFactory) -> Iterator[History]:
     for number, values in enumerate(MADE):
         store(history, number, "Tongyi-MAI/Z-Image-Turbo" if number == 1 else "mini", **values)
     history.set_starred([entry_id(0), entry_id(2)], is_starred=True)
-    history.add_waiting({entry_id(4): GenerationParams.parse({"prompt": "a broken fox"}).model_dump()})
+    history.add_waiting({entry_id(4): GenerationParams.parse({"prompt": "a broken fox", "steps": 9}).model_dump()})
     history.set_failed(entry_id(4), "failed", "It broke.")
     yield history
     history.close()
@@ -143,7 +143,7 @@ def test_an_image_is_found_by_what_it_was_made_with_and_not_by_what_was_asked(tm
 
 ROWS = 20_000
 MOST_MS = 250
-"""A bound for a busy machine; web.md says what was measured."""
+"""Of one core; web.md says what was measured."""
 
 
 @pytest.fixture(scope="module")
@@ -210,9 +210,9 @@ def test_of_20000_rows_a_page_and_its_count_come_quickly(
     search = parse_search(text)
     times = []
     for _ in range(5):
-        began = time.perf_counter()
+        began = time.thread_time()  # SQLite works on this thread; what else the machine does is not counted
         page, count = large.newest(60, search), large.count(search)
-        times.append(1000 * (time.perf_counter() - began))
+        times.append(1000 * (time.thread_time() - began))
     print(f"{text!r}: {statistics.median(times):.1f} ms")
     expected = [number for number in reversed(range(ROWS)) if is_found(number)]
     assert ([entry.number for entry in page], count) == (expected[:60], len(expected))
