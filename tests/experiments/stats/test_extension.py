@@ -27,6 +27,7 @@ from experiments.stats.extension import (
 )
 from experiments.stats.findings import MeasureAnalysis, analyse, seen_now
 from experiments.stats.verdict import sentences
+from experiments.store.analyses import text_hash
 from experiments.store.result_store import ResultStore
 
 PAIR = [axis("shift", 3.0, 4.0)]
@@ -209,6 +210,34 @@ def test_a_grid_is_corrected_for_looks_as_one_plan():
     for before, now in zip(alone.comparisons, result.comparisons, strict=True):
         assert now.p_holm >= min(1.0, 5 * before.p_holm) - 1e-12
     assert lines[-1].startswith("Extended once after it had been analysed (on 12 prompts): ")
+
+
+def test_what_is_kept_of_an_analysis_is_what_it_showed():
+    plan = sample_plan(axes=PAIR, prompts=5, seeds=(1, 2))
+    manifest = sample_manifest(plan)
+
+    def scores(run):
+        number = int(run.prompt.id[-3:])
+        return "failed" if number == 0 else {"siglip_score": 0.2, **({"image_reward": 1.0} if number > 1 else {})}
+
+    records = sample_records(plan, scores)
+    timeless = [dataclasses.replace(record, generation_time_seconds=None) for record in records]
+    hashes = [text_hash(prompt.text) for prompt in plan.prompts]
+    analysis = analyse(manifest, timeless, METRICS)
+    everything = seen_now(manifest, timeless, analysis, by="report.py")
+    assert everything.measures == {"image_reward", "siglip_score"}
+    assert everything.seen == {(text, seed) for text in hashes[1:] for seed in (1, 2)}
+    assert (everything.by, everything.pictures) == ("report.py", 16)
+    one = seen_now(manifest, timeless, analysis, by="analyze.py", columns=["image_reward"])
+    assert one.measures == {"image_reward"}
+    assert one.seen == {(text, seed) for text in hashes[2:] for seed in (1, 2)}
+
+
+def test_runs_whose_seed_an_axis_sets_are_kept_under_one():
+    plan = sample_plan(axes=[axis("seed", 1, 2), *PAIR], prompts=2)
+    manifest, records = sample_manifest(plan), sample_records(plan, noisy_scores({}))
+    kept = seen_now(manifest, records, analyse(manifest, records, METRICS), by="analyze.py")
+    assert kept.seen == {(text_hash(prompt.text), 0) for prompt in plan.prompts}
 
 
 def test_the_command_counts_its_analyses_and_the_same_data_once(tmp_path):

@@ -124,6 +124,20 @@ def test_order_of_runs_changes_no_number():
     assert analyse(manifest, records, METRICS).measures == analyse(manifest, records[::-1], METRICS).measures
 
 
+@pytest.mark.parametrize("turned", range(3))
+def test_order_of_runs_changes_no_rounding(turned):
+    huge = (1e16, 1.0, -1e16, 3.0, 1e15, -7.0)
+
+    def scores(run):
+        return {"image_reward": huge[(prompt_number(run) + run.params.seed + len(run.cell.name)) % len(huge)]}
+
+    plan = sample_plan(prompts=6, seeds=(1, 2, 3))
+    records, manifest = sample_records(plan, scores), sample_manifest(plan)
+    mixed = [records[index] for index in np.random.default_rng(turned).permutation(len(records))]
+    levels = [measure(analyse(manifest, given, METRICS)).levels for given in (records, mixed)]
+    assert levels[0] == levels[1]
+
+
 def test_one_prompt_has_no_interval_and_says_why():
     result = measure(analysed(sample_plan(prompts=1, seeds=(1, 2, 3)), noisy_scores({"4.0": 5.0})))
     comparison = comparison_of(result, "4.0")
@@ -331,6 +345,16 @@ def test_numbers_that_are_no_numbers_are_left_out():
     result = measure(analysed(sample_plan(prompts=9), scores))
     assert result.levels[0].runs == 6
     assert "12 of 36 pictures have no ImageReward and are left out." in result.notes
+
+
+def test_a_number_that_one_measure_lacks_takes_nothing_from_the_others():
+    def scores(run):
+        reward = {} if prompt_number(run) < 3 else {"image_reward": 1.0}
+        return {"siglip_score": 0.2, **reward}
+
+    analysis = analysed(sample_plan(prompts=9), scores)
+    assert [level.runs for level in measure(analysis).levels] == [6] * 4
+    assert [level.runs for level in measure(analysis, "siglip_score").levels] == [9] * 4
 
 
 def test_flags_are_notes_and_never_measures():

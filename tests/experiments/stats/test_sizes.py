@@ -124,7 +124,9 @@ def questions(primary: dict | None, analyses=()) -> tuple[str, ...]:
 
 
 def test_questions_are_counted_and_a_primary_one_is_asked_for():
-    (note,) = questions(None).notes
+    analysis = questions(None)
+    assert {analysis.standing(item) for item in analysis.measures} == {""}
+    (note,) = analysis.notes
     assert note == (
         "3 questions were asked, one a measure, with 3 comparisons: where nothing differs, about 14 % of experiments "
         "claim something for one of them. --primary MEASURE marks the one that counts, best before the first picture."
@@ -151,7 +153,47 @@ def test_a_measure_named_after_an_analysis_of_it_is_said():
     seen = this_analysis("analyze.py", ["siglip_score"], 1, [("a text", 1)])
     analysis = questions({"measure": "siglip_score", "named": "9999-01-01"}, (seen,))
     assert analysis.notes[0] == "The measure that counts is SigLIP 2, named only after 1 analysis of it."
+    analysis = questions({"measure": "siglip_score", "named": "9999-01-01"}, (seen, seen))
+    assert analysis.notes[0] == "The measure that counts is SigLIP 2, named only after 2 analyses of it."
 
 
 def test_a_primary_measure_without_numbers_is_said():
-    assert "which no picture has yet." in questions({"measure": "pixel_diversity", "named": "2026"}).notes[1]
+    counted, missing = questions({"measure": "pixel_diversity", "named": "2026"}).notes
+    assert counted.startswith("3 questions were asked")
+    assert missing == "The measure that counts is pixel_diversity, which no picture has yet."
+
+
+def asked(scores, *, levels: int = 2, with_times: bool = True) -> tuple[str, ...]:
+    """The notes about the questions of an experiment with 12 prompts; the level after the baseline is 4.0."""
+    plan = sample_plan(axes=[axis("shift", *(3.0, 4.0, 5.0)[:levels])], baseline={"shift": "3.0"})
+    records = sample_records(plan, scores)
+    if not with_times:
+        records = [dataclasses.replace(record, generation_time_seconds=None) for record in records]
+    return analyse(sample_manifest(plan), records, METRICS).notes
+
+
+def test_one_question_is_not_counted_and_two_are():
+    noise = noisy_scores({})
+    assert asked(lambda run: {"image_reward": noise(run)["image_reward"]}, with_times=False) == ()
+    (two,) = asked(noise, with_times=False)
+    assert two == (
+        "2 questions were asked, one a measure, with 2 comparisons: where nothing differs, about 10 % of experiments "
+        "claim something for one of them. --primary MEASURE marks the one that counts, best before the first picture."
+    )  # 1 - 0.95^2 = 0.0975
+
+
+def test_a_measure_that_no_test_asks_about_is_no_question():
+    noise = noisy_scores({})
+
+    def scores(run):
+        has_both = run.prompt.id.endswith("_000")  # one prompt is no test
+        return noise(run) if has_both else {"image_reward": noise(run)["image_reward"]}
+
+    assert asked(scores, with_times=False) == ()
+    assert asked(scores)[0].startswith("2 questions were asked, one a measure, with 2 comparisons: ")
+
+
+def test_a_level_without_pictures_takes_no_question_away():
+    noise = noisy_scores({})
+    (note,) = asked(lambda run: "failed" if run.params.shift == 5.0 else noise(run), levels=3)
+    assert note.startswith("3 questions were asked, one a measure, with 3 comparisons: ")
