@@ -78,7 +78,11 @@ def analysis_from_values(values: Mapping[str, Any]) -> PastAnalysis:
 
 def united_analyses(*lists: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Return the entries of several lists, made by `analysis_values`, each once and in the order of their time."""
-    entries = {(entry["when"], entry["by"], str(entry["seen"])): dict(entry) for entries in lists for entry in entries}
+    entries = {
+        (entry["when"], entry["by"], str(entry["measures"]), str(entry["seen"])): dict(entry)
+        for entries in lists
+        for entry in entries
+    }
     return sorted(entries.values(), key=lambda entry: str(entry["when"]))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import multiprocessing
 
@@ -83,6 +84,31 @@ def test_a_damaged_list_is_a_damaged_manifest(store):
 def test_lists_of_two_copies_of_a_folder_unite_in_the_order_of_their_time():
     first, second, third = (analysis_values(analysis(n, when=f"2026-01-0{n}")) for n in (1, 2, 3))
     assert united_analyses([first, third], [first, second]) == [first, second, third]
+
+
+def test_entries_that_differ_in_anything_stay_and_equal_ones_are_one():
+    entry = analysis_values(analysis(2))
+    others = [
+        {**entry, "when": "2026-01-02"},
+        {**entry, "by": "report.py"},
+        analysis_values(analysis(3)),
+        analysis_values(analysis(2, measures=("other",))),  # by the same command within a second
+    ]
+    united = united_analyses([entry, *others], [dict(entry)])
+    assert len(united) == 5
+    assert all(found in united for found in (entry, *others))
+
+
+@pytest.mark.parametrize(("shown", "is_new"), [(("a",), False), (("a", "b"), False), (("a", "c"), True)])
+def test_an_analysis_of_fewer_measures_tells_nothing_new(store, shown, is_new):
+    store.add_analysis(analysis(2, measures=("a", "b")))
+    store.add_analysis(analysis(2, measures=shown))
+    assert len(counts(store)) == 1 + is_new
+
+
+def test_a_prompt_is_known_by_twelve_digits_of_its_hash_whatever_its_text():
+    assert text_hash("A cat") == hashlib.sha256(b"A cat").hexdigest()[:12]
+    assert text_hash("\udce9") == hashlib.sha256(b"\xed\xb3\xa9").hexdigest()[:12]  # half of a pair, as a file has it
 
 
 def _add(folder: str, prompts: int) -> None:
