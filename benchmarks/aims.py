@@ -87,10 +87,10 @@ def _cold_start(record: dict[str, Any]) -> Iterator[Aim]:
 
 def _memory(record: dict[str, Any]) -> Iterator[Aim]:
     rows = record.get("rows", ())
-    for layout, name, card in (("offload", "bf16", 16), ("offload, float8", "float8", 12)):
+    for layout, name, card in (("16 GiB", "bf16", 16), ("12 GiB, float8", "float8", 12)):
         found = [row for row in rows if row["layout"] == layout]
         problems = float(sum(row["problem"] is not None for row in found)) if found else None
-        yield Aim(f"{name} with offload on a card of {card} GiB, images that did not fit", problems, 0)
+        yield Aim(f"{name} on a card of {card} GiB, images that did not fit", problems, 0)
 
 
 def _decoder(record: dict[str, Any]) -> Iterator[Aim]:

@@ -52,12 +52,13 @@ class Layout:
 LAYOUTS = (
     Layout("resident"),
     Layout("encoder on cpu", {"text_encoder_device": "cpu"}),
-    Layout("offload", {"offload": True}, cap_gb=16),
+    Layout("16 GiB", {"vram_limit": 15.5}, cap_gb=16),
     Layout("float8", {"quantization": "float8"}, cap_gb=16, needs_cuda=True),
     Layout("int8", {"quantization": "int8"}, cap_gb=16, needs_cuda=True),
     Layout("both float8", {"quantization": "float8", "text_encoder_quantization": "float8"}, 12, True),
-    Layout("offload, float8", {"offload": True, "quantization": "float8"}, cap_gb=12, needs_cuda=True),
-    Layout("offload, float8, tiled", {"offload": True, "quantization": "float8", "vae_tiling": True}, 12, True),
+    Layout("12 GiB", {"vram_limit": 11.5}, cap_gb=12),
+    Layout("12 GiB, float8", {"vram_limit": 11.5, "quantization": "float8"}, cap_gb=12, needs_cuda=True),
+    Layout("8 GiB, float8, tiled", {"vram_limit": 7.5, "quantization": "float8", "vae_tiling": True}, 8, True),
 )
 
 

@@ -12,10 +12,12 @@ import gc
 import json
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from itertools import product
 from typing import Any
+from unittest.mock import patch
 
 import click
 import numpy as np
@@ -23,13 +25,16 @@ import torch
 
 from benchmarks.timing import machine
 from llm_dit import ZImagePipeline
+from llm_dit.checkpoints.model_parts import ModelParts
 from llm_dit.errors import LlmDitError
-from llm_dit.parameters import GenerationParams
+from llm_dit.parameters import EngineSettings, GenerationParams
+from llm_dit.placement.budget import CardPlan
+from llm_dit.stages.card_plans import network_sizes
 
 MODES: dict[str, dict[str, Any]] = {
     "plain": {"compile": "off"},
     "float8": {"compile": "off", "quantization": "float8"},
-    "offload": {"compile": "off", "offload": True},
+    "streamed": {"compile": "off"},
     "compiled": {"compile": "on"},
 }
 """Fields of `EngineSettings`."""
@@ -79,11 +84,25 @@ def held_bytes() -> int:
     return sum(torch.cuda.memory_allocated(index) for index in range(torch.cuda.device_count()))
 
 
+@contextmanager
+def all_streamed() -> Iterator[None]:
+    """Let models that are loaded inside the block stream all their blocks, however much room there is."""
+
+    def plan(parts: ModelParts, wanted: EngineSettings, places: Mapping[str, Any]) -> dict[torch.device, CardPlan]:
+        sizes = network_sizes(parts, wanted, {name: dtype.itemsize for name, (_, dtype) in places.items()})
+        streamed = {name: tuple(range(len(size.blocks))) for name, size in sizes.items()}
+        return {torch.device("cpu"): CardPlan(streamed)}
+
+    with patch("llm_dit.stages.loading.plan_cards", plan):
+        yield
+
+
 def pictures(model_path: str, placement: tuple[str, str, str], mode: str) -> list[Picture]:
     """Load the model and draw with it."""
     names = ("text_encoder_device", "dit_device", "vae_device")
     settings: dict[str, Any] = dict(zip(names, placement, strict=True))
-    pipeline = ZImagePipeline.from_pretrained(model_path, **settings, **MODES[mode])
+    with all_streamed() if mode == "streamed" else nullcontext():
+        pipeline = ZImagePipeline.from_pretrained(model_path, **settings, **MODES[mode])
     plain = GenerationParams.parse({"prompt": "A red apple on a wooden table", "seed": 1})
     guided = pipeline.resolve(plain.replaced(seed=2, **GUIDED))
     drawn = pipeline.generate(plain).image, pipeline.draw(guided, pipeline.encode(guided)).wait()[0]

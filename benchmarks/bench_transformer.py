@@ -26,7 +26,7 @@ from benchmarks.full_size import TRANSFORMERS, build_diffusers, build_ours, tran
 from benchmarks.timing import CLOCKS, Clock, elapsed_s, float8_ceiling, machine, matrix_ceiling, median_times_s
 from experiments.prompts import STANDARD_PROMPTS, read_prompts
 from llm_dit.acceleration.accelerate import accelerate, choose_acceleration
-from llm_dit.acceleration.quantization import quantize_transformer
+from llm_dit.acceleration.quantization import quantize_linears
 from llm_dit.checkpoints.finding import find_checkpoint
 from llm_dit.networks.transformer import ZImageTransformer
 from llm_dit.networks.transformer_config import SEQUENCE_MULTIPLE
@@ -158,7 +158,9 @@ def bench_variant(
     ours = build_ours(config_name, setting.device, setting.dtype)
     device = setting.device
     applied = choose_acceleration(device, setting.dtype, attention_backend=backend, **VARIANTS[variant])
-    quantize_transformer(ours, applied.quantization, device, device)
+    for block in ours.blocks:
+        block.fuse()
+        quantize_linears(block, ("attention", "feed_forward"), applied.quantization)
     accelerate(ours, applied, device)
     is_float8 = applied.quantization == "float8"
     ceiling = (

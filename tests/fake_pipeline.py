@@ -28,6 +28,18 @@ class FakeEmbeddings:
         return 4
 
 
+def fake_text_encoder(*, streamed=False, **more):
+    """As much of a text encoder as the lab asks for; its layers are streamed or stay."""
+    return SimpleNamespace(
+        warn_of_special_tokens=lambda texts: [],
+        count_tokens=lambda text: len(text.split()),
+        width=4,
+        dtype=SimpleNamespace(itemsize=4),
+        stream=object() if streamed else None,
+        **more,
+    )
+
+
 class FakePipeline:
     """Stands for `ZImagePipeline`."""
 
@@ -37,7 +49,7 @@ class FakePipeline:
     settings = SimpleNamespace(model_path="fake")
 
     def __init__(
-        self, *, fingerprint="f" * 64, dtype="float32", seconds=0.0, failing=None, failing_texts=(), offload=False
+        self, *, fingerprint="f" * 64, dtype="float32", seconds=0.0, failing=None, failing_texts=(), streamed=False
     ):
         self.fingerprint = fingerprint
         self.numerics = {"dtype": dtype, "quantization": "none"}
@@ -47,7 +59,8 @@ class FakePipeline:
         self.failing_texts = failing_texts
         self.encoded = []
         self.denoised = []
-        self.text_encoder = SimpleNamespace(warn_of_special_tokens=lambda texts: [], offload=offload)
+        self.passes = []
+        self.text_encoder = fake_text_encoder(streamed=streamed)
 
     def resolve(self, params):
         if params.hidden_layer < -self.hidden_layer_count:
@@ -58,6 +71,7 @@ class FakePipeline:
 
     def encode_prompts(self, formatted_prompts, hidden_layers):
         self.encoded += [(text, tuple(hidden_layers)) for text in formatted_prompts]
+        self.passes.append(len(formatted_prompts))
         if any(part in text for text in formatted_prompts for part in self.failing_texts):
             raise RuntimeError("the text encoder ran out of memory")
         return [

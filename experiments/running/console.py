@@ -78,6 +78,8 @@ def print_plan(plan: Plan, totals: Totals, folder: str) -> None:
     table.add_row("transformer evaluations", f"{totals.evaluations:,}")
     table.add_row("disk", f"about {bytes_text(totals.disk_bytes)}")
     table.add_row("time", f"about {duration_text(totals.seconds)} ({totals.seconds_basis})")
+    if totals.memory:
+        table.add_row("memory", totals.memory)
     table.add_row("on disk already", f"{totals.on_disk:,}")
     if totals.stale:
         table.add_row("stale", f"{totals.stale:,} (made with other inputs; --overwrite makes them again)")

@@ -10,7 +10,7 @@ from experiments.planning.design import Plan
 from experiments.planning.model_facts import ModelFacts
 from experiments.running.worklist import Worklist
 from experiments.store.result_store import ResultStore
-from llm_dit.checkpoints.finding import model_name
+from llm_dit.checkpoints.finding import expanded, is_embedded_name, model_name
 from llm_dit.parameters import EngineSettings
 from llm_dit.prompting.chat_template import formatted_negative_prompt, formatted_prompt_from_params
 from llm_dit.sampling.guidance import evaluation_count
@@ -40,6 +40,7 @@ class Totals:
         disk_bytes: Images and metadata, estimated.
         seconds: Time of the runs that are left, estimated.
         seconds_basis: Where the estimate comes from.
+        memory: What stays on the cards and what is streamed; empty where that is not known or there is no card.
         on_disk: Runs that have their result already.
         stale: Runs whose file was made with other inputs, and which nothing but `--overwrite` makes again.
         to_do: Runs that the command makes.
@@ -54,6 +55,7 @@ class Totals:
     disk_bytes: float
     seconds: float
     seconds_basis: str
+    memory: str
     on_disk: int
     stale: int
     to_do: int
@@ -98,6 +100,7 @@ def forecast(
         disk_bytes=repeats * sum(BYTES_PER_PIXEL * size + METADATA_BYTES for size in pixels),
         seconds=seconds,
         seconds_basis=basis,
+        memory=_memory(settings),
         on_disk=0 if work is None else work.finished,
         stale=0 if work is None else len(work.stale),
         to_do=to_do,
@@ -125,8 +128,21 @@ def _seconds(work: float, facts: ModelFacts, settings: EngineSettings, store: Re
     tokens_per_pixel = 1 / 256
     flop = 2 * facts.transformer_parameters * (work * tokens_per_pixel)
     share_of_text = 1 + TYPICAL_TEXT_TOKENS / (facts.native_size**2 * tokens_per_pixel)
-    on_gpu = settings.dit_device.startswith("cuda") or (
-        settings.dit_device == "auto" and Path("/proc/driver/nvidia/version").exists()
-    )
+    on_gpu = _is_on_gpu(settings)
     speed = FLOPS_ON_GPU if on_gpu else FLOPS_ON_CPU
     return flop * share_of_text / speed, f"a guess from the model's size, on a {'GPU' if on_gpu else 'CPU'}"
+
+
+def _is_on_gpu(settings: EngineSettings) -> bool:
+    is_nvidia_here = Path("/proc/driver/nvidia/version").exists()
+    return settings.dit_device.startswith("cuda") or (settings.dit_device == "auto" and is_nvidia_here)
+
+
+def _memory(settings: EngineSettings) -> str:
+    """Say what loading will do with the cards of this machine; of a model on the hub nothing is fetched for that."""
+    is_here = is_embedded_name(settings.model_path) or expanded(settings.model_path).exists()
+    if not _is_on_gpu(settings) or not is_here:
+        return ""
+    from llm_dit.stages.loading import memory_sentence
+
+    return memory_sentence(settings)

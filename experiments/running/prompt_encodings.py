@@ -1,9 +1,9 @@
 """Each distinct formatted prompt encoded once, with every hidden layer that some run needs, and dropped after use.
 
-A prompt is encoded before its first run, while the device draws the run before. Where the text encoder waits on the CPU
-(`offload`), prompts are encoded ahead in groups, so that it moves seldom. What is held is bounded, since long prompts
-at many layers are large: where prompts come back later, as with several sizes, the runs are taken in blocks of as many
-prompts as may be held.
+A prompt is encoded before its first run, while the device draws the run before. Where the text encoder's layers are
+streamed, prompts are encoded ahead in groups, since the layers come once for many. What is held is bounded, since long
+prompts at many layers are large: where prompts come back later, as with several sizes, the runs are taken in blocks of
+as many prompts as may be held.
 """
 
 from __future__ import annotations
@@ -32,6 +32,13 @@ RuntimeError)."""
 
 
 @dataclass(frozen=True)
+class Waiting:
+    """A prompt that will be encoded with the others of its group, and what it will take, in bytes."""
+
+    nbytes: int
+
+
+@dataclass(frozen=True)
 class TimedEncoding:
     """An encoded prompt and the seconds it took."""
 
@@ -51,7 +58,7 @@ class EncodingCache:
             for text in _texts(item):
                 layers.setdefault(text, set()).add(item.run.params.hidden_layer)
         self._layers = layers
-        self._held: dict[str, TimedEncoding | Exception] = {}
+        self._held: dict[str, Waiting | TimedEncoding | Exception] = {}
         self._held_bytes = 0
 
     def groups(self) -> Iterator[list[WorkItem]]:
@@ -62,16 +69,19 @@ class EncodingCache:
         group: list[WorkItem] = []
         for item, begins_block in self._in_blocks():
             if group and (begins_block or not self._has_room(item)):
+                self._encode_waiting()
                 yield group
                 group = []
             self._make_room(item)
             for text in _texts(item):
-                self._encode(text, item)
+                self._ask_for(text, item)
             group.append(item)
-            if self._is_full() or not self._pipeline.text_encoder.offload:
+            if self._is_full() or self._pipeline.text_encoder.stream is None:
+                self._encode_waiting()
                 yield group
                 group = []
         if group:
+            self._encode_waiting()
             yield group
 
     def _in_blocks(self) -> Iterator[tuple[WorkItem, bool]]:
@@ -106,6 +116,7 @@ class EncodingCache:
         held = self._held[text]
         if isinstance(held, Exception):
             raise held
+        assert isinstance(held, TimedEncoding)
         return held
 
     def release(self, item: WorkItem) -> None:
@@ -133,25 +144,56 @@ class EncodingCache:
     def _drop(self, text: str) -> None:
         self._held_bytes -= _bytes_of(self._held.pop(text, None))
 
-    def _encode(self, text: str, item: WorkItem) -> None:
+    def _ask_for(self, text: str, item: WorkItem) -> None:
         if text in self._held:
             return
+        encoder = self._pipeline.text_encoder
         if text == item.formatted_prompt:
-            self._pipeline.text_encoder.warn_of_special_tokens(user_texts(item.run.params))
-        started = time.perf_counter()
-        try:
-            (encoded,) = self._pipeline.encode_prompts([text], sorted(self._layers[text], reverse=True))
-        except RUN_ERRORS as error:
-            self._held[text] = error
-        else:
-            self._held[text] = TimedEncoding(encoded, time.perf_counter() - started)
+            encoder.warn_of_special_tokens(user_texts(item.run.params))
+        numbers = encoder.count_tokens(text) * encoder.width * len(self._layers[text])
+        self._held[text] = Waiting(numbers * encoder.dtype.itemsize)
         self._held_bytes += _bytes_of(self._held[text])
 
+    def _encode_waiting(self) -> None:
+        """Encode all prompts that wait: those of the same layers together, or one by one where layers stay."""
+        waiting = [text for text, held in self._held.items() if isinstance(held, Waiting)]
+        together: dict[tuple[int, ...], list[str]] = {}
+        for text in waiting:
+            together.setdefault(tuple(sorted(self._layers[text], reverse=True)), []).append(text)
+        for layers, texts in together.items():
+            groups = [[text] for text in texts] if self._pipeline.text_encoder.stream is None else [texts]
+            for group in groups:
+                self._encode(group, layers)
 
-def _bytes_of(held: TimedEncoding | Exception | None) -> int:
-    if not isinstance(held, TimedEncoding):
-        return 0
-    return sum(tensor.numel() * tensor.element_size() for tensor in held.encoded.embeddings.values())
+    def _encode(self, texts: Sequence[str], layers: Sequence[int]) -> None:
+        """Encode prompts together; where that fails, each by itself, so that one can't spoil the others."""
+        started = time.perf_counter()
+        try:
+            encoded = self._pipeline.encode_prompts(texts, layers)
+        except RUN_ERRORS as error:
+            if len(texts) > 1:
+                for text in texts:
+                    self._encode([text], layers)
+            else:
+                self._keep(texts[0], error)
+            return
+        seconds = (time.perf_counter() - started) / len(texts)
+        for text, item in zip(texts, encoded, strict=True):
+            self._keep(text, TimedEncoding(item, seconds))
+
+    def _keep(self, text: str, result: TimedEncoding | Exception) -> None:
+        self._held_bytes += _bytes_of(result) - _bytes_of(self._held[text])
+        self._held[text] = result
+
+
+def _bytes_of(held: Waiting | TimedEncoding | Exception | None) -> int:
+    match held:
+        case Waiting():
+            return held.nbytes
+        case TimedEncoding():
+            return sum(tensor.numel() * tensor.element_size() for tensor in held.encoded.embeddings.values())
+        case _:
+            return 0
 
 
 def _texts(item: WorkItem) -> list[str]:

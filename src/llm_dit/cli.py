@@ -179,7 +179,7 @@ def parameter_options(
 
 
 def flags_from_values(values: Mapping[str, Any]) -> list[str]:
-    """Return the flags that set parameters to `values`, as they are typed: `--steps=4`, `--no-offload`."""
+    """Return the flags that set parameters to `values`, as they are typed: `--steps=4`, `--no-vae-tiling`."""
     flags = []
     for name, value in values.items():
         flag = PARAMETERS[name].flag

@@ -29,7 +29,7 @@ def example_file() -> str:
                 lines += _example_line(parameter)
         lines.append("")
     lines += ["# A profile of your own says only what differs.", "[rtx4090]", ""]
-    lines += ["[rtx4090.pipeline]", "offload = true", ""]
+    lines += ["[rtx4090.pipeline]", "vram_limit = 16", ""]
     return "\n".join(lines)
 
 

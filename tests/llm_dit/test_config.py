@@ -16,7 +16,7 @@ quantization = "none"
 [default.pipeline]
 device = "cpu"
 dtype = "float32"
-offload = true
+vae_tiling = true
 [default.scheduler]
 shift = 2
 [default.generation]
@@ -66,7 +66,7 @@ def test_every_key_of_the_issue_reaches_its_field(write):
     assert (params.cfg_normalization, params.cfg_truncation, params.hidden_layer) == (1.0, 0.5, -3)
     assert (params.long_prompt_mode, params.max_text_tokens) == ("pool", 512)
     engine = config.engine
-    assert (engine.text_encoder_device, engine.dit_device, engine.offload) == ("cpu", "cpu", True)
+    assert (engine.text_encoder_device, engine.dit_device, engine.vae_tiling) == ("cpu", "cpu", True)
     assert (engine.text_encoder_dtype, engine.dtype, engine.attention_backend) == ("float32", "float32", "sdpa")
     assert engine.compile == "off"
     assert config.rewriter.model_dump() == {
@@ -120,19 +120,19 @@ def test_a_server_table_may_stand_at_the_top(write):
         ("[fast.generation]\nshift = 2\n", None, ["it belongs to [fast.scheduler]."]),
         ("[default.generation]\ndevice = 'cpu'\n", None, ["it belongs to [default.pipeline]."]),
         ("[default.pipeline]\ntiled_vae = true\n", None, ["no key 'tiled_vae'; did you mean 'vae_tiling'?"]),
-        ("[default.pipeline]\ncpu_offload = true\n", None, ["did you mean 'offload'?"]),
+        ("[default.pipeline]\ncpu_offload = true\n", None, ["did you mean 'vram_limit'?"]),
         ("[default.generation]\ncfg_scale = 4\n", None, ["did you mean 'guidance_scale'? Its value is 1 less than"]),
         ("[default.generation]\nsampler = 'euler'\n", None, ["'sampler'; the sampler is Euler's"]),
         ("[default.generation]\nprompt = 'A cat'\n", None, ["'prompt'; it belongs to one image, not to a file."]),
-        ("[default.pipelin]\noffload = true\n", None, ["[default] has no 'pipelin'; did you mean 'pipeline'?"]),
+        ("[default.pipelin]\nvae_tiling = true\n", None, ["[default] has no 'pipelin'; did you mean 'pipeline'?"]),
         ("[default.generation]\nsteps = 4\nnum_inference_steps = 4\n", None, ["has num_inference_steps twice"]),
         ("[default.generation]\nheight = '512'\n", None, ["is not a whole number; write height = 512 without quotes."]),
-        ("[default.pipeline]\noffload = 'True'\n", None, ["write offload = true without quotes."]),
+        ("[default.pipeline]\nvae_tiling = 'True'\n", None, ["write vae_tiling = true without quotes."]),
         ("[default.pytorch]\ncompile = true\n", None, ['is not text in quotes; write compile = "on".']),
         ('[default]\nmodel_path = "C:\\Users\\me"\n', None, ["write model_path = 'C:\\Users\\me' in single quotes."]),
         ('[default]\nmodel_path = "C:\\temp\\new"\n', None, ["write model_path = 'C:\\temp\\new' in single quotes."]),
         ("[default]\nmodel_path = mini\n", None, ["(at line 2, column 14)", 'write model_path = "mini".']),
-        ("[default.pipeline]\noffload = True # less\n", None, ["write offload = true."]),
+        ("[default.pipeline]\nvae_tiling = True # less\n", None, ["write vae_tiling = true."]),
         ("[default.scheduler]\nshift: 3\n", None, ["write shift = 3."]),
         ("[default.scheduler\nshift = 3\n", None, ["the line is: [default.scheduler"]),
         ("[rtx4090]\n", "rtx409", ["no profile 'rtx409'", "did you mean 'rtx4090'?"]),

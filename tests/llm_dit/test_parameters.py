@@ -81,7 +81,7 @@ def test_every_generation_parameter_is_identity():
 def test_precision_is_identity_and_where_it_runs_is_not():
     for name in ("dtype", "quantization", "compile", "attention_backend", "text_encoder_dtype"):
         assert PARAMETERS[name].note.changes_image, name
-    for name in ("text_encoder_device", "dit_device", "vae_device", "offload"):
+    for name in ("text_encoder_device", "dit_device", "vae_device", "vram_limit"):
         assert not PARAMETERS[name].note.changes_image, name
 
 

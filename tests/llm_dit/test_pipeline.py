@@ -386,13 +386,6 @@ def test_a_cuda_device_that_is_not_there_is_named(monkeypatch):
         resolve_device("cuda", "dit_device")
 
 
-def test_offload_on_the_cpu_changes_nothing(tiny_checkpoint, tiny_pipeline):
-    offloaded = ZImagePipeline.from_pretrained(
-        str(tiny_checkpoint), offload=True, dit_device="cpu", text_encoder_device="cpu"
-    )
-    assert np.array_equal(levels(offloaded("A cat", seed=1)), levels(tiny_pipeline("A cat", seed=1)))
-
-
 def test_a_base_model_is_known_by_its_scheduler_and_brings_its_steps_and_guidance(tiny_checkpoint, tmp_path):
     folder = shutil.copytree(tiny_checkpoint, tmp_path / "base")
     scheduler = folder / "scheduler" / "scheduler_config.json"

@@ -22,7 +22,7 @@ def test_what_others_are_compared_with_comes_first():
     assert len(set(placements(ENCODERS, ACCELERATORS))) == 12
 
 
-@pytest.mark.parametrize("mode", ["plain", "offload", "float8"])
+@pytest.mark.parametrize("mode", ["plain", "streamed", "float8"])
 def test_a_placement_on_the_cpu_is_compared_or_says_why_not(tiny_checkpoint, mode):
     (row,) = compare(str(tiny_checkpoint), mode, ["cpu"], ["cpu"])
     assert (row.text_encoder, row.transformer, row.vae, row.left_bytes) == ("cpu", "cpu", "cpu", 0)

@@ -346,5 +346,5 @@ def _change(job: Job, changes: dict[str, Any]) -> None:
 def _sentence(error: Exception) -> str:
     """Say what went wrong without a traceback; memory is the one defect with advice."""
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
-        return "The device ran out of memory; make the image smaller, or start the server with --offload."
+        return "The device ran out of memory; make the image smaller, or start the server with a lower --vram-limit."
     return f"Something went wrong inside ({type(error).__name__}); the server's log has the details."

@@ -75,11 +75,13 @@ def choose_acceleration(
     return Acceleration(backend, "on" if is_compiled else "off", quantization)
 
 
-def check_graphs(graphs: GraphMode, device: torch.device, *, stays: bool) -> None:
+def check_graphs(graphs: GraphMode, device: torch.device, *, stays: bool = True) -> None:
     """Raise `DeviceError` where CUDA graphs are asked for and the weights don't stay on a CUDA device."""
     if graphs == "on" and not (device.type == "cuda" and stays):
         where = (
-            "weights that stay on the device, so no offload" if device.type == "cuda" else f"cuda, not {device.type}"
+            "all weights on the card, which is too small for them"
+            if device.type == "cuda"
+            else f"cuda, not {device.type}"
         )
         raise DeviceError(f"cuda_graphs = on needs {where}; use auto or off.", field="cuda_graphs")
 
@@ -98,7 +100,7 @@ def accelerate(
         transformer: With its weights, wherever they are, quantized by `quantize_transformer` if that is wanted.
         wanted: From `choose_acceleration`.
         device: Where it will compute.
-        stays: The weights stay on `device`; False where they wait on the CPU between images.
+        stays: All weights stay on `device`, which has room for graphs; False where some are streamed.
         graphs: Whether evaluations are replayed as CUDA graphs, which changes no number; `auto` replays those that are
             bound by their launches.
     """

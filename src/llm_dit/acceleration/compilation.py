@@ -45,19 +45,11 @@ def compile_decoder(vae: Autoencoder) -> None:
 
     It fuses the normalisations and activations between the convolutions.
     """
-    import torch
-    from torch import nn
-
     from llm_dit.acceleration.compiled_modules import compile_whole_decoder
-    from llm_dit.networks.vae_decoder import AttentionInParts, NormByRows, SpatialAttention
+    from llm_dit.networks.vae_decoder import lay_out_by_rows
 
     _keep_compile_cache()
-    vae.to(memory_format=torch.channels_last)
-    for module in vae.decoder.modules():
-        if isinstance(module, nn.GroupNorm):
-            module.__class__ = NormByRows
-        elif isinstance(module, SpatialAttention) and next(module.parameters()).is_cuda:
-            module.__class__ = AttentionInParts
+    lay_out_by_rows(vae)
     compile_whole_decoder(vae.decoder)
 
 

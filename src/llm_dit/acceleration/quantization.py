@@ -1,30 +1,21 @@
-"""Quantization of large matrices: what it needs, and block by block the layers that take the place of linear ones."""
+"""Quantization of large matrices: what it needs, and the layers that take the place of linear ones."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, TypeVar, assert_never
+from typing import TYPE_CHECKING, assert_never
 
 from llm_dit.errors import DeviceError
 from llm_dit.parameters import Quantization
-from llm_dit.placement.devices import on
 
 if TYPE_CHECKING:
     import torch
     from torch import nn
 
-    from llm_dit.networks.qwen3 import Qwen3Encoder
-    from llm_dit.networks.transformer import TransformerBlock, ZImageTransformer
-
-Block = TypeVar("Block", bound="nn.Module")
-
 FLOAT8_CAPABILITY = (8, 9)
 FLOAT8_MULTIPLE = 16
 """Of the rows and columns that float8 products take."""
-BLOCKS_AT_ONCE = 2
-"""Blocks that are on the device in full precision: while one is quantized, the next is copied."""
 
 
 def check_quantization(
@@ -80,62 +71,6 @@ def check_widths(quantization: Quantization, blocks: Iterable[nn.Module]) -> Non
                 f"maps {linear.in_features} features to {linear.out_features}; use int8 or none.",
                 field="quantization",
             )
-
-
-def quantize_transformer(
-    transformer: ZImageTransformer, quantization: Quantization, device: torch.device, home: torch.device
-) -> None:
-    """Join and quantize the large matrices of the transformer's blocks, in place.
-
-    Args:
-        transformer: With its weights, wherever they are.
-        quantization: Checked before.
-        device: Where the blocks are quantized.
-        home: Where the model is afterwards.
-    """
-    if quantization == "none":
-        return
-
-    def prepare(block: TransformerBlock) -> None:
-        block.fuse()
-        quantize_linears(block, ("attention", "feed_forward"), quantization)
-
-    _prepare_blocks(transformer.blocks, prepare, device, home)
-    transformer.to(home)
-
-
-def quantize_text_encoder(
-    model: Qwen3Encoder, quantization: Quantization, device: torch.device, home: torch.device
-) -> None:
-    """Do as `quantize_transformer` does; embeddings and norms stay as they are."""
-    if quantization == "none":
-        return
-
-    def prepare(layer: nn.Module) -> None:
-        quantize_linears(layer, ("self_attn", "mlp"), quantization)
-
-    _prepare_blocks(model.layers, prepare, device, home)
-    model.to(home)
-
-
-def _prepare_blocks(
-    blocks: Iterable[Block], prepare: Callable[[Block], None], device: torch.device, home: torch.device
-) -> None:
-    """Bring each block to `device`, change it there, and bring it to `home`.
-
-    At no time are more than `BLOCKS_AT_ONCE` on the device as they were, so that a card that fits the result also fits
-    the way to it.
-    """
-    import torch
-
-    def prepared(block: Block) -> None:
-        with on(device), torch.no_grad():
-            prepare(block.to(device))
-            block.to(home)
-
-    with ThreadPoolExecutor(BLOCKS_AT_ONCE) as workers:
-        for _ in workers.map(prepared, blocks):
-            pass
 
 
 def quantize_linears(block: nn.Module, parts: tuple[str, ...], quantization: Quantization) -> None:

@@ -1,4 +1,4 @@
-"""Qwen3's layers as a text encoder, on one page: hidden states of one prompt, and nothing for writing text.
+"""Qwen3's layers as a text encoder, on one page: hidden states of prompts, and nothing for writing text.
 
 Transformers' `Qwen3Model` computes the same, but importing it takes several times as long as importing torch, which a
 user waits for with every command. Parameter names are those of the published checkpoint. Layers behind the deepest
@@ -9,7 +9,7 @@ Source: Qwen3, 2025; transformers 5 `models/qwen3/modeling_qwen3.py`.
 Legend: L tokens, D width, H query heads, G key-value heads, K head width.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -129,8 +129,11 @@ class Qwen3Layer(nn.Module):
         self.input_layernorm = nn.RMSNorm(config.hidden_size, config.rms_norm_eps)
         self.post_attention_layernorm = nn.RMSNorm(config.hidden_size, config.rms_norm_eps)
 
-    def forward(self, hidden_states: Tensor, rotary: Tensor) -> Tensor:
-        """Advance the residual stream; [1, L, D] to [1, L, D]."""
+    def forward(self, prompts: Sequence[Tensor], rotary: Sequence[Tensor]) -> list[Tensor]:
+        """Advance the residual streams of some prompts, each by itself; [1, L, D] each."""
+        return [self._advanced(*prompt) for prompt in zip(prompts, rotary, strict=True)]
+
+    def _advanced(self, hidden_states: Tensor, rotary: Tensor) -> Tensor:
         attended: Tensor = hidden_states + self.self_attn(self.input_layernorm(hidden_states), rotary)
         advanced: Tensor = attended + self.mlp(self.post_attention_layernorm(attended))
         return advanced
@@ -146,27 +149,31 @@ class Qwen3Encoder(nn.Module):
         self.layers = nn.ModuleList(Qwen3Layer(config) for _ in range(config.num_hidden_layers))
         self.norm = nn.RMSNorm(config.hidden_size, config.rms_norm_eps)
 
-    def forward(self, ids: Tensor, hidden_layers: Collection[int]) -> dict[int, Tensor]:
-        """Encode one prompt.
+    def forward(self, ids: Sequence[Tensor], hidden_layers: Collection[int]) -> list[dict[int, Tensor]]:
+        """Encode prompts, each layer all of them before the next layer; none sees another.
 
         Args:
-            ids: Token ids, [1, L].
+            ids: Token ids of each prompt, [1, L].
             hidden_layers: Which hidden states, each -1 (after the last layer and the norm) to -(layers + 1).
 
         Returns:
-            Hidden layer to hidden state, [L, D].
+            For each prompt, hidden layer to hidden state, [L, D].
         """
         count = len(self.layers) + 1
         wanted = {layer % count for layer in hidden_layers}
-        states = {}
-        x = self.embed_tokens(ids)
-        rotary = rotary_table(ids.shape[1], self.config.head_dim, self.config.rope_theta).to(x.device, x.dtype)
+        states: dict[int, list[Tensor]] = {}
+        device = self.norm.weight.device  # token embeddings may wait on the CPU
+        prompts = [self.embed_tokens(own).to(device) for own in ids]
+        rotary = [
+            rotary_table(own.shape[1], self.config.head_dim, self.config.rope_theta).to(device, x.dtype)
+            for own, x in zip(ids, prompts, strict=True)
+        ]
         for index in range(max(wanted) + 1):
             if index > 0:
-                x = self.layers[index - 1](x, rotary)
+                prompts = self.layers[index - 1](prompts, rotary)
             if index in wanted:
-                states[index] = self.norm(x) if index == count - 1 else x
-        return {layer: states[layer % count][0] for layer in hidden_layers}
+                states[index] = [self.norm(x) for x in prompts] if index == count - 1 else prompts
+        return [{layer: states[layer % count][which][0] for layer in hidden_layers} for which in range(len(ids))]
 
 
 def rotary_table(length: int, head_dim: int, theta: float) -> Tensor:

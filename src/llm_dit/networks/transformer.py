@@ -217,6 +217,11 @@ class ZImageTransformer(nn.Module):
         return [module for module in self.modules() if isinstance(module, TransformerBlock)]
 
     @property
+    def stream_order(self) -> list[TransformerBlock]:
+        """All blocks in the order in which they run; those of the context refiner, which come first, once an image."""
+        return [*self.context_refiner, *self.noise_refiner, *self.layers]
+
+    @property
     def dtype(self) -> torch.dtype:
         """The dtype that activations have; quantised weights may have another."""
         return self.x_pad_token.dtype
@@ -297,6 +302,10 @@ class ZImageTransformer(nn.Module):
         """Join weights that read the same input for inference, after loading; the published names are then gone."""
         for block in self.blocks:
             block.fuse()
+        self.fuse_modulations()
+
+    def fuse_modulations(self) -> None:
+        """Join the modulations of all blocks with a time; see `fuse_projections`."""
         if self.to_modulations is None:
             blocks = (*self.noise_refiner, *self.layers)
             self.to_modulations = stack_linears(*(block.adaLN_modulation[0] for block in blocks))

@@ -240,6 +240,20 @@ class NormByRows(nn.GroupNorm):
         return (x * factor + offset).to(x.dtype)
 
 
+def lay_out_by_rows(vae: Autoencoder) -> None:
+    """Let the decoder's convolutions read and write channels last, in place, with norms and attention that suit it.
+
+    On a CUDA device this is an eighth faster than PyTorch's own norms in the usual layout, and no convolution needs a
+    copy of its input: with too little memory for that, cuDNN takes other kernels, and the picture has other bits.
+    """
+    vae.to(memory_format=torch.channels_last)
+    for module in vae.decoder.modules():
+        if isinstance(module, nn.GroupNorm):
+            module.__class__ = NormByRows
+        elif isinstance(module, SpatialAttention) and next(module.parameters()).is_cuda:
+            module.__class__ = AttentionInParts
+
+
 def norm_as_affine(
     norm: nn.GroupNorm, variances: Tensor, means: Tensor, shares: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:

@@ -99,13 +99,19 @@ class EngineSettings(Parameters):
             elsewhere="torch_dtype precision weight_dtype pipeline_dtype dit_dtype half no_half",
         ),
     )
-    offload: bool = parameter(
-        False,
-        "Keep only the stage in use on the accelerator.",
+    vram_limit: Number | None = parameter(
+        None,
+        "Memory of each CUDA device that may be used; all that is free by default. Weights that find no room wait on "
+        "the CPU and are streamed while the device computes, which changes no bit.",
         runtime(
             "pipeline",
-            elsewhere="cpu_offload model_cpu_offload enable_model_cpu_offload lowvram low_vram medvram",
+            unit="GiB",
+            label="VRAM limit",
+            elsewhere="offload cpu_offload model_cpu_offload enable_model_cpu_offload lowvram low_vram medvram "
+            "max_memory gpu_memory_limit reserve_vram",
         ),
+        ge=1,
+        le=1024,
     )
     quantization: Quantization = parameter(
         "none",

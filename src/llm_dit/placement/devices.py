@@ -6,8 +6,9 @@ and Triton's launches go to the current device, whatever device their tensors ar
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+import os
+import sys
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING
 
 from llm_dit.errors import InvalidParameter
@@ -15,7 +16,7 @@ from llm_dit.parameters.values import DTYPE_NAMES, NOT_A_DEVICE, is_device
 
 if TYPE_CHECKING:
     import torch
-    from torch import Tensor, nn
+    from torch import Tensor
 
     from llm_dit.parameters import EngineSettings
 
@@ -45,6 +46,7 @@ def resolve_device(device: str | torch.device, field: str) -> torch.device:
     name = str(device)
     if not is_device(name):
         raise InvalidParameter(field, f"{name!r} {NOT_A_DEVICE}.")
+    _let_segments_grow()
     if name == "auto":
         if torch.cuda.is_available():
             return torch.device("cuda", torch.cuda.current_device())
@@ -60,6 +62,15 @@ def resolve_device(device: str | torch.device, field: str) -> torch.device:
     if resolved.type == "mps" and not torch.backends.mps.is_available():
         raise InvalidParameter(field, "mps is not on this machine; use auto or cpu.")
     return resolved
+
+
+def _let_segments_grow() -> None:
+    """Have PyTorch's allocator join pieces of a CUDA device's memory, unless the user has configured it.
+
+    Without it, decoding at 1024 x 1024 takes 4.2 GiB for the 2.4 that it fills. Read when a device is first used.
+    """
+    if sys.platform == "linux" and "PYTORCH_ALLOC_CONF" not in os.environ:
+        os.environ.setdefault("PYTORCH_CUDA_ALLOC_CONF", "expandable_segments:True")
 
 
 def resolve_dtype(dtype: str | torch.dtype, device: torch.device, field: str) -> torch.dtype:
@@ -95,24 +106,6 @@ def sent(tensor: Tensor, device: torch.device) -> Tensor:
         with on(device):  # pinning is done in the context of the current device
             return tensor.pin_memory().to(device, non_blocking=True)
     return tensor.to(device)
-
-
-@contextmanager
-def resident(module: nn.Module, device: torch.device, *, offload: bool) -> Iterator[None]:
-    """Run the block on `device` with `module` there; with `offload` it waits on the CPU outside of it.
-
-    Where there is no room on the device for all of it, it goes back whole.
-    """
-    with on(device):
-        if not offload or device.type == "cpu":
-            yield
-            return
-        try:
-            module.to(device)
-            yield
-        finally:
-            module.to("cpu")
-            give_back_memory(device)
 
 
 def give_back_memory(device: torch.device) -> None:

@@ -5,29 +5,30 @@ Legend: B images, H and W pixels, N steps.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
-from llm_dit.acceleration.quantization import check_widths, quantize_transformer
+from llm_dit.acceleration.quantization import check_widths
 from llm_dit.checkpoints.model_file import StoredComponent
-from llm_dit.checkpoints.weights import load_weights, without_weights
+from llm_dit.checkpoints.weights import without_weights
 from llm_dit.errors import InvalidParameter
 from llm_dit.parameters import GenerationParams, Quantization
-from llm_dit.placement.devices import resident, sent
+from llm_dit.placement.devices import on, sent
 from llm_dit.sampling.euler import EulerStep, sample_euler
 from llm_dit.sampling.guidance import guided, guided_steps
 from llm_dit.sampling.schedule import schedule
 from llm_dit.sampling.shared_work import Beginning, Branch
+from llm_dit.stages.block_placement import Reader, place_transformer
 from llm_dit.stages.latent_decoder import LATENT_SCALE
 from llm_dit.stages.lora_merging import LoraMerger
-from llm_dit.stages.packed_weights import load_packed
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
     from llm_dit.networks.transformer import Conditioning, ZImageTransformer
+    from llm_dit.placement.block_stream import BlockStream
 
 
 @dataclass(frozen=True)
@@ -61,16 +62,20 @@ class Denoiser:
         transformer: The network.
         device: Where it computes.
         loras: What is added to its weights.
-        offload: Whether it waits on the CPU while it has nothing to do.
+        stream: Brings the blocks that wait in pinned memory; None where all stay on the device.
     """
 
     def __init__(
-        self, transformer: ZImageTransformer, device: torch.device, loras: LoraMerger, *, offload: bool = False
+        self,
+        transformer: ZImageTransformer,
+        device: torch.device,
+        loras: LoraMerger,
+        stream: BlockStream | None = None,
     ) -> None:
         self.transformer = transformer
         self.device = device
         self.loras = loras
-        self.offload = offload
+        self.stream = stream
 
     @classmethod
     def from_stored(
@@ -80,18 +85,16 @@ class Denoiser:
         dtype: torch.dtype,
         *,
         quantization: Quantization = "none",
-        offload: bool = False,
+        streamed: Sequence[int] = (),
         loras_folder: str | None = None,
         keep_packed: bool = False,
     ) -> Self:
-        """Load the transformer of a model; with `offload` it waits on the CPU.
+        """Load the transformer of a model; blocks that are `streamed` wait in pinned memory.
 
         Raises:
             LlmDitError: If the weights are damaged, or the configuration is not a Z-Image transformer's or does not go
                 with the quantization.
         """
-        import torch
-
         from llm_dit.networks.transformer import ZImageTransformer
         from llm_dit.networks.transformer_config import ZImageTransformerConfig
 
@@ -99,15 +102,11 @@ class Denoiser:
         with without_weights():
             transformer = ZImageTransformer(config)
         check_widths(quantization, transformer.blocks)
-        cpu = torch.device("cpu")
-        home = cpu if offload else device
-        start = home if quantization == "none" else cpu
-        load = load_packed if keep_packed else load_weights
-        load(transformer, stored.path, stored.tensors, dtype=dtype, device=start)
         transformer.eval().requires_grad_(False)
-        quantize_transformer(transformer, quantization, device, home)
-        loras = LoraMerger(transformer, stored.tensors, device, dtype, loras_folder)
-        return cls(transformer, device, loras, offload=offload)
+        reader = Reader(transformer, stored.path, stored.tensors, dtype, keep_packed)
+        stream = place_transformer(transformer, reader, quantization, device, streamed)
+        loras = LoraMerger(transformer, stored.tensors, device, dtype, loras_folder, stream)
+        return cls(transformer, device, loras, stream)
 
     def sample(
         self,
@@ -137,7 +136,7 @@ class Denoiser:
         noise = self._noise(params.height, params.width, params.seed)
         sigmas = schedule(params.num_inference_steps, params.shift)
         self.loras.use(params)
-        with resident(self.transformer, self.device, offload=self.offload), torch.inference_mode():
+        with on(self.device), torch.inference_mode():
             velocity = self._velocity(params, conditioning, sigmas, beginning)
             return sample_euler(velocity, noise, sigmas, on_step)
 

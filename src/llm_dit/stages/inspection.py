@@ -11,8 +11,11 @@ from llm_dit.checkpoints.finding import COMPONENTS, WEIGHT_COMPONENTS
 from llm_dit.checkpoints.fingerprint import file_fingerprint, fingerprint
 from llm_dit.checkpoints.lazy_tensor import LazyTensor
 from llm_dit.checkpoints.model_file import StoredComponent, is_model_file, open_folder, open_model_file
+from llm_dit.checkpoints.model_parts import find_parts
 from llm_dit.checkpoints.weights import without_weights
 from llm_dit.errors import CheckpointError, listed
+from llm_dit.parameters import EngineSettings
+from llm_dit.stages.card_plans import card_lines
 from llm_dit.stages.latent_decoder import drawn_with
 
 SHOWN_SIZES = {
@@ -47,6 +50,7 @@ def inspect_model(path: Path) -> Iterator[str]:
         yield f"not in this folder: {', '.join(absent)}"
     else:
         yield f"fingerprint {fingerprint(path)}"
+        yield from card_lines(find_parts(EngineSettings(model_path=str(path))))
 
 
 def _file_lines(path: Path) -> Iterator[str]:

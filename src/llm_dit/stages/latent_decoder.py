@@ -12,7 +12,7 @@ from llm_dit.checkpoints.lazy_tensor import LazyTensor
 from llm_dit.checkpoints.model_file import StoredComponent
 from llm_dit.checkpoints.weights import load_weights, without_weights
 from llm_dit.errors import CheckpointError, not_finite
-from llm_dit.placement.devices import on, resident
+from llm_dit.placement.devices import on
 
 if TYPE_CHECKING:
     import torch
@@ -37,11 +37,10 @@ class LatentDecoder:
         tiling: Whether it works on bands of rows, which needs less memory.
     """
 
-    def __init__(self, vae: Autoencoder, device: torch.device, *, tiling: bool = False, offload: bool = False) -> None:
+    def __init__(self, vae: Autoencoder, device: torch.device, *, tiling: bool = False) -> None:
         self.vae = vae
         self.device = device
         self.tiling = tiling
-        self.offload = offload
 
     @classmethod
     def from_stored(
@@ -51,16 +50,15 @@ class LatentDecoder:
         dtype: torch.dtype,
         *,
         tiling: bool = False,
-        offload: bool = False,
     ) -> Self:
-        """Load the VAE of a model; with `offload` it waits on the CPU.
+        """Load the VAE of a model.
 
         Raises:
             CheckpointError: If the weights are damaged or the VAE does not have Z-Image's layout.
         """
         import torch
 
-        from llm_dit.networks.vae_decoder import Autoencoder, DecoderConfig
+        from llm_dit.networks.vae_decoder import Autoencoder, DecoderConfig, lay_out_by_rows
 
         sizes = DecoderConfig.from_dict(stored.config)
         if 2 ** (len(sizes.block_out_channels) - 1) != LATENT_SCALE:
@@ -70,13 +68,13 @@ class LatentDecoder:
             )
         with without_weights():
             vae = Autoencoder(sizes)
-        start = torch.device("cpu") if offload else device
-        load_weights(vae, stored.path, drawn_with(stored.tensors), dtype=dtype, device=start)
+        load_weights(vae, stored.path, drawn_with(stored.tensors), dtype=dtype, device=device)
         if device.type == "cpu" or tiling:
-            # saves a sixth of the time on the CPU; on CUDA, group norms are slow in this layout unless compiled
-            vae.to(memory_format=torch.channels_last)
+            vae.to(memory_format=torch.channels_last)  # saves a sixth of the time on the CPU
+        elif device.type == "cuda":
+            lay_out_by_rows(vae)
         vae.eval().requires_grad_(False)
-        return cls(vae, device, tiling=tiling, offload=offload)
+        return cls(vae, device, tiling=tiling)
 
     @property
     def native_size(self) -> int:
@@ -109,11 +107,11 @@ class LatentDecoder:
 
     def levels(self, latents: Tensor) -> tuple[Tensor, Tensor]:
         """Decode [B, C, h, w] without waiting for the device; returns what `pixels_to_levels` does."""
-        with resident(self.vae, self.device, offload=self.offload):
+        with on(self.device):
             return self._levels(latents)
 
     def preview(self, latents: Tensor) -> Image.Image:
-        """Decode one small image wherever the VAE is now: it must not come beside the transformer for that.
+        """Decode one small image.
 
         Args:
             latents: [1, C, h, w], of which the longest side is brought down to `PREVIEW_LATENT_SIDE`.

@@ -5,6 +5,7 @@ Knows nothing of drawing.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -18,7 +19,9 @@ from llm_dit.checkpoints.finding import find_checkpoint
 from llm_dit.checkpoints.model_parts import ModelParts, find_parts
 from llm_dit.checkpoints.scheduler import ModelScheduler, read_scheduler
 from llm_dit.parameters import EngineSettings
+from llm_dit.placement.budget import require_fit
 from llm_dit.placement.devices import resolve_device, resolve_dtype
+from llm_dit.stages.card_plans import plan_cards, streamed_sentence
 from llm_dit.stages.denoiser import Denoiser
 from llm_dit.stages.latent_decoder import LatentDecoder
 from llm_dit.stages.packed_weights import check_packed
@@ -65,6 +68,11 @@ class Placement:
     vae: tuple[torch.device, torch.dtype]
     acceleration: Acceleration
 
+    @property
+    def networks(self) -> dict[str, tuple[torch.device, torch.dtype]]:
+        """Device and number format by network."""
+        return {"vae": self.vae, "transformer": self.transformer, "text_encoder": self.text_encoder}
+
 
 def place_stages(wanted: EngineSettings, planned_evaluations: int = 0) -> Placement:
     """Check all that needs no model: devices, number formats, kernels, quantization.
@@ -86,7 +94,7 @@ def place_stages(wanted: EngineSettings, planned_evaluations: int = 0) -> Placem
         wanted.text_encoder_quantization, encoder_device, encoder_dtype, field="text_encoder_quantization"
     )
     check_packed(wanted, encoder_device, device)
-    check_graphs(wanted.cuda_graphs, device, stays=not wanted.offload)
+    check_graphs(wanted.cuda_graphs, device)
     acceleration = choose_acceleration(
         device,
         dtype,
@@ -124,18 +132,38 @@ def load_stages(
     placement = place_stages(wanted, planned_evaluations)
     parts = find_parts(wanted, partial(find_checkpoint, token=token, cache_dir=cache_dir))
     scheduler = read_scheduler(parts.folder)
-    text_encoder, denoiser, decoder = _load(parts, placement, wanted)
+    plans = plan_cards(parts, wanted, placement.networks)
+    for plan in plans.values():
+        require_fit(plan)
+    streamed = {name: blocks for plan in plans.values() for name, blocks in plan.streamed.items()}
+    check_graphs(wanted.cuda_graphs, placement.transformer[0], stays=not any(streamed.values()))
+    text_encoder, denoiser, decoder = _load(parts, placement, wanted, streamed)
     device, applied = denoiser.device, placement.acceleration
     graphs = "off" if wanted.keep_packed else wanted.cuda_graphs
-    accelerate(denoiser.transformer, applied, device, stays=not wanted.offload, graphs=graphs)
-    # offloaded, it also draws previews on the CPU
-    if applied.compile == "on" and decoder.device.type == device.type and not (wanted.vae_tiling or wanted.offload):
+    has_room = not any(streamed.values())  # graphs take memory of their own
+    accelerate(denoiser.transformer, applied, device, stays=has_room, graphs=graphs)
+    if applied.compile == "on" and decoder.device.type == device.type and not wanted.vae_tiling:
         compile_decoder(decoder.vae)
     return LoadedStages(parts, text_encoder, denoiser, decoder, scheduler, numerics_of(placement, wanted))
 
 
+def memory_sentence(wanted: EngineSettings) -> str:
+    """Say what `load_stages` would leave on the cards and what it would stream, without reading weights.
+
+    Raises:
+        LlmDitError: As `load_stages` does.
+    """
+    placement = place_stages(wanted)
+    parts = find_parts(wanted, find_checkpoint)
+    sentences = []
+    for device, plan in plan_cards(parts, wanted, placement.networks).items():
+        require_fit(plan)
+        sentences.append(f"{device}: {streamed_sentence(plan) or 'all weights stay'}")
+    return "; ".join(sentences)
+
+
 def _load(
-    parts: ModelParts, placement: Placement, wanted: EngineSettings
+    parts: ModelParts, placement: Placement, wanted: EngineSettings, streamed: Mapping[str, Sequence[int]]
 ) -> tuple[ZImageTextEncoder, Denoiser, LatentDecoder]:
     with ThreadPoolExecutor(1) as beside:  # the largest part is copied while the others' code is imported
         loading = beside.submit(
@@ -143,7 +171,7 @@ def _load(
             parts.transformer,
             *placement.transformer,
             quantization=wanted.quantization,
-            offload=wanted.offload,
+            streamed=streamed.get("transformer", ()),
             loras_folder=wanted.loras_folder,
             keep_packed=wanted.keep_packed,
         )
@@ -152,10 +180,10 @@ def _load(
             parts.tokenizer,
             *placement.text_encoder,
             quantization=wanted.text_encoder_quantization,
-            offload=wanted.offload,
+            streamed=streamed.get("text_encoder", ()),
             keep_packed=wanted.keep_packed,
         )
-        decoder = LatentDecoder.from_stored(parts.vae, *placement.vae, tiling=wanted.vae_tiling, offload=wanted.offload)
+        decoder = LatentDecoder.from_stored(parts.vae, *placement.vae, tiling=wanted.vae_tiling)
         return text_encoder, loading.result(), decoder
 
 

@@ -8,7 +8,7 @@ kept packed are changed each time they are unpacked, to the same bits.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from llm_dit.networks.transformer import ZImageTransformer
+    from llm_dit.placement.block_stream import BlockStream
 
 HASH_DIGITS = 16
 
@@ -51,8 +52,10 @@ class LoraMerger:
         device: torch.device,
         dtype: torch.dtype,
         folder: str | None = None,
+        stream: BlockStream | None = None,
     ) -> None:
         self.transformer = transformer
+        self._stream = stream
         self.layers = _linear_layers(tensors)
         self._tensors = tensors
         self._device = device
@@ -110,27 +113,34 @@ class LoraMerger:
                     wanted.setdefault(layer, []).extend((change, entry.hash, strength) for change in changes)
         import torch
 
+        now = {
+            layer: _Applied(tuple((found, strength) for _, found, strength in wanted.get(layer, [])))
+            for layer in sorted({*wanted, *self._applied})
+        }
+        changed = [layer for layer, applied in now.items() if self._applied.get(layer, _Applied(())) != applied]
+        if changed and self._stream is not None:
+            self._stream.forget()
         with on(self._device), torch.inference_mode(False), torch.no_grad():
-            for layer in sorted({*wanted, *self._applied}):
-                self._bring(layer, wanted.get(layer, []))
+            for layer in changed:
+                self._bring(layer, wanted.get(layer, []), now[layer])
 
-    def _bring(self, layer: str, changes: list[tuple[LayerChange, str, float]]) -> None:
+    def _bring(self, layer: str, changes: list[tuple[LayerChange, str, float]], now: _Applied) -> None:
         from llm_dit.networks.packed_linear import PackedLinear
 
-        now = _Applied(tuple((found, strength) for _, found, strength in changes))
-        if self._applied.get(layer, _Applied(())) == now:
-            return
         module, start = self.transformer.place_of(layer)
         changed = partial(_changed, [(change.on(self._device), strength) for change, _, strength in changes])
         if isinstance(module, PackedLinear):
             module.part_at(start).change = changed if changes else None
         else:
             weight = self._base_weight(layer).to(self._device, non_blocking=True)
-            write_rows(module, start, changed(weight) if changes else weight)
+            write_rows(module, start, changed(weight) if changes else weight, self._home)
         if changes:
             self._applied[layer] = now
         else:
             del self._applied[layer]
+
+    def _home(self, tensor: Tensor) -> Tensor:
+        return tensor if self._stream is None else self._stream.home(tensor)
 
     def _base_weight(self, layer: str) -> Tensor:
         import torch
@@ -164,13 +174,16 @@ def _linear_layers(tensors: Mapping[str, LazyTensor]) -> dict[str, tuple[int, in
     }
 
 
-def write_rows(module: Any, start: int, weight: Tensor) -> None:
+def write_rows(
+    module: Any, start: int, weight: Tensor, home: Callable[[Tensor], Tensor] = lambda tensor: tensor
+) -> None:
     """Replace some rows of a linear layer's weight in place, quantized as the layer is.
 
     Args:
         module: `nn.Linear`, `ScaledLinear` or `Int8Linear`.
         start: First row.
         weight: In the number format of the model, on the device where it is quantized, [rows, columns].
+        home: Where a tensor of the layer waits, if it is elsewhere.
     """
     from torch import nn
 
@@ -178,13 +191,13 @@ def write_rows(module: Any, start: int, weight: Tensor) -> None:
 
     stop = start + len(weight)
     if isinstance(module, nn.Linear):
-        module.weight[start:stop].copy_(weight)
+        home(module.weight)[start:stop].copy_(weight)
     elif isinstance(module, float8.ScaledLinear):
         values, scales = float8.quantize_weight(weight)
-        module.weight[start:stop].copy_(values)
+        home(module.weight)[start:stop].copy_(values)
         module.scale[:, start:stop].copy_(scales.T)
     else:
         assert isinstance(module, int8.Int8Linear)
         values, scales = int8.quantize_weight(weight)
-        module.weight[start:stop].copy_(values)
+        home(module.weight)[start:stop].copy_(values)
         module.scale[start:stop].copy_(scales)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from llm_dit.checkpoints.lazy_tensor import UNPACKING_DEVICES, LazyTensor
-from llm_dit.checkpoints.weights import MAX_READERS, check_tensors, load_weights
+from llm_dit.checkpoints.weights import MAX_READERS, assign_weights
 from llm_dit.errors import DeviceError, InvalidParameter
 from llm_dit.parameters import EngineSettings
 
@@ -52,36 +52,35 @@ def check_packed(wanted: EngineSettings, *devices: torch.device) -> None:
             raise DeviceError(f"{field} = on does not go with keep_packed; use auto or off.", field=field)
 
 
-def load_packed(
-    module: nn.Module, path: Path, tensors: Mapping[str, LazyTensor], *, dtype: torch.dtype, device: torch.device
+def tell_unpacked(path: Path, tensors: Mapping[str, LazyTensor]) -> None:
+    """Warn where a network's file packs nothing that can stay packed."""
+    if all(tensor.read_packed is None for tensor in tensors.values()):
+        logger.warning("keep_packed does nothing for %s, which packs no linear layer in a format that can stay.", path)
+
+
+def assign_packed(
+    module: nn.Module, tensors: Mapping[str, LazyTensor], *, dtype: torch.dtype, device: torch.device
 ) -> None:
-    """Fill a module as `load_weights` does, but leave weights of linear layers packed that are.
+    """Do as `assign_weights` does, but leave weights of linear layers packed that are.
 
     Args:
         module: See `load_weights`.
-        path: See `load_weights`.
-        tensors: See `load_weights`.
+        tensors: Parameter name to tensor, compared with the module before.
         dtype: Number format of the other parameters, and of the products.
         device: Where all go.
-
-    Raises:
-        CheckpointError: If a file is damaged or the tensors do not match.
     """
     from torch import nn
 
-    expected = {name: tuple(tensor.shape) for name, tensor in module.state_dict().items()}
-    check_tensors(path, {name: tensor.shape for name, tensor in tensors.items()}, expected)
     linears = {name: child for name, child in module.named_modules() if isinstance(child, nn.Linear)}
-    kept = {name: child for name, child in linears.items() if tensors[f"{name}.weight"].read_packed is not None}
-    if not kept:
-        logger.warning("keep_packed does nothing for %s, which packs no linear layer in a format that can stay.", path)
+    weights = {name: tensors.get(f"{name}.weight" if name else "weight") for name in linears}
+    kept = {name: tensor for name, tensor in weights.items() if tensor is not None and tensor.read_packed is not None}
     with ThreadPoolExecutor(MAX_READERS) as readers:
-        layers = readers.map(lambda name: _packed(kept[name], tensors[f"{name}.weight"], device), kept)
+        layers = readers.map(lambda name: _packed(linears[name], kept[name], device), kept)
         for name, layer in zip(kept, layers, strict=True):
             parent, _, own = name.rpartition(".")
             setattr(module.get_submodule(parent), own, layer)
     rest = {name: tensor for name, tensor in tensors.items() if name.removesuffix(".weight") not in kept}
-    load_weights(module, path, rest, dtype=dtype, device=device)
+    assign_weights(module, rest, dtype=dtype, device=device)
 
 
 def _packed(linear: nn.Linear, tensor: LazyTensor, device: torch.device) -> PackedLinear:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from llm_dit.errors import CheckpointError, InvalidParameter
 from llm_dit.parameters import RewriterSettings
-from llm_dit.placement.devices import resident
+from llm_dit.placement.devices import on
 from llm_dit.prompting.chat_template import MESSAGE_END, THINK_END, THINK_START, format_prompt
 from llm_dit.prompting.templates import Template
 
@@ -88,7 +88,8 @@ def rewrite(
             on_text(split_thinking("".join(written)))
 
     with (
-        resident(encoder.model, encoder.device, offload=encoder.offload),
+        on(encoder.device),
+        encoder.embeddings_at_hand(),
         torch.inference_mode(),
         _seeded(seed, encoder.device),
     ):
@@ -137,6 +138,8 @@ def language_model(encoder: ZImageTextEncoder) -> Any:
             parent, _, layer = module.rpartition(".")
             setattr(model.model.get_submodule(parent), layer, encoder.model.get_submodule(module))
     model.lm_head.weight = encoder.model.embed_tokens.weight
+    if encoder.stream is not None:
+        encoder.stream.follow(model.model.layers)
     return model.eval()
 
 

@@ -9,24 +9,25 @@ Legend: L tokens, D width of the text encoder.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, get_args
 
-from llm_dit.acceleration.quantization import check_quantization, check_widths, quantize_text_encoder
+from llm_dit.acceleration.quantization import check_quantization, check_widths
 from llm_dit.checkpoints.finding import find_checkpoint
 from llm_dit.checkpoints.hidden_layers import check_hidden_layer
 from llm_dit.checkpoints.model_file import StoredComponent
 from llm_dit.checkpoints.model_parts import find_text_encoder
 from llm_dit.checkpoints.tokenizer_file import read_tokenizer
-from llm_dit.checkpoints.weights import load_weights, without_weights
+from llm_dit.checkpoints.weights import without_weights
 from llm_dit.errors import CheckpointError, InvalidParameter
 from llm_dit.parameters import Quantization
-from llm_dit.placement.devices import resident, resolve_device, resolve_dtype
+from llm_dit.placement.devices import on, resolve_device, resolve_dtype
 from llm_dit.prompting.chat_template import format_prompt, special_tokens_in, special_tokens_sentence
-from llm_dit.stages.packed_weights import load_packed
+from llm_dit.stages.block_placement import Reader, place_text_encoder
 
 if TYPE_CHECKING:
     import torch
@@ -34,8 +35,12 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from llm_dit.networks.qwen3 import Qwen3Encoder
+    from llm_dit.placement.block_stream import BlockStream
 
 logger = logging.getLogger(__name__)
+
+STATE_BYTES = 256 << 20
+"""Hidden states that prompts encoded in one pass may have on the device."""
 
 
 @dataclass(frozen=True)
@@ -78,6 +83,7 @@ class ZImageTextEncoder:
         tokenizer: From tokenizer.json.
         device: Where it computes.
         dtype: Its number format.
+        stream: Brings the layers that wait in pinned memory; None where all stay on the device.
     """
 
     def __init__(
@@ -86,15 +92,14 @@ class ZImageTextEncoder:
         raw_config: Mapping[str, Any],
         tokenizer: Tokenizer,
         device: torch.device,
-        *,
-        offload: bool = False,
+        stream: BlockStream | None = None,
     ) -> None:
         self.model = model
         self.raw_config = raw_config
         self.tokenizer = tokenizer
         self.device = device
-        self.offload = offload
-        self._stream = None if offload else _own_stream(device)
+        self.stream = stream
+        self._own_stream = _own_stream(device)
         self.special_tokens = tuple(sorted(token.content for token in tokenizer.get_added_tokens_decoder().values()))
 
     @classmethod
@@ -147,12 +152,10 @@ class ZImageTextEncoder:
         dtype: torch.dtype,
         *,
         quantization: Quantization = "none",
-        offload: bool = False,
+        streamed: Sequence[int] = (),
         keep_packed: bool = False,
     ) -> Self:
-        """Load the text encoder of a model with the tokenizer in a folder; with `offload` it waits on the CPU."""
-        import torch
-
+        """Load the text encoder of a model with the tokenizer in a folder; `streamed` layers wait in pinned memory."""
         from llm_dit.networks.qwen3 import Qwen3Config, Qwen3Encoder
 
         raw = stored.config
@@ -165,14 +168,10 @@ class ZImageTextEncoder:
             model = Qwen3Encoder(Qwen3Config.from_dict(raw))
         check_widths(quantization, model.layers)
         loaded_tokenizer = read_tokenizer(tokenizer)
-        cpu = torch.device("cpu")
-        home = cpu if offload else device
-        start = home if quantization == "none" else cpu
-        load = load_packed if keep_packed else load_weights
-        load(model, stored.path, stored.tensors, dtype=dtype, device=start)
         model.eval().requires_grad_(False)
-        quantize_text_encoder(model, quantization, device, home)
-        return cls(model, raw, loaded_tokenizer, device, offload=offload)
+        reader = Reader(model, stored.path, stored.tensors, dtype, keep_packed)
+        stream = place_text_encoder(model, reader, quantization, device, streamed)
+        return cls(model, raw, loaded_tokenizer, device, stream)
 
     @property
     def dtype(self) -> torch.dtype:
@@ -237,15 +236,49 @@ class ZImageTextEncoder:
         return EncoderOutput(formatted, [item.embeddings[hidden_layer] for item in encoded])
 
     def encode_formatted(self, formatted_prompts: Sequence[str], hidden_layers: Sequence[int]) -> list[EncodedPrompt]:
-        """Encode formatted prompts, one forward pass each, with all `hidden_layers` from that pass.
+        """Encode formatted prompts, each by itself, with all `hidden_layers` from one pass.
+
+        Where layers are streamed, they come once for as many prompts as `STATE_BYTES` lets compute together.
 
         Raises:
             InvalidParameter: If a layer does not exist or a prompt is longer than the model reads.
         """
         for hidden_layer in hidden_layers:
             self.check_hidden_layer(hidden_layer)
-        with resident(self.model, self.device, offload=self.offload):
-            return [self._encode_one(text, hidden_layers) for text in formatted_prompts]
+        with on(self.device):
+            return [
+                encoded
+                for together in self._together(formatted_prompts, len(hidden_layers))
+                for encoded in self._encode_together(together, hidden_layers)
+            ]
+
+    def _together(self, texts: Sequence[str], layer_count: int) -> Iterator[list[str]]:
+        """Yield prompts that are encoded in one pass: one, unless layers are streamed."""
+        if self.stream is None:
+            yield from ([text] for text in texts)
+            return
+        together: list[str] = []
+        held = 0
+        for text in texts:
+            needed = self.count_tokens(text) * self.width * self.dtype.itemsize * (layer_count + 1)
+            if together and held + needed > STATE_BYTES:
+                yield together
+                together, held = [], 0
+            together.append(text)
+            held += needed
+        if together:
+            yield together
+
+    @contextmanager
+    def embeddings_at_hand(self) -> Iterator[None]:
+        """Keep the token embeddings on the device inside the block, where they may wait on the CPU."""
+        weight = self.model.embed_tokens.weight
+        home = weight.data
+        weight.data = home.to(self.device)
+        try:
+            yield
+        finally:
+            weight.data = home
 
     def warn_of_special_tokens(self, texts: Sequence[str]) -> list[str]:
         """Log a warning that names the special tokens standing in the user's own texts; return them."""
@@ -254,14 +287,17 @@ class ZImageTextEncoder:
             logger.warning(special_tokens_sentence(found))
         return found
 
-    def _encode_one(self, formatted_prompt: str, hidden_layers: Sequence[int]) -> EncodedPrompt:
+    def _encode_together(self, texts: Sequence[str], hidden_layers: Sequence[int]) -> list[EncodedPrompt]:
         import torch
 
-        with torch.cuda.stream(self._stream), torch.inference_mode():
-            ids = torch.tensor([self._input_ids(formatted_prompt)], device=self.device)  # [1, L]
-            states = self.model(ids, hidden_layers)
-            chosen = {layer: state.to("cpu", copy=True) for layer, state in states.items()}
-        return EncodedPrompt(formatted_prompt, chosen)
+        with torch.cuda.stream(self._own_stream), torch.inference_mode():
+            device = self.model.embed_tokens.weight.device
+            ids = [torch.tensor([self._input_ids(text)], device=device) for text in texts]  # [1, L] each
+            chosen = [
+                {layer: state.to("cpu", copy=True) for layer, state in states.items()}
+                for states in self.model(ids, hidden_layers)
+            ]
+        return [EncodedPrompt(text, embeddings) for text, embeddings in zip(texts, chosen, strict=True)]
 
     def _input_ids(self, formatted_prompt: str) -> list[int]:
         limit = self.model.config.max_position_embeddings

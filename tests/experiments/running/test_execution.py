@@ -251,18 +251,18 @@ def test_each_distinct_formatted_prompt_is_encoded_once_with_all_its_layers(tmp_
 def test_prompts_are_encoded_once_even_where_sizes_bring_them_back_later(tmp_path, monkeypatch):
     monkeypatch.setattr("experiments.running.prompt_encodings.GROUP_PROMPTS", 2)
     prompts = [Prompt(f"p{number}", "c", "", f"Cat {number}") for number in range(7)]
-    pipeline = FakePipeline(offload=True)
+    pipeline = FakePipeline(streamed=True)
     _, outcome = make(tmp_path, plan_of("width=64,128", prompts=prompts), pipeline)
     assert (outcome.made, len(pipeline.encoded)) == (14, 7)
 
 
-@pytest.mark.parametrize(("offload", "most_ahead"), [(True, 3), (False, 2)])
-def test_an_offloaded_encoder_works_ahead_in_groups_and_another_before_the_first_run_of_a_prompt(
-    tmp_path, monkeypatch, offload, most_ahead
+@pytest.mark.parametrize(("streamed", "most_ahead"), [(True, 3), (False, 2)])
+def test_a_streamed_encoder_works_ahead_in_groups_and_another_before_the_first_run_of_a_prompt(
+    tmp_path, monkeypatch, streamed, most_ahead
 ):
     monkeypatch.setattr("experiments.running.prompt_encodings.GROUP_PROMPTS", 3)
     prompts = [Prompt(f"p{number}", "c", "", f"Cat {number}") for number in range(10)]
-    pipeline, ahead = FakePipeline(offload=offload), []
+    pipeline, ahead = FakePipeline(streamed=streamed), []
     make(
         tmp_path,
         plan_of("shift=1,2", prompts=prompts),

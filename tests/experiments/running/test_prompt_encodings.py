@@ -1,4 +1,4 @@
-"""Encodings: once each, in bounded memory, and with few moves of an encoder that waits on the CPU."""
+"""Encodings: once each, in bounded memory, and in few passes of an encoder that is streamed."""
 
 from types import SimpleNamespace
 
@@ -18,8 +18,8 @@ LIMIT = 8
 class Work:
     """Draws a plan's runs through the cache as the lab does, and notes what is held and when the encoder works."""
 
-    def __init__(self, sweeps, prompts=40, offload=False, **options):
-        self.pipeline = FakePipeline(offload=offload)
+    def __init__(self, sweeps, prompts=40, streamed=False, **options):
+        self.pipeline = FakePipeline(streamed=streamed)
         texts = [Prompt(f"p{number}", "c", "", f"A cat with {number} hats") for number in range(prompts)]
         plan = plan_experiment(experiment_from_sweeps(sweeps, "trial"), texts, (1,), **options)
         self.items = [self._item(run) for run in plan.runs()]
@@ -54,17 +54,39 @@ def small(monkeypatch):
     monkeypatch.setattr(prompt_encodings, "GROUP_PROMPTS", LIMIT)
 
 
-@pytest.mark.parametrize("offload", [False, True])
-def test_two_sizes_hold_no_more_prompts_than_promised_and_encode_each_once(offload):
-    work = Work(["width=64,128"], offload=offload).draw()
+@pytest.mark.parametrize("streamed", [False, True])
+def test_two_sizes_hold_no_more_prompts_than_promised_and_encode_each_once(streamed):
+    work = Work(["width=64,128"], streamed=streamed).draw()
     assert sorted(work.drawn) == sorted(item.run.run_id for item in work.items)
     assert work.most_held <= LIMIT
     assert len(work.pipeline.encoded) == 40
     assert work.cache._held == {}
 
 
-def test_two_sizes_move_the_encoder_once_a_block():
-    assert Work(["width=64,128"], offload=True).draw().moves == 40 // LIMIT
+def test_two_sizes_stream_the_encoder_once_a_block():
+    work = Work(["width=64,128"], streamed=True).draw()
+    assert work.moves == 40 // LIMIT
+    assert work.pipeline.passes == [LIMIT] * (40 // LIMIT)
+
+
+def test_an_encoder_that_stays_takes_one_prompt_a_pass():
+    assert Work(["width=64,128"]).draw().pipeline.passes == [1] * 40
+
+
+def test_a_prompt_that_fails_in_company_spoils_no_other():
+    work = Work(["shift=1"], prompts=6, streamed=True)
+    work.pipeline.failing_texts = ("3 hats",)
+    (group,) = work.cache.groups()
+    results = []
+    for item in group:
+        try:
+            results.append(work.cache.get(item.formatted_prompt).encoded.formatted_prompt == item.formatted_prompt)
+        except RuntimeError as error:
+            results.append(str(error))
+        work.cache.release(item)
+    assert results == [True] * 3 + ["the text encoder ran out of memory"] + [True] * 2
+    assert work.pipeline.passes == [6] + [1] * 6
+    assert (work.cache._held, work.cache._held_bytes) == ({}, 0)
 
 
 def test_a_block_keeps_each_size_together():
@@ -87,15 +109,15 @@ def test_bytes_bound_what_is_held_as_prompts_do(monkeypatch):
     assert len(work.pipeline.encoded) == 40
 
 
-@pytest.mark.parametrize("offload", [False, True])
-def test_more_negative_prompts_than_may_be_held_are_encoded_again_rather_than_kept(offload):
+@pytest.mark.parametrize("streamed", [False, True])
+def test_more_negative_prompts_than_may_be_held_are_encoded_again_rather_than_kept(streamed):
     negatives = ",".join(f"fog{number}" for number in range(LIMIT + 4))
-    work = Work([f"negative_prompt={negatives}"], prompts=5, offload=offload, defaults={"guidance_scale": 3.0}).draw()
+    work = Work([f"negative_prompt={negatives}"], prompts=5, streamed=streamed, defaults={"guidance_scale": 3.0}).draw()
     assert sorted(work.drawn) == sorted(item.run.run_id for item in work.items)
     assert work.most_held <= LIMIT
 
 
 def test_a_negative_prompt_of_all_runs_is_encoded_once():
-    work = Work(["width=64,128"], offload=True, defaults={"guidance_scale": 3.0, "negative_prompt": "fog"}).draw()
+    work = Work(["width=64,128"], streamed=True, defaults={"guidance_scale": 3.0, "negative_prompt": "fog"}).draw()
     assert len(work.pipeline.encoded) == 41
     assert work.most_held <= LIMIT

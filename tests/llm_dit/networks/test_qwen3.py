@@ -42,10 +42,20 @@ def test_every_hidden_state_is_the_references(pair) -> None:
     ids = torch.randint(50, (1, 300))
     with torch.inference_mode():
         expected = reference(ids, output_hidden_states=True, use_cache=False).hidden_states
-        states = ours(ids, range(-5, 0))
+        (states,) = ours([ids], range(-5, 0))
     for layer in range(-5, 0):
         difference = (states[layer] - expected[layer][0]).abs() / expected[layer].abs().max()
         assert difference.max() < 1e-5, f"layer {layer}: max {difference.max()}, mean {difference.mean()}"
+
+
+def test_prompts_in_company_have_the_bits_that_they_have_alone(pair) -> None:
+    ours, _ = pair
+    prompts = [torch.randint(50, (1, length)) for length in (7, 300, 1)]
+    with torch.inference_mode():
+        together = ours(prompts, [-1, -3])
+        for prompt, states in zip(prompts, together, strict=True):
+            (alone,) = ours([prompt], [-1, -3])
+            assert all(torch.equal(states[layer], alone[layer]) for layer in (-1, -3))
 
 
 def test_layers_behind_the_last_one_asked_for_are_not_computed(pair) -> None:
@@ -53,7 +63,7 @@ def test_layers_behind_the_last_one_asked_for_are_not_computed(pair) -> None:
     computed = []
     hooks = [layer.register_forward_hook(lambda *_, i=i: computed.append(i)) for i, layer in enumerate(ours.layers)]
     with torch.inference_mode():
-        ours(torch.tensor([[1, 2, 3]]), [-4, -3])
+        ours([torch.tensor([[1, 2, 3]])], [-4, -3])
     for hook in hooks:
         hook.remove()
     assert computed == [0, 1]

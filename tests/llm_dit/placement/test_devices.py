@@ -1,14 +1,15 @@
 """Devices by name, the current device inside a stage, and moves that fail."""
 
+import os
 from contextlib import contextmanager
+from functools import partial
 
 import pytest
 import torch
-from torch import nn
 
 from llm_dit.errors import InvalidParameter
 from llm_dit.parameters import GenerationParams
-from llm_dit.placement.devices import give_back_memory, on, resident, resolve_device, resolve_dtype
+from llm_dit.placement.devices import give_back_memory, on, resolve_device, resolve_dtype
 
 CPU, SECOND = torch.device("cpu"), torch.device("cuda", 1)
 
@@ -68,46 +69,25 @@ def test_torchs_own_objects_are_taken_for_their_names():
     assert resolve_dtype("auto", SECOND, "dtype") == torch.bfloat16
 
 
-@pytest.mark.parametrize("offload", [False, True])
-def test_a_stage_runs_with_its_device_as_the_current_one(two_cards, monkeypatch, offload):
-    monkeypatch.setattr(nn.Module, "to", lambda module, device: module)
-    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: None)
+def test_a_device_is_the_current_one_inside_the_block_and_the_cpu_changes_nothing(two_cards):
     first = torch.device("cuda", 0)
-    with resident(nn.Linear(2, 2), first, offload=offload):
+    with on(first):
         assert two_cards[-1] == first
+        with on(CPU):
+            assert two_cards[-1] == first
     assert two_cards == [SECOND]
 
 
-def test_the_cpu_leaves_the_current_device_alone(two_cards):
-    with on(CPU), resident(nn.Linear(2, 2), CPU, offload=True):
-        assert two_cards == [SECOND]
-
-
-class Halfway(nn.Sequential):
-    """Two layers of which the second finds no room on the device, here the one of empty tensors."""
-
-    def __init__(self):
-        super().__init__(nn.Linear(2, 2), nn.Linear(2, 2))
-        self.moves = []
-
-    def to(self, device):
-        self.moves.append(str(device))
-        if str(device) == "cpu":
-            return super().to(device)
-        self[0].to(torch.float64)
-        raise torch.OutOfMemoryError("no room")
-
-
-@pytest.mark.parametrize(("device", "kind"), [(SECOND, "cuda"), (torch.device("mps"), "mps")])
-def test_a_move_that_fails_is_taken_back_and_frees_what_it_took(two_cards, monkeypatch, device, kind):
-    freed = []
-    for name in ("cuda", "mps"):
-        monkeypatch.setattr(getattr(torch, name), "empty_cache", lambda name=name: freed.append(name))
-    module = Halfway()
-    with pytest.raises(torch.OutOfMemoryError), resident(module, device, offload=True):
-        raise AssertionError("it never began")
-    assert module.moves == [str(device), "cpu"]
-    assert freed == [kind]
+def test_segments_of_the_allocator_grow_unless_the_user_has_configured_it(two_cards, monkeypatch):
+    monkeypatch.setattr("sys.platform", "linux")
+    for given, expected in (({}, "expandable_segments:True"), ({"PYTORCH_CUDA_ALLOC_CONF": "backend:native"},) * 2):
+        for name in ("PYTORCH_CUDA_ALLOC_CONF", "PYTORCH_ALLOC_CONF"):
+            monkeypatch.delenv(name, raising=False)
+        for name, value in given.items():
+            monkeypatch.setenv(name, value)
+        resolve_device("cuda", "dit_device")
+        wanted = expected if isinstance(expected, str) else given["PYTORCH_CUDA_ALLOC_CONF"]
+        assert os.environ["PYTORCH_CUDA_ALLOC_CONF"] == wanted
 
 
 def test_memory_of_the_cpu_is_not_asked_for(monkeypatch):
@@ -118,21 +98,22 @@ def test_memory_of_the_cpu_is_not_asked_for(monkeypatch):
     assert freed == []
 
 
-def test_every_stage_computes_inside_its_residence(tiny_pipeline, monkeypatch):
+def test_every_stage_computes_with_its_device_as_the_current_one(tiny_pipeline, monkeypatch):
     inside, seen = [], []
 
     @contextmanager
-    def recorded(module, device, *, offload):
-        inside.append(module)
+    def recorded(stage, device):
+        inside.append(stage)
         yield
         inside.pop()
 
-    for stage in ("text_encoder", "denoiser", "latent_decoder"):
-        monkeypatch.setattr(f"llm_dit.stages.{stage}.resident", recorded)
+    stages = ("text_encoder", "denoiser", "latent_decoder")
+    for stage in stages:
+        monkeypatch.setattr(f"llm_dit.stages.{stage}.on", partial(recorded, stage))
     networks = (tiny_pipeline.text_encoder.model, tiny_pipeline.transformer, tiny_pipeline.decoder.vae.decoder)
     hooks = [network.register_forward_hook(lambda *_: seen.append(list(inside))) for network in networks]
     params = tiny_pipeline.resolve(GenerationParams.parse({"prompt": "A cat", "seed": 1, "num_inference_steps": 1}))
     tiny_pipeline.draw(params, tiny_pipeline.encode(params))
     for hook in hooks:
         hook.remove()
-    assert seen == [[networks[0]], [networks[1]], [tiny_pipeline.decoder.vae]]
+    assert seen == [[stage] for stage in stages]

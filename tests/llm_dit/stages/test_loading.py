@@ -91,7 +91,7 @@ def test_float8_of_a_model_with_other_widths_is_refused_before_its_weights_are_r
     def read(*_, **__):
         raise AssertionError("weights were read")
 
-    monkeypatch.setattr("llm_dit.stages.denoiser.load_weights", read)
+    monkeypatch.setattr("llm_dit.checkpoints.lazy_tensor.LazyTensor.read", read)
     stored = open_folder(folder / "transformer", "transformer")
     with pytest.raises(DeviceError, match="widths that are multiples of 16"):
         loading.Denoiser.from_stored(stored, torch.device("cpu"), torch.bfloat16, quantization="float8")

@@ -1,12 +1,14 @@
 """LoRAs in the loaded transformer: every spelling the same picture, strength 0 and taking away the same bits."""
 
 import shutil
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
 import torch
 from lora_files import expected_deltas, factors_of, spellings, write_lora
 
+from benchmarks.bench_placement import all_streamed
 from llm_dit import ZImagePipeline
 from llm_dit.checkpoints.model_file import open_folder
 from llm_dit.errors import CheckpointError, InvalidParameter
@@ -82,10 +84,15 @@ def test_strength_0_and_taking_away_are_the_bits_of_no_lora(tiny_checkpoint, fac
     assert all(torch.equal(after[name], before[name]) for name in before)
 
 
-def test_an_offloaded_pipeline_draws_the_same(tiny_checkpoint, pipeline, factors, tmp_path):
+@pytest.mark.parametrize("quantization", ["none", "int8"])
+def test_in_streamed_blocks_loras_come_and_go_as_in_others(tiny_checkpoint, factors, tmp_path, quantization):
     path = written(factors, tmp_path)
-    offloaded = ZImagePipeline.from_pretrained(str(tiny_checkpoint), **CPU, offload=True)
-    assert np.array_equal(pixels(drawn(offloaded, str(path))), pixels(drawn(pipeline, str(path))))
+    settings = CPU | {"quantization": quantization}
+    resident = ZImagePipeline.from_pretrained(str(tiny_checkpoint), **settings)
+    with all_streamed():
+        streamed = ZImagePipeline.from_pretrained(str(tiny_checkpoint), **settings)
+    for loras in ([], [str(path)], [f"{path}:0.5"], []):
+        assert np.array_equal(pixels(drawn(streamed, loras)), pixels(drawn(resident, loras)))
 
 
 def test_two_loras_add_up_in_any_order(pipeline, factors, tmp_path):
@@ -195,9 +202,11 @@ def test_a_malformed_entry_is_refused(value):
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-@pytest.mark.parametrize("settings", [{}, {"quantization": "float8"}, {"compile": "on"}, {"offload": True}], ids=str)
-def test_on_a_card_loras_come_and_go_without_a_trace(tmp_path, settings):
-    pipeline = ZImagePipeline.from_pretrained("mini", dit_device="cuda", text_encoder_device="cuda", **settings)
+@pytest.mark.parametrize("settings", [{}, {"quantization": "float8"}, {"compile": "on"}], ids=str)
+@pytest.mark.parametrize("placed", [nullcontext, all_streamed])
+def test_on_a_card_loras_come_and_go_without_a_trace(tmp_path, settings, placed):
+    with placed():
+        pipeline = ZImagePipeline.from_pretrained("mini", dit_device="cuda", text_encoder_device="cuda", **settings)
     factors = {layer: (up / 8, down / 8) for layer, (up, down) in factors_of(pipeline.denoiser.loras.layers).items()}
     path = written(factors, tmp_path)
     before = pixels(drawn(pipeline))

@@ -12,7 +12,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from fake_pipeline import FakePipeline
+from fake_pipeline import FakePipeline, fake_text_encoder
 from web_fakes import fake_tokenizer
 from web_server import wait_until
 
@@ -39,9 +39,7 @@ class LoadedPipeline(FakePipeline):
 
     def __init__(self, settings: EngineSettings) -> None:
         super().__init__()
-        self.text_encoder = SimpleNamespace(
-            warn_of_special_tokens=lambda texts: [], offload=False, tokenizer=fake_tokenizer()
-        )
+        self.text_encoder = fake_text_encoder(tokenizer=fake_tokenizer())
         self.numerics["compile"] = "off" if settings.compile == "auto" else settings.compile
 
 
@@ -125,7 +123,7 @@ def test_the_command_for_a_terminal_does_what_the_page_does(
 ) -> None:
     file = tmp_path / "c.toml"
     file.write_text("[default.generation]\nnum_inference_steps = 2\n[quick.generation]\nheight = 64\n")
-    flags = {"seed": 7, "shift": 5.0, "guidance_scale": 1.5, "offload": True, "model_path": "mini", "siglip": "a b"}
+    flags = {"seed": 7, "shift": 5.0, "guidance_scale": 1.5, "vram_limit": 20.0, "model_path": "mini", "siglip": "a b"}
     page = open_page(load_config(file, "quick").replaced(flags))
     request = lab_request(asked)
     command = page.lab.preview(request).command
