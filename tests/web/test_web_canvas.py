@@ -156,7 +156,7 @@ def test_the_viewer_over_the_canvas_takes_it_along(page: Any, address: str) -> N
     page.get_by_role("dialog", name="an older fox").wait_for()
     page.keyboard.press("Escape")
     assert shown(page) == older
-    assert page.evaluate("document.activeElement.id") == "open-viewer"
+    wait_until(lambda: page.evaluate("document.activeElement.id") == "open-viewer")
 
 
 def test_one_can_look_at_another_picture_while_one_is_made_and_come_back(

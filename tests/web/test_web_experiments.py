@@ -81,7 +81,7 @@ def test_the_pictures_of_a_card_open_in_full_size_and_survive_that_the_list_is_m
     later = links.nth(2).get_attribute("data-view").rpartition("/")[2].removesuffix(".png")
     assert page.inner_text(".viewer-title") == f"A picture of first: {later}"
     page.keyboard.press("Escape")
-    assert page.evaluate("document.activeElement.dataset.view").endswith(f"/images/{later}.png")
+    wait_until(lambda: (page.evaluate("document.activeElement.dataset.view") or "").endswith(f"/images/{later}.png"))
 
 
 def test_an_experiment_is_deleted_once_that_is_confirmed_and_what_others_wrote_stays(page: Any, folder: Path) -> None:

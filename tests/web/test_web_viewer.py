@@ -52,11 +52,11 @@ def test_enter_and_a_click_open_it_whole_and_escape_gives_the_focus_back(page: A
     assert (round(box["x"]), round(box["width"]), round(box["height"])) == (0, 1280, 640)
     page.keyboard.press("Escape")
     page.locator("#viewer:not([open])").wait_for(state="attached")
-    assert page.evaluate("document.activeElement === document.querySelector('.card-image')")
+    wait_until(lambda: page.evaluate("document.activeElement === document.querySelector('.card-image')"))
     page.locator(".card-image").nth(1).click()
     page.get_by_role("dialog", name="fox two").wait_for()
     page.click("#viewer [aria-label=Close]")
-    assert page.evaluate("document.activeElement === document.querySelectorAll('.card-image')[1]")
+    wait_until(lambda: page.evaluate("document.activeElement === document.querySelectorAll('.card-image')[1]"))
 
 
 def test_keys_zoom_and_one_is_its_own_size_and_nought_fits(page: Any) -> None:
@@ -141,7 +141,7 @@ def test_arrows_go_to_the_next_and_the_one_before_and_stop_at_the_ends(page: Any
     page.click("#viewer [aria-label='Next picture']")
     assert page.locator("#viewer [aria-label='Next picture']").is_hidden()
     page.keyboard.press("Escape")
-    assert page.evaluate("document.activeElement === document.querySelectorAll('.card-image')[2]")
+    wait_until(lambda: page.evaluate("document.activeElement === document.querySelectorAll('.card-image')[2]"))
 
 
 def test_tab_stays_inside(page: Any) -> None:
