@@ -7,7 +7,6 @@ import json
 import os
 import re
 import shutil
-import time
 from pathlib import Path
 
 import pytest
@@ -271,22 +270,17 @@ def test_heads_stay_in_view_while_the_grid_scrolls(open_report, sweep):
     assert page.locator(".row-head").first.bounding_box()["x"] == pytest.approx(sheet["x"], abs=3)
 
 
-def test_5000_pictures_are_seen_within_two_seconds(open_report, tmp_path):
+def test_of_5000_pictures_only_those_near_the_view_are_in_the_page(open_report, tmp_path):
     plan = sample_plan(axes=[axis("shift", *[float(n) for n in range(1, 11)])], prompts=50, seeds=tuple(range(10)))
     folder = write_results(tmp_path / "r", plan, noisy_scores({}), image_size=32)
     _fake_thumbnails(folder)
-    path = write_report(folder)
-    times_s = []
-    for _ in range(3):  # the best of three: the machine may be busy with other things
-        started = time.perf_counter()
-        page = open_report(path, anchor="#pictures")
-        page.wait_for_function("() => document.querySelector('.cell img')?.naturalWidth > 0")
-        times_s.append(time.perf_counter() - started)
+    page = open_report(write_report(folder), anchor="#pictures")
+    page.wait_for_function("() => document.querySelector('.cell img')?.naturalWidth > 0")
     assert page.locator("#count").inner_text() == "500 of 500 rows, 5000 pictures"
     assert page.locator(".cell").count() < 500
-    assert min(times_s) < 2, f"first view after {times_s} s"
     page.locator("#sheet").evaluate("sheet => { sheet.scrollTop = sheet.scrollHeight; }")
     page.wait_for_function("() => document.querySelector('.cell[data-row=\"499\"] img')?.naturalWidth > 0")
+    assert page.locator(".cell").count() < 500
 
 
 def _fake_thumbnails(folder: Path) -> None:
