@@ -37,6 +37,7 @@ def drawn_settings():
             "width": draw.choice((64, 64, 80, 112)),
             "num_inference_steps": draw.choice((1, 1, 2, 2, 3, 4)),
             "hidden_layer": draw.choice((-2, -2, -2, -1, -3, -7)),
+            "guidance_scale": 0.0,
         }
         if draw.random() < 0.5:
             values["shift"] = draw.choice((0.5, 1.0, 2.0, 3.0, 7.0, round(draw.uniform(0.1, 20), 2)))
