@@ -228,6 +228,9 @@ def test_what_is_kept_of_an_analysis_is_what_it_showed():
     assert everything.measures == {"image_reward", "siglip_score"}
     assert everything.seen == {(text, seed) for text in hashes[1:] for seed in (1, 2)}
     assert (everything.by, everything.pictures) == ("report.py", 16)
+    assert records[0].generation_time_seconds is not None  # of a run that failed
+    timed = seen_now(manifest, records, analyse(manifest, records, METRICS), by="report.py")
+    assert timed.seen == everything.seen
     one = seen_now(manifest, timeless, analysis, by="analyze.py", columns=["image_reward"])
     assert one.measures == {"image_reward"}
     assert one.seen == {(text, seed) for text in hashes[2:] for seed in (1, 2)}

@@ -65,6 +65,39 @@ def test_one_level_has_nothing_to_compare():
     assert size_sentences(Size(12, 0), [known(1.0)], 0.1) == []
 
 
+def test_counts_of_one_have_no_plural_and_thousands_a_comma():
+    assert str(Size(1, 1)) == "1 prompt and 1 comparison"
+    assert str(Size(1000, 2)) == "1,000 prompts and 2 comparisons"
+
+
+def test_the_strictest_of_several_tests_has_its_share_of_the_error():
+    assert [Size(12, comparisons).alpha for comparisons in (0, 1, 2, 5)] == [0.05, 0.05, 0.025, 0.01]
+
+
+def test_each_measure_has_its_sentences_and_amounts_have_two_digits():
+    lines = size_sentences(Size(12, 1), [known(0.012), dataclasses.replace(known(150.0), column="time")], 30.0)
+    assert [line.split(":")[0] for line in lines] == ["image_reward", "time", "image_reward", "time"]
+    effect = 150 * power.detectable_effect(12)
+    assert lines[0].endswith("; paired differences spread by 0.012 as --spread says.")
+    assert lines[1] == (
+        f"time: with 12 prompts and 1 comparison, 4 in 5 such experiments find a difference of {effect:.0f}; paired "
+        "differences spread by 150 as --spread says."
+    )
+
+
+def test_what_is_found_in_an_estimated_spread_is_more():
+    (line,) = size_sentences(Size(12, 1), [known(1.0, 8)], None)
+    assert f" find a difference of {power.detectable_effect(12, estimated_from=8):.1f}; " in line
+    assert power.detectable_effect(12, estimated_from=8) > 1.0 > power.detectable_effect(12)
+
+
+def test_too_few_prompts_are_told_how_many_a_difference_takes():
+    assert size_sentences(Size(5, 1), [known(1.0)], 2.0) == [
+        "No difference can be shown with 5 prompts and 1 comparison, however large: it takes at least 6 prompts.",
+        f"image_reward: 4 in 5 such experiments find a difference of 2 with {power.prompts_for_effect(2.0)} prompts.",
+    ]
+
+
 def notes_of(differences: list[float]) -> tuple[str, ...]:
     plan = sample_plan(axes=PAIR, prompts=len(differences))
 
