@@ -87,9 +87,7 @@ def earlier_looks(
         for of_look in seen
         if len(of_look) < len(keys)
     ]
-    counted = [
-        look for look in looks if statistics.smallest_p_value(max(look.prompts, 1)) * comparisons <= statistics.ALPHA
-    ]
+    counted = [look for look in looks if statistics.smallest_p_value(look.prompts) * comparisons <= statistics.ALPHA]
     return tuple(sorted(counted, key=lambda look: (len(look.pairs), sorted(look.pairs))))
 
 

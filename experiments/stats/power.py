@@ -51,7 +51,7 @@ def _powers(effects: Floats, prompts: int, alpha: float) -> Floats:
     if prompts <= MOST_PROMPTS_FOR_EXACT_TEST and alpha * patterns < FINE_ENOUGH_P_VALUES:
         above, below = _least_effects_found(prompts, math.floor(alpha * patterns * (1 + RELATIVE_TOLERANCE)))
         found = np.searchsorted(above, effects, side="left") + np.searchsorted(below, -effects, side="left")
-        return np.minimum(found / len(above), 1.0)
+        return found / len(above)
     freedom = prompts - 1
     critical = float(special.stdtrit(freedom, 1 - alpha / 2))
     tails = special.nctdtr(freedom, effects * np.sqrt(prompts), np.array([[critical], [-critical]]))
@@ -169,9 +169,9 @@ def prompts_for_effect(
 def _least_number(suffices: Callable[[int], bool]) -> int | None:
     too_few, enough = 1, 2
     while not suffices(enough):
-        too_few, enough = enough, enough * 2
-        if enough > MOST_PROMPTS_PLANNED:
+        if enough == MOST_PROMPTS_PLANNED:
             return None
+        too_few, enough = enough, min(enough * 2, MOST_PROMPTS_PLANNED)
     while enough - too_few > 1:
         middle = (too_few + enough) // 2
         too_few, enough = (too_few, middle) if suffices(middle) else (middle, enough)

@@ -134,6 +134,20 @@ def test_a_look_that_could_show_nothing_does_not_count():
 def test_seeds_added_are_an_extension():
     looks = earlier_looks([seen(12)], "reward", pairs_now(12, (1, 2)), 1)
     assert [(look.prompts, look.seeds) for look in looks] == [(12, 1)]
+    (look,) = earlier_looks([seen(12, seeds=(1, 2))], "reward", pairs_now(12, (1, 2, 3)), 1)
+    assert (look.prompts, look.seeds) == (12, 2)
+    assert look.pairs == {(f"p{i}", seed) for i in range(12) for seed in (1, 2)}
+
+
+def test_looks_are_in_the_order_of_their_size_whatever_was_seen_first():
+    analyses = [seen(count) for count in (20, 9, 14, 26, 7)]
+    assert [look.prompts for look in earlier_looks(analyses, "reward", pairs_now(30), 1)] == [7, 9, 14, 20, 26]
+
+
+def test_an_analysis_whose_pictures_are_partly_gone_counts_with_the_rest():
+    assert [look.prompts for look in earlier_looks([seen(40)], "reward", pairs_now(30), 1)] == []
+    later = [((f"p{i}", 1), f"text {i}") for i in range(10, 40)]
+    assert [look.prompts for look in earlier_looks([seen(30)], "reward", later, 1)] == [20]
 
 
 def extended(
@@ -210,6 +224,17 @@ def test_a_grid_is_corrected_for_looks_as_one_plan():
     for before, now in zip(alone.comparisons, result.comparisons, strict=True):
         assert now.p_holm >= min(1.0, 5 * before.p_holm) - 1e-12
     assert lines[-1].startswith("Extended once after it had been analysed (on 12 prompts): ")
+
+
+def test_a_look_on_six_prompts_counts_in_a_grid_and_not_beside_three_comparisons():
+    # max-T of a grid may claim at 2 / 2^6 = 0.031; three comparisons need 3 * 2 / 2^prompts <= 0.05, that is 7 prompts
+    grid = [axis("shift", 3.0, 4.0), axis("num_inference_steps", 4, 9)]
+    assert [
+        look.prompts for look in extended(noisy_scores({}), axes=grid, before=(6,), prompts=8)[0].extension.looks
+    ] == [6]
+    four = [axis("shift", 1.0, 2.0, 3.0, 4.0)]
+    assert extended(noisy_scores({}), axes=four, before=(6,), prompts=8)[0].extension is None
+    assert extended(noisy_scores({}), axes=four, before=(7,), prompts=8)[0].extension is not None
 
 
 def test_what_is_kept_of_an_analysis_is_what_it_showed():

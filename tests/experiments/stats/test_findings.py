@@ -131,11 +131,11 @@ def test_order_of_runs_changes_no_rounding(turned):
     def scores(run):
         return {"image_reward": huge[(prompt_number(run) + run.params.seed + len(run.cell.name)) % len(huge)]}
 
-    plan = sample_plan(prompts=6, seeds=(1, 2, 3))
+    plan = sample_plan(axes=[SHIFT, STEPS], prompts=6, seeds=(1, 2, 3))
     records, manifest = sample_records(plan, scores), sample_manifest(plan)
     mixed = [records[index] for index in np.random.default_rng(turned).permutation(len(records))]
-    levels = [measure(analyse(manifest, given, METRICS)).levels for given in (records, mixed)]
-    assert levels[0] == levels[1]
+    first, second = (measure(analyse(manifest, given, METRICS)) for given in (records, mixed))
+    assert (first.levels, first.main_effects) == (second.levels, second.main_effects)
 
 
 def test_one_prompt_has_no_interval_and_says_why():

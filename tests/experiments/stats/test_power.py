@@ -71,6 +71,24 @@ def test_no_number_of_prompts_finds_nothing():
     assert power.prompts_for_effect(0.0) is None
 
 
+def test_numbers_are_planned_up_to_a_hundred_thousand():
+    def effect_for(prompts):  # n = (z(0.975) + z(0.8))^2 / d^2 of the z-test; the t-test takes z(0.975)^2 / 2 more
+        return (stats.norm.ppf(0.975) + stats.norm.ppf(0.8)) / np.sqrt(prompts - stats.norm.ppf(0.975) ** 2 / 2)
+
+    for prompts in (70_000, 99_990):
+        assert power.prompts_for_effect(effect_for(prompts)) == pytest.approx(prompts, abs=2)
+    assert power.prompts_for_effect(effect_for(100_010)) is None
+    assert power.prompts_for_effect(100.0) == 6  # the least that can show anything
+
+
+@pytest.mark.parametrize(("effect", "prompts"), [(1.2, 8), (0.4, 60)])  # coarse p-values, and those of the t-test
+def test_an_effect_below_zero_is_found_as_often_as_one_above(effect, prompts):
+    differences = np.random.default_rng(11).normal(-effect, 1.0, (EXPERIMENTS, prompts))
+    found = (statistics.sign_flip_p_value(differences) <= 0.05).mean()
+    assert power.expected_power(-effect, prompts) == pytest.approx(found, abs=0.025)
+    assert power.expected_power(-effect, prompts) == pytest.approx(power.expected_power(effect, prompts), abs=0.02)
+
+
 @pytest.mark.parametrize(
     ("prompts", "comparisons"), [(6, 1), (8, 1), (8, 5), (12, 1), (12, 5), (20, 1), (20, 5), (60, 1)]
 )
