@@ -26,6 +26,7 @@ from llm_dit.parameters import EngineSettings
 if TYPE_CHECKING:
     from experiments.running.execution import Progress
     from experiments.running.worklist import Worklist
+    from experiments.store.look_log import LookLog
     from llm_dit.pipeline import ZImagePipeline
 
 INTERRUPTED_EXIT_CODE = 130
@@ -108,6 +109,10 @@ def _listed(flags: dict[str, Any]) -> bool:
 def _print_dry_run(request: Request, wished: WishedSizes, *, overwrite: bool) -> None:
     found = dry_run(request, overwrite=overwrite, spreads=wished.spreads, detect=wished.detect)
     print_plan(found.plan, found.totals, str(request.folder))
+    if found.looks is not None:
+        click.echo(f"Looks after {', '.join(str(count) for count in found.looks.prompts)} prompts.")
+    for sentence in found.expected:
+        click.echo(sentence)
     for sentence in found.sizes:
         click.echo(sentence)
     for sentence in found.warnings:
@@ -186,6 +191,13 @@ class _Printed(Events):
                 err=True,
             )
 
+    def on_look(self, log: LookLog) -> None:
+        latest = log.latest
+        if latest is None or log.end:
+            return
+        states = ", ".join(f"{name} {item.state}" for name, item in latest.levels.items())
+        click.echo(f"Look {len(log.taken)} of {len(log.plan.prompts)}, {latest.prompts} prompts: {states}", err=True)
+
     def on_progress(self, progress: Progress) -> None:
         assert self._show is not None, "the start comes before the first image"
         self._show(progress)
@@ -202,6 +214,8 @@ def _say_end(result: Result, request: Request) -> int:
     shared = f" ({outcome.shared_evaluations} evaluations shared)" if outcome.shared_evaluations else ""
     click.echo(f"{outcome.made} images made in {outcome.seconds:.1f} s{shared}, {outcome.skipped} finished before.")
     click.echo(request.folder)
+    for sentence in result.verdict:
+        click.echo(sentence)
     for problem in result.problems:
         click.echo(problem, err=True)
     if outcome.stale:

@@ -13,6 +13,7 @@ from experiments.metrics.registry import (
     load_configured_scorers,
     load_scorers,
     metric_named,
+    metric_of_column,
     scorer_models_for,
 )
 from experiments.metrics.siglip import SigLIPScorer, compute_siglip_score
@@ -35,5 +36,6 @@ __all__ = [
     "load_configured_scorers",
     "load_scorers",
     "metric_named",
+    "metric_of_column",
     "scorer_models_for",
 ]

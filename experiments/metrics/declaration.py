@@ -68,6 +68,11 @@ class Metric:
         thresholds = [band.above for band in self.bands]
         assert thresholds == sorted(thresholds, reverse=True), f"the bands of {self.name} must fall: {thresholds}"
 
+    @property
+    def can_decide(self) -> bool:
+        """True if one direction is the better one, and a row's value is its own: levels may be decided by it."""
+        return self.direction != "none" and not self.compares_seeds
+
     def label(self, value: float) -> str:
         """Return the band a value of the main column lies in, or an empty string without bands."""
         return next((band.label for band in self.bands if value > band.above), self.below)

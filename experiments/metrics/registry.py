@@ -47,6 +47,23 @@ def metric_named(name: str) -> Metric:
     return _entry(name).metric
 
 
+def metric_of_column(column: str) -> Metric:
+    """Return the metric whose column may decide between levels.
+
+    Raises:
+        LlmDitError: If no metric has the column, neither direction of it is better, or its values depend on other
+        seeds.
+    """
+    metric = next((entry.metric for entry in REGISTRY for item in entry.metric.columns if item.name == column), None)
+    if metric is None:
+        names = [item.name for entry in REGISTRY for item in entry.metric.columns]
+        raise LlmDitError(f"There is no measure {column!r}{nearest(column, names)}")
+    if not metric.can_decide:
+        usable = [entry.metric.name for entry in REGISTRY if entry.metric.can_decide]
+        raise LlmDitError(f"{column} has no better direction, so it can't decide; use {' or '.join(usable)}.")
+    return metric
+
+
 def load_scorers(
     names: Sequence[str],
     *,

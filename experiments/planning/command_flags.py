@@ -5,9 +5,10 @@ The flags are declared here, since the page reads its requests with them too and
 
 from __future__ import annotations
 
+import math
 import shlex
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ from experiments.planning.experiment_file import (
     is_name,
     load_experiments,
 )
+from experiments.planning.looks import LookWishes
 from experiments.planning.sweeps import experiment_from_sweeps, parse_numbers
 from experiments.prompts import PROMPT_SETS, Prompt, read_prompt_list
 from llm_dit.cli import config_from_flags, flags_from_values, parameter_options
@@ -83,6 +85,32 @@ OPTIONS = (
     ),
     click.option("--seeds", metavar="N[,N]", help=f"Seeds, such as 42,123 or 0..9. [default: {DEFAULT_SEED}]"),
     click.option(
+        "--until-decided",
+        metavar="MEASURE",
+        help="Score while it runs, look after planned numbers of prompts, and stop each level that is decided.",
+    ),
+    click.option(
+        "--find-best", metavar="MEASURE", help="The same without a baseline: levels worse than the leader drop out."
+    ),
+    click.option(
+        "--margin",
+        type=float,
+        metavar="X",
+        help="Largest difference of the measure that does not matter: a level within it is as good as the baseline.",
+    ),
+    click.option(
+        "--futility/--no-futility",
+        default=True,
+        show_default=True,
+        help="Stop levels that are not likely to be decided; without it, only those where nothing can come of it.",
+    ),
+    click.option(
+        "--max-images", type=click.IntRange(min=1), metavar="N", help="Begin no look that takes more pictures in all."
+    ),
+    click.option(
+        "--max-hours", type=click.FloatRange(min=0, min_open=True), metavar="H", help="Stop after so many hours."
+    ),
+    click.option(
         "--output-dir",
         type=click.Path(path_type=Path),
         metavar="FOLDER",
@@ -106,6 +134,7 @@ class Request:
         folder: The experiment's results folder.
         told: What was read from a prompts file of the user's own; empty without one.
         primary: The measure that counts; None where nobody named one.
+        looks: Whether and how it is looked at while it runs.
     """
 
     experiment: Experiment
@@ -116,6 +145,7 @@ class Request:
     folder: Path
     told: str = ""
     primary: str | None = None
+    looks: LookWishes = field(default_factory=LookWishes)
 
     def plan(self) -> Plan:
         """Cross the experiment with prompts and seeds; reads the model's configuration only where an axis needs it."""
@@ -172,14 +202,15 @@ def request_from_flags(flags: dict[str, Any], base: Config | None = None) -> Req
     own_file, wildcards = flags.pop("prompts_file"), flags.pop("wildcards")
     read = read_prompt_list(own_file or PROMPT_SETS[experiment.prompt_set], wildcards)
     prompts = select_prompts(read.prompts, categories=categories, ids=ids, max_prompts=flags.pop("max_prompts"))
-    seeds, folder = flags.pop("seeds"), flags.pop("output_dir") / experiment.name
+    seeds, folder, looks = flags.pop("seeds"), flags.pop("output_dir") / experiment.name, _looks(flags)
     primary = flags.pop("primary")
     given = {name for name in AXIS_PARAMETERS if flags.get(name) not in (None, ())}
     config = config_from_flags(flags, base)
     assert not flags, f"options that nothing reads: {flags}"
     overrides = {name: config.values[name] for name in given if name != "seed"}
     chosen_seeds = _seeds(seeds, config, is_flag="seed" in given)
-    return Request(experiment, prompts, chosen_seeds, config, overrides, folder, read.told if own_file else "", primary)
+    told = read.told if own_file else ""
+    return Request(experiment, prompts, chosen_seeds, config, overrides, folder, told, primary, looks)
 
 
 def command_of(
@@ -248,6 +279,27 @@ def _experiment(flags: dict[str, Any]) -> Experiment:
     if name and not is_name(name):
         raise LlmDitError(f"--name {name!r}: {NAME_RULE}", field="name")
     return replace(experiment, name=name) if name else experiment
+
+
+def _looks(flags: dict[str, Any]) -> LookWishes:
+    """Read whether and how the experiment is looked at while it runs."""
+    measure, best = flags.pop("until_decided"), flags.pop("find_best")
+    margin, futility = flags.pop("margin"), flags.pop("futility")
+    max_images, max_hours = flags.pop("max_images"), flags.pop("max_hours")
+    if measure and best:
+        raise LlmDitError("Give --until-decided or --find-best, not both.", field="find_best")
+    wishes = LookWishes(measure or best, bool(best), margin, futility, max_images, max_hours)
+    if wishes.measure is None and wishes != LookWishes():
+        raise LlmDitError(
+            "--margin, --no-futility, --max-images and --max-hours belong to --until-decided MEASURE or --find-best "
+            "MEASURE; add one of them."
+        )
+    if margin is not None and not (margin > 0 and math.isfinite(margin)):
+        raise LlmDitError(
+            f"--margin {margin:g} is not above 0; use the largest difference of the measure that does not matter.",
+            field="margin",
+        )
+    return wishes
 
 
 def _seeds(text: str | None, config: Config, *, is_flag: bool) -> tuple[int, ...]:

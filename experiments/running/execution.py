@@ -7,9 +7,10 @@ One run's failure is written down and the others go on.
 from __future__ import annotations
 
 import logging
+import math
 import socket
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -27,6 +28,7 @@ from llm_dit.errors import OutputError
 from llm_dit.sampling.shared_work import HELD_RESULTS, SharedWork
 
 if TYPE_CHECKING:
+    from experiments.running.deciding import Decider
     from llm_dit.pipeline import ZImagePipeline
     from llm_dit.stages.denoiser import PromptConditioning
     from llm_dit.stages.pending_image import PendingImage
@@ -95,6 +97,7 @@ def run_plan(
     on_progress: Callable[[Progress], None] | None = None,
     should_stop: Callable[[], bool] | None = None,
     about: Mapping[str, Any] | None = None,
+    decider: Decider | None = None,
 ) -> Outcome:
     """Make what is missing of a plan, and write the summary.
 
@@ -109,6 +112,7 @@ def run_plan(
         on_progress: Called after each image.
         should_stop: Asked before each image; the images made so far stay.
         about: More for the manifest, such as configuration, versions and device.
+        decider: Draws in blocks and looks after each; None draws everything.
 
     Raises:
         LlmDitError: If the folder is in use, can't be written, or holds something else.
@@ -118,14 +122,24 @@ def run_plan(
         work = make_worklist(plan, pipeline, store, overwrite=overwrite, verify=verify)
         session = _session(pipeline, (about or {}).get("command", ""))
         sessions = [*work.manifest.get("sessions", ()), *([session] if work.to_do else ())]
-        store.write_manifest({**work.manifest, **(about or {}), "sessions": sessions})
+        looks = {} if decider is None else decider.begin(work.manifest)
+        store.write_manifest({**work.manifest, **(about or {}), "sessions": sessions, **looks})
         if on_start is not None:
             on_start(work)
         shared = SharedWork(pipeline.device, HELD_RESULTS if shares else 0)
         maker = partial(
-            _Maker, work.conditions, pipeline, shared, experiment=plan.experiment.name, session=session["id"]
+            _Maker,
+            work.conditions,
+            pipeline,
+            shared,
+            experiment=plan.experiment.name,
+            session=session["id"],
+            first_texts={},
         )
-        outcome = _make_all(work, pipeline, shared, store, maker, on_progress, should_stop)
+        blocks = [work.to_do] if decider is None else decider.blocks(work)
+        outcome = _make_blocks(work, blocks, pipeline, shared, store, maker, on_progress, should_stop)
+        if decider is not None:
+            decider.finish()
         try:
             store.write_summary()
         except OutputError as error:  # on a full disk; it can be rebuilt from the metadata
@@ -141,6 +155,46 @@ def free_device_memory() -> None:
         torch.cuda.empty_cache()
     elif torch.backends.mps.is_available():
         torch.mps.empty_cache()
+
+
+def _make_blocks(
+    work: Worklist,
+    blocks: Iterable[Sequence[WorkItem]],
+    pipeline: ZImagePipeline,
+    shared: SharedWork,
+    store: ResultStore,
+    make_maker: Callable[[EncodingCache, ResultWriter], _Maker],
+    on_progress: Callable[[Progress], None] | None,
+    should_stop: Callable[[], bool] | None,
+) -> Outcome:
+    """Make one block after the other, until there is none or it is asked to stop."""
+    parts: list[Outcome] = []
+
+    def show(progress: Progress) -> None:
+        done = sum(part.made + len(part.failed) for part in parts)
+        failed = sum(len(part.failed) for part in parts)
+        if on_progress is not None:
+            on_progress(
+                replace(
+                    progress, done=progress.done + done, total=progress.total + done, failed=progress.failed + failed
+                )
+            )
+
+    for items in blocks:
+        block = replace(work, to_do=tuple(items))
+        parts.append(_make_all(block, pipeline, shared, store, make_maker, show, should_stop))
+        if parts[-1].is_interrupted:
+            break
+    return Outcome(
+        made=sum(part.made for part in parts),
+        failed=tuple(failure for part in parts for failure in part.failed),
+        skipped=work.finished,
+        stale=work.stale,
+        remaining=sum(part.remaining for part in parts),
+        is_interrupted=any(part.is_interrupted for part in parts),
+        shared_evaluations=shared.reused_evaluations,
+        seconds=math.fsum(part.seconds for part in parts),
+    )
 
 
 def _make_all(
@@ -212,6 +266,7 @@ class _Maker:
         *,
         experiment: str,
         session: str,
+        first_texts: dict[tuple[int | None, int | None], str],
     ) -> None:
         self._conditions = conditions
         self._pipeline = pipeline
@@ -220,7 +275,7 @@ class _Maker:
         self._writer = writer
         self._experiment = experiment
         self._session = session
-        self._first_texts: dict[tuple[int | None, int | None], str] = {}
+        self._first_texts = first_texts  # of each size, for all blocks together
         self._ended = time.perf_counter()
 
     def begin(self, item: WorkItem) -> _Begun:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from experiments.planning.command_flags import Request
 from experiments.planning.design import Plan
+from experiments.running.look_runs import expected_pictures, make_decider, planned_looks, scores_of, verdict_of
 from experiments.store.result_store import ResultStore
 from llm_dit.errors import LlmDitError, OutputError
 from llm_dit.parameters import EngineSettings
@@ -22,10 +23,13 @@ from llm_dit.parameters.effects import without_effect
 if TYPE_CHECKING:
     from experiments.metrics import Scorer
     from experiments.metrics.missing_scores import ScoringResult
+    from experiments.planning.looks import LookPlan
     from experiments.planning.model_facts import ModelFacts
+    from experiments.running.deciding import Decider
     from experiments.running.execution import Outcome, Progress
     from experiments.running.forecast import Totals
     from experiments.running.worklist import Worklist
+    from experiments.store.look_log import LookLog
 
 
 class Model(Protocol):
@@ -56,6 +60,9 @@ class Events:
     def on_scoring(self, done: int, total: int) -> None:
         """After each batch of scores."""
 
+    def on_look(self, log: LookLog) -> None:
+        """After each planned look, and when the last command's end is known."""
+
 
 @dataclass(frozen=True)
 class DryRun:
@@ -66,12 +73,16 @@ class DryRun:
         totals: Their number, time and disk.
         warnings: Sentences on results on disk, long prompts, levels that are secretly equal, and idle settings.
         sizes: Sentences on what the design can find.
+        looks: When it would be looked at; None for a fixed design.
+        expected: Sentences on the number of pictures that looks would take; empty for a fixed design.
     """
 
     plan: Plan
     totals: Totals
     warnings: tuple[str, ...]
     sizes: tuple[str, ...]
+    looks: LookPlan | None = None
+    expected: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -84,6 +95,8 @@ class Result:
         report: The report; None if it was not written.
         problems: One sentence for each thing that could not be summarised, scored or reported.
         is_stopped: True if it was asked to stop.
+        looks: The planned looks; None for a fixed design.
+        verdict: What they say, in sentences.
     """
 
     outcome: Outcome
@@ -91,10 +104,8 @@ class Result:
     report: Path | None
     problems: tuple[str, ...]
     is_stopped: bool
-
-
-class _Stopped(Exception):
-    """Leaves the scoring between two batches."""
+    looks: LookLog | None = None
+    verdict: tuple[str, ...] = ()
 
 
 def dry_run(
@@ -119,14 +130,17 @@ def dry_run(
     from experiments.running.forecast import forecast
 
     plan, settings = request.plan(), request.config.engine
-    facts, store = read_model_facts(settings), ResultStore(request.folder)
+    store = ResultStore(request.folder)
+    looks = planned_looks(request, plan, store)
+    facts = read_model_facts(settings)
     if request.primary is not None:
         _check_primary(request.primary, store)
     work = _work_before_loading(plan, settings, facts, store, overwrite=overwrite)
     totals = forecast(plan, facts, settings, store, work)
     notes = () if work is None else work.notes
     sizes = _sizes(request, plan, spreads or {}, detect)
-    return DryRun(plan, totals, (*notes, *_warnings(plan, facts)), sizes)
+    expected = () if looks is None else expected_pictures(plan, looks)
+    return DryRun(plan, totals, (*notes, *_warnings(plan, facts)), sizes, looks, tuple(expected))
 
 
 def _sizes(request: Request, plan: Plan, given: Mapping[str, float], detect: float | None) -> tuple[str, ...]:
@@ -218,15 +232,17 @@ def run_experiment(
     find_parts(settings)  # fetches a hub model, or fails before torch is imported
     facts = read_model_facts(settings)
     check_levels(plan, facts.checked)
+    store = ResultStore(request.folder)
+    looks = planned_looks(request, plan, store)
     for sentence in _warnings(plan, facts):
         events.on_warning(sentence)
-    store = ResultStore(request.folder)
     if request.primary is not None:
         _check_primary(request.primary, store)
     store.create()
     with store.lock(command=command):
         pass  # whether the folder is in use or can't be written is known before the model is loaded
     scorers = [] if metrics is None else _load_scorers(request, metrics)
+    decider = make_decider(request, plan, looks, store, scorers, should_stop, events.on_scoring, events.on_look)
     outcome = _make_images(
         request,
         plan,
@@ -234,14 +250,17 @@ def run_experiment(
         store,
         events,
         should_stop,
+        decider,
         planned_evaluations=_planned_evaluations(plan, facts),
         command=command,
         overwrite=overwrite,
         verify=verify,
     )
     problems = [outcome.summary_error] if outcome.summary_error else []
+    problems += [] if decider is None else decider.problems
+    log = None if decider is None else decider.log
     if should_stop():
-        return Result(outcome, None, None, tuple(problems), is_stopped=True)
+        return Result(outcome, None, None, tuple(problems), is_stopped=True, looks=log, verdict=verdict_of(store, log))
     scoring = None
     if scorers:
         model.release()
@@ -249,7 +268,8 @@ def run_experiment(
         problems += found_problems
     report, found_problems = _report(store)
     told_once = tuple(dict.fromkeys(problems + found_problems))
-    return Result(outcome, scoring, report, told_once, is_stopped=should_stop())
+    told = verdict_of(store, log)
+    return Result(outcome, scoring, report, told_once, is_stopped=should_stop(), looks=log, verdict=told)
 
 
 def _check_primary(measure: str, store: ResultStore) -> None:
@@ -275,6 +295,7 @@ def _make_images(
     store: ResultStore,
     events: Events,
     should_stop: Callable[[], bool],
+    decider: Decider | None,
     *,
     planned_evaluations: int,
     command: str,
@@ -295,8 +316,9 @@ def _make_images(
         verify=verify,
         on_start=events.on_start,
         on_progress=events.on_progress,
-        should_stop=should_stop,
+        should_stop=should_stop if decider is None else lambda: should_stop() or decider.is_out_of_time,
         about=_about(request, pipeline, command),
+        decider=decider,
     )
 
 
@@ -351,31 +373,12 @@ def _score(
     for scorer in scorers:
         scorer.move_to(device)
 
-    def on_progress(done: int, total: int) -> None:
-        events.on_scoring(done, total)
-        if should_stop():
-            raise _Stopped
-
     try:
         with store.lock(command=command):
-            result, problems = _scores(store, scorers, on_progress)
+            result, problems = scores_of(store, scorers, events.on_scoring, should_stop)
             return result, problems + _summary_problems(store)
     except OutputError as error:  # the folder takes nothing more
         return None, [f"The images could not be scored: {error}"]
-
-
-def _scores(
-    store: ResultStore, scorers: Sequence[Scorer], on_progress: Callable[[int, int], None]
-) -> tuple[ScoringResult | None, list[str]]:
-    from experiments.metrics.missing_scores import score_results
-
-    try:
-        result = score_results(store, scorers, on_progress)
-    except _Stopped:
-        return None, []  # what is scored is written
-    except LlmDitError as error:
-        return None, [f"The scoring stopped: {error}"]
-    return result, [f"Not scored: {problem}" for problem in result.unreadable]
 
 
 def _summary_problems(store: ResultStore) -> list[str]:

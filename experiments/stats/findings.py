@@ -15,6 +15,7 @@ import pandas as pd
 
 from experiments.metrics.declaration import Metric
 from experiments.stats import paired_statistics as statistics
+from experiments.stats.decided import decided_comparisons, other_measures_note
 from experiments.stats.difference_shapes import shape_notes
 from experiments.stats.extension import Extension, Look, earlier_looks, this_analysis
 from experiments.stats.grids import AxisEffect, Grid, Interaction, analyse_grid
@@ -38,6 +39,7 @@ from llm_dit.errors import listed
 
 if TYPE_CHECKING:
     from experiments.store.analyses import PastAnalysis
+    from experiments.store.look_log import LookLog
     from experiments.store.manifest import Manifest
     from experiments.store.records import RunRecord
 
@@ -60,6 +62,7 @@ class MeasureAnalysis:
         prompts: Prompts that have the number at some level.
         notes: What a reader must know about missing or flagged numbers.
         extension: What happened to the results after they had been analysed; None if nothing did.
+        looks: Planned looks that decided by this measure; None where there were none.
     """
 
     measure: Measure
@@ -70,6 +73,7 @@ class MeasureAnalysis:
     prompts: int
     notes: tuple[str, ...]
     extension: Extension | None = None
+    looks: LookLog | None = None
 
 
 @dataclass(frozen=True)
@@ -123,7 +127,11 @@ def analyse(manifest: Manifest, records: Sequence[RunRecord], metrics: Sequence[
         finished=len(finished),
         failed=len(records) - len(finished),
         measures=results,
-        notes=(*_question_notes(manifest, results), *notes),
+        notes=(
+            *_question_notes(manifest, results),
+            *([] if manifest.looks is None else [other_measures_note(manifest.looks)]),
+            *notes,
+        ),
         primary=manifest.primary,
     )
 
@@ -184,10 +192,11 @@ def _analyse_measure(
     else:
         correction, false_claims = correction_for(differences, looks)
         grid = Grid(compare(differences, manifest.baseline_name, correction), (), (), false_claims)
+    log = manifest.looks if manifest.looks is not None and manifest.looks.plan.measure == measure.column else None
     return MeasureAnalysis(
         measure=measure,
         levels=levels,
-        comparisons=grid.comparisons,
+        comparisons=grid.comparisons if log is None else decided_comparisons(grid.comparisons, log),
         main_effects=grid.main_effects,
         interactions=grid.interactions,
         prompts=scored[PROMPT].nunique(),
@@ -197,7 +206,8 @@ def _analyse_measure(
             *shape_notes(paired, grid.comparisons),
             *_score_notes(records, measure),
         ),
-        extension=Extension(looks, grid.false_claims) if looks else None,
+        extension=Extension(looks, grid.false_claims) if looks and log is None else None,
+        looks=log,
     )
 
 

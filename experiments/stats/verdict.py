@@ -9,6 +9,7 @@ from experiments.stats.extension import Extension, Look
 from experiments.stats.findings import Analysis, MeasureAnalysis
 from experiments.stats.grids import AxisEffect, Interaction
 from experiments.stats.levels import Comparison, Estimate
+from experiments.stats.look_sentences import look_sentences
 from experiments.stats.measures import TIME_COLUMN, Measure
 from experiments.stats.numbers_as_text import (
     decimals_for,
@@ -29,15 +30,19 @@ MOST_NAME_CHARACTERS = 40
 def sentences(analysis: Analysis, result: MeasureAnalysis) -> list[str]:
     """Return what can be said about one measure.
 
-    The first sentence compares the levels with the baseline; in grids one per axis and one per interaction follow. The
-    last one tells of results that were extended after they had been analysed.
+    The first sentence compares the levels with the baseline, by planned looks where they decided; in grids one per
+    axis and one per interaction follow. The last one tells of results that were extended after they had been analysed.
     """
-    first = _comparison_sentence(result.measure, " x ".join(analysis.axes), analysis.baseline, result.comparisons)
+    variable = " x ".join(analysis.axes)
+    if result.looks is not None:
+        first = look_sentences(result.looks, result.measure, variable, quoted(analysis.baseline))
+    else:
+        first = [_comparison_sentence(result.measure, variable, analysis.baseline, result.comparisons)]
     axes = [_axis_sentence(result.measure, effect) for effect in result.main_effects]
     rest = [_interaction_sentence(item) for item in result.interactions]
     can_claim = result.extension is not None and not all(item.is_identical for item in result.comparisons)
     extended = [_extension_sentence(result, result.extension)] if result.extension and can_claim else []
-    return [first, *axes, *rest, *extended]
+    return [*first, *axes, *rest, *extended]
 
 
 def format_estimate(estimate: Estimate, unit: str = "", decimals: int | None = None) -> tuple[str, str, str]:

@@ -20,6 +20,7 @@ from experiments.planning.design import OWN_PROMPT, PROMPT_PLACEHOLDER, Plan
 from experiments.prompts import Prompt
 from experiments.store.analyses import PastAnalysis, analysis_from_values
 from experiments.store.comparable import Conditions, told_numerics, told_parameters
+from experiments.store.look_log import LookLog, look_log_from
 from experiments.store.records import RunRecord
 from llm_dit.errors import OutputError
 from llm_dit.parameters import GenerationParams
@@ -139,14 +140,30 @@ class Manifest:
         return sum(self.planned_runs.values())
 
     @cached_property
+    def looks(self) -> LookLog | None:
+        """The looks that were planned, and those taken; None for a fixed design.
+
+        Raises:
+            OutputError: If they can't be read.
+        """
+        return look_log_from(self.raw)
+
+    @cached_property
     def planned_runs(self) -> dict[str, int]:
-        """Name of each combination to the number of its runs that the folder's commands asked for together."""
+        """Name of each combination to the number of its runs that the folder's commands asked for together.
+
+        A level that a planned look has ended has the prompts up to that look.
+        """
         names = [axis.name for axis in self.axes]
         asked = {
             run
             for block in self.asked
             for run in itertools.product(block["prompts"], block["seeds"], *(block["levels"][name] for name in names))
         }
+        if self.looks is not None:
+            looks = self.looks
+            drawn = {cell.name: set(looks.plan.order[: looks.prompts_of(cell.name)]) for cell in self.combinations}
+            asked = {run for run in asked if run[0] in drawn[" x ".join(run[2:])]}
         counts = Counter(" x ".join(levels) for _prompt, _seed, *levels in asked)
         return {cell.name: counts[cell.name] for cell in self.combinations}
 

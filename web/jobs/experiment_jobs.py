@@ -245,7 +245,9 @@ def lab_choices(config: Config) -> dict[str, Any]:
     return {
         "experiments": [{"name": item.name, "description": item.description} for item in experiments.values()],
         "categories": get_categories(),
-        "measures": [{"name": metric.name, "title": metric.title} for metric in METRICS],
+        "measures": [
+            {"name": metric.name, "title": metric.title, "can_decide": metric.can_decide} for metric in METRICS
+        ],
         "judges": [vars(judge) for judge in judges_for(config.metrics, config.engine.model_path)],
     }
 

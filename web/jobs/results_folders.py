@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from llm_dit.errors import LlmDitError, OutputError
 from llm_dit.parameters import GenerationParams
 from web.jobs.job import Job
+from web.jobs.look_chart import look_chart
 
 if TYPE_CHECKING:
     from experiments.store.manifest import Manifest
@@ -43,6 +44,7 @@ class ExperimentCard:
         is_unreadable: True if the folder can't be read.
         verdict: The first sentence of its report's verdict; empty without scores or report.
         thumbnails: A few of its pictures, spread over the runs, as paths in the folder.
+        looks: What is decided so far (`look_chart`); None for a fixed design.
     """
 
     name: str
@@ -62,6 +64,7 @@ class ExperimentCard:
     is_unreadable: bool = False
     verdict: str = ""
     thumbnails: tuple[str, ...] = ()
+    looks: dict[str, Any] | None = None
 
     @property
     def updated_at(self) -> float | None:
@@ -142,6 +145,7 @@ def read_card(
     store = ResultStore(folder)
     try:
         manifest = store.manifest()
+        assert manifest.looks is None or manifest.looks.plan  # read here, where what is wrong with it is told
     except LlmDitError as error:
         return ExperimentCard(folder.name, job=job, problem=str(error), is_unreadable=True)
     counts = folders.counts(folder, manifest)
@@ -162,6 +166,7 @@ def read_card(
         problem=problem,
         verdict=headline_of(folder / REPORT_FILE),
         thumbnails=_some_thumbnails(folder),
+        looks=None if manifest.looks is None else look_chart(manifest.looks),
     )
 
 

@@ -1,0 +1,308 @@
+"""Sign-flip tests that may be looked at several times: the error is spent over looks that were fixed beforehand.
+
+A sign pattern, drawn for all prompts of the plan at once, gives a statistic at every look, from the prompts up to
+there. So the patterns that a test has rejected by some look are counted over all looks together, and a boundary takes
+just as much error as the spending function allows up to then: no bound over looks, and nothing is given away. Whatever
+a look left unspent, as coarse p-values of few prompts do, is there for the next one.
+
+The last axis of differences is prompts in the order in which they are drawn; leading axes are independent data sets.
+The module knows nothing of levels, pictures or files.
+
+Sources: Lan & DeMets 1983 (error spending); Kim & DeMets 1987 (power family); Jennison & Turnbull 1999, chapters 7 and
+9 (boundaries from spent error, repeated confidence intervals); Fisher 1935 (sign flips).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
+Ints = NDArray[np.int64]
+
+EXPONENT: Final = 1.5
+"""Of the power family: spent error is alpha times the share of prompts to this power."""
+ENUMERATED_PROMPTS: Final = 14
+"""The first so many prompts have every sign pattern; 2^13 patterns, mirrors left out."""
+SEED: Final = 7
+NEVER: Final = np.iinfo(np.int64).max
+"""The look of a boundary that was not crossed."""
+RELATIVE_TOLERANCE: Final = 1e-9
+_CHUNK_ELEMENTS: Final = 2**22
+_INTERVAL_STEPS: Final = 40
+
+
+@dataclass(frozen=True)
+class Looks:
+    """When the data are looked at, and how much of the error may be spent by then.
+
+    Attributes:
+        prompts: Number of prompts at each look, rising; the last is all of the plan.
+        exponent: Of the power family.
+        enumerated: Prompts with every sign pattern, 2^(enumerated - 1) patterns in all.
+    """
+
+    prompts: tuple[int, ...]
+    exponent: float = EXPONENT
+    enumerated: int = ENUMERATED_PROMPTS
+
+    def __post_init__(self) -> None:
+        assert self.prompts and self.prompts[0] >= 1, f"looks need prompts, got {self.prompts}"
+        assert all(a < b for a, b in zip(self.prompts, self.prompts[1:], strict=False)), f"not rising: {self.prompts}"
+
+    @property
+    def patterns(self) -> int:
+        """Number of sign patterns, mirrors left out."""
+        return int(2 ** (self.enumerated - 1))
+
+    def spent(self, look: int, alpha: float) -> float:
+        """Return the error that may be spent up to and with a look.
+
+        Source: Kim & DeMets 1987.
+        """
+        return float(alpha * (self.prompts[look] / self.prompts[-1]) ** self.exponent)
+
+    def until(self, looks: int) -> tuple[int, ...]:
+        """Return the prompts at the first so many looks."""
+        return self.prompts[:looks]
+
+
+@dataclass(frozen=True)
+class Walks:
+    """Sums of differences under every sign pattern, look by look; the first pattern is the one seen.
+
+    Attributes:
+        looks: When.
+        sums: Of signed differences, [data sets, looks, patterns].
+        counts: Of signs, where there is a difference, [data sets or 1, looks, patterns].
+        lengths: Root of the sum of squares, [data sets, looks].
+        slack: What counts as 0 in a sum, [data sets].
+    """
+
+    looks: Looks
+    sums: Floats
+    counts: Floats
+    lengths: Floats
+    slack: Floats
+
+    def standardised(self) -> Floats:
+        """Return the distance of each pattern's sum from zero in units that no sign changes, so that levels compare."""
+        lengths = self.lengths[..., None]
+        return np.abs(self.sums) / np.where(lengths > 0, lengths, 1.0)
+
+    def two_sided(self, value: float = 0.0) -> Floats:
+        """Return how far each pattern's sum is from zero if `value` is taken from every difference."""
+        return np.abs(self._less(value))
+
+    def above(self, value: float = 0.0) -> Floats:
+        """Return how far each pattern's sum is above zero if `value` is taken off; mirrors after patterns."""
+        sums = self._less(value)
+        return np.concatenate([sums, -sums], axis=-1)
+
+    def below(self, value: float = 0.0) -> Floats:
+        """Return how far each pattern's sum is below zero if `value` is taken off; mirrors after patterns."""
+        sums = self._less(value)
+        return np.concatenate([-sums, sums], axis=-1)
+
+    def _less(self, value: float) -> Floats:
+        return self.sums if value == 0.0 else self.sums - value * self.counts
+
+
+Statistic = Callable[[Walks], Floats]
+
+
+def walks(differences: Floats, looks: Looks) -> Walks:
+    """Flip the signs of whole prompts, and sum up to each look that the data reach.
+
+    Args:
+        differences: [data sets, prompts] in the plan's order; NaN where a prompt has none.
+        looks: The plan. Looks beyond the number of prompts given are left out.
+    """
+    prompts = differences.shape[-1]
+    reached = sum(count <= prompts for count in looks.prompts)
+    signs = _signs(looks.prompts[-1], looks.enumerated)
+    is_there = np.isfinite(differences)
+    filled = np.where(is_there, differences, 0.0)
+    everywhere = bool(is_there.all())
+    there = np.ones((1, prompts)) if everywhere else is_there.astype(np.float64)
+    return Walks(
+        looks,
+        _prefix_sums(filled, signs, looks.until(reached)),
+        _prefix_sums(there, signs, looks.until(reached)),
+        np.sqrt(np.cumsum(filled**2, axis=-1)[:, [end - 1 for end in looks.until(reached)]]),
+        RELATIVE_TOLERANCE * np.abs(filled).sum(axis=-1),
+    )
+
+
+def _prefix_sums(values: Floats, signs: Floats, ends: Sequence[int]) -> Floats:
+    found = np.empty((len(values), len(ends), signs.shape[1]))
+    total, start = np.zeros((len(values), signs.shape[1])), 0
+    for look, end in enumerate(ends):
+        total = total + values[:, start:end] @ signs[start:end]
+        found[:, look], start = total, end
+    return found
+
+
+@lru_cache(maxsize=8)
+def _signs(prompts: int, enumerated: int) -> Floats:
+    """Return sign patterns, [prompts, patterns]: all of the first prompts, random beyond; the first is all plus."""
+    patterns, known = 2 ** (enumerated - 1), min(enumerated, prompts)
+    signs = np.ones((prompts, patterns))
+    signs[1:known] = 1.0 - 2.0 * (np.arange(patterns)[None, :] >> np.arange(known - 1)[:, None] & 1)
+    if prompts > known:
+        drawn = np.random.default_rng(SEED).integers(0, 2, size=(prompts - known, patterns))
+        signs[known:] = 1.0 - 2.0 * drawn
+        signs[known:, 0] = 1.0
+    return signs
+
+
+def crossings(statistics: Floats, slack: Floats, looks: Looks, alphas: Sequence[float]) -> Ints:
+    """Return the first look at which the pattern seen is rejected, for each of several levels of the test.
+
+    Args:
+        statistics: The larger, the more extreme, [data sets, looks, patterns]; the pattern seen is the first.
+        slack: Differences of statistics that are none, [data sets].
+        looks: The plan; the first of its looks are those of `statistics`.
+        alphas: Levels of the test.
+
+    Returns:
+        Index of the look, `NEVER` where there is none, [data sets, alphas].
+    """
+    spent = [[looks.spent(look, alpha) for look in range(statistics.shape[1])] for alpha in alphas]
+    bounds = boundaries(statistics, slack, spent)
+    is_crossed = statistics[None, :, :, 0] > bounds
+    first: Ints = np.where(is_crossed.any(axis=-1), is_crossed.argmax(axis=-1), NEVER).T
+    return first
+
+
+def boundaries(statistics: Floats, slack: Floats, spent: Sequence[Sequence[float]]) -> Floats:
+    """Return what a statistic must exceed at each look, [plans, data sets, looks].
+
+    Patterns above a boundary, with those rejected at earlier looks, are at most the share that may be spent. Patterns
+    that tie are rejected together or not at all, so that p-values of few prompts stay as coarse as they are.
+
+    Args:
+        statistics: The larger, the more extreme, [data sets, looks, patterns].
+        slack: Differences of statistics that are none, [data sets].
+        spent: Error that may be spent up to each look, for each of several plans, [plans, looks].
+    """
+    rows, reached, patterns = statistics.shape
+    bounds = np.empty((len(spent), rows, reached))
+    is_rejected = np.zeros((len(spent), rows, patterns), dtype=bool)
+    rejected = np.zeros((len(spent), rows), dtype=np.int64)
+    row = np.arange(rows)[:, None]
+    for look in range(reached):
+        budgets = [_budget(shares[look], patterns) for shares in spent]
+        top, values = _largest(statistics[:, look], max(budgets) + 1)
+        for index, budget in enumerate(budgets):
+            best, best_values = top[:, : budget + 1], values[:, : budget + 1]
+            is_new = ~is_rejected[index][row, best]
+            # the first that may not be rejected any more: of the largest budget + 1, at most `rejected` are not new
+            is_beyond = is_new & (is_new.cumsum(axis=-1) > (budget - rejected[index])[:, None])
+            bound = best_values[row[:, 0], is_beyond.argmax(axis=-1)] + slack
+            bounds[index, :, look] = bound
+            is_over = is_new & (best_values > bound[:, None])
+            rejected[index] += is_over.sum(axis=-1)
+            is_rejected[index][row, best] |= is_over
+    return bounds
+
+
+def _budget(share: float, patterns: int) -> int:
+    """Return how many patterns may be rejected; never all."""
+    return min(int(share * patterns * (1 + RELATIVE_TOLERANCE)), patterns - 1)
+
+
+def _largest(values: Floats, count: int) -> tuple[Ints, Floats]:
+    """Return positions and values of the largest, descending, [data sets, count] each."""
+    row = np.arange(len(values))[:, None]
+    top = np.argpartition(values, values.shape[1] - count, axis=-1)[:, values.shape[1] - count :]
+    top = top[row, np.argsort(-values[row, top], axis=-1, kind="stable")]
+    return top, values[row, top]
+
+
+def chunked_crossings(
+    differences: Floats, looks: Looks, alphas: Sequence[float], statistics: Sequence[Statistic]
+) -> Ints:
+    """Return `crossings` of several statistics of many data sets, a part of them at a time.
+
+    Args:
+        differences: [data sets, prompts].
+        looks: The plan.
+        alphas: Levels of the test.
+        statistics: Each makes a statistic from walks, such as `Walks.above`.
+
+    Returns:
+        [statistics, data sets, alphas].
+    """
+    size = max(1, _CHUNK_ELEMENTS // (looks.patterns * len(looks.prompts)))
+    parts = []
+    for start in range(0, len(differences), size):
+        found = walks(differences[start : start + size], looks)
+        parts.append(np.stack([crossings(make(found), found.slack, looks, alphas) for make in statistics]))
+    return np.concatenate(parts, axis=1)
+
+
+def sequential_p_value(differences: Floats, looks: Looks) -> float:
+    """Return the smallest level at which the two-sided test has rejected by the last look that the data reach.
+
+    Args:
+        differences: [prompts]; NaN where a prompt has none.
+        looks: The plan.
+
+    Source: Jennison & Turnbull 1999, section 9.2 (repeated p-values).
+    """
+    found = walks(differences[None], looks)
+    statistics = found.two_sided()
+    low, high = 0, looks.patterns  # in patterns: rejected at `high`, not at `low`
+    while high - low > 1:
+        middle = (low + high) // 2
+        is_crossed = crossings(statistics, found.slack, looks, [middle / looks.patterns])[0, 0] != NEVER
+        low, high = (low, middle) if is_crossed else (middle, high)
+    return min(high / looks.patterns, 1.0)
+
+
+def repeated_interval(differences: Floats, looks: Looks, alpha: float) -> tuple[float, float]:
+    """Return every mean that the test at the last look reached would not reject: valid at all looks together.
+
+    Whoever looks at each of these intervals, and stops when he likes, finds the truth outside of any of them with
+    probability `alpha` at most.
+
+    Args:
+        differences: [prompts]; NaN where a prompt has none.
+        looks: The plan.
+        alpha: 1 minus the confidence.
+
+    Returns:
+        Lower and upper end; minus and plus infinity where so few prompts can exclude nothing.
+
+    Source: Jennison & Turnbull 1999, chapter 9.
+    """
+    found = walks(differences[None], looks)
+    there = differences[np.isfinite(differences)]
+    if not len(there) or not found.sums.shape[1]:
+        return -np.inf, np.inf
+    mean, reach = float(there.mean()), float(there.max() - there.min())
+    spent = [[looks.spent(look, alpha) for look in range(found.sums.shape[1])]]
+
+    def is_rejected(value: float) -> bool:
+        statistics = found.two_sided(value)
+        slack = found.slack + RELATIVE_TOLERANCE * abs(value) * len(there)
+        return bool(statistics[0, -1, 0] > boundaries(statistics, slack, spent)[0, 0, -1])
+
+    ends = []
+    for side in (-1.0, 1.0):
+        inside, outside = 0.0, 2 * reach
+        if reach == 0 or not is_rejected(mean + side * outside):
+            ends.append(side * np.inf if reach or not is_rejected(mean + side * max(abs(mean), 1.0)) else mean)
+            continue
+        for _ in range(_INTERVAL_STEPS):
+            middle = (inside + outside) / 2
+            inside, outside = (inside, middle) if is_rejected(mean + side * middle) else (middle, outside)
+        ends.append(mean + side * inside)
+    return ends[0], ends[1]

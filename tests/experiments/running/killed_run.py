@@ -1,0 +1,65 @@
+"""One run until it is decided, in a process of its own that kills itself: `killed_run.py FOLDER WHAT NUMBER`.
+
+WHAT is `picture`, `scores` or `manifest`; the process sends itself SIGKILL when it begins the NUMBER-th of them.
+"""
+
+import hashlib
+import json
+import os
+import signal
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+sys.path.insert(0, str(Path(__file__).parents[2]))
+
+from fake_pipeline import FakePipeline
+
+import experiments.metrics
+from experiments.planning.command_flags import request_from_arguments
+from experiments.running.experiment_run import run_experiment
+from experiments.store.result_store import ResultStore
+from llm_dit.config import Config
+
+ARGUMENTS = ("--sweep=shift=1..3", "--max-prompts=14", "--name=s", "--until-decided=siglip_score", "--margin=0.5")
+EFFECTS = {1.0: -0.9, 2.0: 0.0, 3.0: 0.0}
+
+
+def main(folder: str, what: str, number: int) -> None:
+    """Run, and die at the given instant if it comes."""
+    seen = {"picture": 0, "scores": 0, "manifest": 0}
+
+    def note(kind: str) -> None:
+        seen[kind] += 1
+        if kind == what and seen[kind] == number:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def before(kind, function):
+        def noted(*arguments, **values):
+            note(kind)
+            return function(*arguments, **values)
+
+        return noted
+
+    def score(row):
+        file = row.image.parents[1] / "metadata" / f"{row.image.stem}.json"
+        shift = json.loads(file.read_text())["parameters"]["shift"]
+        noise = int(hashlib.sha256(f"{row.prompt}{shift}".encode()).hexdigest()[:8], 16) / 2**32
+        return {"siglip_score": EFFECTS[shift] + noise}
+
+    metric = SimpleNamespace(name="siglip_score", model="m", compares_seeds=0, direction="higher")
+    judge = SimpleNamespace(
+        metric=metric,
+        move_to=lambda device: None,
+        score_rows=before("scores", lambda rows: [score(row) for row in rows]),
+    )
+    experiments.metrics.load_configured_scorers = lambda *arguments, **values: [judge]
+    FakePipeline.draw = before("picture", FakePipeline.draw)
+    ResultStore.write_manifest = before("manifest", ResultStore.write_manifest)
+    model = SimpleNamespace(get=lambda settings, planned: FakePipeline(), release=lambda: None)
+    asked = request_from_arguments([*ARGUMENTS, f"--output-dir={folder}"], Config({"num_inference_steps": 4}))
+    run_experiment(asked, model, command="c")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], sys.argv[2], int(sys.argv[3]))
