@@ -78,10 +78,6 @@ class LookPlan:
         """Read what `values` returned."""
         return cls(**{**values, "order": tuple(values["order"]), "prompts": tuple(values["prompts"])})
 
-    def block(self, look: int) -> tuple[str, ...]:
-        """Return the ids of the prompts that are drawn between the look before and this one."""
-        return self.order[self.prompts[look - 1] if look else 0 : self.prompts[look]]
-
 
 def plan_looks(plan: Plan, wishes: LookWishes) -> LookPlan:
     """Fix order and looks of a plan.

@@ -22,7 +22,6 @@ from experiments.stats.error_spending import (
     Statistic,
     Walks,
     chunked_crossings,
-    walks,
 )
 
 
@@ -69,20 +68,3 @@ def equivalence_crossings(differences: Floats, looks: Looks, alphas: Sequence[fl
     sides = chunked_crossings(differences, looks, alphas, [above_minus(margin), below_plus(margin)])
     both: Ints = sides.max(axis=0)
     return both
-
-
-def equivalence_p_value(differences: Floats, margin: float, *, enumerated: int = 14) -> float:
-    """Return the p-value of "within the margin" after a fixed number of prompts: the larger of both one-sided ones.
-
-    Args:
-        differences: One number per prompt, [prompts].
-        margin: Largest difference that does not matter, above 0.
-        enumerated: Prompts with every sign pattern; random ones beyond.
-    """
-    found = walks(differences[None], Looks((len(differences),), enumerated=enumerated))
-    p_values = []
-    for make in (above_minus(margin), below_plus(margin)):
-        statistics = make(found)[0, 0]
-        slack = found.slack[0] + RELATIVE_TOLERANCE * margin * len(differences)
-        p_values.append(float(np.mean(statistics >= statistics[0] - slack)))
-    return max(p_values)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from experiments.stats import paired_statistics as statistics
-from experiments.stats.equivalence import equivalence_crossings, equivalence_p_value
+from experiments.stats.equivalence import equivalence_crossings
 from experiments.stats.error_spending import (
     NEVER,
     Looks,
@@ -132,7 +132,9 @@ def test_equivalence_is_two_one_sided_tests():
     margin = 0.3
     lower = float(np.mean([_flipped(values + margin, signs) for signs in itertools.product((1, -1), repeat=12)]))
     upper = float(np.mean([_flipped(margin - values, signs) for signs in itertools.product((1, -1), repeat=12)]))
-    assert equivalence_p_value(values, margin, enumerated=12) == pytest.approx(max(lower, upper))
+    larger, look = max(lower, upper), Looks((12,), enumerated=12)
+    found = equivalence_crossings(values[None], look, [larger, larger - 1 / 2**12], margin)
+    assert found.tolist() == [[0, NEVER]]
 
 
 def _flipped(values, signs):
