@@ -115,6 +115,22 @@ def test_a_manifest_that_is_not_whole_may_be_written_anew(tmp_path: Path, conten
         ResultStore(tmp_path).manifest()
 
 
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (None, "does not exist; give the folder of an experiment's results."),
+        ("{", "is damaged; run the experiment's command again, which writes it anew."),
+    ],
+)
+def test_a_manifest_that_cant_be_read_is_one_sentence(tmp_path: Path, content: str | None, told: str) -> None:
+    path = tmp_path / "manifest.json"
+    if content is not None:
+        path.write_text(content, encoding="utf-8")
+    with pytest.raises(OutputError) as refused:
+        ResultStore(tmp_path).manifest()
+    assert str(refused.value) == f"{path} {told}"
+
+
 def test_a_manifest_of_another_version_may_not_be_written_anew(tmp_path: Path) -> None:
     (tmp_path / "manifest.json").write_text('{"format": 2}', encoding="utf-8")
     with pytest.raises(OutputError, match="has format 2"):
