@@ -170,6 +170,15 @@ def test_a_file_written_this_second_is_read_anew(opened, model):
     assert set(CONFIGURATIONS) <= set(opened)
 
 
+def test_a_file_written_more_than_a_second_ago_is_not_read_again(opened, model):
+    settings = EngineSettings(model_path=str(model))
+    os.utime(model / "vae" / "config.json", (time.time() - 1.2,) * 2)
+    read_model_facts(settings)
+    opened.clear()
+    read_model_facts(settings)
+    assert opened == []
+
+
 def test_parts_given_apart_are_told_from_the_models_own(model, tmp_path):
     other = tmp_path / "other"
     shutil.copytree(model / "vae", other)

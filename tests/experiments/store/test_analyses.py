@@ -47,6 +47,30 @@ def test_an_analysis_is_read_as_it_was_written():
     assert (values["prompts"], values["measures"]) == (3, ["a", "b"])
 
 
+def test_prompts_and_seeds_are_written_in_order():
+    many = analysis(40, seeds=(3, 1, 2))
+    (group,) = analysis_values(many)["seen"]
+    assert group == {"seeds": [1, 2, 3], "prompts": sorted(text_hash(f"text {i}") for i in range(40))}
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"pictures": "many"}, {"seen": [{"seeds": ["x"], "prompts": ["y"]}]}, {"seen": None}, {"measures": None}]
+)
+def test_what_is_no_analysis_is_a_damaged_manifest(store, wrong):
+    path = store.folder / "manifest.json"
+    entry = {**analysis_values(analysis(2)), **wrong}
+    path.write_text(json.dumps({**json.loads(path.read_text()), "analyses": [entry]}))
+    with pytest.raises(OutputError, match="is not a whole manifest"):
+        store.manifest()
+
+
+def test_numbers_where_texts_stand_are_read_as_texts():
+    entry = {"when": 5, "by": 6, "measures": [7], "pictures": "8", "seen": [{"seeds": ["1"], "prompts": [9]}]}
+    assert analysis_from_values(entry) == PastAnalysis("5", "6", frozenset({"7"}), 8, frozenset({("9", 1)}))
+    usual = analysis_values(analysis(2))
+    assert united_analyses([usual], [entry]) == [usual, entry]
+
+
 def test_the_same_data_are_kept_once_and_more_measures_again(store):
     for found in (analysis(2), analysis(2, when="later"), analysis(3), analysis(2, measures=("reward", "other"))):
         store.add_analysis(found)
