@@ -86,6 +86,16 @@ def test_a_tokenizer_that_changed_is_read_again(reads, tmp_path):
     assert len(reads) == 2
 
 
+def test_a_tokenizer_put_in_the_place_of_another_of_its_size_and_time_is_read(reads, tmp_path):
+    shutil.copytree(EMBEDDED_MODELS / "mini" / "tokenizer", tmp_path / "tokenizer")
+    path = tmp_path / "tokenizer" / "tokenizer.json"
+    model_facts._token_counter(path)
+    shutil.copy2(path, tmp_path / "other.json")
+    (tmp_path / "other.json").replace(path)
+    model_facts._token_counter(path)
+    assert len(reads) == 2
+
+
 def test_two_tokenizers_are_not_mistaken_for_each_other(reads, tmp_path):
     for name in ("one", "other"):
         shutil.copytree(EMBEDDED_MODELS / "mini" / "tokenizer", tmp_path / name)
@@ -187,6 +197,18 @@ def test_parts_given_apart_are_told_from_the_models_own(model, tmp_path):
     own, apart = EngineSettings(model_path=str(model)), EngineSettings(model_path=str(model), vae_path=str(other))
     sizes = [read_model_facts(settings).native_size for settings in (own, apart, own)]
     assert sizes == [128, 512, 128]
+
+
+def test_a_part_that_is_a_single_file_is_watched_with_its_folder(model, tmp_path):
+    shutil.copytree(model / "vae", tmp_path / "other")
+    weights = tmp_path / "other" / "diffusion_pytorch_model.safetensors"
+    (tmp_path / "other" / "config.json").rename(weights.with_suffix(".json"))
+    os.utime(weights, (1e9, 1e9))
+    settings = EngineSettings(model_path=str(model), vae_path=str(weights))
+    first = read_model_facts(settings)
+    assert read_model_facts(settings) is first
+    os.utime(weights, (1.1e9, 1.1e9))
+    assert read_model_facts(settings) is not first
 
 
 def test_the_four_models_asked_for_last_are_kept(reads, model):
