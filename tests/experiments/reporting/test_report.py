@@ -331,6 +331,13 @@ def test_columns_beside_the_main_ones_are_folded_away(open_report, tmp_path):
     assert page.locator("#verdict dt").all_inner_texts() == ["ImageReward", "SigLIP 2", "Generation time"]
 
 
+def test_pictures_with_nothing_to_compare_are_not_called_unfinished(open_report, tmp_path):
+    plan = sample_plan(axes=[axis("shift", 3.0)], prompts=2)
+    page = open_report(write_report(write_results(tmp_path / "r", plan, lambda run: {})))
+    assert "The finished pictures have nothing to compare yet" in page.locator("#verdict").inner_text()
+    assert page.locator("#count").inner_text().endswith("pictures")
+
+
 def test_experiment_without_pictures_still_has_a_page(open_report, tmp_path):
     folder = write_results(tmp_path / "r", sample_plan(prompts=2), lambda run: "non-finite latents")
     page = open_report(write_report(folder))
