@@ -92,6 +92,7 @@ class FakeEngine:
     native_height: int = NATIVE_SIZE
     native_width: int = NATIVE_SIZE
     parts: None = None
+    device: str = "cpu"
     gate: threading.Event = field(default_factory=threading.Event)
     halt: Halt = field(default_factory=Halt)
     made: list[tuple[str, int]] = field(default_factory=list)
