@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from tokenizers import Tokenizer
+from tokenizers.processors import TemplateProcessing
 
 from experiments.planning import model_facts
 from experiments.planning.model_facts import read_model_facts
@@ -94,6 +95,33 @@ def test_a_tokenizer_put_in_the_place_of_another_of_its_size_and_time_is_read(re
     (tmp_path / "other.json").replace(path)
     model_facts._token_counter(path)
     assert len(reads) == 2
+
+
+@pytest.mark.parametrize("is_longer", [False, True])
+def test_a_tokenizer_of_another_time_or_another_size_is_read_again(reads, tmp_path, is_longer):
+    shutil.copytree(EMBEDDED_MODELS / "mini" / "tokenizer", tmp_path / "tokenizer")
+    path = tmp_path / "tokenizer" / "tokenizer.json"
+    before = path.stat()
+    model_facts._token_counter(path)
+    if is_longer:
+        path.write_text(path.read_text(encoding="utf-8") + "\n", encoding="utf-8")
+        os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    else:
+        os.utime(path, (1e9, 1e9))
+    model_facts._token_counter(path)
+    assert len(reads) == 2
+
+
+def test_tokens_that_a_tokenizer_would_add_by_itself_are_not_counted(tmp_path):
+    tokenizer = Tokenizer.from_file(str(EMBEDDED_MODELS / "mini" / "tokenizer" / "tokenizer.json"))
+    plain = len(tokenizer.encode("A red cat").ids)
+    name = "<|im_start|>"
+    special = [(name, tokenizer.token_to_id(name))]
+    tokenizer.post_processor = TemplateProcessing(single=f"{name} $A {name}", special_tokens=special)
+    shutil.copytree(EMBEDDED_MODELS / "mini" / "tokenizer", tmp_path / "tokenizer")
+    tokenizer.save(str(tmp_path / "tokenizer" / "tokenizer.json"))
+    assert len(tokenizer.encode("A red cat").ids) == plain + 2
+    assert model_facts._token_counter(tmp_path / "tokenizer" / "tokenizer.json")("A red cat") == plain
 
 
 def test_two_tokenizers_are_not_mistaken_for_each_other(reads, tmp_path):
