@@ -123,7 +123,7 @@ def false_claims_of(table: Floats) -> float:
     most = int(statistics.ALPHA * (signs.shape[1] + seen) * (1 + statistics.RELATIVE_TOLERANCE)) - seen
     for of_look in extremes:
         # patterns that tie with the first one that is not rejected are not rejected either
-        border = np.sort(of_look)[::-1][min(max(most, 0), len(of_look) - 1)]
+        border = np.sort(of_look)[::-1][max(most, 0)]
         claimed |= of_look > border + statistics.RELATIVE_TOLERANCE
     return float(claimed.mean())
 

@@ -144,6 +144,34 @@ def test_looks_are_in_the_order_of_their_size_whatever_was_seen_first():
     assert [look.prompts for look in earlier_looks(analyses, "reward", pairs_now(30), 1)] == [7, 9, 14, 20, 26]
 
 
+def test_looks_of_one_size_are_in_the_order_of_their_prompts():
+    numbers = [8, 2, 5, 0, 7, 3, 9, 1, 6, 4]
+    analyses = [this_analysis("x", ["reward"], 7, [(f"text {n + i}", 1) for i in range(7)]) for n in numbers]
+    pairs = [((f"p{i:02}", 1), f"text {i}") for i in range(30)]
+    looks = earlier_looks(analyses, "reward", pairs, 1)
+    assert [min(look.pairs) for look in looks] == [(f"p{n:02}", 1) for n in range(10)]
+
+
+def test_contrasts_of_a_single_prompt_are_not_corrected():
+    assert corrected_over_looks({"4.0": series_of(np.ones(1))}, [look_of(1)]) == ({}, 0.05)
+    few = {"4.0": series_of(np.ones(1)), "5.0": series_of(np.ones(2))}
+    assert corrected_over_looks(few, [look_of(1)])[0] == {"5.0": 1.0}
+
+
+def test_the_level_of_the_last_test_is_how_often_its_corrected_p_value_passes():
+    differences = np.random.default_rng(8).normal(size=12)
+    looks = [look_of(6), look_of(7)]
+    rows = []
+    for signs in itertools.product((-1, 1), repeat=11):
+        flipped = differences * (1, *signs)
+        rows.append([abs(flipped[:n].sum()) / np.sqrt((flipped[:n] ** 2).sum()) for n in (6, 7, 12)])
+    most, last = np.max(rows, axis=1), np.array(rows)[:, -1]
+    passing = np.mean([np.mean(most >= one - 1e-12) <= 0.01 for one in last])
+    table = at_looks(series_of(differences), looks, pd.Index([f"p{i:02}" for i in range(12)]))
+    assert level_of_last_test(table, 1) == pytest.approx(passing, abs=1.5 / 2**11)
+    assert level_of_last_test(table, 4) == level_of_last_test(table, 1) / 4
+
+
 def test_an_analysis_whose_pictures_are_partly_gone_counts_with_the_rest():
     assert [look.prompts for look in earlier_looks([seen(40)], "reward", pairs_now(30), 1)] == []
     later = [((f"p{i}", 1), f"text {i}") for i in range(10, 40)]

@@ -106,6 +106,18 @@ def test_a_prompt_that_a_skewed_level_lacks_does_not_hide_the_warning() -> None:
     assert any("differences of 4.0 are strongly skewed" in note for note in notes_of(plan, scores))
 
 
+def test_a_prompt_that_a_level_lacks_makes_even_differences_no_skewed_ones() -> None:
+    plan = sample_plan(axes=[axis("shift", 3.0, 4.0)], prompts=13)
+
+    def scores(run):
+        prompt = int(run.prompt.id[-3:])
+        if run.cell.levels["shift"] == "4.0":
+            return "failed" if prompt == 12 else {"image_reward": EVEN[prompt]}
+        return {"image_reward": 0.0}
+
+    assert not any("skewed" in note for note in notes_of(plan, scores))
+
+
 @pytest.mark.parametrize(("skewness", "is_warned"), [(1.49, False), (1.5, True), (-1.5, True), (-1.49, False)])
 def test_skewness_is_strong_from_one_and_a_half(
     monkeypatch: pytest.MonkeyPatch, skewness: float, is_warned: bool

@@ -44,7 +44,7 @@ def test_p_values_change_their_form_at_a_thousandth_and_a_tenth(p_value: float, 
 
 
 def test_the_smallest_amount_is_named_by_its_digits() -> None:
-    assert [least_shown(decimals) for decimals in (0, 1, 3)] == ["1", "0.1", "0.001"]
+    assert [least_shown(decimals) for decimals in (0, 1, 3, 6)] == ["1", "0.1", "0.001", "0.000001"]
     assert format_amount(0.0006, 3) == "0.001"
     assert format_amount(-0.0004, 3) == "less than 0.001"
 
