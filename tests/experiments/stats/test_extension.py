@@ -14,6 +14,7 @@ from sample_results import axis, noisy_scores, sample_manifest, sample_plan, sam
 from benchmarks.bench_extension import FIVE_LOOKS, KINDS, claims, claims_by_seeds, growing
 from experiments import analyze
 from experiments.metrics import METRICS
+from experiments.planning.looks import LookPlan
 from experiments.stats import paired_statistics as statistics
 from experiments.stats.extension import (
     COST,
@@ -214,10 +215,17 @@ def test_beats_follows_the_corrected_p_and_the_sentence_tells_of_the_looks():
 
 
 def test_looks_that_were_planned_cost_nothing_more():
-    result, lines = extended(noisy_scores({"4.0": 0.075}), raw={"looks": {"plan": {"measure": "image_reward"}}})
+    plan = LookPlan("image_reward", False, None, True, tuple(f"p{i}" for i in range(30)), (12, 18, 30))
+    level = {"state": "better", "prompts": 30, "ended_at": 2, "mean": 0.07, "low": 0.01, "high": 0.13, "p_value": 0.04}
+    look = {"prompts": 30, "at": "2026-01-01T00:00:00+00:00", "pictures": 0, "levels": {"4.0": level}}
+    block = {"plan": plan.values(), "taken": [look], "end": "decided", "pictures_a_prompt": 2}
+    result, lines = extended(noisy_scores({"4.0": 0.075}), raw={"looks": block})
     assert result.extension is None
+    assert result.comparisons[0].p_holm == 0.04
     assert result.comparisons[0].is_found
     assert not any(line.startswith("Extended") for line in lines)
+    other = {**block, "plan": {**plan.values(), "measure": "siglip_score"}}  # whose looks were nobody's plan
+    assert len(extended(noisy_scores({"4.0": 0.075}), raw={"looks": other})[0].extension.looks) == 2
 
 
 def test_equal_levels_have_nothing_to_claim_after_an_extension():
