@@ -122,11 +122,10 @@ def detectable_effect(
     prompts: int,
     *,
     alpha: float = ALPHA,
-    power: float = POWER,
     estimated_from: int | None = None,
     differing: float = 1.0,
 ) -> float:
-    """Return the smallest effect that is found with probability `power`; see `expected_power` for its unit.
+    """Return the smallest effect that is found in 4 of 5 experiments; see `expected_power` for its unit.
 
     Infinite where it is found less often however large it is: with few prompts, or few that differ.
     """
@@ -134,14 +133,14 @@ def detectable_effect(
     def found(effect: float) -> float:
         return expected_power(effect, prompts, alpha=alpha, estimated_from=estimated_from, differing=differing)
 
-    if found(np.inf) < power:
+    if found(np.inf) < POWER:
         return math.inf
     too_small, enough = 0.0, 1.0
-    while found(enough) < power:
+    while found(enough) < POWER:
         too_small, enough = enough, enough * 2
     while enough - too_small > EFFECT_TOLERANCE * enough:
         middle = (too_small + enough) / 2
-        too_small, enough = (too_small, middle) if found(middle) >= power else (middle, enough)
+        too_small, enough = (too_small, middle) if found(middle) >= POWER else (middle, enough)
     return enough
 
 
@@ -150,18 +149,17 @@ def prompts_for_effect(
     effect: float,
     *,
     alpha: float = ALPHA,
-    power: float = POWER,
     estimated_from: int | None = None,
     differing: float = 1.0,
 ) -> int | None:
-    """Return the smallest number of prompts that finds `effect` with probability `power`.
+    """Return the smallest number of prompts that finds `effect` in 4 of 5 experiments.
 
     None where more than 100,000 would be needed, as for an effect of zero.
     """
 
     def suffices(prompts: int) -> bool:
         found = expected_power(effect, prompts, alpha=alpha, estimated_from=estimated_from, differing=differing)
-        return found >= power
+        return found >= POWER
 
     return _least_number(suffices)
 
