@@ -83,7 +83,7 @@ def equal_levels(plan: Plan, facts: ModelFacts) -> list[EqualLevels]:
     full = {tuple(group) for group in always.values() if len(group) > 1}
     count = len(plan.prompts)
     found = [EqualLevels(_names(plan, group), count, count) for group in sorted(full)]
-    rest = [group for group in partly if group not in full and not any(set(group) <= set(other) for other in full)]
+    rest = [group for group in partly if group not in full]  # a prompt's group holds a full one whole, or none of it
     return found + [EqualLevels(_names(plan, group), partly[group], count) for group in sorted(rest)]
 
 

@@ -1,0 +1,135 @@
+"""What a plan refuses, and what it takes from prompts, seeds and sweeps at their borders."""
+
+from __future__ import annotations
+
+import pytest
+
+from experiments.planning.design import AXIS_PARAMETERS, OWN_PROMPT, Axis, Experiment, Plan, plan_experiment
+from experiments.planning.equality import equal_levels
+from experiments.planning.experiment_file import EVERY, level_of
+from experiments.planning.model_facts import ModelFacts
+from experiments.planning.prompt_choice import select_prompts
+from experiments.planning.sweeps import MAX_RANGE_LENGTH, experiment_from_sweeps, parse_numbers
+from experiments.prompts import Prompt
+from llm_dit.checkpoints.scheduler import ModelScheduler
+from llm_dit.errors import LlmDitError
+from llm_dit.parameters import GenerationParams
+from llm_dit.sampling.guidance import evaluation_count
+
+CAT, DOG = Prompt("cat", "animals", "", "A cat"), Prompt("dog", "animals", "", "A dog")
+CUP = Prompt("cup", "objects", "", "A cup")
+FACTS = ModelFacts(9, 4096, 64, ModelScheduler(3.0), 1e6, None)
+
+
+def plan_of(name: str, *values: object, prompts: tuple[Prompt, ...] = (CAT,), **options: object) -> Plan:
+    axis = Axis(name, tuple(level_of(name, value) for value in values))
+    return plan_experiment(Experiment("trial", "", (axis,)), prompts, [42], **options)  # type: ignore[arg-type]
+
+
+def refusal(sweeps: list[str], name: str | None = None) -> LlmDitError:
+    with pytest.raises(LlmDitError) as refused:
+        experiment_from_sweeps(sweeps, name)
+    return refused.value
+
+
+def test_every_generation_parameter_and_no_other_can_be_an_axis() -> None:
+    assert tuple(GenerationParams.model_fields) == AXIS_PARAMETERS
+
+
+def test_a_parameter_swept_twice_is_refused() -> None:
+    assert str(refusal(["shift=1", "steps=4", "shift=2"])) == "--sweep names shift twice; join its values."
+    assert refusal(["shift=1"], "a/b").field == "name"
+
+
+def test_a_range_may_have_a_million_numbers() -> None:
+    assert len(parse_numbers(f"1..{MAX_RANGE_LENGTH}", "--seeds")) == 1_000_000
+
+
+def test_a_sweep_may_be_written_as_a_flag_is() -> None:
+    (axis,) = experiment_from_sweeps([" --num-inference-steps = 4, 9"], None).axes
+    assert (axis.name, [level.name for level in axis.levels]) == ("num_inference_steps", ["4", "9"])
+
+
+def test_every_layer_is_asked_for_by_a_word_and_of_hidden_layer_only() -> None:
+    assert experiment_from_sweeps([f"hidden_layer= {EVERY} "], None).axes == (Axis("hidden_layer", (), True),)
+    assert [level.name for level in experiment_from_sweeps(["hidden_layer=-1,-2"], None).axes[0].levels] == ["-1", "-2"]
+    (axis,) = experiment_from_sweeps([f"prompt={EVERY}"], None).axes
+    assert [level.parameters for level in axis.levels] == [{"prompt": EVERY}]
+
+
+@pytest.mark.parametrize(
+    ("sweep", "told"),
+    [
+        ("system_prompt=[a", "the list in brackets is not valid; quote its texts."),
+        ("system_prompt=[]", "the list in brackets is empty."),
+        ("shift= ", "write parameter=values, for example shift=1..6 or steps=6,9,12."),
+    ],
+)
+def test_a_list_without_values_is_said_whole(sweep: str, told: str) -> None:
+    assert str(refusal([sweep])) == f"--sweep {sweep}: {told}"
+
+
+def test_none_is_a_text_where_a_parameter_must_have_one() -> None:
+    (axis,) = experiment_from_sweeps(["prompt=none,x"], None).axes
+    assert [level.parameters["prompt"] for level in axis.levels] == ["none", "x"]
+
+
+def test_prompts_are_chosen_by_id_and_by_category_together() -> None:
+    everything = [CAT, CUP, DOG]
+    assert select_prompts(everything) == (CAT, CUP, DOG)
+    assert select_prompts(everything, ids=["dog", "cup"]) == (CUP, DOG)
+    assert select_prompts(everything, ids=["dog", "cup"], categories=["animals"]) == (DOG,)
+    with pytest.raises(LlmDitError) as refused:
+        select_prompts(everything, ids=["cup"], categories=["animals"])
+    assert str(refused.value) == (
+        "No prompt has one of these ids and one of these categories; --list-prompts shows them."
+    )
+
+
+def test_a_plan_without_prompts_or_seeds_is_refused() -> None:
+    experiment = experiment_from_sweeps(["shift=1,2"], None)
+    with pytest.raises(LlmDitError) as refused:
+        plan_experiment(experiment, [], [42])
+    assert str(refused.value) == "No prompt is left to run; --list-prompts shows them all."
+    with pytest.raises(LlmDitError) as refused:
+        plan_experiment(experiment, [CAT], [])
+    assert str(refused.value) == "--seeds names no seed; use for example --seeds 42,123."
+    assert refused.value.field == "seeds"
+
+
+def test_two_prompts_of_one_id_are_refused() -> None:
+    with pytest.raises(LlmDitError) as refused:
+        plan_of("shift", 1, 2, prompts=(CAT, Prompt("cat", "animals", "", "Another cat")))
+    assert str(refused.value) == "Two prompts of trial would both be called 'cat'; rename one."
+
+
+def test_a_prompt_of_the_configuration_is_none_of_the_plan() -> None:
+    assert next(plan_of("shift", 1, 2, defaults={"prompt": "x", "seed": 1}).runs()).params.prompt == "A cat"
+
+
+def test_a_wrapped_prompt_stays_what_it_was_and_ones_of_the_axis_are_called_own() -> None:
+    assert [run.prompt for run in plan_of("prompt", "{prompt}", "{prompt}, at night").runs()] == [CAT, CAT]
+    (run,) = plan_of("prompt", "A red house").runs()
+    assert (run.prompt.id, run.prompt.category, run.prompt.difficulty) == ("own", "own", "")
+    assert plan_of("prompt", "A red house").prompts == (OWN_PROMPT,)
+
+
+def test_turbos_steps_and_guidance_are_the_baseline_where_nothing_says_otherwise() -> None:
+    assert plan_of("num_inference_steps", 4, 9).experiment.baseline == {"num_inference_steps": "9"}
+    assert plan_of("guidance_scale", 2.0, 0.0).experiment.baseline == {"guidance_scale": "0.0"}
+    assert plan_of("shift", 1, 3).experiment.baseline == {"shift": "3.0"}
+
+
+def test_levels_between_which_guidance_stops_at_the_same_step_are_equal() -> None:
+    plan = plan_of(
+        "cfg_truncation",
+        0.15,
+        0.16,
+        overrides={"num_inference_steps": 4, "guidance_scale": 4.0, "shift": 3.0},
+    )
+    assert [evaluation_count(template) for template in plan.templates] == [6, 6]
+    assert [found.levels for found in equal_levels(plan, FACTS)] == [("0.15", "0.16")]
+
+
+def test_half_a_pair_of_a_file_is_a_prompt_like_any_other() -> None:
+    assert equal_levels(plan_of("shift", 1, 2, prompts=(Prompt("x", "a", "", "caf\udce9"),)), FACTS) == []
