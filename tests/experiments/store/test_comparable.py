@@ -57,7 +57,20 @@ def make(folder, plan=None, pipeline=None, **options):
     return store, run_plan(plan or plan_of(), pipeline or FakePipeline(), store, **options)
 
 
+FIRST_NUMERICS = (
+    "attention_backend", "compile", "dit_device", "dtype", "quantization", "text_encoder_device", "text_encoder_dtype",
+    "text_encoder_quantization", "vae_device", "vae_dtype", "vae_tiling",
+)  # fmt: skip
+"""What every hash of earlier versions holds."""
+
+
 # Identity
+
+
+@pytest.mark.parametrize("nothing", ["", "none", "off", "false"])
+def test_numerics_that_came_later_are_told_where_they_do_something(nothing):
+    first = dict.fromkeys(FIRST_NUMERICS, nothing)
+    assert told_numerics({**first, "cuda_graphs": nothing, "new": "on"}) == {**first, "new": "on"}
 
 
 def test_hashes_of_earlier_versions_stay_valid():
