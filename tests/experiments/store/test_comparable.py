@@ -14,7 +14,7 @@ from experiments.planning.sweeps import experiment_from_sweeps
 from experiments.prompts import Prompt
 from experiments.running.execution import run_plan
 from experiments.stats.findings import analyse
-from experiments.store.comparable import Conditions, run_identity, told_numerics, told_parameters
+from experiments.store.comparable import Conditions, run_identity, told_numerics, told_parameters, versioned_hash
 from experiments.store.manifest import manifest_from_values
 from experiments.store.records import record_from_metadata
 from experiments.store.result_store import ResultStore
@@ -150,6 +150,20 @@ def test_conditions_name_what_differs_and_nothing_else():
         "dtype: float32 -> bfloat16",
         "steps_cache: None -> on",
     ]
+
+
+def test_what_one_side_lacks_is_its_neutral_value_or_set_by_every_level():
+    lora, none = Conditions({"loras": "a.safetensors#01"}, "a" * 64, {}), Conditions({}, "a" * 64, {})
+    assert lora.differences(none) == ["loras: a.safetensors#01 -> "]
+    assert none.differences(lora) == ["loras:  -> a.safetensors#01"]
+    for name in ("shift", "of_another_version"):
+        held = Conditions({name: 3.0}, "a" * 64, {})
+        assert held.differences(none) == none.differences(held) == []
+
+
+def test_what_is_no_number_has_no_hash():
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        versioned_hash([float("nan")])
 
 
 # The same run
