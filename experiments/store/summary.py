@@ -32,7 +32,10 @@ FIRST_COLUMNS = (
 RUN_COLUMNS = ("run_id", "category", "difficulty", "level")
 SIZE_COLUMNS = ("width", "height", "num_inference_steps", "evaluations", "token_count_used")
 READ_AS_MISSING = frozenset(
-    ("NA", "N/A", "n/a", "#N/A", "#NA", "<NA>", "NULL", "null", "None", "NaN", "nan", "-NaN", "-nan", "#N/A N/A")
+    (
+        *("NA", "N/A", "n/a", "#N/A", "#NA", "<NA>", "NULL", "null", "None", "NaN", "nan", "-NaN", "-nan", "#N/A N/A"),
+        *("1.#IND", "1.#QNAN", "-1.#IND", "-1.#QNAN"),
+    )
 )
 """What pandas reads as a missing value, apart from the empty field."""
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")

@@ -81,6 +81,31 @@ def test_no_axis_loses_its_column_to_another(tmp_path):
     assert list(frame["axis_axis_seed"]) == ["a", "b", "a", "b"]
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN", "<NA>", "N/A", "NA",
+        "NULL", "NaN", "None", "n/a", "nan", "null",
+    ],
+)  # fmt: skip
+def test_every_text_that_pandas_documents_as_missing_is_quoted(text):
+    assert pandas.read_csv(io.StringIO(f"a\n{text}\n"))["a"].isna().all()
+    assert harmless(text) == f"'{text}'"
+    assert list(pandas.read_csv(io.StringIO(f"a\n{harmless(text)}\n"))["a"]) == [f"'{text}'"]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "prompt_id", "output_path", "run_id", "category", "difficulty", "level", "width", "height",
+        "num_inference_steps", "evaluations", "token_count_used", "shift",
+    ],
+)  # fmt: skip
+def test_an_axis_named_like_any_column_gets_one_of_its_own(name):
+    own = Axis(name, (Level("a", {"shift": 1.0}), Level("b", {"shift": 2.0})))
+    assert axis_columns(sample_manifest(sample_plan(axes=[own]))) == {name: f"axis_{name}"}
+
+
 @pytest.mark.parametrize("name", ["NA", "None", "null", "nan", "N/A"])
 def test_levels_that_pandas_would_read_as_missing_come_back_as_text(tmp_path, name):
     frame = read(store_of(tmp_path, named("speed", **{name: {"shift": 2.0}, "usual": {}})))
