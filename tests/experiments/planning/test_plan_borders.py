@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from experiments.planning.design import AXIS_PARAMETERS, OWN_PROMPT, Axis, Experiment, Plan, plan_experiment
+from experiments.planning.design import (
+    AXIS_PARAMETERS,
+    DEFAULT_SEED,
+    OWN_PROMPT,
+    Axis,
+    Experiment,
+    Plan,
+    plan_experiment,
+)
 from experiments.planning.equality import equal_levels
 from experiments.planning.experiment_file import EVERY, level_of
 from experiments.planning.model_facts import ModelFacts
@@ -133,3 +141,21 @@ def test_levels_between_which_guidance_stops_at_the_same_step_are_equal() -> Non
 
 def test_half_a_pair_of_a_file_is_a_prompt_like_any_other() -> None:
     assert equal_levels(plan_of("shift", 1, 2, prompts=(Prompt("x", "a", "", "caf\udce9"),)), FACTS) == []
+
+
+def test_a_range_that_is_none_is_said_whole_and_a_step_may_have_either_sign() -> None:
+    assert str(refusal(["shift=1..x"])) == (
+        "--sweep shift=1..x '1..x' is not a range; write first..last or first..last..step."
+    )
+    assert parse_numbers("1..2..-0.5", "--sweep") == ["1.0", "1.5", "2.0"]
+
+
+def test_a_value_out_of_range_names_its_parameter_and_its_level() -> None:
+    assert refusal(["shift=0"]).field == "shift"
+    with pytest.raises(LlmDitError) as refused:
+        plan_of("max_text_tokens", 1024, 2048)
+    assert str(refused.value).endswith(" (experiment trial, level 2048)")
+
+
+def test_the_seed_of_a_plan_is_42_where_nobody_gives_one() -> None:
+    assert DEFAULT_SEED == 42
