@@ -254,7 +254,8 @@ def _extension_sentence(result: MeasureAnalysis, extension: Extension) -> str:
     assert surest.p_holm is not None and surest.p_value is not None
     return (
         f"{sentence}. The corrected p allows for it: {format_p_value(surest.p_holm)} for {quoted(surest.level)}, "
-        f"{format_p_value(surest.p_value)} alone. To start afresh, take another --name and new seeds."
+        f"{format_p_value(surest.p_value)} alone. To start afresh, take another --name, new seeds "
+        "and looks that are planned (--until-decided)."
     )
 
 

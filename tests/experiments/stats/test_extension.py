@@ -239,8 +239,8 @@ def test_a_strong_effect_is_found_after_an_extension():
     assert result.comparisons[0].is_found
     assert lines[0].startswith("shift 4.0 beats 3.0 by ")
     assert lines[-1].endswith(
-        "The corrected p allows for it: <0.001 for 4.0, <0.001 alone. To start afresh, take another --name and new "
-        "seeds."
+        "The corrected p allows for it: <0.001 for 4.0, <0.001 alone. To start afresh, take another --name, new "
+        "seeds and looks that are planned (--until-decided)."
     )
 
 
