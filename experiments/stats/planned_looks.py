@@ -216,20 +216,15 @@ def different_levels(evidence: Evidence, standing: Standing, look: int, alpha: f
 def _equivalent_levels(evidence: Evidence, standing: Standing, look: int) -> list[int]:
     """Return the undecided levels that are shown to be within the margin by a look.
 
-    The error of each look is divided among the levels that could still be claimed: those that are shown to differ leave
-    the looks after their end to the others, those claimed already leave everything (Holm).
+    The error of each look is divided among all levels but those claimed already (Holm). Those that are shown to differ
+    keep their part: that a level is still there speaks for its being claimed, so what others left would reach just the
+    levels that need it least (three of four levels at the margin: 7.5 % false claims instead of 5).
     """
     if evidence.sides is None or evidence.sides_alone is None:
         return []
     looks = evidence.rules.looks
     spent = np.array([looks.spent(index, evidence.rules.alpha) for index in range(look + 1)])
-    claimable = [
-        end if state == State.DIFFERS else NEVER
-        for state, end in zip(standing.states, standing.ended_at, strict=True)
-        if state != State.EQUIVALENT
-    ]
-    sharing = (np.array(claimable)[:, None] >= np.arange(look + 1)).sum(axis=0)
-    each = np.cumsum(np.diff(spent, prepend=0.0) / np.maximum(sharing, 1))
+    each = spent / max(len(standing.states) - standing.states.count(State.EQUIVALENT), 1)
     found = []
     for level, state in enumerate(standing.states):
         end = min(standing.ended_at[level], look)
