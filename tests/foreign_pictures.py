@@ -128,6 +128,39 @@ def editor_graph() -> dict[str, Any]:
     return {"nodes": nodes, "links": links, "version": 0.4}
 
 
+def subgraph_graph(*, promoted: str) -> dict[str, Any]:
+    """The graph of `editor_graph` with all but its last node in a subgraph.
+
+    Text and seed are promoted to the instance, whose values count: `inputs` as newer files have them, `proxies` as the
+    first ones did. The subgraph's own are others.
+    """
+    whole = editor_graph()
+    inner = [node for node in whole["nodes"] if node["type"] != "VAEDecode"]
+    (last,) = [node for node in whole["nodes"] if node["type"] == "VAEDecode"]
+    names = ("origin_id", "origin_slot", "target_id", "target_slot", "type")
+    links = [dict(zip(("id", *names), link, strict=True)) for link in whole["links"] if link[3] != last["id"]]
+    links.append({"id": 100, **dict(zip(names, (8, 0, -20, 0, "LATENT"), strict=True))})
+    by_id = {node["id"]: node for node in inner}
+    by_id[5]["widgets_values"], by_id[8]["widgets_values"] = ["a dog"], [7, *by_id[8]["widgets_values"][1:]]
+    instance: dict[str, Any] = {"id": 50, "type": "sub-1", "mode": 0, "inputs": [], "outputs": []}
+    instance["widgets_values"] = ["a fox in snow", 42]
+    if promoted == "proxies":
+        instance["properties"] = {"proxyWidgets": [["5", "text"], ["8", "seed"]]}
+    else:
+        for slot, (name, target) in enumerate((("text", 5), ("seed", 8))):
+            instance["inputs"].append({"name": name, "type": "*", "widget": {"name": name}, "link": None})
+            by_id[target]["inputs"].append({"name": name, "type": "*", "link": 101 + slot})
+            ends = (-10, slot, target, len(by_id[target]["inputs"]) - 1, "*")
+            links.append({"id": 101 + slot, **dict(zip(names, ends, strict=True))})
+    last = {**last, "inputs": [{"name": "samples", "type": "LATENT", "link": 1}]}
+    return {
+        "nodes": [instance, last],
+        "links": [[1, 50, 0, last["id"], 0, "LATENT"]],
+        "definitions": {"subgraphs": [{"id": "sub-1", "name": "Text to image", "nodes": inner, "links": links}]},
+        "version": 0.4,
+    }
+
+
 def png(texts: Mapping[str, str]) -> BytesIO:
     """A PNG with texts."""
     info = PngInfo()

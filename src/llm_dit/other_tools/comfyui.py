@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from llm_dit.other_tools.comfy_graph import Graph, Link, Node, graph_from_api, graph_from_editor, value_of, way
+from llm_dit.other_tools.comfy_editor import graph_from_editor
+from llm_dit.other_tools.comfy_graph import Graph, Link, Node, graph_from_api, value_of, way
 from llm_dit.other_tools.foreign_settings import ForeignSettings, UnreadableSettings, as_number
 
 TOOL = "ComfyUI"

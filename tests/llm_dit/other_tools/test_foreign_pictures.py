@@ -14,6 +14,7 @@ from foreign_pictures import (
     custom_graph,
     editor_graph,
     png,
+    subgraph_graph,
     with_comment,
 )
 from PIL import Image
@@ -41,6 +42,8 @@ PICTURES = {
     ),
     "ComfyUI, API": (png({"prompt": json.dumps(api_graph())}), "ComfyUI", COMFY),
     "ComfyUI, editor": (png({"workflow": json.dumps(editor_graph())}), "ComfyUI", COMFY),
+    "ComfyUI, subgraph": (png({"workflow": json.dumps(subgraph_graph(promoted="inputs"))}), "ComfyUI", COMFY),
+    "ComfyUI, first subgraphs": (png({"workflow": json.dumps(subgraph_graph(promoted="proxies"))}), "ComfyUI", COMFY),
     "ComfyUI, both": (
         png({"prompt": json.dumps(api_graph()), "workflow": json.dumps(editor_graph())}),
         "ComfyUI",
@@ -180,7 +183,39 @@ def test_bypassed_nodes_of_the_editor_do_nothing():
     assert found["model_path"] == "z_image_turbo_bf16.safetensors"
 
 
+def test_a_subgraph_in_a_subgraph_is_read():
+    graph = subgraph_graph(promoted="proxies")
+    (inner,) = graph["definitions"]["subgraphs"]
+    end = {"id": 1, "origin_id": 60, "origin_slot": 0, "target_id": -20, "target_slot": 0, "type": "LATENT"}
+    outer = {"id": "sub-2", "nodes": [{**graph["nodes"][0], "id": 60}], "links": [end]}
+    graph["definitions"]["subgraphs"] = [inner, outer]
+    graph["nodes"][0] = {"id": 50, "type": "sub-2", "mode": 0, "inputs": [], "widgets_values": []}
+    assert read_parameters(png({"workflow": json.dumps(graph)}))["parameters"] == COMFY
+
+
+def test_promoted_values_that_fit_no_widgets_leave_the_subgraphs_own():
+    graph = subgraph_graph(promoted="proxies")
+    graph["nodes"][0]["widgets_values"] = ["a fox in snow"]
+    found = read_parameters(png({"workflow": json.dumps(graph)}))["parameters"]
+    assert (found["prompt"], found["seed"]) == ("a dog", 7)
+
+
+def in_itself():
+    instance = {"id": 1, "type": "a", "mode": 0, "inputs": []}
+    return {"nodes": [instance], "links": [], "definitions": {"subgraphs": [{"id": "a", "nodes": [instance]}]}}
+
+
+def many_of_many():
+    levels = [
+        {"id": f"s{depth}", "nodes": [{"id": number, "type": f"s{depth + 1}"} for number in range(200)]}
+        for depth in range(6)
+    ]
+    return {"nodes": [{"id": 1, "type": "s0"}], "definitions": {"subgraphs": [*levels, {"id": "s6", "nodes": []}]}}
+
+
 HOSTILE = {
+    "a subgraph in itself": png({"workflow": json.dumps(in_itself())}),
+    "many subgraphs of many": png({"workflow": json.dumps(many_of_many())}),
     "nested JSON": png({"prompt": '{"1": ' + "[" * 100_000 + "]" * 100_000 + "}"}),
     "broken JSON": png({"prompt": '{"1": '}),
     "a list": png({"workflow": "[1, 2]"}),
@@ -228,7 +263,7 @@ def test_damaged_pictures_are_read_or_refused(name):
         GenerationParams.parse({"prompt": "-", **found["parameters"]})
 
 
-@pytest.mark.parametrize("tool", ["api", "editor", "swarm", "invoke"])
+@pytest.mark.parametrize("tool", ["api", "editor", "subgraph", "swarm", "invoke"])
 def test_values_of_any_kind_are_taken_or_left(tool):
     source = random.Random(1)
     wrong = [
@@ -255,8 +290,13 @@ def test_values_of_any_kind_are_taken_or_left(tool):
             return {key: spoiled(item) for key, item in value.items()}
         return [spoiled(item) for item in value] if isinstance(value, list) else value
 
-    whole = {"api": api_graph(), "editor": editor_graph(), "swarm": SWARM, "invoke": INVOKE}[tool]
-    keyword = {"api": "prompt", "editor": "workflow", "swarm": "parameters", "invoke": "invokeai_metadata"}[tool]
+    whole, keyword = {
+        "api": (api_graph(), "prompt"),
+        "editor": (editor_graph(), "workflow"),
+        "subgraph": (subgraph_graph(promoted="inputs"), "workflow"),
+        "swarm": (SWARM, "parameters"),
+        "invoke": (INVOKE, "invokeai_metadata"),
+    }[tool]
     for _ in range(100):
         try:
             found = read_parameters(png({keyword: json.dumps(spoiled(whole))}))
