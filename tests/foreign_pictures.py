@@ -173,7 +173,7 @@ def with_comment(kind: str, text: str, encoding: str = "utf-16-be") -> BytesIO:
     """A JPEG or WebP with a user comment, as A1111 writes it."""
     exif = Image.Exif()
     code = b"UNICODE\0" if encoding.startswith("utf-16") else b"ASCII\0\0\0"
-    exif.get_ifd(EXIF_FOLDER)[USER_COMMENT] = code + text.encode(encoding)
+    exif[EXIF_FOLDER] = {USER_COMMENT: code + text.encode(encoding)}  # Pillow 11 keeps no change of `get_ifd`
     return _saved(kind, exif=exif)
 
 

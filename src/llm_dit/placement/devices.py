@@ -69,8 +69,8 @@ def _let_segments_grow() -> None:
 
     Without it, decoding at 1024 x 1024 takes 4.2 GiB for the 2.4 that it fills. Read when a device is first used.
     """
-    if sys.platform == "linux" and "PYTORCH_ALLOC_CONF" not in os.environ:
-        os.environ.setdefault("PYTORCH_CUDA_ALLOC_CONF", "expandable_segments:True")
+    if sys.platform == "linux" and "PYTORCH_CUDA_ALLOC_CONF" not in os.environ:
+        os.environ.setdefault("PYTORCH_ALLOC_CONF", "expandable_segments:True")
 
 
 def resolve_dtype(dtype: str | torch.dtype, device: torch.device, field: str) -> torch.dtype:

@@ -230,12 +230,12 @@ def test_an_interrupted_command_leaves_the_summary_with_what_was_scored(tmp_path
 def test_the_command_renews_a_report_and_makes_none(tmp_path, monkeypatch):
     written = []
     monkeypatch.setattr(
-        "experiments.reporting.report_page.write_report", lambda folder: written.append(folder) or folder
+        "experiments.reporting.report_page.write_report", lambda folder, by: written.append((folder, by)) or folder
     )
     arguments = [str(make_results(tmp_path).folder), "--metric", "pixel_diversity"]
     assert (CliRunner().invoke(main, arguments).exit_code, written) == (0, [])
     (tmp_path / "report.html").touch()
-    assert (CliRunner().invoke(main, arguments).exit_code, written) == (0, [tmp_path])
+    assert (CliRunner().invoke(main, arguments).exit_code, written) == (0, [(tmp_path, "score.py")])
 
 
 def test_the_command_refuses_an_unknown_metric_and_a_folder_without_results(tmp_path):
