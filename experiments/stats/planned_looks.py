@@ -32,7 +32,7 @@ from experiments.stats.error_spending import (
 )
 from experiments.stats.paired_statistics import ALPHA
 
-UNPROMISING_BELOW: Final = 0.11
+UNPROMISING_BELOW: Final = 0.09
 """Probability to be decided yet below which a level is stopped as unpromising."""
 HOPELESS_BELOW: Final = 0.001
 """The same where levels are to go on as long as anything can come of it."""
