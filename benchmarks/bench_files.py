@@ -8,7 +8,6 @@ timed with the files in the page cache, one load before. On the CPU memory is no
 JSON.
 """
 
-import gc
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -21,6 +20,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from benchmarks.bench_transformer import parse_size
+from benchmarks.device_memory import forget, peak_gib
 from benchmarks.timing import elapsed_s, machine
 from llm_dit import ZImagePipeline
 from llm_dit.checkpoints.layouts import ORIGINAL_TRANSFORMER
@@ -29,7 +29,6 @@ from llm_dit.placement.devices import resolve_device
 
 PROMPT = "A red apple on a wooden table"
 STEPS = 2
-GIB = 1024**3
 Q4_BLOCK, Q4_BYTES = 32, 18
 Q4_SCALE = 0.003
 """Of every block of the random Q4_0 file: weights up to 0.024."""
@@ -114,15 +113,15 @@ def write_lora(folder: Path, layers: Mapping[str, tuple[int, int]]) -> Path:
 def measured(settings: EngineSettings, params: GenerationParams, device: torch.device) -> Iterator[tuple[str, float]]:
     """Yield figures of one source: seconds and GiB."""
     for _ in range(2):
-        _forget(device)
+        forget(device)
         pipeline: Any = None
         started: dict[str, Any] = {}
         seconds = elapsed_s(lambda: started.update(made=ZImagePipeline.from_pretrained(settings=settings)), device)  # noqa: B023
         pipeline = started.pop("made")
-        loading_peak = _peak_gib(device)
-        _forget(device)
+        loading_peak = peak_gib(device)
+        forget(device)
         pipeline.generate(params)
-        drawing_peak = _peak_gib(device)
+        drawing_peak = peak_gib(device)
         del pipeline
     yield from (("load_s", seconds), ("loading_peak_gib", loading_peak), ("drawing_peak_gib", drawing_peak))
 
@@ -139,17 +138,6 @@ def lora_times(
         wanted = pipeline.resolve(params.replaced(loras=loras))
         times[name] = elapsed_s(lambda: pipeline.denoiser.loras.use(wanted), device)  # noqa: B023
     return times
-
-
-def _forget(device: torch.device) -> None:
-    gc.collect()
-    if device.type == "cuda":
-        torch.cuda.empty_cache()
-        torch.cuda.reset_peak_memory_stats(device)
-
-
-def _peak_gib(device: torch.device) -> float:
-    return torch.cuda.max_memory_allocated(device) / GIB if device.type == "cuda" else 0.0
 
 
 @click.command()

@@ -8,7 +8,6 @@ transformer alone is loaded, with the file in the page cache, and draws from ran
 measured. Whether both draw the same bits is told. The last line of stdout is JSON.
 """
 
-import gc
 import json
 import time
 from collections.abc import Callable, Mapping
@@ -22,6 +21,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from benchmarks.bench_transformer import parse_size
+from benchmarks.device_memory import GIB, forget, peak_gib
 from benchmarks.full_size import transformer_config
 from benchmarks.timing import elapsed_s, machine
 from llm_dit.acceleration.accelerate import accelerate, choose_acceleration
@@ -35,7 +35,6 @@ from llm_dit.placement.devices import resolve_device, resolve_dtype
 from llm_dit.sampling.shared_work import Beginning, SharedWork
 from llm_dit.stages.denoiser import Denoiser, PromptConditioning
 
-GIB = 1024**3
 TEXT_TOKENS = 128
 Generator = np.random.Generator
 Shapes = Mapping[str, tuple[int, ...]]
@@ -121,7 +120,7 @@ def measured(path: Path, params: GenerationParams, device: torch.device, *, keep
     """Figures of one file: seconds, GiB, and the latents drawn."""
     steps = params.num_inference_steps or 1
     stored, dtype = open_model_file(path).components["transformer"], resolve_dtype("auto", device, "dtype")
-    _forget(device)
+    forget(device)
     made: dict[str, Denoiser] = {}
 
     def load() -> None:
@@ -129,8 +128,8 @@ def measured(path: Path, params: GenerationParams, device: torch.device, *, keep
         accelerate(made["denoiser"].transformer, choose_acceleration(device, dtype), device, graphs="off")
 
     load_s = elapsed_s(load, device)
-    loading_peak, weights = _peak_gib(device), _held_gib(device)
-    _forget(device)
+    loading_peak, weights = peak_gib(device), _held_gib(device)
+    forget(device)
     embeds = torch.randn(TEXT_TOKENS, stored.config["cap_feat_dim"], generator=torch.Generator().manual_seed(0))
     conditioning = PromptConditioning("", embeds.to(dtype), None, TEXT_TOKENS)
 
@@ -144,21 +143,10 @@ def measured(path: Path, params: GenerationParams, device: torch.device, *, keep
         "load_s": load_s,
         "weights_gib": weights,
         "loading_peak_gib": loading_peak,
-        "drawing_peak_gib": _peak_gib(device),
+        "drawing_peak_gib": peak_gib(device),
         "step_s": step_s,
         "latents": latents,
     }
-
-
-def _forget(device: torch.device) -> None:
-    gc.collect()
-    if device.type == "cuda":
-        torch.cuda.empty_cache()
-        torch.cuda.reset_peak_memory_stats(device)
-
-
-def _peak_gib(device: torch.device) -> float:
-    return torch.cuda.max_memory_allocated(device) / GIB if device.type == "cuda" else 0.0
 
 
 def _held_gib(device: torch.device) -> float:

@@ -22,6 +22,8 @@ from typing import Any
 import click
 import httpx
 
+from benchmarks.bench_web_latency import wait_for_model
+
 ROOT = Path(__file__).resolve().parents[1]
 INTERVAL_S = 0.02
 CLIENT = "0" * 32
@@ -48,7 +50,7 @@ def main(wrong_keys: int, waiting: int, port: int) -> None:
 async def _measure(address: str, key: str, wrong_keys: int, waiting: int) -> dict[str, Any]:
     limits = httpx.Limits(max_connections=None)
     async with httpx.AsyncClient(base_url=address, timeout=60, limits=limits) as client:
-        await _wait_for_model(client)
+        await wait_for_model(client)
         idle, statuses = await _guess(client, address, wrong_keys)
         client.headers["Authorization"] = f"Bearer {key}"
         body = {"prompt": "a red fox", "num_inference_steps": 1000}
@@ -99,17 +101,6 @@ async def _events_of_an_end(client: httpx.AsyncClient, job_id: str) -> dict[str,
                 told_ms = 1000 * (time.perf_counter() - began)
                 break
     return {"first_event_bytes": sizes[0], "event_of_an_end_bytes": sizes[-1], "event_of_an_end_ms": round(told_ms, 1)}
-
-
-async def _wait_for_model(client: httpx.AsyncClient) -> None:
-    for _ in range(600):
-        try:
-            if (await client.get("/healthz")).json()["model"] == "ready":
-                return
-        except httpx.TransportError:
-            pass
-        await asyncio.sleep(0.2)
-    raise click.ClickException("The server's model did not become ready.")
 
 
 class _Watch:

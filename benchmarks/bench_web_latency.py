@@ -45,7 +45,7 @@ def main(model_path: str, clients: int, seconds: float, pause_s: float, port: in
 
 async def _measure(address: str, clients: int, seconds: float, pause_s: float) -> dict[str, Any]:
     async with httpx.AsyncClient(base_url=address, timeout=60, limits=httpx.Limits(max_connections=clients)) as client:
-        await _wait_for_model(client)
+        await wait_for_model(client)
         job = (await client.post("/api/generate", json={"prompt": "a red fox", "num_inference_steps": 1000})).json()
         await asyncio.sleep(0.5)
         end = time.perf_counter() + seconds
@@ -62,7 +62,8 @@ async def _measure(address: str, clients: int, seconds: float, pause_s: float) -
     }
 
 
-async def _wait_for_model(client: httpx.AsyncClient) -> None:
+async def wait_for_model(client: httpx.AsyncClient) -> None:
+    """Return when the server's model is ready; two minutes at most."""
     for _ in range(600):
         try:
             if (await client.get("/healthz")).json()["model"] == "ready":

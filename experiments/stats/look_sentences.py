@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from experiments.stats.level_names import quoted
 from experiments.stats.measures import Measure
 from experiments.stats.numbers_as_text import decimals_for, format_number
 from experiments.stats.paired_statistics import ALPHA
@@ -68,7 +69,7 @@ def _verdict(log: LookLog, measure: Measure, variable: str, baseline: str) -> st
     clauses = []
     for state, verb in (("better", "beats"), ("worse", "loses to")):
         for name, item in _by_size(groups.get(state, ())):
-            clauses.append(f"{_named(name)} {verb} {baseline} by {_amount(item, measure)} after {item.prompts} prompts")
+            clauses.append(f"{quoted(name)} {verb} {baseline} by {_amount(item, measure)} after {item.prompts} prompts")
     equal = groups.get("as good as", ())
     if equal:
         margin = f"{log.plan.margin:g}{_unit(measure)}"
@@ -96,13 +97,13 @@ def _race_sentence(log: LookLog, measure: Measure, variable: str) -> str:
     dropped = [(name, item) for name, item in latest.levels.items() if item.state == "dropped"]
     tail = f"; {_names(dropped)} dropped out" if dropped else ""
     if len(left) == 1:
-        best = _named(left[0][0])
+        best = quoted(left[0][0])
         return f"{variable} {best} is the best: every other level was shown to be worse than the leader{tail}."
     if latest.is_within_margin:
-        whom = "they differ" if len(left) == 2 else f"they differ from {_named(latest.leader)}, which leads,"
+        whom = "they differ" if len(left) == 2 else f"they differ from {quoted(latest.leader)}, which leads,"
         return f"{variable} {_names(left)} are left; {whom} by less than {log.plan.margin:g}{_unit(measure)}{tail}."
     when = "at the end" if log.end else f"after {latest.prompts} prompts"
-    return f"{variable} {_names(left)} are left {when}, and {_named(latest.leader)} leads{tail}."
+    return f"{variable} {_names(left)} are left {when}, and {quoted(latest.leader)} leads{tail}."
 
 
 def _amount(item: LevelAtLook, measure: Measure) -> str:
@@ -121,19 +122,10 @@ def _by_size(items: Iterable[tuple[str, LevelAtLook]]) -> list[tuple[str, LevelA
 
 
 def _names(items: Iterable[tuple[str, LevelAtLook]]) -> str:
-    names = [_named(name) for name, _ in items]
+    names = [quoted(name) for name, _ in items]
     if len(names) <= MOST_LEVELS_NAMED and len(names) > 1:
         return f"{', '.join(names[:-1])} and {names[-1]}"
     return listed(names, MOST_LEVELS_NAMED)
-
-
-def _named(level: str) -> str:
-    try:
-        for part in level.split(" x "):
-            float(part)
-    except ValueError:
-        return f"“{level}”"
-    return level
 
 
 def _be(items: object) -> str:

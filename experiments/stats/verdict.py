@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from experiments.stats.extension import Extension, Look
 from experiments.stats.findings import Analysis, MeasureAnalysis
 from experiments.stats.grids import AxisEffect, Interaction
+from experiments.stats.level_names import quoted
 from experiments.stats.levels import Comparison, Estimate
 from experiments.stats.look_sentences import look_sentences
 from experiments.stats.measures import TIME_COLUMN, Measure
@@ -24,7 +25,6 @@ from llm_dit.errors import listed
 
 MOST_LEVELS_NAMED = 3
 MOST_LOOKS_NAMED = 6
-MOST_NAME_CHARACTERS = 40
 
 
 def sentences(analysis: Analysis, result: MeasureAnalysis) -> list[str]:
@@ -76,20 +76,6 @@ def _half_width(estimate: Estimate) -> float:
         return 0.0
     width = (estimate.high - estimate.low) / 2
     return width if width > 1e-9 * max(abs(estimate.low), abs(estimate.high)) else 0.0
-
-
-def quoted(level: str) -> str:
-    """Return a level's name for a sentence: numbers as they are, text in quotation marks and not too long."""
-    shown = level
-    if len(level) > MOST_NAME_CHARACTERS:  # in the middle: names of one experiment often differ at their end only
-        half = MOST_NAME_CHARACTERS // 2
-        shown = f"{level[: half - 1].rstrip()}…{level[-half:].lstrip()}"
-    try:
-        for part in level.split(" x "):
-            float(part)
-    except ValueError:
-        return f"“{shown}”"
-    return shown
 
 
 def _spaced(unit: str) -> str:

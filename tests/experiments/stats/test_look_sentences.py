@@ -64,3 +64,8 @@ def test_a_race_names_who_is_left_and_by_how_much_they_differ():
     assert said(best, is_race=True, leader="4.0") == (
         "shift 4.0 is the best: every other level was shown to be worse than the leader; 5.0 dropped out."
     )
+
+
+def test_long_names_are_shortened_in_the_middle_as_in_every_sentence():
+    level = {"a" * 30 + "b" * 30: LevelAtLook("better", 6, 1, 0.3, 0.18, 0.42, 0.02)}
+    assert said(level).startswith(f"shift “{'a' * 19}…{'b' * 20}” beats 3.0 by 0.30 (95 % interval")
