@@ -13,6 +13,7 @@ from typing import Any
 import click
 
 from experiments.metrics import METRICS, Scorer, load_configured_scorers
+from experiments.metrics.judges import beyond_their_worlds
 from experiments.metrics.missing_scores import ScoringResult, score_results
 from experiments.store.result_store import Manifest, ResultStore
 from llm_dit.cli import Command, config_from_flags, parameter_options, user_errors
@@ -44,6 +45,8 @@ def main(results_dir: Path, names: tuple[str, ...], score_on: str, **flags: Any)
     store = ResultStore(results_dir)
     generator = _generator_model(store.manifest())  # fails here, before anything is loaded, on any other folder
     scorers = load_configured_scorers(names or METRIC_NAMES, settings, generator, device=score_on)
+    for sentence in beyond_their_worlds(scorers, generator):
+        click.echo(f"Warning: {sentence}", err=True)
     with store.lock(command="score.py"):
         try:
             result = _score(store, scorers)

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from experiments.metrics import image_reward, siglip
+from experiments.metrics.declaration import Scorer
+from experiments.metrics.picture_model import is_embedded
 from experiments.metrics.registry import METRICS, scorer_models_for
 from llm_dit.checkpoints.finding import EMBEDDED_MODELS, existing
 from llm_dit.parameters import MetricSettings
+
+EMBEDDED_SCORERS = (image_reward.EMBEDDED, siglip.EMBEDDED)
+"""Names of the scorers that come with the code."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +49,28 @@ def judges_for(settings: MetricSettings, generator_model: str) -> list[Judge]:
         siglip.METRIC.name: fitting.siglip_model if settings.siglip == "auto" else settings.siglip,
     }
     return [_judge(metric.name, metric.title, models.get(metric.name) or "") for metric in METRICS]
+
+
+def beyond_its_world(weights: str, generator_model: str) -> str | None:
+    """Return a sentence if an embedded scorer judges pictures of a model that does not come with the code.
+
+    Args:
+        weights: Identity of the scorer's weights, as `model_identity` writes it.
+        generator_model: The model that made the images, as configured; empty if nobody knows.
+    """
+    name = weights.partition("@")[0]
+    if name not in EMBEDDED_SCORERS or not generator_model or is_embedded(generator_model):
+        return None
+    return (
+        f"{name} knows the embedded model's world only, and these pictures were made by {generator_model}: its numbers "
+        "say nothing of them."
+    )
+
+
+def beyond_their_worlds(scorers: Sequence[Scorer], generator_model: str) -> list[str]:
+    """Return a sentence for each loaded scorer that does not know a model's pictures; see `beyond_its_world`."""
+    found = (beyond_its_world(scorer.metric.model, generator_model) for scorer in scorers)
+    return [sentence for sentence in found if sentence]
 
 
 def _judge(name: str, title: str, model: str) -> Judge:

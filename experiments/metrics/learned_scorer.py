@@ -7,6 +7,7 @@ only the embedded generator's world.
 
 from __future__ import annotations
 
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -125,8 +126,12 @@ class LearnedScorer:
 
         Raises:
             LlmDitError: If the numbers differ, something is no text or no picture, or a picture can't be read.
+
+        Warns:
+            UserWarning: If the embedded scorer was named, and a picture says that another model made it.
         """
         _check_batch(prompts, images)
+        self._warn_of_foreign(images)
         values = [0.0] * len(images)
         for judge, indices in self._judges_of(images):
             judged = _judged(judge, [[prompts[index]] for index in indices], [images[index] for index in indices])
@@ -157,6 +162,21 @@ class LearnedScorer:
                 self._load_fitting(chosen, image, made_by)
             groups.setdefault(chosen, []).append(index)
         return [(self._judges[chosen], indices) for chosen, indices in groups.items()]
+
+    def _warn_of_foreign(self, images: Sequence[ImageSource]) -> None:
+        """Warn, once a call, where the embedded scorer was named for a picture that says another model made it."""
+        if self._model != self.embedded:
+            return
+        for image in images:
+            made_by = generator_of(image)
+            if made_by is not None and not is_embedded(made_by):
+                name = image if isinstance(image, Path | str) else "A picture"
+                warnings.warn(
+                    f"{self.embedded} knows the embedded model's world only, and {name} was made by {made_by}: its "
+                    "number says nothing of it.",
+                    stacklevel=3,
+                )
+                return
 
     def _load_fitting(self, chosen: str, image: ImageSource, made_by: str | None) -> None:
         try:

@@ -8,6 +8,7 @@ from typing import NamedTuple
 from experiments.metrics import image_reward, pixel_diversity, siglip
 from experiments.metrics.declaration import Metric, Scorer
 from experiments.metrics.image_reward import ImageRewardScorer
+from experiments.metrics.learned_scorer import check_list
 from experiments.metrics.picture_model import is_embedded
 from experiments.metrics.pixel_diversity import PixelDiversityScorer
 from experiments.metrics.siglip import SigLIPScorer
@@ -82,6 +83,7 @@ def load_scorers(
     Raises:
         LlmDitError: If a name is unknown or a scorer can't be loaded.
     """
+    check_list("load_scorers", "names", names)
     entries = [_entry(name) for name in dict.fromkeys(names)]
     models = ScorerModels(image_reward_model, siglip_model)
     return [_load(entry, models, device) for entry in entries]

@@ -241,7 +241,7 @@ def run_experiment(
     store.create()
     with store.lock(command=command):
         pass  # whether the folder is in use or can't be written is known before the model is loaded
-    scorers = [] if metrics is None else _load_scorers(request, metrics)
+    scorers = [] if metrics is None else _load_scorers(request, metrics, events)
     decider = make_decider(request, plan, looks, store, scorers, should_stop, events.on_scoring, events.on_look)
     outcome = _make_images(
         request,
@@ -349,12 +349,16 @@ def _about(request: Request, pipeline: Any, command: str) -> dict[str, Any]:
     }
 
 
-def _load_scorers(request: Request, names: Sequence[str]) -> list[Scorer]:
+def _load_scorers(request: Request, names: Sequence[str], events: Events) -> list[Scorer]:
     """Load the scorers before any image is made, so that a missing one is known at once; the CPU holds them."""
     from experiments.metrics import METRICS, load_configured_scorers
+    from experiments.metrics.judges import beyond_their_worlds
 
-    chosen = names or [metric.name for metric in METRICS]
-    return load_configured_scorers(chosen, request.config.metrics, request.config.engine.model_path, device="cpu")
+    chosen, generator = names or [metric.name for metric in METRICS], request.config.engine.model_path
+    scorers = load_configured_scorers(chosen, request.config.metrics, generator, device="cpu")
+    for sentence in beyond_their_worlds(scorers, generator):
+        events.on_warning(sentence)
+    return scorers
 
 
 def _score(

@@ -15,6 +15,13 @@ import pandas as pd
 
 from experiments.metrics.declaration import Metric
 from experiments.stats import paired_statistics as statistics
+from experiments.stats.comparable_scores import (
+    counts_with,
+    double_prompts_note,
+    judge_notes,
+    prompt_units,
+    weights_that_count,
+)
 from experiments.stats.decided import decided_comparisons, other_measures_note
 from experiments.stats.difference_shapes import shape_notes
 from experiments.stats.extension import Extension, Look, earlier_looks, this_analysis
@@ -116,7 +123,8 @@ def analyse(manifest: Manifest, records: Sequence[RunRecord], metrics: Sequence[
         metrics: Declarations of the metrics whose columns are read.
     """
     finished, time_note = with_comparable_times([record for record in records if record.is_finished])
-    notes = [note for note in (time_note, mixed_surroundings(finished)) if note is not None]
+    doubles = double_prompts_note(prompt_units(finished))
+    notes = [note for note in (doubles, time_note, mixed_surroundings(finished)) if note is not None]
     measures = sorted(measures_of(finished, metrics), key=lambda measure: measure.column != manifest.primary)
     frame = _frame(manifest, finished, measures)
     results = tuple(_analyse_measure(manifest, frame, finished, measure) for measure in measures)
@@ -164,13 +172,20 @@ def pairing_seed(manifest: Manifest, record: RunRecord) -> int:
 
 def _frame(manifest: Manifest, records: Sequence[RunRecord], measures: Sequence[Measure]) -> pd.DataFrame:
     """Return one row per run: prompt, pairing seed, cell, one column per axis (its index as name), one per measure."""
+    units = prompt_units(records)
+    weights = {measure.metric: weights_that_count(records, measure.metric) for measure in measures}
     rows: list[dict[str, Any]] = [
         {
-            PROMPT: record.prompt_id,
+            PROMPT: units[record.prompt_id],
             SEED: pairing_seed(manifest, record),
             CELL: manifest.level_name(record.levels),
             **{f"{AXIS}{index}": record.levels[axis.name] for index, axis in enumerate(manifest.axes)},
-            **{measure.column: measure.value(record) for measure in measures},
+            **{
+                measure.column: measure.value(record)
+                if counts_with(record, measure.metric, weights[measure.metric])
+                else math.nan
+                for measure in measures
+            },
         }
         for record in records
     ]
@@ -204,7 +219,7 @@ def _analyse_measure(
             *_missing_notes(manifest, levels),
             *_pair_notes(frame, scored, grid.comparisons, measure),
             *shape_notes(paired, grid.comparisons),
-            *_score_notes(records, measure),
+            *_score_notes(manifest, records, measure),
         ),
         extension=Extension(looks, grid.false_claims) if looks and log is None else None,
         looks=log,
@@ -285,13 +300,8 @@ def _pair_notes(
     return notes
 
 
-def _score_notes(records: Sequence[RunRecord], measure: Measure) -> list[str]:
-    notes = []
-    models = sorted(
-        {record.scores_of[measure.metric.name] for record in records if measure.metric.name in record.scores_of}
-    )
-    if len(models) > 1:
-        notes.append(f"Scored by different models, which can't be compared: {', '.join(models)}.")
+def _score_notes(manifest: Manifest, records: Sequence[RunRecord], measure: Measure) -> list[str]:
+    notes = judge_notes(manifest, records, measure.metric)
     if measure.is_main:
         counts = flag_counts(records, measure.metric)
         notes += [f"{count} of {len(records)} pictures: {column.meaning}." for column, count in counts.items()]

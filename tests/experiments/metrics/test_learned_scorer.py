@@ -8,7 +8,14 @@ import pytest
 from metric_models import write_image_reward, write_siglip
 from PIL import Image
 
-from experiments.metrics import ImageRewardScorer, ScoreInput, SigLIPScorer, compute_image_reward, learned_scorer
+from experiments.metrics import (
+    ImageRewardScorer,
+    ScoreInput,
+    SigLIPScorer,
+    compute_image_reward,
+    learned_scorer,
+    load_scorers,
+)
 from experiments.metrics.missing_scores import score_results
 from experiments.metrics.picture_model import generator_of
 from llm_dit.errors import LlmDitError
@@ -142,3 +149,18 @@ def test_what_is_no_text_or_no_picture_is_said(call, message):
 def test_a_results_folder_is_scored_by_named_weights_only():
     with pytest.raises(LlmDitError, match="image_reward chooses its weights by each picture"):
         score_results(None, [ImageRewardScorer(device="cpu")])
+
+
+def test_an_embedded_scorer_named_for_another_models_picture_warns(kind, tmp_path):
+    scorer_class, _ = kind
+    scorer = scorer_class(scorer_class.embedded, device="cpu")
+    turbo = save(tmp_path / "turbo.png", "Tongyi-MAI/Z-Image-Turbo", 3)
+    told = rf"{scorer_class.embedded} knows the embedded model's world only, and .*turbo\.png was made by Tongyi-MAI/Z"
+    with pytest.warns(UserWarning, match=told):
+        scorer.score_batch([PROMPT, PROMPT], [save(tmp_path / "mini.png", "mini"), turbo])
+    scorer.score(PROMPT, save(tmp_path / "photo.png", None))  # says nothing: warnings would be errors here
+
+
+def test_a_text_is_no_list_of_names():
+    with pytest.raises(LlmDitError, match="load_scorers needs a list of names, not str"):
+        load_scorers("image_reward")

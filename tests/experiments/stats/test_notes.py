@@ -126,23 +126,6 @@ def test_skewness_is_strong_from_one_and_a_half(
     assert bool(skew_notes({"4.0": EVEN})) is is_warned
 
 
-def test_scores_of_several_models_are_named_in_order() -> None:
-    plan = sample_plan(axes=[axis("shift", 3.0, 4.0)])
-    records = sample_records(plan, noisy_scores({}))
-    models = ("delta", "alpha", "echo", "bravo", "charlie")
-    mixed = [
-        replace(record, scores_of={**record.scores_of, "image_reward": models[index % 5]})
-        for index, record in enumerate(records)
-    ]
-    unknown = [replace(mixed[0], scores_of={}), *mixed[1:]]
-    told = "Scored by different models, which can't be compared: alpha, bravo, charlie, delta, echo."
-    assert column_of(analyse(sample_manifest(plan), unknown, METRICS), "image_reward") == (told,)
-    assert column_of(analyse(sample_manifest(plan), unknown, METRICS), "siglip_score") == ()
-    two = [replace(record, scores_of={"image_reward": models[index % 2]}) for index, record in enumerate(records)]
-    told = "Scored by different models, which can't be compared: alpha, delta."
-    assert column_of(analyse(sample_manifest(plan), two, METRICS), "image_reward") == (told,)
-
-
 def test_an_analysis_says_what_was_made_elsewhere_and_which_times_are_left_out() -> None:
     plan = sample_plan(prompts=6)
     records = sample_records(plan, noisy_scores({}))
