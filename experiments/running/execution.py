@@ -1,17 +1,14 @@
 """Runs -> results on this machine: encode ahead, draw one by one with the next one queued, write on threads.
 
-Every image is computed alone: batching several changes rounding, and a run's image must not depend on its companions.
 One run's failure is written down and the others go on.
 """
 
 from __future__ import annotations
 
-import logging
 import math
 import socket
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -19,10 +16,10 @@ from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from experiments.planning.design import Plan
-from experiments.running.prompt_encodings import RUN_ERRORS, EncodingCache
+from experiments.running.making import Maker, draw_in_turn
+from experiments.running.prompt_encodings import EncodingCache
 from experiments.running.result_writer import ResultWriter
 from experiments.running.worklist import WorkItem, Worklist, make_worklist
-from experiments.store.comparable import Conditions
 from experiments.store.result_store import ResultStore
 from llm_dit.errors import OutputError
 from llm_dit.sampling.shared_work import HELD_RESULTS, SharedWork
@@ -30,11 +27,6 @@ from llm_dit.sampling.shared_work import HELD_RESULTS, SharedWork
 if TYPE_CHECKING:
     from experiments.running.deciding import Decider
     from llm_dit.pipeline import ZImagePipeline
-    from llm_dit.stages.denoiser import PromptConditioning
-    from llm_dit.stages.pending_image import PendingImage
-
-VOLATILE_KEYS = ("stage_times_s",)
-"""Parts of the engine's record that differ between two makings of the same image."""
 
 
 @dataclass(frozen=True)
@@ -128,7 +120,7 @@ def run_plan(
             on_start(work)
         shared = SharedWork(pipeline.device, HELD_RESULTS if shares else 0)
         maker = partial(
-            _Maker,
+            Maker,
             work.conditions,
             pipeline,
             shared,
@@ -147,23 +139,13 @@ def run_plan(
     return outcome
 
 
-def free_device_memory() -> None:
-    """Give back what a failed run or a pipeline that is gone left in the allocator's cache."""
-    import torch
-
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
-    elif torch.backends.mps.is_available():
-        torch.mps.empty_cache()
-
-
 def _make_blocks(
     work: Worklist,
     blocks: Iterable[Sequence[WorkItem]],
     pipeline: ZImagePipeline,
     shared: SharedWork,
     store: ResultStore,
-    make_maker: Callable[[EncodingCache, ResultWriter], _Maker],
+    make_maker: Callable[[EncodingCache, ResultWriter], Maker],
     on_progress: Callable[[Progress], None] | None,
     should_stop: Callable[[], bool] | None,
 ) -> Outcome:
@@ -202,140 +184,32 @@ def _make_all(
     pipeline: ZImagePipeline,
     shared: SharedWork,
     store: ResultStore,
-    make_maker: Callable[[EncodingCache, ResultWriter], _Maker],
+    make_maker: Callable[[EncodingCache, ResultWriter], Maker],
     on_progress: Callable[[Progress], None] | None,
     should_stop: Callable[[], bool] | None,
 ) -> Outcome:
     started = time.perf_counter()
     encodings = EncodingCache(pipeline, work.to_do)
-    begun, finished, is_interrupted = 0, 0, False
-    with ResultWriter(store) as writer, _repeated_warnings_dropped():
-        maker = make_maker(encodings, writer)
+    finished = 0
+    with ResultWriter(store) as writer:
 
-        def finish(image: _Begun) -> None:
+        def on_finished(item: WorkItem) -> None:
             nonlocal finished
-            maker.finish(image)
             finished += 1
             if on_progress is not None:
-                on_progress(_progress(finished, len(work.to_do), len(writer.failed), started, image.item.run.run_id))
+                on_progress(_progress(finished, len(work.to_do), len(writer.failed), started, item.run.run_id))
 
-        latest: _Begun | None = None
-        for item in (item for group in encodings.groups() for item in group):
-            if should_stop is not None and should_stop():
-                is_interrupted = True
-                break
-            begun += 1
-            previous, latest = latest, maker.begin(item)
-            if previous is not None:
-                finish(previous)
-        if latest is not None:
-            finish(latest)
+        begun = draw_in_turn(encodings, make_maker(encodings, writer), on_finished, should_stop)
     return Outcome(
         made=writer.made,
         failed=tuple(writer.failed),
         skipped=work.finished,
         stale=work.stale,
         remaining=len(work.to_do) - begun,
-        is_interrupted=is_interrupted,
+        is_interrupted=begun < len(work.to_do),
         shared_evaluations=shared.reused_evaluations,
         seconds=time.perf_counter() - started,
     )
-
-
-@dataclass(frozen=True, eq=False)
-class _Begun:
-    """A run whose image is on its way, or the error that kept it from starting."""
-
-    item: WorkItem
-    conditioning: PromptConditioning | None
-    drawing: PendingImage | None
-    encode_s: float
-    error: Exception | None = None
-
-
-class _Maker:
-    """Makes images in two halves, so that the device has the next one before the last one is written."""
-
-    def __init__(
-        self,
-        conditions: Conditions,
-        pipeline: ZImagePipeline,
-        shared: SharedWork,
-        encodings: EncodingCache,
-        writer: ResultWriter,
-        *,
-        experiment: str,
-        session: str,
-        first_texts: dict[tuple[int | None, int | None], str],
-    ) -> None:
-        self._conditions = conditions
-        self._pipeline = pipeline
-        self._shared = shared
-        self._encodings = encodings
-        self._writer = writer
-        self._experiment = experiment
-        self._session = session
-        self._first_texts = first_texts  # of each size, for all blocks together
-        self._ended = time.perf_counter()
-
-    def begin(self, item: WorkItem) -> _Begun:
-        """Start an image; what fails it is kept for `finish`."""
-        params = item.run.params
-        self._first_texts.setdefault((params.height, params.width), item.formatted_prompt)
-        try:
-            positive = self._encodings.get(item.formatted_prompt)
-            negative = None if item.negative_prompt is None else self._encodings.get(item.negative_prompt)
-            conditioning = self._pipeline.condition(params, positive.encoded, negative.encoded if negative else None)
-            drawing = self._pipeline.draw(params, conditioning, self._shared)
-        except RUN_ERRORS as error:
-            return _Begun(item, None, None, 0.0, error)
-        finally:
-            self._encodings.release(item)
-        return _Begun(item, conditioning, drawing, positive.seconds + (negative.seconds if negative else 0.0))
-
-    def finish(self, begun: _Begun) -> None:
-        """Hand a finished image, or what failed it, to the writer."""
-        run, block = begun.item.run, _run_block(begun.item, self._conditions, self._experiment)
-        if begun.error is not None:
-            self._fail(begun.item, block, begun.error)
-            return
-        assert begun.drawing is not None and begun.conditioning is not None
-        try:
-            image, times = begun.drawing.wait()
-        except RUN_ERRORS as error:
-            self._fail(begun.item, block, error)
-            return
-        record = self._pipeline.metadata(run.params, begun.conditioning, {"encode": begun.encode_s, **times})
-        measured = {
-            "generation_time_seconds": round(begun.encode_s + sum(times.values()), 4),
-            "token_count": begun.conditioning.token_count,
-            "token_count_used": begun.conditioning.token_count_used,
-            "finished": datetime.now(UTC).isoformat(timespec="seconds"),
-            "session": self._session,
-            "elapsed_seconds": self._elapsed(),
-            # the first prompt's encoding and first evaluation are shared by its runs, and so is what they cost more
-            "is_warm_up": self._first_texts[run.params.height, run.params.width] == begun.item.formatted_prompt,
-        }
-        lasting = {name: value for name, value in record.items() if name not in VOLATILE_KEYS}
-        self._writer.write(run, image, {**record, "run": {**block, **measured}}, {**lasting, "run": block})
-
-    def _elapsed(self) -> float:
-        """Return the seconds since the run before ended."""
-        before, self._ended = self._ended, time.perf_counter()
-        return round(self._ended - before, 4)
-
-    def _fail(self, item: WorkItem, block: dict[str, Any], error: Exception) -> None:
-        if self._pipeline.device.type == "cuda":
-            free_device_memory()
-        self._elapsed()
-        record = {
-            "parameters": item.run.params.model_dump(),
-            "formatted_prompt": item.formatted_prompt,
-            "model_fingerprint": self._conditions.fingerprint,
-            "numerics": dict(self._conditions.numerics),
-            "run": block,
-        }
-        self._writer.fail(item.run, record, str(error) or type(error).__name__)
 
 
 def _session(pipeline: ZImagePipeline, command: str) -> dict[str, Any]:
@@ -349,42 +223,6 @@ def _session(pipeline: ZImagePipeline, command: str) -> dict[str, Any]:
     }
 
 
-def _run_block(item: WorkItem, conditions: Conditions, experiment: str) -> dict[str, Any]:
-    run = item.run
-    return {
-        "run_id": run.run_id,
-        "identity": item.identity,
-        "conditions": conditions.hash,
-        "experiment": experiment,
-        "prompt_id": run.prompt.id,
-        "category": run.prompt.category,
-        "difficulty": run.prompt.difficulty,
-        "prompt": run.prompt.text,
-        "seed": run.seed,
-        "levels": dict(run.cell.levels),
-    }
-
-
 def _progress(done: int, total: int, failed: int, started: float, run_id: str) -> Progress:
     rate = done / max(time.perf_counter() - started, 1e-9)
     return Progress(done, total, failed, rate, (total - done) / rate, run_id)
-
-
-@contextmanager
-def _repeated_warnings_dropped() -> Iterator[None]:
-    """Let the engine's log say the same sentence once, not once per image."""
-    seen: set[str] = set()
-
-    def is_new(record: logging.LogRecord) -> bool:
-        message = record.getMessage()
-        if message in seen:
-            return False
-        seen.add(message)
-        return True
-
-    logger = logging.getLogger("llm_dit.pipeline")
-    logger.addFilter(is_new)
-    try:
-        yield
-    finally:
-        logger.removeFilter(is_new)

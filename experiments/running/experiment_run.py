@@ -370,7 +370,7 @@ def _score(
     command: str,
 ) -> tuple[ScoringResult | None, list[str]]:
     """Score what has no score yet, with the device to the scorers alone; return what went wrong beside it."""
-    from experiments.running.execution import free_device_memory
+    from experiments.running.making import free_device_memory
 
     gc.collect()  # the traceback of a run that failed may hold what the run used
     free_device_memory()

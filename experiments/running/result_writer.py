@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -59,9 +61,16 @@ class ResultWriter:
             metadata: Content of its metadata file.
             png_record: What goes into the PNG: the same in every run of the same image, so that its bytes are too.
         """
+        self._submit(run, metadata, partial(_png_of, image, png_record))
+
+    def write_png(self, run: Run, metadata: dict[str, Any], png: bytes) -> None:
+        """Write a finished run whose file is made already; see `write`."""
+        self._submit(run, metadata, lambda: png)
+
+    def _submit(self, run: Run, metadata: dict[str, Any], make_png: Callable[[], bytes]) -> None:
         self._slots.acquire()
         self._raise_defect()
-        self._pool.submit(self._write, run, image, metadata, png_record)
+        self._pool.submit(self._write, run, metadata, make_png)
 
     def fail(self, run: Run, metadata: dict[str, Any], error: str) -> None:
         """Write down why a run failed; on a disk that takes nothing it stays in `failed` alone."""
@@ -72,11 +81,9 @@ class ResultWriter:
         with self._lock:
             self.failed.append((run.run_id, error))
 
-    def _write(self, run: Run, image: Image.Image, metadata: dict[str, Any], png_record: dict[str, Any]) -> None:
-        from llm_dit.image_io import png_bytes
-
+    def _write(self, run: Run, metadata: dict[str, Any], make_png: Callable[[], bytes]) -> None:
         try:
-            self._store.write_result(run, metadata, png_bytes(image, png_record))
+            self._store.write_result(run, metadata, make_png())
             with self._lock:
                 self.made += 1
         except OSError as error:
@@ -90,3 +97,9 @@ class ResultWriter:
     def _raise_defect(self) -> None:
         if self._defects:
             raise self._defects.pop()
+
+
+def _png_of(image: Image.Image, record: dict[str, Any]) -> bytes:
+    from llm_dit.image_io import png_bytes
+
+    return png_bytes(image, record)
