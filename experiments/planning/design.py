@@ -111,7 +111,7 @@ class Plan:
 
     def runs(self) -> Iterator[Run]:
         """Yield every run: sizes outermost, since a new size may cost a compilation; then prompts, seeds, levels."""
-        sizes = [(template.height or 0, template.width or 0) for template in self.templates]
+        sizes = [(template.height, template.width) for template in self.templates]
         for size in dict.fromkeys(sizes):
             indices = [index for index, other in enumerate(sizes) if other == size]
             for prompt, seed, index in itertools.product(self.prompts, self.seeds, indices):
@@ -201,10 +201,17 @@ def _checked_seeds(seeds: Sequence[int]) -> tuple[int, ...]:
 def _check_names(plan: Plan) -> None:
     """Refuse two runs with one name, on disk or in a table."""
     for what, names in (
-        ("levels", [run_id("", "", cell.levels, 0) for cell in plan.cells]),
         ("levels", [cell.name for cell in plan.cells]),
         ("prompts", [safe_name(prompt.id) for prompt in plan.prompts]),
     ):
         if len(set(names)) < len(names):
             double = next(name for name in names if names.count(name) > 1)
             raise LlmDitError(f"Two {what} of {plan.experiment.name} would both be called {double!r}; rename one.")
+    files: dict[str, str] = {}
+    for cell in plan.cells:
+        other = files.setdefault(run_id("", "", cell.levels, 0), cell.name)
+        if other != cell.name:
+            raise LlmDitError(
+                f"Pictures of the levels {other!r} and {cell.name!r} of {plan.experiment.name} would have one file "
+                "name; rename one."
+            )

@@ -31,8 +31,6 @@ SEEN_OTHERWISE = frozenset(
     )
 )
 """Parameters that act through something else that is compared. All others are compared as they are."""
-OF_GUIDANCE = frozenset(("guidance_scale", "cfg_normalization"))
-"""Parameters without effect where guidance is off."""
 NAMED_LEVELS = 6
 
 
@@ -75,7 +73,7 @@ def equal_levels(plan: Plan, facts: ModelFacts) -> list[EqualLevels]:
         for index, digest in enumerate(together):
             key = effective_inputs(facts.resolved(plan.params(index, prompt, 0)), facts.count_tokens)
             groups[key].append(index)
-            digest.update(repr(key).encode("utf-8", "surrogatepass"))
+            digest.update(repr(key).encode())  # where half a pair of UTF-16 is escaped
         partly.update(tuple(group) for group in groups.values() if len(group) > 1)
     always: dict[bytes, list[int]] = defaultdict(list)
     for index, digest in enumerate(together):
@@ -100,7 +98,7 @@ def effective_inputs(params: GenerationParams, count_tokens: TokenCounter | None
     if is_guided:
         acting["guided_steps"] = guided_steps(params)
     else:
-        acting = {name: value for name, value in acting.items() if name not in OF_GUIDANCE}
+        del acting["cfg_normalization"]
     if params.num_inference_steps == 1:
         del acting["shift"]  # 1 and 0 are fixed points of the shift
     handled = tuple((text, _long_prompt_handling(params, text, count_tokens)) for text in texts)

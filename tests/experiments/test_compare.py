@@ -89,6 +89,7 @@ def test_labels_do_not_run_into_the_next_column_or_row(monkeypatch):
     picture = Image.new("RGB", (64, 64), "teal")
     draw_sheet(Sheet("", [LONG, LONG], [LONG], [[picture, picture]], [[LONG, LONG]]), cell_pixels=64)
     boxes = [(left, top, left + Typeface(size).getlength(text), top + size) for left, top, text, size in calls]
+    assert len(boxes) > 5  # each of five labels is longer than a line
     for index, (left, top, right, bottom) in enumerate(boxes):
         for other_left, other_top, other_right, other_bottom in boxes[:index]:
             apart = right <= other_left or other_right <= left or bottom <= other_top or other_bottom <= top

@@ -53,7 +53,9 @@ def test_licences_and_a_model_card_lie_beside_the_weights():
     card = (MODELS / "README.md").read_text()
     for heading in ("## Data", "## Training", "## What it draws right", "## Limits"):
         assert heading in card
-    for picture in re.findall(r"\]\((.+?\.webp)\)", card):
+    pictures = re.findall(r"\]\((.+?\.webp)\)", card)
+    assert pictures
+    for picture in pictures:
         assert (MODELS / picture).is_file()
 
 

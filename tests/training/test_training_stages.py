@@ -187,6 +187,7 @@ def test_samples_depend_on_the_seed_alone_and_survive_the_disk(samples, world_pa
 def test_a_prompt_is_tokenised_as_the_engine_formats_it(samples, tokenizer, world):
     batch = sample_world(world, 120, 3 * 1_000_003)
     told = [place for place, caption in enumerate(samples.captions) if caption][:5]
+    assert len(told) == 5
     for place in told:
         text = format_prompt(
             batch.captions[place],

@@ -10,10 +10,11 @@ from experiments.planning.design import (
     OWN_PROMPT,
     Axis,
     Experiment,
+    Level,
     Plan,
     plan_experiment,
 )
-from experiments.planning.equality import equal_levels
+from experiments.planning.equality import effective_inputs, equal_levels
 from experiments.planning.experiment_file import EVERY, level_of
 from experiments.planning.model_facts import ModelFacts
 from experiments.planning.prompt_choice import select_prompts
@@ -139,6 +140,25 @@ def test_levels_between_which_guidance_stops_at_the_same_step_are_equal() -> Non
     assert [found.levels for found in equal_levels(plan, FACTS)] == [("0.15", "0.16")]
 
 
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ({"assistant_content": "Yes"}, {"assistant_content": "\n\nYes"}),
+        ({"thinking_content": ""}, {"force_think_block": True}),
+        (  # who writes the tokens between two messages by hand
+            {"system_prompt": "S", "prompt": "A<|im_end|>\n<|im_start|>user\nB"},
+            {"system_prompt": "S<|im_end|>\n<|im_start|>user\nA", "prompt": "B"},
+        ),
+        ({"cfg_normalization": 1.0}, {"cfg_truncation": 0.5}),  # without guidance
+    ],
+)
+def test_levels_that_are_one_formatted_text_are_equal(first: dict[str, object], second: dict[str, object]) -> None:
+    one, other = (
+        FACTS.resolved(GenerationParams.parse({"prompt": "A", "seed": 1, **side})) for side in (first, second)
+    )
+    assert effective_inputs(one, None) == effective_inputs(other, None)
+
+
 def test_half_a_pair_of_a_file_is_a_prompt_like_any_other() -> None:
     assert equal_levels(plan_of("shift", 1, 2, prompts=(Prompt("x", "a", "", "caf\udce9"),)), FACTS) == []
 
@@ -155,6 +175,29 @@ def test_a_value_out_of_range_names_its_parameter_and_its_level() -> None:
     with pytest.raises(LlmDitError) as refused:
         plan_of("max_text_tokens", 1024, 2048)
     assert str(refused.value).endswith(" (experiment trial, level 2048)")
+
+
+def test_seeds_count_once_in_their_order_and_an_axis_brings_its_own() -> None:
+    experiment = experiment_from_sweeps(["shift=1,2"], None)
+    assert plan_experiment(experiment, [CAT], [42, 7, 42]).seeds == (42, 7)
+    assert plan_experiment(experiment_from_sweeps(["seed=1,2"], None), [CAT], [42, 7]).seeds == (0,)
+
+
+def test_a_list_in_brackets_may_stand_behind_a_blank() -> None:
+    (axis,) = experiment_from_sweeps(["system_prompt= [soft, 'a, b'] "], None).axes
+    assert [level.parameters["system_prompt"] for level in axis.levels] == ["soft", "a, b"]
+
+
+def test_levels_whose_pictures_would_have_one_file_name_are_refused() -> None:
+    axes = (
+        Axis("a", (Level("x", {"shift": 1.0}), Level("x_b_y", {"shift": 2.0}))),
+        Axis("b", (Level("y_b_z", {"hidden_layer": -2}), Level("z", {"hidden_layer": -3}))),
+    )
+    with pytest.raises(LlmDitError) as refused:
+        plan_experiment(Experiment("trial", "", axes), [CAT], [42])
+    assert str(refused.value) == (
+        "Pictures of the levels 'x x y_b_z' and 'x_b_y x z' of trial would have one file name; rename one."
+    )
 
 
 def test_the_seed_of_a_plan_is_42_where_nobody_gives_one() -> None:

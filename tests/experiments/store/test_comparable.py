@@ -14,7 +14,16 @@ from experiments.planning.sweeps import experiment_from_sweeps
 from experiments.prompts import Prompt
 from experiments.running.execution import run_plan
 from experiments.stats.findings import analyse
-from experiments.store.comparable import Conditions, run_identity, told_numerics, told_parameters, versioned_hash
+from experiments.store.comparable import (
+    Conditions,
+    changed_surroundings,
+    mixed_surroundings,
+    run_identity,
+    told_numerics,
+    told_parameters,
+    versioned_hash,
+    with_comparable_times,
+)
 from experiments.store.manifest import manifest_from_values
 from experiments.store.records import record_from_metadata
 from experiments.store.result_store import ResultStore
@@ -372,6 +381,61 @@ def test_a_level_made_later_has_no_part_in_the_comparison_of_times(tmp_path):
     store, _ = make(tmp_path, plan_of("shift=2,3,4", prompts=prompts))
     measured, _ = times(store)
     assert {summary.level: summary.runs for summary in measured.levels} == {"2.0": 2, "3.0": 2, "4.0": 0}
+
+
+def timed(*times: tuple[str, float | None, bool]):
+    """Records of a level each, in pairs, with session, time and whether they carry the warm-up."""
+    record = record_from_metadata(json.loads((MADE_BEFORE / "record.json").read_text(encoding="utf-8")), Path())
+    return [
+        replace(
+            record,
+            run_id=f"run{index}",
+            level=str(index % 2),
+            session=session,
+            generation_time_seconds=seconds,
+            is_warm_up=warm,
+        )
+        for index, (session, seconds, warm) in enumerate(times)
+    ]
+
+
+def test_the_run_of_the_command_that_made_most_keeps_its_times():
+    first, most = ("first", 1.0, False), ("most", 2.0, False)
+    records, told = with_comparable_times(
+        timed(first, first, most, most, most, ("most", 9.0, True), ("most", None, False))
+    )
+    assert [record.generation_time_seconds for record in records] == [None, None, 2.0, 2.0, 2.0, None, None]
+    assert told == (
+        "Time is compared for 3 of 6 pictures: those of one run of the command on one machine, without its first "
+        "prompt, which carries the warm-up."
+    )
+    whole = timed(most, most, ("most", None, False))
+    assert with_comparable_times(whole) == (whole, None)
+    assert with_comparable_times([]) == ([], None)
+
+
+def test_times_that_no_session_is_told_of_were_not_measured_in_one():
+    records, told = with_comparable_times(timed(("", 1.0, False), ("", 1.0, False)))
+    assert [record.generation_time_seconds for record in records] == [None, None]
+    assert told.startswith("Time is not compared: no single run of the command ")
+
+
+def test_versions_that_pictures_differ_in_are_counted_and_told_apart_from_those_they_share():
+    def made_with(**versions):
+        (record,) = timed(("s", 1.0, False))
+        return replace(record, metadata={"versions": versions, "machine": "unknown"})
+
+    records = [made_with(torch="2.10", python="3.11"), made_with(torch="2.9", python="3.11"), made_with(torch="2.9")]
+    assert mixed_surroundings(records) == (
+        "Pictures were made with several versions or machines: torch 2.10 (1), 2.9 (2). Equal runs can differ there by "
+        "a level of a channel."
+    )
+    assert mixed_surroundings(records[1:]) is None
+    assert changed_surroundings(records, {"torch": "2.9"}) == (
+        "Finished results were made with other versions or on another machine: torch 2.10 (1; now 2.9). Equal runs can "
+        "differ there by a level of a channel."
+    )
+    assert changed_surroundings(records[1:], {"torch": "2.9", "driver": "1"}) is None
 
 
 def test_the_total_time_is_what_it_took_although_runs_share_an_encoding(tmp_path):

@@ -151,7 +151,9 @@ def test_a_baseline_that_is_no_level_makes_a_manifest_not_whole() -> None:
 
 def test_a_run_under_its_own_names_stays_itself() -> None:
     plan = sample_plan(axes=[TWO_SHIFTS, STEPS], prompts=2)
-    for record in records_of(plan):
+    records = records_of(plan)
+    assert len(records) == 8
+    for record in records:
         assert manifest_of(plan).place(record) is record
 
 

@@ -137,6 +137,27 @@ def test_a_text_near_a_number_or_a_missing_value(value, field):
     assert harmless(value) == field
 
 
+def test_a_prompts_detail_named_like_the_column_of_an_axis_gets_one_of_its_own():
+    prompts = [replace(CAT, details={"mood": "calm", "speed": "slow", "steps": "4"})]
+    levels = Axis("speed", (Level("usual", {}), Level("quick", {"shift": 2.0})))
+    plan = sample_plan(axes=[levels], prompts=prompts)
+    (row, _) = summary_rows(sample_manifest(plan), sample_records(plan, lambda run: {}))
+    assert (row["speed"], row["prompt_speed"], row["mood"], row["steps"]) == ("usual", "slow", "calm", "4")
+
+
+def test_a_level_without_a_value_has_its_name_in_the_column_of_its_axis():
+    levels = (Level("none", {"system_prompt": None}), Level("x", {"system_prompt": "x"}))
+    plan = sample_plan(axes=[Axis("system_prompt", levels)], prompts=1)
+    rows = summary_rows(sample_manifest(plan), sample_records(plan, lambda run: {}))
+    assert [row["system_prompt"] for row in rows] == ["none", "x"]
+
+
+def test_an_axis_over_a_parameter_of_another_version_has_a_column_of_names():
+    manifest = sample_manifest(sample_plan(prompts=1))
+    unknown = replace(manifest.experiment, axes=(axis("of_another_version", 1.0, 2.0),))
+    assert axis_columns(replace(manifest, experiment=unknown)) == {"of_another_version": "of_another_version"}
+
+
 def sample(**options):
     plan = sample_plan(axes=[axis("shift", 2.0, 3.0)], prompts=3, **options)
 
@@ -154,13 +175,13 @@ def test_totals_count_what_failed_and_only_the_time_of_what_did_not():
     assert (values["total_runs"], values["successful_runs"], values["failed_runs"]) == (6, 5, 1)
     assert values["total_time_seconds"] == 2.25  # nine steps of 0.05 s each, five times
     assert values["image_reward"] == {"mean": 3.2, "min": 2.0, "max": 4.0, "count": 5}  # 2, 3, 4, 3 and 4
-    assert values["levels"]["3.0"] | {"siglip_score": 0} == {
+    assert values["levels"]["3.0"] == {
         "total_runs": 3,
         "successful_runs": 2,
         "failed_runs": 1,
         "total_time_seconds": 0.9,
         "image_reward": {"mean": 3.5, "min": 3.0, "max": 4.0, "count": 2},
-        "siglip_score": 0,
+        "siglip_score": {"mean": None, "min": None, "max": None, "count": 0},
     }
 
 

@@ -162,6 +162,7 @@ def test_an_unknown_key_refuses_the_file_or_is_recorded(pipeline, factors, tmp_p
 def test_layers_that_are_fused_or_not_are_found(tiny_checkpoint, pipeline):
     stored = open_folder(tiny_checkpoint / "transformer", "transformer").tensors
     drawn(pipeline)  # without LoRAs
+    assert {"layers.0.attention.to_q", "layers.0.feed_forward.w3"} <= pipeline.denoiser.loras.layers.keys()
     for layer, (rows, _) in pipeline.denoiser.loras.layers.items():
         module, start = pipeline.transformer.place_of(layer)
         expected = stored[f"{layer}.weight"].read(torch.float32, torch.device("cpu"))
