@@ -20,21 +20,31 @@ if TYPE_CHECKING:
 @click.command(cls=Command, context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("results_dir", type=click.Path(path_type=Path))
 @click.option("--primary", metavar="MEASURE", help="Name the measure that counts, once; the others are exploratory.")
+@click.option(
+    "--margin",
+    "margins",
+    multiple=True,
+    metavar="MEASURE=X[,...]",
+    help="Name the largest difference of a measure that does not matter, once: is a level as good as the baseline?",
+)
 @click.option("--measure", "columns", multiple=True, metavar="COLUMN", help="Only this measure; may be repeated.")
 @user_errors
-def main(results_dir: Path, primary: str | None, columns: tuple[str, ...]) -> None:
+def main(results_dir: Path, primary: str | None, margins: tuple[str, ...], columns: tuple[str, ...]) -> None:
     """Compare the levels of the experiment in RESULTS_DIR with its baseline, measure by measure."""
     from rich.console import Console
 
     from experiments.metrics import METRICS
     from experiments.stats.findings import analyse, seen_now
+    from experiments.stats.margins import margins_from_flags
     from experiments.stats.measures import check_measure
     from experiments.store.result_store import ResultStore
 
-    store = ResultStore(results_dir)
+    store, named = ResultStore(results_dir), margins_from_flags(margins, METRICS)
+    store.check_margins(named)
     if primary is not None:
         check_measure(primary, "--primary", METRICS)
         store.name_primary(primary)
+    store.name_margins(named)
     manifest, records = store.manifest(), store.runs()
     analysis = analyse(manifest, records, METRICS)
     chosen = _chosen(analysis, columns)
@@ -82,6 +92,7 @@ def _table(analysis: Analysis, result: MeasureAnalysis) -> Table:
     from rich.table import Table
     from rich.text import Text
 
+    from experiments.stats.margin_sentences import standing_text
     from experiments.stats.verdict import decimals_of
 
     better = {"higher": "higher is better", "lower": "lower is better", "none": "neither direction is better"}
@@ -92,11 +103,16 @@ def _table(analysis: Analysis, result: MeasureAnalysis) -> Table:
     table.add_column(" x ".join(analysis.axes), overflow="fold", min_width=10)
     for heading in ("n", "mean\n(95 %)", "sd", "difference\n(95 %)", "p corr.\n(p)", "wins", "g", "detects"):
         table.add_column(heading, justify="right")
+    against = {} if result.margin is None else {item.level: item for item in result.margin.standings}
+    if against:
+        table.add_column("within\nmargin", justify="right")
     comparisons = {comparison.level: comparison for comparison in result.comparisons}
     decimals = decimals_of(result)
     for summary in result.levels:
         comparison = comparisons.get(summary.level)
         cells = [*_summary_cells(summary, decimals), *_comparison_cells(comparison, decimals)]
+        if item := against.get(summary.level):
+            cells.append(standing_text(item, result.measure))
         table.add_row(Text(summary.level), *cells, style="bold" if comparison and comparison.is_found else "")
     return table
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from experiments.stats.findings import MeasureAnalysis
 from experiments.stats.grids import Interaction
 from experiments.stats.levels import Comparison, Estimate, LevelSummary
+from experiments.stats.margin_sentences import standing_text
 from experiments.stats.numbers_as_text import format_amount, format_number, format_p_value, least_shown
 from experiments.stats.verdict import decimals_of, format_estimate, is_too_small_to_show
 
@@ -71,15 +72,21 @@ class LevelRow:
     win_rate: str
     effect_size: str
     detectable: str
+    margin_interval: str
+    within_margin: str
 
 
 @dataclass(frozen=True)
 class MeasurePlot:
-    """A measure's plot: the axes of means and differences, and one row per level."""
+    """A measure's plot: the axes of means and differences, one row per level, and the margin on the differences' axis.
+
+    `band` holds where the margin begins and ends, in percent; None without one.
+    """
 
     mean_scale: Scale
     difference_scale: Scale
     rows: tuple[LevelRow, ...]
+    band: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True)
@@ -150,13 +157,16 @@ def measure_plot(result: MeasureAnalysis, baseline: str) -> MeasurePlot:
     """Lay out one measure."""
     comparisons = {comparison.level: comparison for comparison in result.comparisons}
     means = [value for summary in result.levels for value in _values(summary.estimate)]
+    margin = None if result.margin is None else result.margin.margin
     differences = [0.0, *(value for item in result.comparisons for value in _values(item.difference))]
+    differences += [] if margin is None else [-margin, margin]
     mean_scale, difference_scale = scale_over(means), scale_over(differences)
     rows = [
         _level_row(result, summary, comparisons.get(summary.level), baseline, mean_scale, difference_scale)
         for summary in result.levels
     ]
-    return MeasurePlot(mean_scale, difference_scale, tuple(rows))
+    band = None if margin is None else (difference_scale.percent(-margin), difference_scale.percent(margin))
+    return MeasurePlot(mean_scale, difference_scale, tuple(rows), band)
 
 
 def _level_row(
@@ -186,6 +196,7 @@ def _level_row(
         difference_text=difference_text,
         difference_interval=difference_interval,
         **_test_texts(comparison, decimals),
+        **_margin_texts(result, summary.level, decimals),
     )
 
 
@@ -199,6 +210,18 @@ def _test_texts(comparison: Comparison | None, decimals: int) -> dict[str, str]:
         "win_rate": f"{comparison.win_rate:.0%}",
         "effect_size": "" if comparison.effect_size is None else format_number(comparison.effect_size, 2),
         "detectable": "nothing" if detectable is None else format_amount(detectable, decimals),
+    }
+
+
+def _margin_texts(result: MeasureAnalysis, level: str, decimals: int) -> dict[str, str]:
+    """Return the 90 % interval that the margin is held against, and how the level stands."""
+    standings = {} if result.margin is None else {item.level: item for item in result.margin.standings}
+    if level not in standings:
+        return {"margin_interval": "", "within_margin": ""}
+    item = standings[level]
+    return {
+        "margin_interval": _texts(item.difference, decimals)[1],
+        "within_margin": standing_text(item, result.measure),
     }
 
 

@@ -127,7 +127,7 @@ def _page(
         views=views,
         further_views=[view for view in views if not view.measure.is_main],
         frontiers=_frontiers(analysis),
-        headline=_headline(views),
+        headline=_headline(analysis, views),
         is_unscored=bool(views) and all(view.measure.column == TIME_COLUMN for view in views),
         folder=folder.as_posix(),
         has_heat_maps=any(view.heat_maps for view in views),
@@ -144,12 +144,15 @@ def _page(
     )
 
 
-def _headline(views: Sequence[MeasureView]) -> str:
-    """Return the first sentence of the verdict on the first score; empty where there is none."""
+def _headline(analysis: Analysis, views: Sequence[MeasureView]) -> str:
+    """Return the verdict on the first score, with what its margin says where it has one; empty where there is none."""
     from experiments.stats.measures import TIME_COLUMN
 
     scored = [view for view in views if view.measure.is_main and view.measure.column != TIME_COLUMN]
-    return scored[0].sentences[0] if scored else ""
+    if not scored:
+        return ""
+    asked = next(item.margin for item in analysis.measures if item.measure == scored[0].measure)
+    return " ".join(scored[0].sentences[: 1 if asked is None or asked.margin is None else 2])
 
 
 def headline_of(report: Path) -> str:
@@ -174,7 +177,7 @@ def _view(analysis: Analysis, result: MeasureAnalysis) -> MeasureView:
 
     axis_plots = []
     for effect in result.main_effects:
-        averaged = replace(result, levels=effect.levels, comparisons=effect.comparisons)
+        averaged = replace(result, levels=effect.levels, comparisons=effect.comparisons, margin=None)
         axis_plots.append((effect.axis, measure_plot(averaged, effect.baseline)))
     return MeasureView(
         measure=result.measure,

@@ -62,7 +62,7 @@ class Extension:
 
 
 def earlier_looks(
-    analyses: Iterable[PastAnalysis], column: str, pairs: Iterable[tuple[Pair, str]], comparisons: int
+    analyses: Iterable[PastAnalysis], column: str, pairs: Iterable[tuple[Pair, str]], comparisons: float
 ) -> tuple[Look, ...]:
     """Return the analyses of a measure that count as looks.
 
@@ -73,7 +73,7 @@ def earlier_looks(
         analyses: Those that somebody has seen.
         column: The measure.
         pairs: What has the number now, each with the prompt's text.
-        comparisons: Number that the smallest possible p-value is multiplied by.
+        comparisons: Number that the smallest possible two-sided p-value is multiplied by.
     """
     hashes: dict[str, str] = {}
     keys = {(hashes.setdefault(text, text_hash(text)), seed): (prompt, seed) for (prompt, seed), text in pairs}

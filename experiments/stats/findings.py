@@ -39,6 +39,8 @@ from experiments.stats.levels import (
     level_summaries,
     paired_table,
 )
+from experiments.stats.margin_sentences import margin_note
+from experiments.stats.margins import MarginAnswer, margin_answer
 from experiments.stats.measures import Measure, flag_counts, measures_of
 from experiments.stats.numbers_as_text import format_share
 from experiments.store.comparable import mixed_surroundings, with_comparable_times
@@ -70,6 +72,8 @@ class MeasureAnalysis:
         notes: What a reader must know about missing or flagged numbers.
         extension: What happened to the results after they had been analysed; None if nothing did.
         looks: Planned looks that decided by this measure; None where there were none.
+        margin: How the levels stand against the margin that does not matter, or which one could have been shown; None
+            where nothing can be said, and where planned looks decided, which have a margin of their own.
     """
 
     measure: Measure
@@ -81,6 +85,7 @@ class MeasureAnalysis:
     notes: tuple[str, ...]
     extension: Extension | None = None
     looks: LookLog | None = None
+    margin: MarginAnswer | None = None
 
 
 @dataclass(frozen=True)
@@ -201,7 +206,8 @@ def _analyse_measure(
     paired = paired_table(scored, [CELL], measure.column)
     levels = level_summaries(scored, CELL, names, measure.column)
     differences = differences_from(paired, names, manifest.baseline_name)
-    looks = _looks_before(manifest, scored, records, measure, len(differences))
+    tests = len(differences) if len(manifest.axes) == 1 else 1
+    looks = _looks_before(manifest, scored, records, measure, tests)
     if len(manifest.axes) > 1:
         grid = analyse_grid(manifest, scored, measure.column, names, looks)
     else:
@@ -220,14 +226,24 @@ def _analyse_measure(
             *_pair_notes(frame, scored, grid.comparisons, measure),
             *shape_notes(paired, grid.comparisons),
             *_score_notes(manifest, records, measure),
+            *_margin_notes(manifest, measure),
         ),
         extension=Extension(looks, grid.false_claims) if looks and log is None else None,
         looks=log,
+        margin=None
+        if log is not None
+        else margin_answer(
+            differences,
+            manifest.margins.get(measure.column),
+            measure.direction,
+            # one-sided p-values are half the others, so fewer prompts could have ended in a claim
+            _looks_before(manifest, scored, records, measure, tests / 2),
+        ),
     )
 
 
 def _looks_before(
-    manifest: Manifest, scored: pd.DataFrame, records: Sequence[RunRecord], measure: Measure, comparisons: int
+    manifest: Manifest, scored: pd.DataFrame, records: Sequence[RunRecord], measure: Measure, tests: float
 ) -> tuple[Look, ...]:
     """Return the analyses that somebody saw of this measure before the data that are there now.
 
@@ -237,7 +253,7 @@ def _looks_before(
         return ()
     texts = {record.prompt_id: record.prompt for record in records}
     pairs = [((prompt, seed), texts[prompt]) for prompt, seed in zip(scored[PROMPT], scored[SEED], strict=True)]
-    return earlier_looks(manifest.analyses, measure.column, pairs, comparisons if len(manifest.axes) == 1 else 1)
+    return earlier_looks(manifest.analyses, measure.column, pairs, tests)
 
 
 def _question_notes(manifest: Manifest, results: Sequence[MeasureAnalysis]) -> list[str]:
@@ -298,6 +314,14 @@ def _pair_notes(
     if same and len(same) < len(comparisons):
         notes.append(f"Exactly the same number as {comparisons[0].baseline} in every pair: {listed(same, MOST_NAMED)}.")
     return notes
+
+
+def _margin_notes(manifest: Manifest, measure: Measure) -> list[str]:
+    """Say whether the margin was fixed before the numbers were seen."""
+    margin = manifest.margins.get(measure.column)
+    if margin is None:
+        return []
+    return [margin_note(margin, measure, manifest.analyses_before_margin(measure.column))]
 
 
 def _score_notes(manifest: Manifest, records: Sequence[RunRecord], measure: Measure) -> list[str]:

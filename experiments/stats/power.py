@@ -124,23 +124,25 @@ def detectable_effect(
     alpha: float = ALPHA,
     estimated_from: int | None = None,
     differing: float = 1.0,
+    power: float = POWER,
 ) -> float:
     """Return the smallest effect that is found in 4 of 5 experiments; see `expected_power` for its unit.
 
-    Infinite where it is found less often however large it is: with few prompts, or few that differ.
+    Infinite where it is found less often however large it is: with few prompts, or few that differ. `power` is the
+    share of experiments that find it, where it is another one.
     """
 
     def found(effect: float) -> float:
         return expected_power(effect, prompts, alpha=alpha, estimated_from=estimated_from, differing=differing)
 
-    if found(np.inf) < POWER:
+    if found(np.inf) < power:
         return math.inf
     too_small, enough = 0.0, 1.0
-    while found(enough) < POWER:
+    while found(enough) < power:
         too_small, enough = enough, enough * 2
     while enough - too_small > EFFECT_TOLERANCE * enough:
         middle = (too_small + enough) / 2
-        too_small, enough = (too_small, middle) if found(middle) >= POWER else (middle, enough)
+        too_small, enough = (too_small, middle) if found(middle) >= power else (middle, enough)
     return enough
 
 

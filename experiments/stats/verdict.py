@@ -11,6 +11,7 @@ from experiments.stats.grids import AxisEffect, Interaction
 from experiments.stats.level_names import quoted
 from experiments.stats.levels import Comparison, Estimate
 from experiments.stats.look_sentences import look_sentences
+from experiments.stats.margin_sentences import margin_sentence, without_margin_sentence
 from experiments.stats.measures import TIME_COLUMN, Measure
 from experiments.stats.numbers_as_text import (
     decimals_for,
@@ -30,8 +31,9 @@ MOST_LOOKS_NAMED = 6
 def sentences(analysis: Analysis, result: MeasureAnalysis) -> list[str]:
     """Return what can be said about one measure.
 
-    The first sentence compares the levels with the baseline, by planned looks where they decided; in grids one per
-    axis and one per interaction follow. The last one tells of results that were extended after they had been analysed.
+    The first sentence compares the levels with the baseline, by planned looks where they decided; the next says which
+    of them are as good as it, or which margin could have shown that; in grids one per axis and one per interaction
+    follow. The last one tells of results that were extended after they had been analysed.
     """
     variable = " x ".join(analysis.axes)
     if result.looks is not None:
@@ -42,7 +44,17 @@ def sentences(analysis: Analysis, result: MeasureAnalysis) -> list[str]:
     rest = [_interaction_sentence(item) for item in result.interactions]
     can_claim = result.extension is not None and not all(item.is_identical for item in result.comparisons)
     extended = [_extension_sentence(result, result.extension)] if result.extension and can_claim else []
-    return [*first, *axes, *rest, *extended]
+    return [*first, *_margin_sentences(analysis, result, variable), *axes, *rest, *extended]
+
+
+def _margin_sentences(analysis: Analysis, result: MeasureAnalysis, variable: str) -> list[str]:
+    answer = result.margin
+    if answer is None:
+        return []
+    if answer.margin is not None:
+        return [margin_sentence(result.measure, variable, analysis.baseline, answer)]
+    asked = without_margin_sentence(result.measure, answer, result.comparisons)
+    return [] if asked is None else [asked]
 
 
 def format_estimate(estimate: Estimate, unit: str = "", decimals: int | None = None) -> tuple[str, str, str]:

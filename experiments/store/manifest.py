@@ -102,8 +102,19 @@ class Manifest:
     @property
     def analyses_before_primary(self) -> int:
         """Number of analyses that showed the primary measure before it was named."""
-        named = str(self.raw["primary"]["named"]) if "primary" in self.raw else ""
-        return sum(self.primary in found.measures and found.when < named for found in self.analyses)
+        return 0 if self.primary is None else self._analyses_before(self.primary, self.raw["primary"]["named"])
+
+    @property
+    def margins(self) -> dict[str, float]:
+        """Measure to the largest difference of it that does not matter, where somebody gave one."""
+        return {measure: float(entry["margin"]) for measure, entry in self.raw.get("margins", {}).items()}
+
+    def analyses_before_margin(self, measure: str) -> int:
+        """Return the number of analyses that showed a measure before its margin was named."""
+        return self._analyses_before(measure, self.raw["margins"][measure]["named"])
+
+    def _analyses_before(self, measure: str, named: str) -> int:
+        return sum(measure in found.measures and found.when < named for found in self.analyses)
 
     @property
     def axes(self) -> tuple[Axis, ...]:
@@ -278,6 +289,11 @@ def primary_values(measure: str) -> dict[str, str]:
     return {"measure": measure, "named": datetime.now(UTC).isoformat(timespec="seconds")}
 
 
+def margin_values(margin: float) -> dict[str, Any]:
+    """Return what the manifest says of a measure's margin, ready for JSON: how large it is, and when it was named."""
+    return {"margin": margin, "named": datetime.now(UTC).isoformat(timespec="seconds")}
+
+
 def conditions_values(conditions: Conditions) -> dict[str, Any]:
     """Return conditions, ready for JSON."""
     return {
@@ -298,6 +314,8 @@ def manifest_from_values(values: Mapping[str, Any], path: Path) -> Manifest:
     try:
         if "primary" in values and not (str(values["primary"]["measure"]) and str(values["primary"]["named"])):
             raise ValueError("the primary measure has no name")
+        if not all(float(entry["margin"]) > 0 and entry["named"] for entry in values.get("margins", {}).values()):
+            raise ValueError("a margin is not above 0, or has no time")
         described = values["experiment"]
         axes = tuple(
             Axis(axis["name"], tuple(Level(level["name"], level["parameters"]) for level in axis["levels"]))

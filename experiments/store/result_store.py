@@ -17,7 +17,7 @@ from experiments.planning.design import Axis, Level, Run
 from experiments.store.analyses import PastAnalysis, united_analyses, with_analysis
 from experiments.store.folder_lock import holder_of, locked, manifest_locked
 from experiments.store.json_file import read_json, write_json
-from experiments.store.manifest import Manifest, check_format, manifest_from_values, primary_values
+from experiments.store.manifest import Manifest, check_format, manifest_from_values, margin_values, primary_values
 from experiments.store.records import DamagedRecord, RunRecord, read_record, record_from_metadata
 from experiments.store.summary import Summary, summarize, summary_csv, summary_rows
 from experiments.store.verification import size_problem
@@ -124,7 +124,7 @@ class ResultStore:
             if old is not None and not old.conditions.differences(manifest.conditions):
                 analyses = united_analyses(values.get("analyses", ()), old.raw.get("analyses", ()))
                 dated = {**dated, **({"analyses": analyses} if analyses else {})}
-                dated = {**dated, **({"primary": old.raw["primary"]} if "primary" in old.raw else {})}
+                dated = {**dated, **{name: old.raw[name] for name in ("primary", "margins") if name in old.raw}}
             self._write_manifest_file(dated)
         return manifest_from_values(dated, path)
 
@@ -176,6 +176,47 @@ class ResultStore:
                 "chosen again; leave --primary out, or take another --name.",
                 field="primary",
             )
+
+    def name_margins(self, margins: Mapping[str, float]) -> None:
+        """Name the largest differences that do not matter, by measure; once named, each stays.
+
+        Raises:
+            LlmDitError: If a measure has another margin already, or planned looks decide by it.
+            OutputError: If it can't be written.
+        """
+        self.check_margins(margins)
+        if not margins:
+            return
+        with manifest_locked(self.folder):
+            raw = self.manifest().raw
+            known = raw.get("margins", {})
+            added = {measure: margin_values(margin) for measure, margin in margins.items() if measure not in known}
+            if added:
+                self._write_manifest_file({**raw, "margins": {**known, **added}})
+
+    def check_margins(self, margins: Mapping[str, float]) -> None:
+        """Refuse a margin of a measure that has another one, or one of the plan of its looks.
+
+        Raises:
+            LlmDitError: If one has.
+        """
+        manifest = self.whole_manifest()
+        if manifest is None:
+            return
+        for measure, margin in margins.items():
+            known = manifest.margins.get(measure, margin)
+            if known != margin:
+                raise LlmDitError(
+                    f"--margin {measure}={margin:g}: the margin of {measure} in {self.folder} is {known:g}, and it "
+                    "can't be chosen again; leave --margin out, or take another --name.",
+                    field="margin",
+                )
+            if manifest.looks is not None and manifest.looks.plan.measure == measure:
+                raise LlmDitError(
+                    f"--margin {measure}={margin:g}: planned looks decide by {measure} in {self.folder}, and their "
+                    "margin is fixed before the first picture (--until-decided MEASURE --margin X); leave it out here.",
+                    field="margin",
+                )
 
     def _write_manifest_file(self, values: Mapping[str, Any]) -> None:
         path = self.folder / MANIFEST_FILE

@@ -148,6 +148,7 @@ def summarize(manifest: Manifest, records: Sequence[RunRecord]) -> Summary:
             "variable_name": manifest.variable_name,
             "baseline": manifest.baseline_name,
             "primary": manifest.primary,
+            "margins": manifest.margins,
             "analyses": [
                 {
                     "when": found.when,

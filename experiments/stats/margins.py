@@ -1,0 +1,185 @@
+"""Levels against the margin that a user gave for a measure: as good as the baseline, not worse, or not shown to be.
+
+"Can't be told apart" says that no difference was found; "as good as" that every difference of the margin or more was
+ruled out. Here is what follows from paired differences of a fixed design: by the tests of
+`experiments.stats.equivalence`, corrected over levels by Holm's method and for analyses before as every other claim.
+The sentences are in `experiments.stats.margin_sentences`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import pandas as pd
+
+from experiments.metrics.declaration import Metric
+from experiments.stats import paired_statistics as statistics
+from experiments.stats import power
+from experiments.stats.equivalence import margin_p_values
+from experiments.stats.extension import COST, Look, at_looks, level_of_last_test
+from experiments.stats.levels import PROMPT, Estimate, prompt_means
+from experiments.stats.measures import check_measure
+from llm_dit.errors import LlmDitError
+
+MARGIN_ALPHA: Final = 2 * statistics.ALPHA
+"""Two one-sided tests at 5 % belong to the 90 % interval."""
+POWER_OF_A_SIDE: Final = (1 + power.POWER) / 2
+"""Both sides are rejected in 4 of 5 experiments where each misses 1 in 10."""
+
+
+@dataclass(frozen=True)
+class MarginStanding:
+    """One level against the margin.
+
+    Attributes:
+        level: Its name.
+        prompts: Prompts that it shares with the baseline.
+        difference: Level minus baseline with its 90 % interval.
+        p_alone: Of "as good as", the larger of both sides, before correction; None without a test.
+        p_as_good: The same, corrected over levels and for analyses before.
+        p_not_worse: Of "not worse by more than the margin", corrected alike; None also where no direction is worse.
+    """
+
+    level: str
+    prompts: int
+    difference: Estimate
+    p_alone: float | None = None
+    p_as_good: float | None = None
+    p_not_worse: float | None = None
+
+    @property
+    def is_as_good(self) -> bool:
+        """True if every difference of the margin or more is ruled out."""
+        return self.p_as_good is not None and self.p_as_good <= statistics.ALPHA
+
+    @property
+    def is_not_worse(self) -> bool:
+        """True if a level worse by the margin or more is ruled out."""
+        return self.p_not_worse is not None and self.p_not_worse <= statistics.ALPHA
+
+
+@dataclass(frozen=True)
+class MarginAnswer:
+    """What a measure's differences say about "as good as".
+
+    Attributes:
+        margin: Largest difference that does not matter; None where nobody gave one.
+        standings: Levels that share prompts with the baseline; empty without a margin.
+        could_show: Smallest margin that 4 in 5 such experiments show for every level where nothing differs; None where
+            so few prompts show none, or nothing varies.
+        least_prompts: Prompts from which a level can be shown to be within any margin at all.
+    """
+
+    margin: float | None
+    standings: tuple[MarginStanding, ...]
+    could_show: float | None
+    least_prompts: int
+
+
+def margins_from_flags(texts: Sequence[str], metrics: Sequence[Metric]) -> dict[str, float]:
+    """Read `MEASURE=X[,MEASURE=X]`, of one flag or several.
+
+    Raises:
+        LlmDitError: For what is no measure, no number above 0, or there twice.
+    """
+    margins: dict[str, float] = {}
+    for part in (part.strip() for text in texts for part in text.split(",")):
+        column, _, amount = (side.strip() for side in part.partition("="))
+        try:
+            margin = float(amount)
+        except ValueError:
+            margin = math.nan
+        if not column or not margin > 0 or math.isinf(margin):
+            raise LlmDitError(
+                f"--margin {part!r} is not MEASURE=X with X above 0, the largest difference that does not matter; "
+                "write for example image_reward=0.05.",
+                field="margin",
+            )
+        check_measure(column, "--margin", metrics)
+        if margins.setdefault(column, margin) != margin:
+            raise LlmDitError(f"--margin gives {column} two margins; leave one out.", field="margin")
+    return margins
+
+
+def margin_answer(
+    differences: Mapping[str, pd.Series], margin: float | None, direction: str, looks: tuple[Look, ...]
+) -> MarginAnswer | None:
+    """Weigh every level against the margin.
+
+    Args:
+        differences: Level name to paired differences from the baseline, indexed by prompt and seed.
+        margin: Largest difference that does not matter, in the measure's unit; None asks which margin could be shown.
+        direction: `higher`, `lower` or `none`: which direction of the measure is the better one.
+        looks: Analyses before.
+
+    Returns:
+        None where no level shares two prompts with the baseline.
+    """
+    tested = {
+        name: series for name, series in differences.items() if series.index.get_level_values(PROMPT).nunique() > 1
+    }
+    if not tested:
+        return None
+    cost = COST if looks else 1.0
+    return MarginAnswer(
+        margin,
+        () if margin is None else _standings(tested, margin, direction, looks, cost),
+        _could_show(tested.values(), looks),
+        statistics.least_prompts(len(tested) * cost / 2),  # one-sided p-values are half the two-sided ones
+    )
+
+
+def _standings(
+    tested: Mapping[str, pd.Series], margin: float, direction: str, looks: tuple[Look, ...], cost: float
+) -> tuple[MarginStanding, ...]:
+    sides = np.stack([margin_p_values(_by_look(series, looks)[None], margin)[:, 0] for series in tested.values()])
+    alone = sides.max(axis=1)
+    as_good = statistics.holm(np.minimum(alone * cost, 1.0))
+    worse = {"higher": sides[:, 0], "lower": sides[:, 1]}.get(direction)
+    not_worse = None if worse is None else statistics.holm(np.minimum(worse * cost, 1.0))
+    return tuple(
+        MarginStanding(
+            name,
+            len(by_prompt := prompt_means(series)),
+            _ninety_percent(by_prompt),
+            float(alone[index]),
+            float(as_good[index]),
+            None if not_worse is None else float(not_worse[index]),
+        )
+        for index, (name, series) in enumerate(tested.items())
+    )
+
+
+def _ninety_percent(by_prompt: statistics.Floats) -> Estimate:
+    low, high = (float(end) for end in statistics.interval_of_difference(by_prompt, alpha=MARGIN_ALPHA))
+    is_bounded = math.isfinite(low) and math.isfinite(high)
+    return Estimate(float(by_prompt.mean()), low if is_bounded else None, high if is_bounded else None)
+
+
+def _could_show(series_of_levels: Iterable[pd.Series], looks: tuple[Look, ...]) -> float | None:
+    """Return the margin that 4 in 5 such experiments show of the level whose differences spread most."""
+    levels = list(series_of_levels)
+    margins = [_could_show_one(series, looks, len(levels)) for series in levels]
+    found = [margin for margin in margins if margin is not None]
+    return max(found) if len(found) == len(margins) else None
+
+
+def _could_show_one(series: pd.Series, looks: tuple[Look, ...], contrasts: int) -> float | None:
+    by_prompt = prompt_means(series)
+    deviation = float(by_prompt.std(ddof=1))
+    if deviation <= statistics.RELATIVE_TOLERANCE * float(np.abs(by_prompt).max()):
+        return None
+    alpha = MARGIN_ALPHA / contrasts
+    if looks:
+        alpha = 2 * level_of_last_test(_by_look(series, looks), contrasts)
+    effect = power.detectable_effect(len(by_prompt), alpha=alpha, estimated_from=len(by_prompt), power=POWER_OF_A_SIDE)
+    return effect * deviation if math.isfinite(effect) else None
+
+
+def _by_look(series: pd.Series, looks: tuple[Look, ...]) -> statistics.Floats:
+    """Return differences by prompt as they were at each look and are now, [looks + 1, prompts]."""
+    return at_looks(series, looks, pd.Index(sorted(set(series.index.get_level_values(PROMPT)))))
