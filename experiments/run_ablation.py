@@ -24,10 +24,9 @@ from llm_dit.cli import Command, parameter_options, user_errors
 from llm_dit.parameters import EngineSettings
 
 if TYPE_CHECKING:
-    from experiments.running.execution import Progress
+    from experiments.running.execution import OneDevice, Progress
     from experiments.running.worklist import Worklist
     from experiments.store.look_log import LookLog
-    from llm_dit.pipeline import ZImagePipeline
 
 INTERRUPTED_EXIT_CODE = 130
 STOP_SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")
@@ -122,10 +121,11 @@ def _print_dry_run(request: Request, wished: WishedSizes, *, overwrite: bool) ->
 class _OwnModel:
     """A pipeline loaded for this command, and held by whoever asked for it."""
 
-    def get(self, settings: EngineSettings, planned_evaluations: int) -> ZImagePipeline:
+    def get(self, settings: EngineSettings, planned_evaluations: int) -> OneDevice:
+        from experiments.running.execution import OneDevice
         from llm_dit.pipeline import ZImagePipeline
 
-        return ZImagePipeline.from_pretrained(settings=settings, planned_evaluations=planned_evaluations)
+        return OneDevice(ZImagePipeline.from_pretrained(settings=settings, planned_evaluations=planned_evaluations))
 
     def release(self) -> None:
         """Nothing is held here."""

@@ -1,25 +1,26 @@
-"""Runs -> results on this machine: encode ahead, draw one by one with the next one queued, write on threads.
+"""Runs -> results: what is missing is drawn by the hands that a command has, and written on threads.
 
 One run's failure is written down and the others go on.
 """
 
 from __future__ import annotations
 
-import math
+import json
 import socket
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 from uuid import uuid4
 
 from experiments.planning.design import Plan
 from experiments.running.making import Maker, draw_in_turn
 from experiments.running.prompt_encodings import EncodingCache
 from experiments.running.result_writer import ResultWriter
-from experiments.running.worklist import WorkItem, Worklist, make_worklist
+from experiments.running.worklist import KnownModel, WorkItem, Worklist, make_worklist
+from experiments.store.comparable import Conditions
 from experiments.store.result_store import ResultStore
 from llm_dit.errors import OutputError
 from llm_dit.sampling.shared_work import HELD_RESULTS, SharedWork
@@ -27,6 +28,9 @@ from llm_dit.sampling.shared_work import HELD_RESULTS, SharedWork
 if TYPE_CHECKING:
     from experiments.running.deciding import Decider
     from llm_dit.pipeline import ZImagePipeline
+
+Surroundings = Mapping[str, Mapping[str, str]]
+"""Versions and machine; see `ZImagePipeline.surroundings`."""
 
 
 @dataclass(frozen=True)
@@ -77,14 +81,100 @@ class Outcome:
     summary_error: str | None = None
 
 
+class Hands(Protocol):
+    """What draws: this process's device, or workers."""
+
+    @property
+    def model(self) -> KnownModel:
+        """What is drawn with."""
+
+    @property
+    def device(self) -> str:
+        """Where, for the manifest."""
+
+    @property
+    def shared_evaluations(self) -> int:
+        """Evaluations of the transformer taken so far from earlier images that began alike."""
+
+    def begin(self, conditions: Conditions, experiment: str, session_of: Callable[[Surroundings], str]) -> None:
+        """Learn what all runs of a plan share.
+
+        Args:
+            conditions: What the folder's runs share.
+            experiment: Its name.
+            session_of: Surroundings to the session that records name.
+        """
+
+    def draw(
+        self,
+        items: Sequence[WorkItem],
+        writer: ResultWriter,
+        on_finished: Callable[[str], None],
+        should_stop: Callable[[], bool],
+    ) -> int:
+        """Draw runs, and return how many were left because it was asked to stop.
+
+        Args:
+            items: In the plan's order.
+            writer: Writes them.
+            on_finished: Told the name of every run that is handed to the writer or has failed.
+            should_stop: Asked again and again; images in hand are finished.
+        """
+
+
+class OneDevice:
+    """A pipeline of this process that draws.
+
+    Args:
+        pipeline: The loaded model; used for this alone.
+        shares: Compute once what images have in common at their beginning; False is for measuring what that saves.
+    """
+
+    def __init__(self, pipeline: ZImagePipeline, *, shares: bool = True) -> None:
+        self.model = pipeline
+        self._shared = SharedWork(pipeline.device, HELD_RESULTS if shares else 0)
+        self._maker: Callable[[EncodingCache, ResultWriter], Maker] | None = None
+
+    @property
+    def device(self) -> str:
+        """Where the transformer is."""
+        return str(self.model.device)
+
+    @property
+    def shared_evaluations(self) -> int:
+        """Evaluations of the transformer taken so far from earlier images that began alike."""
+        return self._shared.reused_evaluations
+
+    def begin(self, conditions: Conditions, experiment: str, session_of: Callable[[Surroundings], str]) -> None:
+        """Learn what all runs of a plan share; see `Hands.begin`."""
+        session = session_of(self.model.surroundings())
+        self._maker = partial(
+            Maker, conditions, self.model, self._shared, experiment=experiment, session=session, first_texts={}
+        )
+
+    def draw(
+        self,
+        items: Sequence[WorkItem],
+        writer: ResultWriter,
+        on_finished: Callable[[str], None],
+        should_stop: Callable[[], bool],
+    ) -> int:
+        """Draw runs one by one; see `Hands.draw`."""
+        assert self._maker is not None, "begin comes first"
+        encodings = EncodingCache(self.model, items)
+        begun = draw_in_turn(
+            encodings, self._maker(encodings, writer), lambda item: on_finished(item.run.run_id), should_stop
+        )
+        return len(items) - begun
+
+
 def run_plan(
     plan: Plan,
-    pipeline: ZImagePipeline,
+    hands: Hands,
     store: ResultStore,
     *,
     overwrite: bool = False,
     verify: bool = False,
-    shares: bool = True,
     on_start: Callable[[Worklist], None] | None = None,
     on_progress: Callable[[Progress], None] | None = None,
     should_stop: Callable[[], bool] | None = None,
@@ -95,11 +185,10 @@ def run_plan(
 
     Args:
         plan: What is asked for.
-        pipeline: The loaded model; used by this call alone.
+        hands: What draws; used by this call alone.
         store: The experiment's folder; its lock is held meanwhile.
         overwrite: Make runs again whose file was made with other inputs.
         verify: Compare every picture with its hash, and make again what does not fit.
-        shares: Compute once what images have in common at their beginning; False is for measuring what that saves.
         on_start: Called once with what is left to do.
         on_progress: Called after each image.
         should_stop: Asked before each image; the images made so far stay.
@@ -110,26 +199,20 @@ def run_plan(
         LlmDitError: If the folder is in use, can't be written, or holds something else.
     """
     store.create()
-    with store.lock(planned=plan.run_count, command=(about or {}).get("command", "")):
-        work = make_worklist(plan, pipeline, store, overwrite=overwrite, verify=verify)
-        session = _session(pipeline, (about or {}).get("command", ""))
-        sessions = [*work.manifest.get("sessions", ()), *([session] if work.to_do else ())]
+    command = (about or {}).get("command", "")
+    with store.lock(planned=plan.run_count, command=command):
+        work = make_worklist(plan, hands.model, store, overwrite=overwrite, verify=verify)
         looks = {} if decider is None else decider.begin(work.manifest)
-        store.write_manifest({**work.manifest, **(about or {}), "sessions": sessions, **looks})
+        sessions = Sessions(store, command)
+        if work.to_do:
+            hands.begin(work.conditions, plan.experiment.name, sessions.id_of)
+        known = [*work.manifest.get("sessions", ()), *sessions.begun]
+        store.write_manifest({**work.manifest, **(about or {}), "sessions": known, **looks})
+        sessions.are_written = True
         if on_start is not None:
             on_start(work)
-        shared = SharedWork(pipeline.device, HELD_RESULTS if shares else 0)
-        maker = partial(
-            Maker,
-            work.conditions,
-            pipeline,
-            shared,
-            experiment=plan.experiment.name,
-            session=session["id"],
-            first_texts={},
-        )
         blocks = [work.to_do] if decider is None else decider.blocks(work)
-        outcome = _make_blocks(work, blocks, pipeline, shared, store, maker, on_progress, should_stop)
+        outcome = _make_blocks(work, blocks, hands, store, on_progress, should_stop or (lambda: False))
         if decider is not None:
             decider.finish()
         try:
@@ -139,90 +222,99 @@ def run_plan(
     return outcome
 
 
+class Sessions:
+    """What made the pictures of a command: one entry of the manifest for each set of versions and machine.
+
+    Args:
+        store: The folder, locked.
+        command: How to run the same in a terminal.
+
+    Attributes:
+        begun: The entries so far.
+        are_written: True once the manifest stands; later entries are added to it.
+    """
+
+    def __init__(self, store: ResultStore, command: str) -> None:
+        self._store = store
+        self._command = command
+        self._ids: dict[str, str] = {}
+        self.begun: list[dict[str, Any]] = []
+        self.are_written = False
+
+    def id_of(self, surroundings: Surroundings) -> str:
+        """Return the id of the session with these versions on such a machine, which is begun where there is none."""
+        key = json.dumps(surroundings, sort_keys=True, default=dict)
+        if key not in self._ids:
+            session: dict[str, Any] = {
+                "id": uuid4().hex[:16],
+                "started": datetime.now(UTC).isoformat(timespec="seconds"),
+                "host": socket.gethostname(),
+                "command": self._command,
+                **surroundings,
+            }
+            self._ids[key] = session["id"]
+            self.begun.append(session)
+            if self.are_written:
+                raw = self._store.manifest().raw
+                self._store.write_manifest({**raw, "sessions": [*raw.get("sessions", ()), session]})
+        return self._ids[key]
+
+
 def _make_blocks(
     work: Worklist,
     blocks: Iterable[Sequence[WorkItem]],
-    pipeline: ZImagePipeline,
-    shared: SharedWork,
+    hands: Hands,
     store: ResultStore,
-    make_maker: Callable[[EncodingCache, ResultWriter], Maker],
     on_progress: Callable[[Progress], None] | None,
-    should_stop: Callable[[], bool] | None,
+    should_stop: Callable[[], bool],
 ) -> Outcome:
     """Make one block after the other, until there is none or it is asked to stop."""
-    parts: list[Outcome] = []
-
-    def show(progress: Progress) -> None:
-        done = sum(part.made + len(part.failed) for part in parts)
-        failed = sum(len(part.failed) for part in parts)
-        if on_progress is not None:
-            on_progress(
-                replace(
-                    progress, done=progress.done + done, total=progress.total + done, failed=progress.failed + failed
-                )
-            )
-
+    made, remaining, seconds = 0, 0, 0.0
+    failed: list[tuple[str, str]] = []
     for items in blocks:
-        block = replace(work, to_do=tuple(items))
-        parts.append(_make_all(block, pipeline, shared, store, make_maker, show, should_stop))
-        if parts[-1].is_interrupted:
+        with ResultWriter(store) as writer:
+            block = _BlockProgress(made + len(failed), len(items), len(failed), writer, on_progress)
+            left = hands.draw(items, writer, block.on_finished, should_stop) if items else 0
+        made, failed, remaining = made + writer.made, failed + writer.failed, remaining + left
+        seconds += time.perf_counter() - block.started
+        if left:
             break
     return Outcome(
-        made=sum(part.made for part in parts),
-        failed=tuple(failure for part in parts for failure in part.failed),
+        made=made,
+        failed=tuple(failed),
         skipped=work.finished,
         stale=work.stale,
-        remaining=sum(part.remaining for part in parts),
-        is_interrupted=any(part.is_interrupted for part in parts),
-        shared_evaluations=shared.reused_evaluations,
-        seconds=math.fsum(part.seconds for part in parts),
+        remaining=remaining,
+        is_interrupted=remaining > 0,
+        shared_evaluations=hands.shared_evaluations,
+        seconds=seconds,
     )
 
 
-def _make_all(
-    work: Worklist,
-    pipeline: ZImagePipeline,
-    shared: SharedWork,
-    store: ResultStore,
-    make_maker: Callable[[EncodingCache, ResultWriter], Maker],
-    on_progress: Callable[[Progress], None] | None,
-    should_stop: Callable[[], bool] | None,
-) -> Outcome:
-    started = time.perf_counter()
-    encodings = EncodingCache(pipeline, work.to_do)
-    finished = 0
-    with ResultWriter(store) as writer:
+class _BlockProgress:
+    """Tells of a block's runs, counted together with those of the blocks before."""
 
-        def on_finished(item: WorkItem) -> None:
-            nonlocal finished
-            finished += 1
-            if on_progress is not None:
-                on_progress(_progress(finished, len(work.to_do), len(writer.failed), started, item.run.run_id))
+    def __init__(
+        self,
+        before: int,
+        count: int,
+        failed_before: int,
+        writer: ResultWriter,
+        on_progress: Callable[[Progress], None] | None,
+    ) -> None:
+        self._before = before
+        self._count = count
+        self._failed_before = failed_before
+        self._writer = writer
+        self._on_progress = on_progress
+        self._finished = 0
+        self.started = time.perf_counter()
 
-        begun = draw_in_turn(encodings, make_maker(encodings, writer), on_finished, should_stop)
-    return Outcome(
-        made=writer.made,
-        failed=tuple(writer.failed),
-        skipped=work.finished,
-        stale=work.stale,
-        remaining=len(work.to_do) - begun,
-        is_interrupted=begun < len(work.to_do),
-        shared_evaluations=shared.reused_evaluations,
-        seconds=time.perf_counter() - started,
-    )
-
-
-def _session(pipeline: ZImagePipeline, command: str) -> dict[str, Any]:
-    """Describe this run of a command: what made the pictures that carry its id."""
-    return {
-        "id": uuid4().hex[:16],
-        "started": datetime.now(UTC).isoformat(timespec="seconds"),
-        "host": socket.gethostname(),
-        "command": command,
-        **pipeline.surroundings(),
-    }
-
-
-def _progress(done: int, total: int, failed: int, started: float, run_id: str) -> Progress:
-    rate = done / max(time.perf_counter() - started, 1e-9)
-    return Progress(done, total, failed, rate, (total - done) / rate, run_id)
+    def on_finished(self, run_id: str) -> None:
+        self._finished += 1
+        if self._on_progress is None:
+            return
+        rate = self._finished / max(time.perf_counter() - self.started, 1e-9)
+        done, total = self._before + self._finished, self._before + self._count
+        failed = self._failed_before + len(self._writer.failed)
+        self._on_progress(Progress(done, total, failed, rate, (total - done) / rate, run_id))

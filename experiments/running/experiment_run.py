@@ -26,20 +26,20 @@ if TYPE_CHECKING:
     from experiments.planning.looks import LookPlan
     from experiments.planning.model_facts import ModelFacts
     from experiments.running.deciding import Decider
-    from experiments.running.execution import Outcome, Progress
+    from experiments.running.execution import Hands, Outcome, Progress
     from experiments.running.forecast import Totals
     from experiments.running.worklist import Worklist
     from experiments.store.look_log import LookLog
 
 
 class Model(Protocol):
-    """Where the pipeline comes from."""
+    """Where the hands come from that draw."""
 
-    def get(self, settings: EngineSettings, planned_evaluations: int) -> Any:
-        """Return the pipeline for these settings, loaded."""
+    def get(self, settings: EngineSettings, planned_evaluations: int) -> Hands:
+        """Return them with the model for these settings loaded."""
 
     def release(self) -> None:
-        """Let go of the pipeline, so that scorers find the device free."""
+        """Let go of the model, so that scorers find the device free."""
 
 
 class Events:
@@ -307,17 +307,17 @@ def _make_images(
 
     settings = settings_for(store, request.config.engine)
     events.on_load(settings)
-    pipeline = model.get(settings, planned_evaluations)
+    hands = model.get(settings, planned_evaluations)
     return run_plan(
         plan,
-        pipeline,
+        hands,
         store,
         overwrite=overwrite,
         verify=verify,
         on_start=events.on_start,
         on_progress=events.on_progress,
         should_stop=should_stop if decider is None else lambda: should_stop() or decider.is_out_of_time,
-        about=_about(request, pipeline, command),
+        about=_about(request, hands, command),
         decider=decider,
     )
 
@@ -327,7 +327,7 @@ def _planned_evaluations(plan: Plan, facts: ModelFacts) -> int:
     return sum(steps) * len(plan.prompts) * len(plan.seeds)
 
 
-def _about(request: Request, pipeline: Any, command: str) -> dict[str, Any]:
+def _about(request: Request, hands: Hands, command: str) -> dict[str, Any]:
     """Return what the manifest says beside the experiment."""
     from experiments.store.manifest import primary_values
     from llm_dit.pipeline import versions
@@ -344,7 +344,7 @@ def _about(request: Request, pipeline: Any, command: str) -> dict[str, Any]:
             "metrics": config.metrics.model_dump(),
         },
         "versions": versions(),
-        "device": str(pipeline.device),
+        "device": hands.device,
         **({"primary": primary_values(request.primary)} if request.primary else {}),
     }
 

@@ -23,6 +23,7 @@ from web.jobs.results_folders import ExperimentCard, ResultsFolders, read_card
 
 if TYPE_CHECKING:
     from experiments.planning.command_flags import Request
+    from experiments.running.execution import OneDevice
     from experiments.running.experiment_run import Result
     from experiments.running.forecast import Totals
 
@@ -225,9 +226,12 @@ class _PageModel:
     def __init__(self, engine: EngineHandle) -> None:
         self._engine = engine
 
-    def get(self, settings: EngineSettings, _planned_evaluations: int) -> Any:
+    def get(self, settings: EngineSettings, _planned_evaluations: int) -> OneDevice:
         """Return the model; what is loaded already decides where the settings and the folder leave a choice."""
-        return self._engine.get(settings)
+        from experiments.running.execution import OneDevice
+
+        pipeline: Any = self._engine.get(settings)
+        return OneDevice(pipeline)
 
     def release(self) -> None:
         """Let go of the model; the next job loads it again."""

@@ -17,6 +17,7 @@ from fake_pipeline import FakePipeline
 
 import experiments.metrics
 from experiments.planning.command_flags import request_from_arguments
+from experiments.running.execution import OneDevice
 from experiments.running.experiment_run import run_experiment
 from experiments.store.result_store import ResultStore
 from llm_dit.config import Config
@@ -56,7 +57,7 @@ def main(folder: str, what: str, number: int) -> None:
     experiments.metrics.load_configured_scorers = lambda *arguments, **values: [judge]
     FakePipeline.draw = before("picture", FakePipeline.draw)
     ResultStore.write_manifest = before("manifest", ResultStore.write_manifest)
-    model = SimpleNamespace(get=lambda settings, planned: FakePipeline(), release=lambda: None)
+    model = SimpleNamespace(get=lambda settings, planned: OneDevice(FakePipeline()), release=lambda: None)
     asked = request_from_arguments([*ARGUMENTS, f"--output-dir={folder}"], Config({"num_inference_steps": 4}))
     run_experiment(asked, model, command="c")
 

@@ -9,6 +9,7 @@ import pytest
 from fake_pipeline import FakePipeline
 
 from experiments.planning.command_flags import request_from_arguments
+from experiments.running.execution import OneDevice
 from experiments.running.experiment_run import Events, dry_run, run_experiment
 from experiments.store.result_store import ResultStore
 from llm_dit.config import Config
@@ -26,7 +27,7 @@ class Model:
 
     def get(self, settings, planned_evaluations):
         self.pipelines.append(FakePipeline(**self.values))
-        return self.pipelines[-1]
+        return OneDevice(self.pipelines[-1])
 
     def release(self):
         pass

@@ -16,7 +16,7 @@ from experiments.planning.design import Axis, Experiment, Level, plan_experiment
 from experiments.planning.experiment_file import find_experiment, load_experiments
 from experiments.planning.sweeps import experiment_from_sweeps
 from experiments.prompts import Prompt
-from experiments.running.execution import run_plan
+from experiments.running.execution import OneDevice, run_plan
 from experiments.running.worklist import make_worklist
 from experiments.store.result_store import ResultStore
 from llm_dit.errors import InvalidParameter, NonFiniteLatents, OutputError
@@ -29,10 +29,10 @@ def plan_of(*sweeps, prompts=(CAT, CUP), seeds=(42,), name="trial", **options):
     return plan_experiment(experiment, prompts, seeds, **options)
 
 
-def make(folder, plan=None, pipeline=None, **options):
+def make(folder, plan=None, pipeline=None, *, shares=True, **options):
     plan = plan or plan_of()
     store = ResultStore(folder / plan.experiment.name)
-    return store, run_plan(plan, pipeline or FakePipeline(), store, **options)
+    return store, run_plan(plan, OneDevice(pipeline or FakePipeline(), shares=shares), store, **options)
 
 
 def images(store):

@@ -7,6 +7,7 @@ import pytest
 from fake_pipeline import FakePipeline
 
 from experiments.planning.command_flags import request_from_arguments
+from experiments.running.execution import OneDevice
 from experiments.running.experiment_run import Events, dry_run, run_experiment
 from experiments.store.result_store import ResultStore
 from llm_dit.config import Config
@@ -23,7 +24,7 @@ class Model:
 
     def get(self, settings, planned_evaluations):
         self.asked.append((settings.compile, planned_evaluations))
-        return FakePipeline()
+        return OneDevice(FakePipeline())
 
     def release(self):
         self.asked.append("release")

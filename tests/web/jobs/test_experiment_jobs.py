@@ -18,7 +18,7 @@ from web_server import wait_until
 
 from experiments.planning.command_flags import Request, request_from_flags
 from experiments.run_ablation import main
-from experiments.running.execution import run_plan
+from experiments.running.execution import OneDevice, run_plan
 from experiments.store.result_store import ResultStore
 from llm_dit.config import Config, load_config
 from llm_dit.errors import LlmDitError, OutputError
@@ -251,7 +251,7 @@ def test_a_folder_begun_with_another_choice_of_auto_is_gone_on_with(open_page: C
     compiled = LoadedPipeline(EngineSettings(compile="on"))
     store = page.store()
     asks = iter([False] * 3 + [True] * 99)
-    assert run_plan(plan, compiled, store, should_stop=lambda: next(asks)).made == 3
+    assert run_plan(plan, OneDevice(compiled), store, should_stop=lambda: next(asks)).made == 3
     job = page.run(**SMALL)
     assert (job.state, job.error) == (JobState.DONE, None)
     assert len(store.runs()) == 12
