@@ -45,7 +45,7 @@ def _powers(effects: Floats, prompts: int, alpha: float) -> Floats:
     With many sign patterns it is the power of the paired t-test. With few, the test's p-values are coarse and it finds
     less; then 4,000 experiments are simulated, with a fixed seed.
     """
-    if prompts < 2 or smallest_p_value(prompts) > alpha:
+    if smallest_p_value(prompts) > alpha:
         return np.zeros(len(effects))
     patterns = 2 ** (prompts - 1)
     if prompts <= MOST_PROMPTS_FOR_EXACT_TEST and alpha * patterns < FINE_ENOUGH_P_VALUES:
@@ -55,7 +55,7 @@ def _powers(effects: Floats, prompts: int, alpha: float) -> Floats:
     freedom = prompts - 1
     critical = float(special.stdtrit(freedom, 1 - alpha / 2))
     tails = special.nctdtr(freedom, effects * np.sqrt(prompts), np.array([[critical], [-critical]]))
-    below_upper, below_lower = np.nan_to_num(tails, nan=0.0)  # scipy gives NaN where the probability is next to nothing
+    below_upper, below_lower = np.nan_to_num(tails)  # scipy gives NaN where the probability is next to nothing
     power: Floats = 1 - below_upper + below_lower
     return power
 

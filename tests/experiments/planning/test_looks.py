@@ -1,14 +1,26 @@
 """When an experiment is looked at, and in which order its prompts come."""
 
 import itertools
+import json
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 
 from experiments.planning.design import plan_experiment
-from experiments.planning.looks import ALPHA, EXPONENT, LookWishes, drawing_order, look_counts, plan_looks
+from experiments.planning.looks import (
+    ALPHA,
+    EXPONENT,
+    LookPlan,
+    LookWishes,
+    drawing_order,
+    look_counts,
+    not_the_same,
+    plan_looks,
+)
 from experiments.planning.sweeps import experiment_from_sweeps
 from experiments.prompts import Prompt
+from llm_dit.errors import LlmDitError
 
 
 def plan(categories, name="e"):
@@ -53,3 +65,70 @@ def test_the_order_is_random_but_the_plans_own():
 def test_a_plan_of_looks_is_read_back_as_it_was_written():
     looks = plan_looks(plan({"a": 20}), LookWishes("siglip_score", margin=0.1))
     assert type(looks).from_values(looks.values()) == looks
+
+
+@pytest.mark.parametrize(
+    ("prompts", "counts"),
+    [
+        (5, ()),  # 2 / 2^5 is more than 5 %
+        (6, (6,)),
+        (20, (8, 10, 12, 14, 16, 18, 20)),  # 2 / 2^8 <= 5 % x (8 / 20)^1.5, and 2 / 2^7 is more than its share
+        (55, (10, 12, 14, 16, 18, 20, 23, 26, 29, 33, 37, 42, 47, 55)),  # 53 would leave less than half a step
+        (56, (10, 12, 14, 16, 18, 20, 23, 26, 29, 33, 37, 42, 47, 56)),
+        (57, (10, 12, 14, 16, 18, 20, 23, 26, 29, 33, 37, 42, 47, 53, 57)),
+        (60, (10, 12, 14, 16, 18, 20, 23, 26, 29, 33, 37, 42, 47, 53, 60)),
+    ],
+)
+def test_looks_grow_by_an_eighth_and_by_two_at_least(prompts, counts):
+    assert look_counts(prompts, 1) == counts
+
+
+def test_a_one_sided_test_reaches_half_the_p_value_and_one_prompt_less():
+    assert look_counts(4, 1, is_one_sided=True) == ()  # 1 / 2^4 = 6 %
+    assert look_counts(5, 1, is_one_sided=True) == (5,)
+    assert look_counts(20, 1, is_one_sided=True)[0] == 7  # 1 / 2^7 <= 5 % x (7 / 20)^1.5
+
+
+@pytest.mark.parametrize(("is_race", "needed"), [(False, "a decision among 3 levels"), (True, "a race among 3 levels")])
+def test_too_few_prompts_are_refused_with_the_number_it_takes(is_race, needed):
+    wishes = LookWishes("siglip_score", is_race)
+    with pytest.raises(LlmDitError) as refused:
+        plan_looks(plan({"a": 5}), wishes)
+    assert str(refused.value) == f"5 prompts can show no difference, however large; {needed} takes at least 6."
+    assert plan_looks(plan({"a": 6}), wishes).prompts == (6,)  # 2 / 2^6 <= 5 %; each pair of a race: 1 / 2^6 <= 2.5 %
+
+
+def test_one_level_has_nothing_to_look_at():
+    alone = plan_experiment(experiment_from_sweeps(["shift=3"], "e"), plan({"a": 20}).prompts, [42])
+    with pytest.raises(LlmDitError) as refused:
+        plan_looks(alone, LookWishes("siglip_score"))
+    assert str(refused.value) == "Looks compare levels, and this experiment has one; give an axis several."
+    two = plan_experiment(experiment_from_sweeps(["shift=3,4"], "e"), plan({"a": 20}).prompts, [42])
+    assert plan_looks(two, LookWishes("siglip_score", True)).prompts[0] == 7
+
+
+def test_a_plan_holds_all_that_was_wished():
+    wishes = LookWishes("siglip_score", True, 0.25, False, 100, 2.0)
+    looks = plan_looks(plan({"a": 20}), wishes)
+    order = drawing_order(plan({"a": 20}))
+    assert looks == LookPlan("siglip_score", True, 0.25, False, order, look_counts(20, 2, is_one_sided=True), 1.5)
+    assert LookPlan.from_values(json.loads(json.dumps(looks.values()))) == looks
+
+
+def test_the_order_of_a_plan_stays_the_same_in_every_version():
+    # a folder's looks are refused where their order is another one
+    order = drawing_order(plan({"a": 4, "b": 2}))
+    assert order == ("a_2", "b_0", "a_3", "a_0", "b_1", "a_1")
+    half = Prompt("half", "c", "", "caf\udce9")
+    assert drawing_order(plan_experiment(experiment_from_sweeps(["shift=1..3"], "e"), [half], [42])) == ("half",)
+
+
+def test_what_a_plan_would_change_is_named():
+    looks = plan_looks(plan({"a": 20}), LookWishes("siglip_score"))
+    assert not_the_same(looks, looks) == []
+    changed = replace(looks, measure="image_reward", is_race=True, order=looks.order[::-1])
+    assert not_the_same(looks, changed) == [
+        "measure: siglip_score -> image_reward",
+        "is_race: False -> True",
+        "order: other prompts",
+    ]

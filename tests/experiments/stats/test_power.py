@@ -47,6 +47,14 @@ def test_detectable_effect_of_six_prompts_is_the_closed_form():
     assert power.detectable_effect(6) == pytest.approx(expected, rel=0.02)
 
 
+def test_power_at_the_smallest_p_value_is_the_closed_form():
+    # at 1 / 32 six prompts are found where all differences have one sign, and at less never
+    expected = stats.norm.cdf(1.0) ** 6
+    assert power.expected_power(1.0, 6, alpha=2.0**-5) == pytest.approx(expected, abs=0.02)
+    assert power.expected_power(1.0, 6, alpha=2.0**-5 - 1e-6) == 0.0
+    assert [power.expected_power(np.inf, prompts) for prompts in (0, 1, 2)] == [0.0, 0.0, 0.0]
+
+
 def test_power_is_a_number_for_large_effects():
     for effect in (1.0, 4.0, 20.0):
         for prompts in (20, 60, 200, 5000):
