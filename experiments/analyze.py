@@ -95,13 +95,13 @@ def _table(analysis: Analysis, result: MeasureAnalysis) -> Table:
     from experiments.stats.margin_sentences import standing_text
     from experiments.stats.verdict import decimals_of
 
-    better = {"higher": "higher is better", "lower": "lower is better", "none": "neither direction is better"}
     standing = analysis.standing(result)
     marked = f"{standing}, " if standing else ""
-    title = Text(f"{result.measure.title} ({marked}{better[result.measure.direction]})")
+    title = Text(f"{result.measure.title} ({marked}{result.measure.reading})")
     table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, padding=0)
     table.add_column(" x ".join(analysis.axes), overflow="fold", min_width=10)
-    for heading in ("n", "mean\n(95 %)", "sd", "difference\n(95 %)", "p corr.\n(p)", "wins", "g", "detects"):
+    tests = ("equal",) if result.measure.is_of_pairs else ("difference\n(95 %)", "p corr.\n(p)", "wins", "g", "detects")
+    for heading in ("n", "mean\n(95 %)", "sd", *tests):
         table.add_column(heading, justify="right")
     against = {} if result.margin is None else {item.level: item for item in result.margin.standings}
     if against:
@@ -110,7 +110,8 @@ def _table(analysis: Analysis, result: MeasureAnalysis) -> Table:
     decimals = decimals_of(result)
     for summary in result.levels:
         comparison = comparisons.get(summary.level)
-        cells = [*_summary_cells(summary, decimals), *_comparison_cells(comparison, decimals)]
+        found = [str(summary.equal)] if result.measure.is_of_pairs else _comparison_cells(comparison, decimals)
+        cells = [*_summary_cells(summary, decimals), *found]
         if item := against.get(summary.level):
             cells.append(standing_text(item, result.measure))
         table.add_row(Text(summary.level), *cells, style="bold" if comparison and comparison.is_found else "")
@@ -121,7 +122,7 @@ def _summary_cells(summary: LevelSummary, decimals: int) -> list[str]:
     from experiments.stats.numbers_as_text import format_number
 
     if summary.estimate is None:
-        return ["0", "", ""]
+        return [f"{summary.runs}", "infinite" if summary.runs else "", ""]
     deviation = "" if summary.deviation is None else format_number(summary.deviation, decimals)
     return [f"{summary.runs}", _estimate_cell(summary.estimate, decimals), deviation]
 

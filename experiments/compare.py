@@ -158,7 +158,7 @@ def _rows(
     manifest: Manifest, finished: Sequence[RunRecord], prompt_ids: Sequence[str], seeds: Sequence[str]
 ) -> list[dict[str, RunRecord]]:
     """Return one row per prompt and seed: level name to its run."""
-    from experiments.stats.findings import pairing_seed
+    from experiments.store.pair_scores import pairing_seed
 
     known = list(dict.fromkeys(record.prompt_id for record in finished))
     for name in prompt_ids:

@@ -207,8 +207,8 @@ def _say_end(result: Result, request: Request) -> int:
     """Print what came of it, the most important last, and return the exit code."""
     outcome, scoring = result.outcome, result.scoring
     if scoring is not None:
-        for name, count in scoring.scored.items():
-            click.echo(f"{name}: {count} images scored, {scoring.present[name]} had their score already.", err=True)
+        for sentence in scoring.sentences():
+            click.echo(sentence, err=True)
     if result.report is not None:
         click.echo(f"Report: {result.report}")
     shared = f" ({outcome.shared_evaluations} evaluations shared)" if outcome.shared_evaluations else ""

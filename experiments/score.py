@@ -74,8 +74,8 @@ def _score(store: ResultStore, scorers: Sequence[Scorer]) -> ScoringResult:
 
 
 def _say(result: ScoringResult) -> None:
-    for name, count in result.scored.items():
-        click.echo(f"{name}: {count} images scored, {result.present[name]} had their score already.")
+    for sentence in result.sentences():
+        click.echo(sentence)
     for problem in result.unreadable:
         click.echo(f"Not scored: {problem}", err=True)
 

@@ -1,12 +1,13 @@
-"""Scores for pictures: ImageReward, SigLIP 2 and pixel diversity.
+"""Scores for pictures: ImageReward, SigLIP 2, pixel diversity, and how far a picture is from the baseline's.
 
 Here: a file a judge, their declarations, and what has no score yet. Not here: what scores say about levels (stats).
 Importing this package is cheap: torch and transformers are imported when a scorer is constructed.
 """
 
-from experiments.metrics.declaration import BANDS_NOTE, Band, Column, Metric, ScoreInput, Scorer, Scores
+from experiments.metrics.declaration import BANDS_NOTE, Band, Column, Fidelity, Metric, ScoreInput, Scorer, Scores
 from experiments.metrics.image_reward import ImageRewardScorer, compute_image_reward
 from experiments.metrics.pixel_diversity import PixelDiversityScorer
+from experiments.metrics.pixel_fidelity import PSNRScorer, SSIMScorer
 from experiments.metrics.registry import (
     METRICS,
     ScorerModels,
@@ -23,9 +24,12 @@ __all__ = [
     "METRICS",
     "Band",
     "Column",
+    "Fidelity",
     "ImageRewardScorer",
     "Metric",
+    "PSNRScorer",
     "PixelDiversityScorer",
+    "SSIMScorer",
     "ScoreInput",
     "Scorer",
     "ScorerModels",

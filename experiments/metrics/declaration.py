@@ -33,6 +33,18 @@ class Column(NamedTuple):
     meaning: str
 
 
+class Fidelity(NamedTuple):
+    """How a metric of pairs reads: how far a picture is from the baseline's of the same prompt and seed.
+
+    Attributes:
+        closer: Which direction is the closer one; neither is the better one.
+        equal: The value of a picture beside itself, infinity where there is no bound.
+    """
+
+    closer: Literal["higher", "lower"]
+    equal: float
+
+
 @dataclass(frozen=True)
 class Metric:
     """The declaration of one metric.
@@ -50,6 +62,7 @@ class Metric:
         compares_seeds: With how many others of its group a row is compared at most, the group's first ones in the order
             given; 0 where a row's value is its own. The column `<name>_seeds` says how many pictures were compared, the
             row's own included.
+        fidelity: How it reads, for a metric of pairs; None where a row's value needs no picture of the baseline.
     """
 
     name: str
@@ -62,11 +75,15 @@ class Metric:
     bands: tuple[Band, ...] = ()
     below: str = ""
     compares_seeds: int = 0
+    fidelity: Fidelity | None = None
 
     def __post_init__(self) -> None:
         assert self.columns[0].name == self.name, f"the first column of {self.name} must bear its name"
         thresholds = [band.above for band in self.bands]
         assert thresholds == sorted(thresholds, reverse=True), f"the bands of {self.name} must fall: {thresholds}"
+        assert self.fidelity is None or self.direction == "none", (
+            f"{self.name} is a distance, so no direction is better"
+        )
 
     @property
     def can_decide(self) -> bool:
@@ -86,12 +103,15 @@ class ScoreInput(NamedTuple):
         image: Path of the picture.
         group: Rows with one group are seeds of one prompt at one level; used by metrics that compare seeds.
         is_wanted: False for a row that is only there for others to be compared with.
+        baseline: The baseline's picture of the same prompt and seed; used by metrics of pairs, which give a row without
+            one no score.
     """
 
     prompt: str
     image: Path
     group: str = ""
     is_wanted: bool = True
+    baseline: Path | None = None
 
 
 class Scorer(Protocol):

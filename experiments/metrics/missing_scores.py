@@ -1,8 +1,9 @@
 """Score the images of a results folder that have no score yet.
 
 What is written for an image is written whole and at once: a scorer killed midway loses at most the batch in hand.
-A new metric costs no generation. Pictures are judged by the prompt as it stands in the prompt file, whatever a level
-made of it: the intention is the common yardstick.
+A new metric costs no generation. A metric of pairs scores a picture beside the baseline's of the same prompt and seed,
+and anew where either was drawn anew. Pictures are judged by the prompt as it stands in the prompt file, whatever a
+level made of it: the intention is the common yardstick.
 """
 
 from __future__ import annotations
@@ -31,8 +32,16 @@ class ScoredResults(Protocol):
     def runs(self) -> list[RunRecord]:
         """Return finished and failed runs."""
 
+    def baselines(self, records: Sequence[RunRecord]) -> dict[str, RunRecord]:
+        """Return run id to the baseline's run of the same prompt and seed, for the runs that have one."""
+
     def write_scores(self, record: RunRecord, values: Mapping[str, Any], *, metric: str, model: str) -> RunRecord:
         """Add a metric's columns to a run."""
+
+    def write_pair_scores(
+        self, record: RunRecord, baseline: RunRecord, values: Mapping[str, Any], *, metric: str, model: str
+    ) -> RunRecord:
+        """Keep a metric's columns of a picture beside the baseline's."""
 
 
 @dataclass(frozen=True)
@@ -43,11 +52,22 @@ class ScoringResult:
         scored: Metric name to the number of images scored now.
         present: Metric name to the number of images that had their score already.
         unreadable: One sentence for each image that could not be read.
+        unpaired: Images that metrics of pairs left out, since the baseline has none of their prompt and seed.
     """
 
     scored: Mapping[str, int]
     present: Mapping[str, int]
     unreadable: tuple[str, ...]
+    unpaired: int = 0
+
+    def sentences(self) -> list[str]:
+        """Return what was done, a sentence for each metric."""
+        done = [
+            f"{name}: {count} images scored, {self.present[name]} had their score already."
+            for name, count in self.scored.items()
+        ]
+        left_out = f"{self.unpaired} images have no picture of the baseline with their prompt and seed, so no distance."
+        return [*done, *([left_out] if self.unpaired else [])]
 
 
 def score_results(
@@ -73,7 +93,10 @@ def score_results(
                 "name its weights, or load it by load_configured_scorers."
             )
     finished = [record for record in results.runs() if record.is_finished]
-    work = [(scorer, runs_to_score(finished, scorer.metric)) for scorer in scorers]
+    baselines = results.baselines(finished) if any(scorer.metric.fidelity for scorer in scorers) else {}
+    paired = [record for record in finished if record.run_id in baselines]
+    of_metric = [paired if scorer.metric.fidelity else finished for scorer in scorers]
+    work = [(scorer, runs_to_score(records, scorer.metric)) for scorer, records in zip(scorers, of_metric, strict=True)]
     total, done = sum(len(records) for _, records in work), 0
     unreadable: dict[str, str] = {}
     scored: dict[str, int] = {}
@@ -82,15 +105,23 @@ def score_results(
         scored[name] = 0
         for batch in _whole_groups(records):
             readable = [record for record in batch if _is_readable(record, unreadable)]
+            pairs = baselines if scorer.metric.fidelity else {}
+            if pairs:
+                readable = [record for record in readable if _is_readable(pairs[record.run_id], unreadable)]
             company = _company(finished, readable, scorer.metric, unreadable)
-            rows = [_row(record, is_wanted=False) for record in company] + [_row(record) for record in readable]
-            _write(results, scorer.metric, readable, scorer.score_rows(rows)[len(company) :])
+            rows = [_row(record, is_wanted=False) for record in company] + [
+                _row(record, pairs.get(record.run_id)) for record in readable
+            ]
+            _write(results, scorer.metric, readable, scorer.score_rows(rows)[len(company) :], pairs)
             scored[name] += len(readable)
             done += len(batch)
             if on_progress:
                 on_progress(done, total)
-    present = {scorer.metric.name: len(finished) - len(records) for scorer, records in work}
-    return ScoringResult(scored, present, tuple(unreadable.values()))
+    present = {
+        scorer.metric.name: len(asked) - len(records) for (scorer, records), asked in zip(work, of_metric, strict=True)
+    }
+    unpaired = len(finished) - len(paired) if any(scorer.metric.fidelity for scorer in scorers) else 0
+    return ScoringResult(scored, present, tuple(unreadable.values()), unpaired)
 
 
 def runs_to_score(finished: Sequence[RunRecord], metric: Metric) -> list[RunRecord]:
@@ -145,8 +176,9 @@ def _company(
     ]
 
 
-def _row(record: RunRecord, *, is_wanted: bool = True) -> ScoreInput:
-    return ScoreInput(record.prompt, _path(record), group_of(record), is_wanted)
+def _row(record: RunRecord, baseline: RunRecord | None = None, *, is_wanted: bool = True) -> ScoreInput:
+    beside = None if baseline is None else _path(baseline)
+    return ScoreInput(record.prompt, _path(record), group_of(record), is_wanted, beside)
 
 
 def _whole_groups(records: Iterable[RunRecord]) -> Iterator[list[RunRecord]]:
@@ -180,20 +212,31 @@ def _path(record: RunRecord) -> Path:
     return record.image_path
 
 
-def _write(results: ScoredResults, metric: Metric, records: Sequence[RunRecord], columns: Sequence[Scores]) -> None:
+def _write(
+    results: ScoredResults,
+    metric: Metric,
+    records: Sequence[RunRecord],
+    columns: Sequence[Scores],
+    baselines: Mapping[str, RunRecord],
+) -> None:
     """Write on threads: each write waits for the disk, and each goes to its own file.
 
     Raises:
         LlmDitError: If a score is not a number; nothing of the batch is written then.
     """
     for record, values in zip(records, columns, strict=True):
-        if not all(math.isfinite(value) for value in values.values()):
+        bound = None if metric.fidelity is None else metric.fidelity.equal
+        if not all(math.isfinite(value) or value == bound for value in values.values()):
             raise LlmDitError(
                 f"{metric.name} of {record.run_id} is not a number: the weights {metric.model} are damaged."
             )
 
     def write(record: RunRecord, values: Scores) -> None:
-        results.write_scores(record, values, metric=metric.name, model=metric.model)
+        if metric.fidelity is None:
+            results.write_scores(record, values, metric=metric.name, model=metric.model)
+            return
+        baseline = baselines[record.run_id]
+        results.write_pair_scores(record, baseline, values, metric=metric.name, model=metric.model)
 
     with ThreadPoolExecutor(WRITER_THREADS, thread_name_prefix="score-writer") as pool:
         list(pool.map(write, records, columns))

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from experiments.metrics import image_reward, pixel_diversity, siglip
+from experiments.metrics import image_reward, pixel_diversity, pixel_fidelity, siglip
 from experiments.metrics.declaration import Metric, Scorer
 from experiments.metrics.image_reward import ImageRewardScorer
 from experiments.metrics.learned_scorer import check_list
 from experiments.metrics.picture_model import is_embedded
 from experiments.metrics.pixel_diversity import PixelDiversityScorer
+from experiments.metrics.pixel_fidelity import PSNRScorer, SSIMScorer
 from experiments.metrics.siglip import SigLIPScorer
 from llm_dit.errors import LlmDitError, nearest
 from llm_dit.parameters import MetricSettings
@@ -34,6 +35,8 @@ REGISTRY = (
     Entry(image_reward.METRIC, lambda models, device: ImageRewardScorer(models.image_reward_model, device=device)),
     Entry(siglip.METRIC, lambda models, device: SigLIPScorer(models.siglip_model, device=device)),
     Entry(pixel_diversity.METRIC, lambda _models, _device: PixelDiversityScorer()),
+    Entry(pixel_fidelity.PSNR, lambda _models, _device: PSNRScorer()),
+    Entry(pixel_fidelity.SSIM, lambda _models, _device: SSIMScorer()),
 )
 
 METRICS = tuple(entry.metric for entry in REGISTRY)

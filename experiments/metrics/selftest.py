@@ -33,7 +33,12 @@ ROWS = (
         FILES / "star.png",
     ),
     ScoreInput("Two houses with red roofs by the sea", FILES / "houses.png", group="houses"),
-    ScoreInput("Two houses with red roofs by the sea", FILES / "houses_noisy.png", group="houses"),
+    ScoreInput(
+        "Two houses with red roofs by the sea",
+        FILES / "houses_noisy.png",
+        group="houses",
+        baseline=FILES / "houses.png",
+    ),
 )
 """A match, a mismatch, a long prompt, a picture that is not square, and two pictures that differ by noise alone."""
 

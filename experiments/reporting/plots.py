@@ -160,7 +160,7 @@ def measure_plot(result: MeasureAnalysis, baseline: str) -> MeasurePlot:
     margin = None if result.margin is None else result.margin.margin
     differences = [0.0, *(value for item in result.comparisons for value in _values(item.difference))]
     differences += [] if margin is None else [-margin, margin]
-    mean_scale, difference_scale = scale_over(means), scale_over(differences)
+    mean_scale, difference_scale = scale_over(means or [0.0]), scale_over(differences)
     rows = [
         _level_row(result, summary, comparisons.get(summary.level), baseline, mean_scale, difference_scale)
         for summary in result.levels
@@ -189,7 +189,7 @@ def _level_row(
         comparison=comparison,
         mean=_mark(estimate, mean_scale),
         difference=_mark(difference, difference_scale),
-        mean_text=mean_text,
+        mean_text=mean_text or ("infinite" if summary.equal else ""),
         mean_interval=mean_interval,
         deviation="" if summary.deviation is None else format_number(summary.deviation, decimals),
         band=result.measure.label(estimate.mean) if estimate else "",

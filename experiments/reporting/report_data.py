@@ -11,8 +11,9 @@ import math
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from experiments.stats.findings import Analysis, MeasureAnalysis, pairing_seed
+from experiments.stats.findings import Analysis, MeasureAnalysis
 from experiments.stats.verdict import decimals_of
+from experiments.store.pair_scores import pairing_seed
 
 if TYPE_CHECKING:
     from experiments.store.manifest import Manifest

@@ -31,7 +31,6 @@ ASSETS = Path(__file__).parent / "assets"
 HEAD_CHARACTERS = 4096
 """In which a report says its headline."""
 SCRIPTS = ("grid.js", "viewer.js")
-BETTER = {"higher": "higher is better", "lower": "lower is better", "none": "neither direction is better"}
 MOST_FAILURES_LISTED = 10
 
 
@@ -182,7 +181,7 @@ def _view(analysis: Analysis, result: MeasureAnalysis) -> MeasureView:
     return MeasureView(
         measure=result.measure,
         standing=analysis.standing(result),
-        better=BETTER[result.measure.direction],
+        better=result.measure.reading,
         sentences=sentences(analysis, result),
         notes=result.notes,
         plot=measure_plot(result, analysis.baseline),

@@ -152,7 +152,7 @@ def _sizes(request: Request, plan: Plan, given: Mapping[str, float], detect: flo
 
     for column in given:
         check_measure(column, "--spread", METRICS)
-    wanted = [request.primary] if request.primary else [metric.name for metric in METRICS]
+    wanted = [request.primary] if request.primary else [metric.name for metric in METRICS if not metric.fidelity]
     spreads = [Spread(column, deviation, None, "as --spread says") for column, deviation in given.items()]
     missing = [column for column in wanted if column not in given]
     if not given or request.primary in missing:

@@ -25,6 +25,7 @@ from experiments.stats.comparable_scores import (
 from experiments.stats.decided import decided_comparisons, other_measures_note
 from experiments.stats.difference_shapes import shape_notes
 from experiments.stats.extension import Extension, Look, earlier_looks, this_analysis
+from experiments.stats.fidelity import fidelity_notes, fidelity_summaries
 from experiments.stats.grids import AxisEffect, Grid, Interaction, analyse_grid
 from experiments.stats.levels import (
     AXIS,
@@ -44,6 +45,7 @@ from experiments.stats.margins import MarginAnswer, margin_answer
 from experiments.stats.measures import Measure, flag_counts, measures_of
 from experiments.stats.numbers_as_text import format_share
 from experiments.store.comparable import mixed_surroundings, with_comparable_times
+from experiments.store.pair_scores import pairing_seed
 from llm_dit.errors import listed
 
 if TYPE_CHECKING:
@@ -170,11 +172,6 @@ def seen_now(
     return this_analysis(by, [measure.column for measure in shown], analysis.finished, pairs)
 
 
-def pairing_seed(manifest: Manifest, record: RunRecord) -> int:
-    """Return the seed by which a run is paired; 0 for all where an axis sets the seed itself."""
-    return 0 if any("seed" in axis.parameter_names for axis in manifest.axes) else record.seed
-
-
 def _frame(manifest: Manifest, records: Sequence[RunRecord], measures: Sequence[Measure]) -> pd.DataFrame:
     """Return one row per run: prompt, pairing seed, cell, one column per axis (its index as name), one per measure."""
     units = prompt_units(records)
@@ -201,8 +198,10 @@ def _frame(manifest: Manifest, records: Sequence[RunRecord], measures: Sequence[
 def _analyse_measure(
     manifest: Manifest, frame: pd.DataFrame, records: Sequence[RunRecord], measure: Measure
 ) -> MeasureAnalysis:
-    scored = frame.dropna(subset=[measure.column])
     names = tuple(dict.fromkeys(cell.name for cell in manifest.combinations))
+    if measure.is_of_pairs:
+        return _analyse_fidelity(manifest, frame, records, measure, names)
+    scored = frame.dropna(subset=[measure.column])
     paired = paired_table(scored, [CELL], measure.column)
     levels = level_summaries(scored, CELL, names, measure.column)
     differences = differences_from(paired, names, manifest.baseline_name)
@@ -238,6 +237,26 @@ def _analyse_measure(
             measure.direction,
             # one-sided p-values are half the others, so fewer prompts could have ended in a claim
             _looks_before(manifest, scored, records, measure, tests / 2),
+        ),
+    )
+
+
+def _analyse_fidelity(
+    manifest: Manifest, frame: pd.DataFrame, records: Sequence[RunRecord], measure: Measure, names: Sequence[str]
+) -> MeasureAnalysis:
+    """Analyse a measure of pairs: estimates and no tests, since every picture is held against the baseline's."""
+    levels = fidelity_summaries(frame, records, names, measure)
+    return MeasureAnalysis(
+        measure=measure,
+        levels=levels,
+        comparisons=(),
+        main_effects=(),
+        interactions=(),
+        prompts=max((summary.prompts for summary in levels), default=0),
+        notes=(
+            *_missing_notes(manifest, levels),
+            *fidelity_notes(levels, manifest.baseline_name, measure),
+            *_score_notes(manifest, records, measure),
         ),
     )
 

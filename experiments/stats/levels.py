@@ -40,6 +40,7 @@ class LevelSummary:
         prompts: Prompts among them.
         estimate: Mean of the prompts' means, with its interval; None without runs.
         deviation: Standard deviation over pictures, n - 1 in the denominator; None below two.
+        equal: Of a measure of pairs, the pictures whose value is that of the baseline's own.
     """
 
     level: str
@@ -47,6 +48,7 @@ class LevelSummary:
     prompts: int
     estimate: Estimate | None
     deviation: float | None
+    equal: int = 0
 
 
 @dataclass(frozen=True)

@@ -49,9 +49,21 @@ class Measure:
         return self.column == self.metric.name
 
     @property
+    def is_of_pairs(self) -> bool:
+        """True if it says how far a picture is from the baseline's; then no level beats another by it."""
+        return self.metric.fidelity is not None
+
+    @property
     def direction(self) -> str:
         """`higher`, `lower` or `none`: which direction is the better one."""
         return self.metric.direction
+
+    @property
+    def reading(self) -> str:
+        """Return what stands under a title: `higher is better`, or which direction is the closer one."""
+        if self.metric.fidelity is not None:
+            return f"{self.metric.fidelity.closer} is closer to the baseline, not better"
+        return "neither direction is better" if self.direction == "none" else f"{self.direction} is better"
 
     @property
     def unit(self) -> str:
@@ -96,7 +108,7 @@ def measures_of(records: Sequence[RunRecord], metrics: Sequence[Metric]) -> tupl
 
     Further columns of a metric are measures only where the metric has a direction; flags never are.
     """
-    present = {name for record in records for name, value in record.scores.items() if not math.isnan(number(value))}
+    present = {name for record in records for name, value in record.scores.items() if _is_measured(value)}
     measures = [
         Measure(column.name, metric.title if column.name == metric.name else column.name, column.meaning, metric)
         for metric in metrics
@@ -107,6 +119,11 @@ def measures_of(records: Sequence[RunRecord], metrics: Sequence[Metric]) -> tupl
         meaning = GENERATION_TIME.columns[0].meaning
         measures.append(Measure(TIME_COLUMN, GENERATION_TIME.title, meaning, GENERATION_TIME))
     return tuple(measures)
+
+
+def _is_measured(value: Any) -> bool:
+    """Return True for a number, and for infinity, which is what equal pictures have where there is no bound."""
+    return value == math.inf or not math.isnan(number(value))
 
 
 def flag_counts(records: Sequence[RunRecord], metric: Metric) -> Mapping[Column, int]:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 
 from experiments.stats.extension import Extension, Look
+from experiments.stats.fidelity import fidelity_sentences
 from experiments.stats.findings import Analysis, MeasureAnalysis
 from experiments.stats.grids import AxisEffect, Interaction
 from experiments.stats.level_names import quoted
@@ -34,8 +35,11 @@ def sentences(analysis: Analysis, result: MeasureAnalysis) -> list[str]:
     The first sentence compares the levels with the baseline, by planned looks where they decided; the next says which
     of them are as good as it, or which margin could have shown that; in grids one per axis and one per interaction
     follow. The last one tells of results that were extended after they had been analysed.
+    Of a measure of pairs they say how far each level is, and nothing of better.
     """
     variable = " x ".join(analysis.axes)
+    if result.measure.is_of_pairs:
+        return fidelity_sentences(result.measure, result.levels, variable, analysis.baseline)
     if result.looks is not None:
         first = look_sentences(result.looks, result.measure, variable, quoted(analysis.baseline))
     else:

@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 RUN_TEXTS = ("run_id", "identity", "conditions", "prompt_id", "prompt", "category", "difficulty")
+INFINITE = "infinite"
+"""How a score without bound stands in a record: JSON has no number for it."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,8 @@ class RunRecord:
         image_path: The image; None for a failed run.
         scores: Column to value; a column that is absent has not been scored.
         scores_of: Metric name to the model that scored.
+        pair_scores: Metric of pairs to its values, its model and the hashes of both pictures; `ResultStore.runs` adds
+            those that hold to `scores`.
         generation_time_seconds: Seconds that encoding, denoising and decoding would take it alone.
         session: The run of the command that made it; empty where the record does not say.
         is_warm_up: True if its time holds what the first picture of a process costs beside its own work.
@@ -57,6 +61,7 @@ class RunRecord:
     image_path: Path | None
     scores: Mapping[str, Any]
     scores_of: Mapping[str, str]
+    pair_scores: Mapping[str, Any]
     generation_time_seconds: float | None
     session: str
     is_warm_up: bool
@@ -119,6 +124,7 @@ def _record(metadata: Mapping[str, Any], folder: Path) -> RunRecord:
         image_path=folder / image["file"] if image else None,
         scores=metadata.get("scores", {}),
         scores_of=metadata.get("scores_of", {}),
+        pair_scores=metadata.get("pair_scores", {}),
         generation_time_seconds=run.get("generation_time_seconds"),
         session=run.get("session", ""),
         is_warm_up=run.get("is_warm_up", False),
@@ -162,6 +168,7 @@ def _problems(metadata: Mapping[str, Any]) -> Iterator[str]:
             for name, value in metadata.get("scores", {}).items()
             if not _is_score(value)
         )
+    yield from _pair_score_problems(metadata.get("pair_scores", {}))
     for name in ("evaluations", "token_count_used"):
         if metadata.get(name) is not None and not _is_whole_number(metadata[name]):
             yield f"{name} is not a whole number"
@@ -187,6 +194,27 @@ def _outcome_problems(metadata: Mapping[str, Any]) -> Iterator[str]:
     )
     if not isinstance(image.get("sha256", ""), str):
         yield "the image's sha256 is not a text"
+
+
+def _pair_score_problems(values: Any) -> Iterator[str]:
+    """Yield what is wrong with the block `pair_scores` of a record, each as `name is ...`."""
+    if not isinstance(values, dict):
+        yield "pair_scores are not a table"
+        return
+    for metric, found in values.items():
+        if not isinstance(found, dict) or not isinstance(found.get("values"), dict):
+            yield f"the pair score {metric} is not a table"
+            continue
+        yield from (
+            f"{name} of the pair score {metric} is not a text"
+            for name in ("model", "picture", "baseline")
+            if not isinstance(found.get(name), str)
+        )
+        yield from (
+            f"the score {name} is {value!r:.20}, not a number"
+            for name, value in found["values"].items()
+            if value != INFINITE and (value is None or not _is_score(value))
+        )
 
 
 def _is_whole_number(value: Any) -> bool:

@@ -7,7 +7,7 @@ last, whole, after the image has reached the disk. Reading never writes and need
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,7 +18,9 @@ from experiments.store.analyses import PastAnalysis, united_analyses, with_analy
 from experiments.store.folder_lock import holder_of, locked, manifest_locked
 from experiments.store.json_file import read_json, write_json
 from experiments.store.manifest import Manifest, check_format, manifest_from_values, margin_values, primary_values
-from experiments.store.records import DamagedRecord, RunRecord, read_record, record_from_metadata
+from experiments.store.pair_scores import baselines_of, with_pair_scores
+from experiments.store.records import DamagedRecord, RunRecord, read_record
+from experiments.store.score_files import add_pair_scores, add_scores
 from experiments.store.summary import Summary, summarize, summary_csv, summary_rows
 from experiments.store.verification import size_problem
 from llm_dit.atomic_file import remove_partial_files, write_atomically
@@ -278,7 +280,8 @@ class ResultStore:
     def runs(self) -> list[RunRecord]:
         """Return finished and failed runs that the manifest has a place for, under the names it gives them.
 
-        A run is there once, however many files show it. Order: prompts, seeds, levels as in the manifest.
+        A run is there once, however many files show it. Order: prompts, seeds, levels as in the manifest. Of scores
+        beside the baseline, those hold that are of the pictures there now.
         """
         manifest = self.manifest()
         known: dict[tuple[str, str, int], RunRecord] = {}
@@ -291,7 +294,7 @@ class ResultStore:
         prompts = {prompt.id: rank for rank, prompt in enumerate(manifest.prompts)}
         seeds = {seed: rank for rank, seed in enumerate(manifest.seeds)}
         cells = {cell.name: rank for rank, cell in enumerate(manifest.combinations)}
-        return sorted(
+        runs = sorted(
             known.values(),
             key=lambda record: (
                 prompts.get(record.prompt_id, len(prompts)),
@@ -299,6 +302,11 @@ class ResultStore:
                 cells[record.level],
             ),
         )
+        return with_pair_scores(manifest, runs)
+
+    def baselines(self, records: Sequence[RunRecord]) -> dict[str, RunRecord]:
+        """Return each run id with the baseline's run of its prompt and seed; those without one are left out."""
+        return baselines_of(self.manifest(), records)
 
     def some_runs(self) -> Iterator[RunRecord]:
         """Yield whole records of any kind as they are found, without reading the rest."""
@@ -348,19 +356,24 @@ class ResultStore:
         Raises:
             OutputError: If the run has gone, or nothing can be written.
         """
-        path = self.metadata / f"{record.run_id}.json"
-        current = read_json(path)
-        if current is None:
-            raise OutputError(f"{path} has gone while its image was scored; run the experiment again.")
-        current["scores"] = {**current.get("scores", {}), **values}
-        current["scores_of"] = {**current.get("scores_of", {}), metric: model}
-        try:
-            write_json(path, current)
-        except OSError as error:
-            raise unwritable(f"The scores of {record.run_id} could not be written", error) from None
-        updated = record_from_metadata(current, self.folder)
-        assert updated is not None
-        return updated
+        return add_scores(self.folder, record, values, metric=metric, model=model)
+
+    def write_pair_scores(
+        self, record: RunRecord, baseline: RunRecord, values: Mapping[str, Any], *, metric: str, model: str
+    ) -> RunRecord:
+        """Keep a metric's columns of a picture beside the baseline's; those of the same metric are replaced.
+
+        Args:
+            record: A finished run.
+            baseline: The baseline's run of its prompt and seed.
+            values: Column to number; infinity has its word in the file.
+            metric: Name of the metric.
+            model: What scored.
+
+        Raises:
+            OutputError: If the run has gone, or nothing can be written.
+        """
+        return add_pair_scores(self.folder, record, baseline, values, metric=metric, model=model)
 
     # Summaries
 

@@ -40,6 +40,7 @@ READ_AS_MISSING = frozenset(
 """What pandas reads as a missing value, apart from the empty field."""
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 SUMMARIZED_SCORES = ("image_reward", "siglip_score")
+"""Told of every level, whether it has them or not; scores beside the baseline are where there are any."""
 
 
 @dataclass(frozen=True)
@@ -171,6 +172,7 @@ def _totals(records: Sequence[RunRecord]) -> dict[str, Any]:
         "failed_runs": len(records) - len(finished),
         "total_time_seconds": round(math.fsum(_taken_seconds(record) for record in finished), 3),
         **{name: _score_totals(finished, name) for name in SUMMARIZED_SCORES},
+        **{name: _pair_totals(finished, name) for name in _pair_columns(records)},
     }
 
 
@@ -184,6 +186,20 @@ def _score_totals(records: Sequence[RunRecord], column: str) -> dict[str, Any]:
     if not values:
         return {"mean": None, "min": None, "max": None, "count": 0}
     return {"mean": math.fsum(values) / len(values), "min": min(values), "max": max(values), "count": len(values)}
+
+
+def _pair_columns(records: Sequence[RunRecord]) -> list[str]:
+    """Return the columns of scores beside the baseline."""
+    return sorted({name for record in records for found in record.pair_scores.values() for name in found["values"]})
+
+
+def _pair_totals(records: Sequence[RunRecord], column: str) -> dict[str, Any]:
+    """Return totals over the numbers; `count` holds the infinite ones as well, and `infinite` says how many."""
+    values = [record.scores[column] for record in records if record.scores.get(column) is not None]
+    numbers = [value for value in values if math.isfinite(value)]
+    mean = math.fsum(numbers) / len(numbers) if numbers else None
+    ends = {"min": min(numbers, default=None), "max": max(numbers, default=None)}
+    return {"mean": mean, **ends, "count": len(values), "infinite": len(values) - len(numbers)}
 
 
 def _row(manifest: Manifest, record: RunRecord) -> dict[str, Any]:

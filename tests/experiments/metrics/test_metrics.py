@@ -130,7 +130,8 @@ def test_all_scorers_give_exactly_their_declared_columns(tmp_path):
         device="cpu",
     )
     assert [scorer.metric.name for scorer in scorers] == names
-    rows = [ScoreInput("a cat", save(tmp_path / f"{seed}.png", noise(seed, 32))) for seed in range(2)]
+    paths = [save(tmp_path / f"{seed}.png", noise(seed, 32)) for seed in range(2)]
+    rows = [ScoreInput("a cat", path, baseline=paths[0]) for path in paths]
     for scorer in scorers:
         declared = [column.name for column in scorer.metric.columns]
         assert [list(columns) for columns in scorer.score_rows(rows)] == [declared, declared]
