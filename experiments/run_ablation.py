@@ -19,7 +19,7 @@ from experiments.planning.design_size import WishedSizes, wished_sizes
 from experiments.planning.experiment_file import PREDEFINED_EXPERIMENTS, load_experiments
 from experiments.prompts import PROMPT_SETS, read_prompt_list
 from experiments.running.console import print_experiments, print_plan, print_prompts, progress_display
-from experiments.running.experiment_run import Events, Result, dry_run, run_experiment
+from experiments.running.experiment_run import Events, Model, Result, dry_run, run_experiment
 from llm_dit.cli import Command, parameter_options, user_errors
 from llm_dit.parameters import EngineSettings
 
@@ -78,7 +78,7 @@ def main(**flags: Any) -> None:
         stop_wish = _StopWish()
         result = run_experiment(
             request,
-            _OwnModel(),
+            _model_of(request, opened),
             command=shlex.join(["run_ablation.py", *sys.argv[1:]]),
             metrics=metric_names if wants_metrics else None,
             overwrite=overwrite,
@@ -118,6 +118,16 @@ def _print_dry_run(request: Request, wished: WishedSizes, *, overwrite: bool) ->
         click.echo(f"Warning: {sentence}")
 
 
+def _model_of(request: Request, opened: ExitStack) -> Model:
+    """Return this process's own model, or workers in its place."""
+    wishes = request.config.cluster
+    if not wishes.is_wanted:
+        return _OwnModel()
+    from experiments.cluster.workers_model import WorkersModel
+
+    return WorkersModel(wishes, opened, lambda sentence: click.echo(sentence, err=True))
+
+
 class _OwnModel:
     """A pipeline loaded for this command, and held by whoever asked for it."""
 
@@ -126,6 +136,11 @@ class _OwnModel:
         from llm_dit.pipeline import ZImagePipeline
 
         return OneDevice(ZImagePipeline.from_pretrained(settings=settings, planned_evaluations=planned_evaluations))
+
+    def check(self, settings: EngineSettings) -> None:
+        from llm_dit.placement.devices import require_devices
+
+        require_devices(settings)
 
     def release(self) -> None:
         """Nothing is held here."""

@@ -38,10 +38,10 @@ from llm_dit.cli import config_from_flags, flags_from_values, parameter_options
 from llm_dit.config import Config, load_config
 from llm_dit.config_file import DEFAULT_PROFILE
 from llm_dit.errors import LlmDitError
-from llm_dit.parameters import PARAMETERS, EngineSettings, GenerationParams, MetricSettings
+from llm_dit.parameters import PARAMETERS, ClusterSettings, EngineSettings, GenerationParams, MetricSettings
 
 DEFAULT_OUTPUT = Path("experiments/results")
-PARAMETER_GROUPS = (EngineSettings, GenerationParams, MetricSettings)
+PARAMETER_GROUPS = (EngineSettings, GenerationParams, MetricSettings, ClusterSettings)
 """Whose parameters are flags of the lab."""
 OPTIONS = (
     click.option("--experiment", metavar="NAME", help="Experiment to run; --list-experiments shows them."),

@@ -38,6 +38,13 @@ class Model(Protocol):
     def get(self, settings: EngineSettings, planned_evaluations: int) -> Hands:
         """Return them with the model for these settings loaded."""
 
+    def check(self, settings: EngineSettings) -> None:
+        """Refuse devices that are not there, before anything is read.
+
+        Raises:
+            LlmDitError: If one is missing.
+        """
+
     def release(self) -> None:
         """Let go of the model, so that scorers find the device free."""
 
@@ -224,11 +231,10 @@ def run_experiment(
     from experiments.planning.model_facts import read_model_facts
     from experiments.running.worklist import check_levels
     from llm_dit.checkpoints.model_parts import find_parts
-    from llm_dit.placement.devices import require_devices
 
     events = events or Events()
     plan, settings = request.plan(), request.config.engine
-    require_devices(settings)
+    model.check(settings)
     find_parts(settings)  # fetches a hub model, or fails before torch is imported
     facts = read_model_facts(settings)
     check_levels(plan, facts.checked)
@@ -342,6 +348,7 @@ def _about(request: Request, hands: Hands, command: str) -> dict[str, Any]:
             "engine": config.engine.model_dump(),
             "generation": config.generation_values,
             "metrics": config.metrics.model_dump(),
+            "cluster": config.cluster.model_dump(),
         },
         "versions": versions(),
         "device": hands.device,

@@ -128,12 +128,13 @@ def _seconds(work: float, facts: ModelFacts, settings: EngineSettings, store: Re
     tokens_per_pixel = 1 / 256
     flop = 2 * facts.transformer_parameters * (work * tokens_per_pixel)
     share_of_text = 1 + TYPICAL_TEXT_TOKENS / (facts.native_size**2 * tokens_per_pixel)
-    on_gpu = _is_on_gpu(settings)
+    on_gpu = is_on_gpu(settings)
     speed = FLOPS_ON_GPU if on_gpu else FLOPS_ON_CPU
     return flop * share_of_text / speed, f"a guess from the model's size, on a {'GPU' if on_gpu else 'CPU'}"
 
 
-def _is_on_gpu(settings: EngineSettings) -> bool:
+def is_on_gpu(settings: EngineSettings) -> bool:
+    """Return whether a model with these settings draws on a GPU of this machine, as far as is known without torch."""
     is_nvidia_here = Path("/proc/driver/nvidia/version").exists()
     return settings.dit_device.startswith("cuda") or (settings.dit_device == "auto" and is_nvidia_here)
 
@@ -141,7 +142,7 @@ def _is_on_gpu(settings: EngineSettings) -> bool:
 def _memory(settings: EngineSettings) -> str:
     """Say what loading will do with the cards of this machine; of a model on the hub nothing is fetched for that."""
     is_here = is_embedded_name(settings.model_path) or expanded(settings.model_path).exists()
-    if not _is_on_gpu(settings) or not is_here:
+    if not is_on_gpu(settings) or not is_here:
         return ""
     from llm_dit.stages.loading import memory_sentence
 

@@ -72,6 +72,11 @@ class ResultWriter:
         self._raise_defect()
         self._pool.submit(self._write, run, metadata, make_png)
 
+    def has_result(self, run_id: str, identity: str) -> bool:
+        """Return whether the store holds a run; what waits to be written is not there yet."""
+        record = self._store.record(run_id)
+        return record is not None and record.identity == identity
+
     def fail(self, run: Run, metadata: dict[str, Any], error: str) -> None:
         """Write down why a run failed; on a disk that takes nothing it stays in `failed` alone."""
         try:

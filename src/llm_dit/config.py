@@ -14,6 +14,7 @@ from llm_dit.config_file import DEFAULT_PROFILE, read_config_file
 from llm_dit.errors import ConfigError, InvalidParameter, nearest
 from llm_dit.parameters import (
     PARAMETERS,
+    ClusterSettings,
     EngineSettings,
     GenerationParams,
     MetricSettings,
@@ -70,6 +71,11 @@ class Config:
     def metrics(self) -> MetricSettings:
         """Scorers in use."""
         return MetricSettings.parse(self._of(MetricSettings))
+
+    @property
+    def cluster(self) -> ClusterSettings:
+        """Workers in use."""
+        return ClusterSettings.parse(self._of(ClusterSettings))
 
     @property
     def server(self) -> ServerSettings:

@@ -233,6 +233,12 @@ class _PageModel:
         pipeline: Any = self._engine.get(settings)
         return OneDevice(pipeline)
 
+    def check(self, settings: EngineSettings) -> None:
+        """Refuse devices that are not there."""
+        from llm_dit.placement.devices import require_devices
+
+        require_devices(settings)
+
     def release(self) -> None:
         """Let go of the model; the next job loads it again."""
         self._engine.release()

@@ -9,7 +9,13 @@ from __future__ import annotations
 from llm_dit.parameters.base import Parameters
 from llm_dit.parameters.declaration import ALWAYS_TOLD, FieldNote, Parameter, Section
 from llm_dit.parameters.generation import GenerationParams
-from llm_dit.parameters.settings import EngineSettings, MetricSettings, RewriterSettings, ServerSettings
+from llm_dit.parameters.settings import (
+    ClusterSettings,
+    EngineSettings,
+    MetricSettings,
+    RewriterSettings,
+    ServerSettings,
+)
 from llm_dit.parameters.values import (
     MAX_SEED,
     AttentionBackend,
@@ -26,6 +32,7 @@ __all__ = [
     "PARAMETERS",
     "SHORT_NAMES",
     "AttentionBackend",
+    "ClusterSettings",
     "CompileMode",
     "EngineSettings",
     "FieldNote",
@@ -46,6 +53,7 @@ GROUPS: tuple[type[Parameters], ...] = (
     GenerationParams,
     RewriterSettings,
     MetricSettings,
+    ClusterSettings,
     ServerSettings,
 )
 

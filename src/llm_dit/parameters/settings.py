@@ -202,6 +202,42 @@ class MetricSettings(Parameters):
     )
 
 
+class ClusterSettings(Parameters):
+    """How many devices an experiment uses, on this machine or on many."""
+
+    workers: Whole | None = parameter(
+        None,
+        "Draw on so many devices at once, each with a worker of its own; 0 takes every GPU there is.",
+        runtime("cluster", elsewhere="num_workers n_workers num_processes nproc gpus devices num_gpus"),
+        ge=0,
+        le=10_000,
+    )
+    ray_address: str | None = parameter(
+        None,
+        "Cluster to draw on: auto, host:port or ray://host:port; this machine by default.",
+        runtime("cluster", elsewhere="ray_head cluster_address head_address"),
+        min_length=1,
+    )
+    worker_threads: Whole | None = parameter(
+        None,
+        "Processor threads of each worker; an equal share of the processors by default. On a CPU their number moves "
+        "last bits.",
+        runtime("cluster", elsewhere="omp_num_threads num_threads threads_per_worker"),
+        ge=1,
+        le=1024,
+    )
+    mixed: bool = parameter(
+        False,
+        "Use workers of several kinds of devices or versions together; pictures may then differ by a level.",
+        runtime("cluster", elsewhere="heterogeneous allow_mixed"),
+    )
+
+    @property
+    def is_wanted(self) -> bool:
+        """True if workers are to draw, and not this process."""
+        return self.workers is not None or self.ray_address is not None
+
+
 class ServerSettings(Parameters):
     """Where the web page listens and keeps its data."""
 

@@ -1,0 +1,277 @@
+"""Workers as Ray's actors: one for each device, made anew by Ray when lost, and asked each time who they are."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal
+
+from experiments.cluster.crew import Done, Event, Lost, Ready
+from experiments.cluster.joining import Kind, code_problem, commonest, kind_problem, model_problem
+from experiments.cluster.orders import LoadedModel, Order, WorkerFacts, WorkerPlan
+from experiments.cluster.placing import Placing
+from experiments.cluster.worker import Worker
+from llm_dit.errors import LlmDitError
+
+GATHERING_S: Final = 20.0
+"""So long the first worker waits for the others to say what they are; the kind of most of them is used."""
+PATIENCE_S: Final = 30.0
+"""After so long without a worker it is said what is waited for."""
+ASK_AGAIN_S: Final = 0.5
+LOOK_FOR_DEVICES_S: Final = 5.0
+CONTROL: Final = "control"
+"""Ray's name for the thread on which a worker listens while it draws."""
+
+
+class NoWorkerLeft(LlmDitError):
+    """Every worker was refused, and no other will come."""
+
+
+@dataclass(eq=False)
+class _Member:
+    """One actor and what is known of it."""
+
+    name: str
+    actor: Any
+    state: Literal["coming", "described", "loading", "ready", "refused"] = "coming"
+    facts: WorkerFacts | None = None
+    ask_at: float = 0.0
+    problem: str = ""
+
+
+@dataclass(frozen=True)
+class Terms:
+    """On which terms workers join.
+
+    Attributes:
+        placing: How many, and what each gets.
+        is_mixed: Whether other kinds of devices and versions are used too.
+        fingerprint: Of the model on the driver's side.
+        code: Of this project's code on the driver's side.
+    """
+
+    placing: Placing
+    is_mixed: bool
+    fingerprint: str
+    code: str
+
+
+@dataclass(frozen=True)
+class _Asked:
+    member: _Member
+    what: Literal["describe", "load", "draw"]
+    number: int = field(default=-1)
+
+
+class RayCrew:
+    """The workers of one command on a cluster that is open.
+
+    Args:
+        ray: Ray's module.
+        plan: What workers are made from.
+        terms: On which they join.
+        tell: Told of every worker that is refused, and of waiting.
+    """
+
+    def __init__(self, ray: Any, plan: WorkerPlan, terms: Terms, tell: Callable[[str], None]) -> None:
+        self._ray = ray
+        self._plan = plan
+        self._terms = terms
+        self._tell = tell
+        self._names = (f"worker {number}" for number in itertools.count(1))
+        self._members: dict[str, _Member] = {}
+        self._asked: dict[Any, _Asked] = {}
+        self._kind: Kind | None = None
+        self._numerics: dict[str, str] | None = None
+        self._gathering_until: float | None = None
+        self._told_waiting_at = time.monotonic()
+        self._looked_at = 0.0
+        self._is_stopped = False
+        self._make_members()
+
+    @property
+    def expected(self) -> int:
+        """How many workers there are or will be."""
+        return sum(member.state != "refused" for member in self._members.values())
+
+    def now(self) -> float:
+        """Return the seconds of this machine's clock."""
+        return time.monotonic()
+
+    def first(self) -> tuple[LoadedModel, list[Event]]:
+        """Wait for the first worker that has its engine, and return what it says, with all that happened so far.
+
+        Raises:
+            NoWorkerLeft: If all are refused.
+        """
+        happened: list[Event] = []
+        while True:
+            happened += self.events(1.0)
+            ready = [event for event in happened if isinstance(event, Ready)]
+            if ready:
+                return ready[0].model, happened
+
+    def submit(self, worker: str, order: Order) -> None:
+        """Hand a worker an order."""
+        member = self._members[worker]
+        self._asked[member.actor.draw.remote(order)] = _Asked(member, "draw", order.number)
+
+    def replace(self, worker: str) -> None:
+        """End a worker's process at once; Ray makes another one."""
+        self._ray.kill(self._members[worker].actor, no_restart=False)
+
+    def stop(self) -> None:
+        """Let every worker end after its current image."""
+        self._is_stopped = True
+        for member in self._members.values():
+            if member.state == "ready":
+                member.actor.stop.options(concurrency_group=CONTROL).remote()
+
+    def close(self) -> None:
+        """End all workers."""
+        for member in self._members.values():
+            with suppress(Exception):
+                self._ray.kill(member.actor, no_restart=True)
+
+    def events(self, timeout_s: float) -> Sequence[Event]:
+        """Return what has happened; see `Crew.events`."""
+        self._make_members()
+        self._ask_who_they_are()
+        if not self._asked:
+            time.sleep(min(timeout_s, ASK_AGAIN_S))
+        happened = [event for asked, ref in self._answered(timeout_s) for event in self._answer(asked, ref)]
+        self._judge_described()
+        self._check_anybody_left()
+        return happened
+
+    def _make_members(self) -> None:
+        """Make the actors that are wanted; where all devices are, look from time to time whether there are more."""
+        wanted = self._terms.placing.count
+        if wanted is None:
+            if self._members and self.now() - self._looked_at < LOOK_FOR_DEVICES_S:
+                return
+            self._looked_at = self.now()
+            resource, each = ("GPU", 1) if self._terms.placing.on_gpu else ("CPU", self._plan.threads)
+            wanted = max(1, int(self._ray.cluster_resources().get(resource, 0)) // each)
+        while len(self._members) < wanted:
+            name = next(self._names)
+            self._members[name] = _Member(name, self._made())
+
+    def _made(self) -> Any:
+        device = {"num_gpus": 1, "num_cpus": 0} if self._terms.placing.on_gpu else {"num_cpus": self._plan.threads}
+        threads = str(self._plan.threads)
+        actor = self._ray.remote(
+            max_restarts=-1,
+            max_task_retries=0,
+            concurrency_groups={CONTROL: 1},
+            scheduling_strategy="SPREAD",
+            runtime_env={"env_vars": {"OMP_NUM_THREADS": threads, "HF_HUB_OFFLINE": "1"}},
+            **device,
+        )(Worker)
+        return actor.remote(self._plan)
+
+    def _ask_who_they_are(self) -> None:
+        for member in self._members.values():
+            if member.state == "coming" and self.now() >= member.ask_at:
+                member.ask_at = float("inf")
+                self._asked[member.actor.describe.remote()] = _Asked(member, "describe")
+
+    def _answered(self, timeout_s: float) -> Iterator[tuple[_Asked, Any]]:
+        if not self._asked:
+            return
+        some, _ = self._ray.wait(list(self._asked), num_returns=1, timeout=timeout_s)
+        if not some:
+            return
+        ready, _ = self._ray.wait(list(self._asked), num_returns=len(self._asked), timeout=0)
+        for ref in sorted(ready or some, key=lambda ref: self._asked[ref].number):
+            if ref in self._asked:  # not one of a worker that was found lost just now
+                yield self._asked.pop(ref), ref
+
+    def _answer(self, asked: _Asked, ref: Any) -> Iterator[Event]:
+        """Read one answer; what fails in our own code keeps its traceback."""
+        errors, member = self._ray.exceptions, asked.member
+        try:
+            answer = self._ray.get(ref)
+        except errors.RayTaskError:
+            raise
+        except errors.RayError as error:
+            yield from self._lost(member, error)
+            return
+        if asked.what == "describe":
+            member.facts, member.state = answer, "described"
+            if self._gathering_until is None:
+                self._gathering_until = self.now() + GATHERING_S
+        elif asked.what == "load":
+            yield from self._loaded(member, answer)
+        else:
+            yield Done(member.name, answer)
+
+    def _lost(self, member: _Member, error: Exception) -> Iterator[Event]:
+        """Forget all that a worker was asked, and ask again who it is once Ray has made it anew."""
+        was_ready = member.state == "ready"
+        for ref in [ref for ref, other in self._asked.items() if other.member is member]:
+            del self._asked[ref]
+        if isinstance(error, self._ray.exceptions.ActorDiedError):  # for good; unavailable ones come back
+            member.actor = self._made()
+        member.state, member.facts, member.ask_at = "coming", None, self.now() + ASK_AGAIN_S
+        if was_ready:
+            yield Lost(member.name, _reason(error))
+
+    def _judge_described(self) -> None:
+        """Let those load that are of the kind in use, once that is known."""
+        described = [member for member in self._members.values() if member.state == "described"]
+        if not described:
+            return
+        if self._kind is None:
+            coming = any(member.state == "coming" for member in self._members.values())
+            assert self._gathering_until is not None
+            if coming and self.now() < self._gathering_until:
+                return
+            self._kind = commonest(member.facts for member in described if member.facts is not None)
+        for member in described:
+            assert member.facts is not None
+            problem = code_problem(member.facts, self._terms.code)
+            if problem is None and not self._terms.is_mixed:
+                problem = kind_problem(member.facts, self._kind)
+            if problem is not None:
+                self._refuse(member, problem)
+            else:
+                member.state = "loading"
+                self._asked[member.actor.load.remote()] = _Asked(member, "load")
+
+    def _loaded(self, member: _Member, answer: LoadedModel | str) -> Iterator[Event]:
+        problem = answer if isinstance(answer, str) else model_problem(answer, self._terms.fingerprint, self._numerics)
+        if problem is not None:
+            self._refuse(member, problem)
+            return
+        assert isinstance(answer, LoadedModel)
+        self._numerics = answer.numerics
+        member.state = "ready"
+        if self._is_stopped:
+            member.actor.stop.options(concurrency_group=CONTROL).remote()
+        yield Ready(member.name, answer)
+
+    def _refuse(self, member: _Member, problem: str) -> None:
+        host = "" if member.facts is None else f" on {member.facts.host}"
+        member.state, member.problem = "refused", problem
+        self._tell(f"{member.name}{host} is not used: {problem.rstrip('.')}.")
+
+    def _check_anybody_left(self) -> None:
+        members = self._members.values()
+        if members and all(member.state == "refused" for member in members):
+            problems = dict.fromkeys(member.problem.rstrip(".") for member in members)
+            raise NoWorkerLeft(f"No worker can be used: {'; '.join(problems)}.", field="workers")
+        if any(member.state == "ready" for member in members):
+            self._told_waiting_at = self.now()
+        elif self.now() - self._told_waiting_at > PATIENCE_S:
+            self._told_waiting_at = self.now()
+            device = "a free GPU" if self._terms.placing.on_gpu else f"{self._plan.threads} free processor(s)"
+            self._tell(f"No worker is there yet; each needs {device} on a node of the cluster. Waiting.")
+
+
+def _reason(error: Exception) -> str:
+    """Return what Ray says of a loss, in one line."""
+    return f"{type(error).__name__}: {' '.join(str(error).split()):.200}"

@@ -1,0 +1,151 @@
+"""Ray, opened for one command: on this machine alone, or a cluster that is there already.
+
+Nothing listens beyond this machine unless a cluster is named. Ray is imported here and in `ray_crew` alone.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Final
+
+from experiments.cluster.joining import code_folders
+from llm_dit.errors import LlmDitError
+
+QUIET: Final = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",  # else every worker would begin with a `uv run` of its own in a copied folder
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "RAY_DEDUP_LOGS": "0",
+}
+LOOPBACK: Final = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
+"""Ray's own switch for machines without a cluster: every part of it listens on 127.0.0.1 alone."""
+STORE_BYTES: Final = 256 << 20
+"""Of Ray's object store on this machine: two batches of 32 MiB for each of four workers that wait for the driver."""
+STORE_BYTES_PER_WORKER: Final = 64 << 20
+
+STARTS: Final = 3
+TOO_SLOW: Final = "timed out during startup"
+"""In what Ray says where it gives up too early."""
+
+
+@dataclass(frozen=True)
+class OpenCluster:
+    """A cluster that this process is connected to.
+
+    Attributes:
+        is_local: True if it was started by this command on this machine, and ends with it.
+        gpus: GPUs of all its nodes.
+        cpus: Processors of all its nodes, as Ray counts them.
+    """
+
+    is_local: bool
+    gpus: int
+    cpus: int
+
+
+@contextmanager
+def opened(address: str | None, *, cpus: int | None, workers: int | None) -> Iterator[OpenCluster]:
+    """Connect to a cluster, or start one on this machine; it is left, or ended, at the end.
+
+    Args:
+        address: `auto`, `host:port` or `ray://host:port`; None starts one here.
+        cpus: Processors of a cluster that is started here; None takes all.
+        workers: How many are expected in it; None is one for each GPU.
+
+    Raises:
+        LlmDitError: If Ray is not installed, there is no such cluster, or it can't be joined.
+    """
+    os.environ.update(QUIET if address else {**QUIET, **LOOPBACK})
+    ray = imported_ray()
+    if ray.is_initialized():  # by whoever called this process
+        yield _described(ray, is_local=False)
+        return
+    before = signal.getsignal(signal.SIGTERM)
+    logging.getLogger("ray").setLevel(logging.ERROR)
+    options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR, "configure_logging": False}
+    try:
+        if address is None:
+            store = max(STORE_BYTES, STORE_BYTES_PER_WORKER * (workers or 1))
+            _start_here(ray, include_dashboard=False, num_cpus=cpus, object_store_memory=store, **options)
+        else:
+            ray.init(address=address, runtime_env=code_of_checkout(), **options)
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        ray.shutdown()
+        raise LlmDitError(_problem(address, error), field="ray_address" if address else "workers") from error
+    if signal.getsignal(signal.SIGTERM) is not before:  # Ray's handler would end the command in the middle of a write
+        signal.signal(signal.SIGTERM, before)
+    try:
+        yield _described(ray, is_local=address is None)
+    finally:
+        ray.shutdown()
+
+
+def _start_here(ray: Any, **options: Any) -> None:
+    """Start a cluster on this machine; Ray gives itself 30 s for that, which a busy machine may exceed.
+
+    Raises:
+        RuntimeError: If it does not come up.
+    """
+    for _ in range(STARTS):
+        try:
+            ray.init(**options)
+            return
+        except Exception as error:
+            if TOO_SLOW not in str(error):
+                raise
+            ray.shutdown()
+    raise RuntimeError(f"it did not come up in {STARTS} times 30 s; this machine is too busy")
+
+
+def imported_ray() -> Any:
+    """Return the module.
+
+    Raises:
+        LlmDitError: If it is not installed.
+    """
+    try:
+        import ray
+    except ImportError:
+        raise LlmDitError(
+            "--workers needs Ray, which is not installed; run `uv sync --extra cluster`, or "
+            "`pip install llm-dit[cluster]`.",
+            field="workers",
+        ) from None
+    return ray
+
+
+def code_of_checkout() -> dict[str, Any]:
+    """Return the runtime environment by which the code of a checkout travels; empty where a wheel is installed."""
+    engine, lab = code_folders()
+    if not (lab.parent / "pyproject.toml").is_file():
+        return {}
+    return {"py_modules": [str(engine), str(lab)], "excludes": ["results", "__pycache__"]}
+
+
+def _described(ray: Any, *, is_local: bool) -> OpenCluster:
+    resources = ray.cluster_resources()
+    return OpenCluster(is_local, int(resources.get("GPU", 0)), int(resources.get("CPU", 0)))
+
+
+def _problem(address: str | None, error: Exception) -> str:
+    """Say what to do about what Ray says."""
+    told = " ".join(str(error).split())
+    if address is None:
+        return f"Ray could not be started on this machine: {told}"
+    if "ersion mismatch" in told:
+        here = ".".join(map(str, sys.version_info[:3]))
+        return (
+            f"--ray-address {address}: the cluster was started with another version of Ray or Python than this process "
+            f"(Python {here}); start its nodes from an environment with the same ones, to the last digit. Ray says: "
+            f"{told:.300}"
+        )
+    return (
+        f"--ray-address {address}: there is no cluster to join; start one by `ray start --head`, and give its address "
+        f"or `auto`. Ray says: {told:.300}"
+    )
