@@ -93,7 +93,7 @@ class Comparison:
     @property
     def can_be_found(self) -> bool:
         """True if so many prompts could show a difference at all, were it large enough."""
-        return statistics.smallest_p_value(max(self.differing, 1)) * self.tests * self.cost <= statistics.ALPHA
+        return statistics.smallest_p_value(self.differing) * self.tests * self.cost <= statistics.ALPHA
 
     @property
     def is_found(self) -> bool:
@@ -140,8 +140,7 @@ def paired_table(runs: pd.DataFrame, levels_in: Sequence[str], column: str) -> p
     """Return one row per pairing unit (prompt, seed, levels of the axes not in `levels_in`), one column per level."""
     axes = [name for name in runs.columns if name.startswith(AXIS)]
     others = [] if CELL in levels_in else [axis for axis in axes if axis not in levels_in]
-    columns = list(levels_in) if len(levels_in) > 1 else levels_in[0]
-    return runs.pivot_table(index=[PROMPT, SEED, *others], columns=columns, values=column, sort=False)
+    return runs.pivot_table(index=[PROMPT, SEED, *others], columns=list(levels_in), values=column, sort=False)
 
 
 def by_prompt_id(values: pd.Series) -> pd.Series:
