@@ -171,7 +171,7 @@ def difference_of(by_prompt: statistics.Floats) -> Estimate | None:
     if not len(by_prompt):
         return None
     low, high = (float(end) for end in statistics.interval_of_difference(by_prompt))
-    is_bounded = math.isfinite(low) and math.isfinite(high)
+    is_bounded = math.isfinite(low)  # so is the other end
     return Estimate(float(by_prompt.mean()), low if is_bounded else None, high if is_bounded else None)
 
 

@@ -104,10 +104,16 @@ def test_a_mean_has_an_interval_from_two_prompts_on_and_a_difference_from_six():
 
 
 def test_comparisons_are_corrected_by_holm_for_those_that_are_tested():
-    differences = {"a": series_of(*range(1, 8)), "b": series_of(1), "c": series_of(1, -1, 2, 3, 1, 2, 1)}
+    differences = {
+        "a": series_of(*range(1, 8)),
+        "b": series_of(1),
+        "c": series_of(1, -1, 2, 3, 1, 2, 1),
+        "d": series_of(1, 2),
+    }
     correction, false_claims = correction_for(differences, ())
-    # all of one sign: 2 / 2^7, twice; of c 2 x 4 patterns of 2^7 have a sum of 9 or more: nothing flipped, -1 or a 1
-    assert correction == Correction({"a": pytest.approx(2 * 2 / 2**7), "c": pytest.approx(0.078125)}, 2, 2)
+    # a: all of one sign, 2 / 2^7; c: flipping nothing, its -1, or a 1 besides keeps a sum of 9; d: 2 / 2^2
+    holm = {"a": 3 * 2 / 2**7, "c": 2 * 10 / 2**7, "d": 0.5}
+    assert correction == Correction(pytest.approx(holm), 3, 3)
     assert (false_claims, correction.cost) == (0.05, 1.0)
     assert correction_for({"b": series_of(1)}, ())[0] == Correction({}, 1, 1)
 
