@@ -13,7 +13,7 @@ from scipy import stats
 
 from experiments.stats import paired_statistics as statistics
 from experiments.stats import power
-from experiments.stats.extension import COST, Look
+from experiments.stats.extension import COST, Look, at_looks, level_of_last_test
 from experiments.stats.levels import (
     Comparison,
     Correction,
@@ -62,6 +62,8 @@ def test_a_level_counts_pictures_and_prompts_and_a_level_without_runs_stays():
     assert a == LevelSummary("a x x", 3, 2, estimate, pytest.approx(deviation))
     assert nothing == LevelSummary("c", 0, 0, None, None)
     assert one == LevelSummary("b x y", 1, 1, Estimate(9.0, None, None), None)
+    (two,) = level_summaries(RUNS.iloc[:2], "cell", ["a x x"], "reward")
+    assert two.deviation == pytest.approx(3 / np.sqrt(2))  # of 1 and 4
 
 
 def test_pairs_share_prompt_seed_and_the_other_axes():
@@ -89,6 +91,7 @@ def test_a_level_that_lacks_all_runs_has_no_differences_and_a_baseline_that_does
     assert list(found) == ["b x x", "c"]
     assert found["b x x"].to_dict() == {("p1", 1): 2.0, ("p0", 1): 3.0, ("p0", 2): 2.0}
     assert found["c"].empty
+    assert differences_from(paired, ["b x y"], "a x x")["b x y"].to_dict() == {("p1", 1): 8.0}
     assert prompt_means(found["c"]).tolist() == []
     assert differences_from(paired, ["b x x"], "c") == {}
 
@@ -180,3 +183,20 @@ def test_a_comparison_of_one_prompt_has_no_test_and_equal_levels_no_effect():
     (one_differs,) = compare({"b": series_of(*[0.0] * 6, 1.0)}, "a", Correction({"b": 1.0}, 1))
     assert (one_differs.is_identical, one_differs.differing, one_differs.detectable) == (False, 1, None)
     assert one_differs.effect_size is not None
+
+
+def test_two_prompts_have_a_test_that_shows_nothing():
+    (found,) = compare({"b": series_of(1.0, 2.0)}, "a", Correction({"b": 1.0}, 1))
+    assert (found.p_value, found.p_holm, found.differing, found.effect_size) == (0.5, 1.0, 2, None)
+    assert (found.detectable, found.prompts_for_half) == (None, None)
+
+
+def test_what_is_detected_after_looks_is_found_at_the_level_of_the_last_test():
+    differences = series_of(*np.random.default_rng(2).normal(0.5, 1.0, 14))
+    correction = Correction({"b": 1.0}, 2, looks=(LOOK,))
+    (found,) = compare({"b": differences}, "a", correction)
+    prompts = pd.Index(sorted(f"p{index}" for index in range(14)))
+    alpha = level_of_last_test(at_looks(differences, (LOOK,), prompts), 2)
+    effect = power.detectable_effect(14, alpha=alpha, estimated_from=14)
+    assert found.detectable == pytest.approx(effect * differences.std(ddof=1))
+    assert alpha < 0.01
