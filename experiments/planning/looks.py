@@ -124,7 +124,7 @@ def look_counts(prompts: int, tests: int, *, is_one_sided: bool = False) -> tupl
     counts = [min(max(first, LEAST_FIRST), prompts)]
     while counts[-1] < prompts:
         following = max(counts[-1] + LEAST_GROWTH, round(counts[-1] * GROWTH))
-        # a last step of half the usual size joins the one before
+        # a last step of less than half the usual size joins the one before
         is_nearly_all = following + max(LEAST_GROWTH, following * (GROWTH - 1)) / 2 > prompts
         counts.append(prompts if is_nearly_all else following)
     return tuple(counts)

@@ -265,7 +265,8 @@ def _looked_at(looks: Sequence[Look]) -> str:
     """Return `12, 18 prompts`, with seeds where there were several."""
     if all(look.seeds == 1 for look in looks):
         return f"{listed([str(look.prompts) for look in looks], MOST_LOOKS_NAMED)} prompts"
-    return listed([f"{look.prompts} prompts with {look.seeds} seeds" for look in looks], MOST_LOOKS_NAMED)
+    counted = [f"{look.prompts} prompts with {look.seeds} seed{'s' if look.seeds > 1 else ''}" for look in looks]
+    return listed(counted, MOST_LOOKS_NAMED)
 
 
 def _interaction_sentence(interaction: Interaction) -> str:

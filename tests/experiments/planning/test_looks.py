@@ -72,6 +72,8 @@ def test_a_plan_of_looks_is_read_back_as_it_was_written():
     [
         (5, ()),  # 2 / 2^5 is more than 5 %
         (6, (6,)),
+        (7, (6, 7)),  # 2 / 2^6 <= 5 % x (6 / 7)^1.5
+        (10, (7, 9, 10)),  # a last step of just half the usual size
         (20, (8, 10, 12, 14, 16, 18, 20)),  # 2 / 2^8 <= 5 % x (8 / 20)^1.5, and 2 / 2^7 is more than its share
         (55, (10, 12, 14, 16, 18, 20, 23, 26, 29, 33, 37, 42, 47, 55)),  # 53 would leave less than half a step
         (56, (10, 12, 14, 16, 18, 20, 23, 26, 29, 33, 37, 42, 47, 56)),
@@ -86,6 +88,7 @@ def test_looks_grow_by_an_eighth_and_by_two_at_least(prompts, counts):
 def test_a_one_sided_test_reaches_half_the_p_value_and_one_prompt_less():
     assert look_counts(4, 1, is_one_sided=True) == ()  # 1 / 2^4 = 6 %
     assert look_counts(5, 1, is_one_sided=True) == (5,)
+    assert look_counts(6, 1, is_one_sided=True) == (6,)  # five could show something, and six are the least
     assert look_counts(20, 1, is_one_sided=True)[0] == 7  # 1 / 2^7 <= 5 % x (7 / 20)^1.5
 
 
