@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from experiments.metrics import METRICS, ScoreInput, Scorer, load_scorers
+from experiments.metrics import ScoreInput, Scorer, default_metrics, load_scorers
 
 SEEDS_PER_GROUP = 5
 PROMPT = (
@@ -66,9 +66,7 @@ def measure(scorer: Scorer, rows: Sequence[ScoreInput]) -> dict[str, float]:
 def main(images: int, size: int, image_reward: str, siglip: str, device: str) -> None:
     """Time every metric."""
     started = time.perf_counter()
-    scorers = load_scorers(
-        [metric.name for metric in METRICS], image_reward_model=image_reward, siglip_model=siglip, device=device
-    )
+    scorers = load_scorers(default_metrics(), image_reward_model=image_reward, siglip_model=siglip, device=device)
     load_s = time.perf_counter() - started
     results: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as folder:

@@ -12,7 +12,7 @@ from typing import Any
 
 import click
 
-from experiments.metrics import METRICS, Scorer, load_configured_scorers
+from experiments.metrics import METRICS, Scorer, default_metrics, load_configured_scorers
 from experiments.metrics.judges import beyond_their_worlds
 from experiments.metrics.missing_scores import ScoringResult, score_results
 from experiments.store.result_store import Manifest, ResultStore
@@ -30,7 +30,7 @@ METRIC_NAMES = tuple(metric.name for metric in METRICS)
     "names",
     multiple=True,
     metavar="NAME",
-    help=f"Metric to compute; may be repeated; all by default: {', '.join(METRIC_NAMES)}.",
+    help=f"Metric to compute; may be repeated; all by default, lpips with its folder: {', '.join(METRIC_NAMES)}.",
 )
 @click.option(
     "--device", "score_on", default="auto", metavar="NAME", help="auto, cpu, cuda, cuda:N or mps. [default: auto]"
@@ -44,7 +44,7 @@ def main(results_dir: Path, names: tuple[str, ...], score_on: str, **flags: Any)
         resolve_device(score_on, "device")
     store = ResultStore(results_dir)
     generator = _generator_model(store.manifest())  # fails here, before anything is loaded, on any other folder
-    scorers = load_configured_scorers(names or METRIC_NAMES, settings, generator, device=score_on)
+    scorers = load_configured_scorers(names or default_metrics(settings), settings, generator, device=score_on)
     for sentence in beyond_their_worlds(scorers, generator):
         click.echo(f"Warning: {sentence}", err=True)
     with store.lock(command="score.py"):

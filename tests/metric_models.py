@@ -165,3 +165,23 @@ def write_siglip(folder: Path) -> Path:
     }
     (folder / "preprocessor_config.json").write_text(json.dumps(processor))
     return folder
+
+
+LPIPS_WIDTHS = (8, 6, 7, 5, 4)
+LPIPS_KERNELS = ((0, 11), (3, 5), (6, 3), (8, 3), (10, 3))
+
+
+def write_lpips(folder: Path, *, seed: int = 0) -> Path:
+    """Write small random weights in the two published layouts: torchvision's AlexNet, and lpips' v0.1."""
+    generator = torch.Generator().manual_seed(seed)
+    trunk, heads, width = {}, {}, 3
+    for index, ((place, side), channels) in enumerate(zip(LPIPS_KERNELS, LPIPS_WIDTHS, strict=True)):
+        trunk[f"features.{place}.weight"] = torch.randn(channels, width, side, side, generator=generator) * 0.1
+        trunk[f"features.{place}.bias"] = torch.randn(channels, generator=generator) * 0.1
+        heads[f"lin{index}.model.1.weight"] = torch.rand(1, channels, 1, 1, generator=generator)
+        width = channels
+    trunk["classifier.1.weight"] = torch.zeros(2, 2)  # the published file has the classifier too
+    folder.mkdir(parents=True, exist_ok=True)
+    torch.save(trunk, folder / "alexnet-owt-7be5be79.pth")
+    torch.save(heads, folder / "alex.pth")
+    return folder

@@ -5,12 +5,15 @@ Importing this package is cheap: torch and transformers are imported when a scor
 """
 
 from experiments.metrics.declaration import BANDS_NOTE, Band, Column, Fidelity, Metric, ScoreInput, Scorer, Scores
+from experiments.metrics.embedding_distance import EmbeddingDistanceScorer
 from experiments.metrics.image_reward import ImageRewardScorer, compute_image_reward
+from experiments.metrics.perceptual_distance import LPIPSScorer
 from experiments.metrics.pixel_diversity import PixelDiversityScorer
 from experiments.metrics.pixel_fidelity import PSNRScorer, SSIMScorer
 from experiments.metrics.registry import (
     METRICS,
     ScorerModels,
+    default_metrics,
     load_configured_scorers,
     load_scorers,
     metric_named,
@@ -24,8 +27,10 @@ __all__ = [
     "METRICS",
     "Band",
     "Column",
+    "EmbeddingDistanceScorer",
     "Fidelity",
     "ImageRewardScorer",
+    "LPIPSScorer",
     "Metric",
     "PSNRScorer",
     "PixelDiversityScorer",
@@ -37,6 +42,7 @@ __all__ = [
     "SigLIPScorer",
     "compute_image_reward",
     "compute_siglip_score",
+    "default_metrics",
     "load_configured_scorers",
     "load_scorers",
     "metric_named",

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from experiments.metrics import image_reward, siglip
+from experiments.metrics import embedding_distance, image_reward, perceptual_distance, siglip
 from experiments.metrics.declaration import Scorer
 from experiments.metrics.picture_model import is_embedded
-from experiments.metrics.registry import METRICS, scorer_models_for
+from experiments.metrics.registry import default_metrics, metric_named, scorer_models_for
 from llm_dit.checkpoints.finding import EMBEDDED_MODELS, existing
 from llm_dit.parameters import MetricSettings
 
@@ -35,7 +35,7 @@ class Judge:
 
 
 def judges_for(settings: MetricSettings, generator_model: str) -> list[Judge]:
-    """Return every metric with the weights that the configuration gives it.
+    """Return every metric that is computed where none is named, with the weights that the configuration gives it.
 
     Args:
         settings: The profile's `[P.metrics]`.
@@ -48,7 +48,10 @@ def judges_for(settings: MetricSettings, generator_model: str) -> list[Judge]:
         else settings.image_reward,
         siglip.METRIC.name: fitting.siglip_model if settings.siglip == "auto" else settings.siglip,
     }
-    return [_judge(metric.name, metric.title, models.get(metric.name) or "") for metric in METRICS]
+    models[embedding_distance.METRIC.name] = models[siglip.METRIC.name]
+    models[perceptual_distance.METRIC.name] = settings.lpips
+    offered = [metric_named(name) for name in default_metrics(settings)]
+    return [_judge(metric.name, metric.title, models.get(metric.name) or "") for metric in offered]
 
 
 def beyond_its_world(weights: str, generator_model: str) -> str | None:

@@ -150,6 +150,19 @@ class LearnedScorer:
                 columns[index] = judge.columns(rows[index].prompt, dict(zip(held, ratings, strict=True)), picture)
         return columns
 
+    def judges_for(self, images: Sequence[ImageSource]) -> list[Any]:
+        """Return the loaded networks that judge some pictures.
+
+        Raises:
+            LlmDitError: If they are several, whose numbers can't be compared, or one can't be loaded.
+        """
+        judges = [judge for judge, _ in self._judges_of(images)]
+        if len(judges) != 1:
+            raise LlmDitError(
+                f"{self.declaration.name} would judge these pictures by {len(judges)} models; name its weights."
+            )
+        return judges
+
     def _judges_of(self, images: Sequence[ImageSource]) -> list[tuple[Judge[Any, Any], list[int]]]:
         """Return each judge that is needed, loaded, and the positions of the pictures that it judges."""
         if self._model is not None:

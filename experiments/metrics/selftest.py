@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import click
 
-from experiments.metrics import METRICS, ScoreInput, Scorer, Scores, load_scorers, scorer_models_for
+from experiments.metrics import ScoreInput, Scorer, Scores, default_metrics, load_scorers, scorer_models_for
 from experiments.store.json_file import read_json, write_json
 from llm_dit.cli import Command, user_errors
 from llm_dit.errors import LlmDitError
@@ -96,14 +96,14 @@ def read_expected(path: Path) -> dict[str, Any]:
 
 
 @click.command(cls=Command, context_settings={"help_option_names": ["-h", "--help"]})
-@click.option("--metric", "names", multiple=True, metavar="NAME", help="Metric to check; all by default.")
+@click.option("--metric", "names", multiple=True, metavar="NAME", help="Metric to check; all but lpips by default.")
 @click.option("--device", default="cpu", metavar="NAME", help="auto, cpu, cuda, cuda:N or mps. [default: cpu]")
 @click.option("--record", "is_recording", is_flag=True, help="Write today's values as the expected ones.")
 @user_errors
 def main(names: tuple[str, ...], device: str, is_recording: bool) -> None:
     """Print each embedded scorer's value on known files; exit with 1 if one moved."""
     embedded = scorer_models_for("mini")._asdict()
-    scorers = load_scorers(names or [metric.name for metric in METRICS], **embedded, device=device)
+    scorers = load_scorers(names or default_metrics(), **embedded, device=device)
     path = FILES / EXPECTED_FILE
     if is_recording:
         record(scorers, path)

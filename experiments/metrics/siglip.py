@@ -16,10 +16,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from experiments.metrics.declaration import Band, Column, Metric, Scores
-from experiments.metrics.images import ImageSource, Pixels, normalise, open_image, squash
-from experiments.metrics.learned_scorer import Judge, LearnedScorer, shared_scorer
+from experiments.metrics.images import ImageSource, Pixels, normalise, open_image, read_ahead, squash
+from experiments.metrics.learned_scorer import IMAGES_PER_BATCH, Judge, LearnedScorer, shared_scorer
 from llm_dit.checkpoints.weight_files import choose_weight_files
 
 if TYPE_CHECKING:
@@ -80,14 +81,18 @@ class SigLIPJudge(Judge[Pixels, _Similarity]):
 
     def rate(self, texts: Sequence[Sequence[str]], pictures: Sequence[Pixels]) -> list[list[_Similarity]]:
         """Return the similarity of each picture to the one text beside it."""
+        cosines = (self.image_embeds(pictures) * self._text_embeds([text for (text,) in texts])).sum(-1)  # [B]
+        logits = cosines * self.network.logit_scale.exp() + self.network.logit_bias  # [B]
+        return [[_Similarity(*pair)] for pair in zip(cosines.tolist(), logits.tolist(), strict=True)]
+
+    def image_embeds(self, pictures: Sequence[Pixels]) -> Tensor:
+        """Return the normalised embedding of each picture, [B, D]."""
         import torch
         from torch.nn.functional import normalize
 
         pixel_values = torch.from_numpy(np.stack(pictures)).to(self.device)
-        image_embeds = normalize(self.network.vision_model(pixel_values=pixel_values).pooler_output)  # [B, D]
-        cosines = (image_embeds * self._text_embeds([text for (text,) in texts])).sum(-1)  # [B]
-        logits = cosines * self.network.logit_scale.exp() + self.network.logit_bias  # [B]
-        return [[_Similarity(*pair)] for pair in zip(cosines.tolist(), logits.tolist(), strict=True)]
+        embeds: Tensor = normalize(self.network.vision_model(pixel_values=pixel_values).pooler_output)
+        return embeds
 
     def value(self, rating: _Similarity) -> float:
         """Return the cosine."""
@@ -122,6 +127,22 @@ class SigLIPScorer(LearnedScorer):
     published = PUBLISHED
     weight_files = WEIGHT_FILES
     other_files = OTHER_FILES
+
+    def embed(self, images: Sequence[ImageSource]) -> NDArray[np.float64]:
+        """Return the normalised embedding of each picture, [images, D].
+
+        Raises:
+            LlmDitError: If a picture can't be read, or two would be embedded by different weights.
+        """
+        import torch
+
+        (judge,) = self.judges_for(images)
+        batches = []
+        for _, pictures in read_ahead(images, judge.prepare, IMAGES_PER_BATCH):
+            with torch.inference_mode():
+                batches.append(judge.image_embeds(pictures).double().cpu())
+        embeds: NDArray[np.float64] = torch.cat(batches).numpy()
+        return embeds
 
 
 def compute_siglip_score(

@@ -358,10 +358,10 @@ def _about(request: Request, hands: Hands, command: str) -> dict[str, Any]:
 
 def _load_scorers(request: Request, names: Sequence[str], events: Events) -> list[Scorer]:
     """Load the scorers before any image is made, so that a missing one is known at once; the CPU holds them."""
-    from experiments.metrics import METRICS, load_configured_scorers
+    from experiments.metrics import default_metrics, load_configured_scorers
     from experiments.metrics.judges import beyond_their_worlds
 
-    chosen, generator = names or [metric.name for metric in METRICS], request.config.engine.model_path
+    chosen, generator = names or default_metrics(request.config.metrics), request.config.engine.model_path
     scorers = load_configured_scorers(chosen, request.config.metrics, generator, device="cpu")
     for sentence in beyond_their_worlds(scorers, generator):
         events.on_warning(sentence)

@@ -200,6 +200,13 @@ class MetricSettings(Parameters):
         runtime("metrics", elsewhere="siglip2 clip_model"),
         min_length=1,
     )
+    lpips: PathText = parameter(
+        "auto",
+        "Folder with LPIPS's weights (alexnet-owt-7be5be79.pth, alex.pth); auto takes those of the package lpips and "
+        "torch's hub cache, for --metric lpips.",
+        runtime("metrics", elsewhere="lpips_folder"),
+        min_length=1,
+    )
 
 
 class ClusterSettings(Parameters):

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from metric_models import write_image_reward, write_siglip
+from metric_models import write_image_reward, write_lpips, write_siglip
 from PIL import Image
 
 from experiments.metrics import (
@@ -112,12 +112,13 @@ def test_a_hub_scorer_without_network_is_one_sentence(monkeypatch):
 
 
 def test_the_embedded_scorers_judge_the_embedded_model_only():
-    assert scorer_models_for("mini") == ("image-reward-mini", "siglip-mini")
-    assert scorer_models_for(str(EMBEDDED_MODELS / "mini")) == ("image-reward-mini", "siglip-mini")
+    assert scorer_models_for("mini") == ("image-reward-mini", "siglip-mini", None)
+    assert scorer_models_for(str(EMBEDDED_MODELS / "mini")) == ("image-reward-mini", "siglip-mini", None)
     assert scorer_models_for("./my-model") == scorer_models_for("Tongyi-MAI/Z-Image-Turbo")
     assert scorer_models_for("Tongyi-MAI/Z-Image-Turbo") == (
         "zai-org/ImageReward",
         "google/siglip2-giant-opt-patch16-384",
+        None,
     )
 
 
@@ -127,6 +128,7 @@ def test_all_scorers_give_exactly_their_declared_columns(tmp_path):
         [*names, names[0]],
         image_reward_model=str(write_image_reward(tmp_path / "reward")),
         siglip_model=str(write_siglip(tmp_path / "siglip")),
+        lpips_model=str(write_lpips(tmp_path / "lpips")),
         device="cpu",
     )
     assert [scorer.metric.name for scorer in scorers] == names

@@ -6,12 +6,12 @@ import torch
 from click.testing import CliRunner
 from metric_models import image_reward_weights, write_image_reward, write_siglip
 
-from experiments.metrics import METRICS, load_scorers, selftest
+from experiments.metrics import default_metrics, load_scorers, selftest
 
 
 def scorers(tmp_path, **changed: torch.Tensor):
     return load_scorers(
-        [metric.name for metric in METRICS],
+        default_metrics(),
         image_reward_model=str(write_image_reward(tmp_path / "reward", **changed)),
         siglip_model=str(write_siglip(tmp_path / "siglip")),
         device="cpu",
@@ -54,4 +54,4 @@ def test_the_embedded_scorers_give_their_recorded_values():
     done = CliRunner().invoke(selftest.main)
     assert done.exit_code == 0, done.output
     recorded = json.loads((selftest.FILES / selftest.EXPECTED_FILE).read_text())
-    assert recorded.keys() == {metric.name for metric in METRICS}
+    assert recorded.keys() == set(default_metrics())

@@ -1,0 +1,56 @@
+"""Embedding distance: how far a picture is from the baseline's of the same prompt and seed for SigLIP.
+
+One minus the cosine of the two pictures' embeddings, by the SigLIP that is configured. It asks whether the pictures
+show the same, not whether their pixels agree, and it compares pictures of any two sizes.
+
+Source: Tschannen et al. 2025, "SigLIP 2"; the image tower of `siglip`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from experiments.metrics.declaration import Column, Fidelity, Metric, ScoreInput, Scores
+from experiments.metrics.siglip import EMBEDDED, SigLIPScorer
+
+METRIC = Metric(
+    name="embedding_distance",
+    title="Embedding distance",
+    unit="1 - cosine",
+    direction="none",
+    model=EMBEDDED,
+    columns=(Column("embedding_distance", "1 - cosine of SigLIP's embeddings of this picture and the baseline's"),),
+    source="Tschannen et al. 2025, arXiv:2502.14786",
+    fidelity=Fidelity(closer="lower", equal=0.0),
+)
+
+
+class EmbeddingDistanceScorer:
+    """Compares each picture with the baseline's by a SigLIP scorer, which it may share with others."""
+
+    def __init__(self, siglip: SigLIPScorer) -> None:
+        self._siglip = siglip
+        self.metric = replace(METRIC, model=siglip.metric.model)
+
+    def move_to(self, device: str) -> None:
+        """Go to another device, the scorer that is shared as well."""
+        self._siglip.move_to(device)
+
+    def score_rows(self, rows: Sequence[ScoreInput]) -> list[Scores]:
+        """Return the column for every row; none for one without a baseline. Each picture is embedded once."""
+        pairs = [(row.image, row.baseline) for row in rows if row.baseline is not None]
+        paths = list(dict.fromkeys(path for pair in pairs for path in pair))
+        embeds = dict(zip(paths, self._siglip.embed(paths), strict=True)) if paths else {}
+        return [
+            {} if row.baseline is None else {"embedding_distance": _distance(embeds[row.image], embeds[row.baseline])}
+            for row in rows
+        ]
+
+
+def _distance(first: NDArray[np.float64], second: NDArray[np.float64]) -> float:
+    """Return 1 - cosine of two normalised embeddings; exactly 0 for equal ones, whatever rounding left."""
+    return 0.0 if np.array_equal(first, second) else max(0.0, 1.0 - float(first @ second))
