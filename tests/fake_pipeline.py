@@ -12,7 +12,7 @@ from types import SimpleNamespace
 
 from PIL import Image
 
-from llm_dit.errors import InvalidParameter
+from llm_dit.checkpoints.hidden_layers import check_hidden_layers
 
 
 class FakeEmbeddings:
@@ -63,8 +63,7 @@ class FakePipeline:
         self.text_encoder = fake_text_encoder(streamed=streamed)
 
     def resolve(self, params):
-        if params.hidden_layer < -self.hidden_layer_count:
-            raise InvalidParameter("hidden_layer", f"{params.hidden_layer} is not in this model; use -7 to -1.")
+        check_hidden_layers(params, self.hidden_layer_count)
         shift = 3.0 if params.shift is None else params.shift
         drawn = {"num_inference_steps": params.num_inference_steps or 9, "guidance_scale": params.guidance_scale or 0.0}
         return params.replaced(height=params.height or 64, width=params.width or 64, shift=shift, **drawn)

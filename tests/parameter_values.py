@@ -12,7 +12,7 @@ def other_value(parameter: Parameter) -> Any:
     if parameter.kind == "switch":
         return not parameter.default
     if parameter.kind == "text":
-        return "cpu"  # a device, a name, a folder, a prompt
+        return "-3:0.5" if parameter.name == "hidden_layer_blend" else "cpu"  # a device, a name, a folder, a prompt
     step = parameter.step or (1 if parameter.kind == "integer" else 0.5)
     low, high = parameter.minimum, parameter.maximum
     start = parameter.default if parameter.default is not None else low

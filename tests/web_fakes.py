@@ -13,8 +13,9 @@ from typing import Any
 from PIL import Image
 from tokenizers import Tokenizer, models, pre_tokenizers
 
+from llm_dit.checkpoints.hidden_layers import check_hidden_layers
 from llm_dit.checkpoints.scheduler import ModelScheduler
-from llm_dit.errors import InvalidParameter, NonFiniteLatents
+from llm_dit.errors import NonFiniteLatents
 from llm_dit.parameters import GenerationParams
 from llm_dit.parameters.effects import without_effect
 from llm_dit.prompting.chat_template import formatted_prompt_from_params
@@ -107,8 +108,7 @@ class FakeEngine:
         self.text_encoder = SimpleNamespace(tokenizer=fake_tokenizer())
 
     def resolve(self, params: GenerationParams) -> GenerationParams:
-        if params.hidden_layer < -self.hidden_layer_count:
-            raise InvalidParameter("hidden_layer", f"is not in this model; use -{self.hidden_layer_count} to -1.")
+        check_hidden_layers(params, self.hidden_layer_count)
         seed = time.monotonic_ns() % 2**32 if params.seed is None else params.seed
         return params.replaced(
             width=params.width or self.native_width,

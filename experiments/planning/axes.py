@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from llm_dit.parameters.hidden_layers import LAST_BEFORE_NORM, from_the_last
+
 
 @dataclass(frozen=True)
 class Level:
@@ -65,7 +67,8 @@ class Experiment:
 
     def for_model(self, hidden_layer_count: int) -> Experiment:
         """Fill in the axes that depend on how deep the model's text encoder is."""
-        depths = tuple(Level(str(-n), {"hidden_layer": -n}) for n in range(1, hidden_layer_count + 1))
+        layers = sorted([*range(-hidden_layer_count, 0), LAST_BEFORE_NORM], key=from_the_last)
+        depths = tuple(Level(str(layer), {"hidden_layer": layer}) for layer in layers)
         return replace(
             self, axes=tuple(replace(axis, levels=depths) if axis.is_every_layer else axis for axis in self.axes)
         )

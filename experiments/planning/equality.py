@@ -26,6 +26,8 @@ SEEN_OTHERWISE = frozenset(
         *("prompt", "negative_prompt", "system_prompt", "thinking_content", "force_think_block", "assistant_content"),
         # in how a long text is handled; extend_rope only permits
         *("long_prompt_mode", "max_text_tokens", "extend_rope"),
+        # in the layers that are mixed
+        *("hidden_layer", "hidden_layer_blend"),
         # in the number of guided steps
         "cfg_truncation",
     )
@@ -95,6 +97,7 @@ def effective_inputs(params: GenerationParams, count_tokens: TokenCounter | None
     is_guided = bool(params.guidance_scale)
     texts = [formatted_prompt_from_params(params), *([formatted_negative_prompt(params)] if is_guided else ())]
     acting = {name: value for name, value in params.model_dump().items() if name not in SEEN_OTHERWISE}
+    acting["layers"] = params.layer_shares  # one layer of weight 1 is that layer
     if is_guided:
         acting["guided_steps"] = guided_steps(params)
     else:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from llm_dit.checkpoints.finding import existing, find_checkpoint, shortened
-from llm_dit.checkpoints.hidden_layers import check_hidden_layer
+from llm_dit.checkpoints.hidden_layers import check_hidden_layers
 from llm_dit.checkpoints.model_parts import ModelParts, find_parts
 from llm_dit.checkpoints.scheduler import ModelScheduler, model_values, read_scheduler
 from llm_dit.checkpoints.tokenizer_file import read_tokenizer
@@ -54,7 +54,7 @@ class ModelFacts:
         Raises:
             InvalidParameter: If the model has no such hidden layer.
         """
-        check_hidden_layer(params.hidden_layer, self.hidden_layer_count)
+        check_hidden_layers(params, self.hidden_layer_count)
         return self.resolved(params)
 
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from experiments.running.worklist import WorkItem
 from llm_dit.errors import LlmDitError
+from llm_dit.parameters.hidden_layers import Layer, from_the_last
 from llm_dit.prompting.chat_template import user_texts
 
 if TYPE_CHECKING:
@@ -53,10 +54,10 @@ class EncodingCache:
         self._pipeline = pipeline
         self._items = items
         self._uses = Counter(text for item in items for text in _texts(item))
-        layers: dict[str, set[int]] = {}
+        layers: dict[str, set[Layer]] = {}
         for item in items:
             for text in _texts(item):
-                layers.setdefault(text, set()).add(item.run.params.hidden_layer)
+                layers.setdefault(text, set()).update(share.layer for share in item.run.params.layer_shares)
         self._layers = layers
         self._held: dict[str, Waiting | TimedEncoding | Exception] = {}
         self._held_bytes = 0
@@ -157,15 +158,15 @@ class EncodingCache:
     def _encode_waiting(self) -> None:
         """Encode all prompts that wait: those of the same layers together, or one by one where layers stay."""
         waiting = [text for text, held in self._held.items() if isinstance(held, Waiting)]
-        together: dict[tuple[int, ...], list[str]] = {}
+        together: dict[tuple[Layer, ...], list[str]] = {}
         for text in waiting:
-            together.setdefault(tuple(sorted(self._layers[text], reverse=True)), []).append(text)
+            together.setdefault(tuple(sorted(self._layers[text], key=from_the_last)), []).append(text)
         for layers, texts in together.items():
             groups = [[text] for text in texts] if self._pipeline.text_encoder.stream is None else [texts]
             for group in groups:
                 self._encode(group, layers)
 
-    def _encode(self, texts: Sequence[str], layers: Sequence[int]) -> None:
+    def _encode(self, texts: Sequence[str], layers: Sequence[Layer]) -> None:
         """Encode prompts together; where that fails, each by itself, so that one can't spoil the others."""
         started = time.perf_counter()
         try:

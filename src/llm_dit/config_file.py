@@ -166,7 +166,7 @@ def _kind_problem(key: str, parameter: Parameter, value: Any) -> str | None:
     types, wanted = kinds.get(parameter.kind, ((str,), "text in quotes"))
     if parameter.note.several:
         types, wanted = (str, list), "text in quotes, or a list of texts"
-    if not isinstance(value, types):
+    if not isinstance(value, types) and value not in parameter.words:
         return f"{key} = {toml_value(value)} is not {wanted}{_kind_mend(key, parameter, value)}"
     if isinstance(value, str) and parameter.group is not GenerationParams and PATH_ESCAPES.search(value):
         typed = value.encode("unicode_escape").decode()

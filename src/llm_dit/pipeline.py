@@ -16,11 +16,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from llm_dit.checkpoints.finding import model_name
+from llm_dit.checkpoints.hidden_layers import check_hidden_layers
 from llm_dit.checkpoints.scheduler import model_values
 from llm_dit.errors import InvalidParameter
 from llm_dit.image_io import attach_record
 from llm_dit.parameters import EngineSettings, GenerationParams
 from llm_dit.parameters.effects import without_effect
+from llm_dit.parameters.hidden_layers import Layer
 from llm_dit.placement.machine import machine_of
 from llm_dit.prompting.chat_template import (
     formatted_negative_prompt,
@@ -169,7 +171,7 @@ class ZImagePipeline:
 
     @property
     def hidden_layer_count(self) -> int:
-        """Number of hidden states; `hidden_layer` may be -1 to minus this."""
+        """Number of hidden states; `hidden_layer` may be -1 to minus this, or `last_before_norm`."""
         return self.text_encoder.hidden_layer_count
 
     @property
@@ -183,7 +185,7 @@ class ZImagePipeline:
         Raises:
             InvalidParameter: If the model has no such hidden layer or can't see as many text tokens.
         """
-        self.text_encoder.check_hidden_layer(params.hidden_layer)
+        check_hidden_layers(params, self.hidden_layer_count)
         if params.max_text_tokens > self.text_token_limit and not params.extend_rope:
             raise InvalidParameter(
                 "max_text_tokens",
@@ -196,7 +198,7 @@ class ZImagePipeline:
             seed=secrets.randbits(DRAWN_SEED_BITS) if params.seed is None else params.seed,
         )
 
-    def encode_prompts(self, formatted_prompts: Sequence[str], hidden_layers: Sequence[int]) -> list[EncodedPrompt]:
+    def encode_prompts(self, formatted_prompts: Sequence[str], hidden_layers: Sequence[Layer]) -> list[EncodedPrompt]:
         """Encode formatted prompts, all `hidden_layers` from one forward pass each."""
         return self.text_encoder.encode_formatted(formatted_prompts, hidden_layers)
 
@@ -206,14 +208,14 @@ class ZImagePipeline:
         texts = [formatted_prompt_from_params(params)]
         if self.scheduler.guidance_for(params) > 0:
             texts.append(formatted_negative_prompt(params))
-        encoded = self.encode_prompts(texts, [params.hidden_layer])
+        encoded = self.encode_prompts(texts, [share.layer for share in params.layer_shares])
         conditioning = self.condition(params, encoded[0], encoded[1] if len(encoded) > 1 else None)
         return replace(conditioning, notices=(special, *conditioning.notices)) if special else conditioning
 
     def condition(
         self, params: GenerationParams, encoded: EncodedPrompt, negative: EncodedPrompt | None
     ) -> PromptConditioning:
-        """Choose the hidden layer and bring long prompts down to `max_text_tokens`; a cut is logged."""
+        """Choose the hidden layer or mix several, and bring long prompts down to `max_text_tokens`; a cut is logged."""
         prompt_embeds, prompt_cut = self._shortened(params, encoded, "The prompt")
         negative_embeds, negative_cut = None, ""
         if negative is not None:
@@ -227,7 +229,7 @@ class ZImagePipeline:
 
     def _shortened(self, params: GenerationParams, encoded: EncodedPrompt, what: str) -> tuple[Tensor, str]:
         """Return the embeddings that the transformer sees, and a sentence where they are fewer."""
-        embeds = shorten(encoded.embeddings[params.hidden_layer], params.max_text_tokens, params.long_prompt_mode)
+        embeds = shorten(encoded.blended(params.layer_shares), params.max_text_tokens, params.long_prompt_mode)
         return embeds, cut_sentence(what, encoded.token_count, len(embeds), params.long_prompt_mode)
 
     def denoise(

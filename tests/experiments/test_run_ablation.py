@@ -192,7 +192,9 @@ def test_levels_that_are_secretly_equal_are_reported_before_the_run(run):
 
 def test_every_depth_of_the_model_is_planned(run):
     result = run("--experiment", "hidden_layer_deep", "--max-prompts", "1", "--dry-run")
-    assert plan_table(result.output)["axis hidden_layer"] == "-1, -2, -3, -4, -5, -6, -7  (baseline -2)"
+    assert (
+        plan_table(result.output)["axis hidden_layer"] == "-1, last_before_norm, -2, -3, -4, -5, -6, -7  (baseline -2)"
+    )
 
 
 @pytest.mark.parametrize(

@@ -109,7 +109,7 @@ def test_defaults_are_the_published_ones():
         ({"shift": 0}, "shift 0 is not allowed; use a number above 0 up to 100."),
         ({"seed": -1}, "seed -1 is not allowed; use a whole number 0 to 9007199254740991."),
         ({"seed": True}, "seed True is a switch, not a number."),
-        ({"hidden_layer": 0}, "hidden_layer 0 is not allowed; use a whole number -1000 to -1."),
+        ({"hidden_layer": 0}, "hidden_layer 0 is not allowed; use a whole number -1000 to -1, or last_before_norm."),
         ({"long_prompt_mode": "cut"}, "long_prompt_mode 'cut' is not allowed; use one of truncate, interpolate,"),
         ({"prompt": " \n"}, "prompt is empty; say what the image shows."),
         ({"prompt": "word " * 100_000}, "prompt has 500,000 characters, and at most 100,000 are read; shorten it."),

@@ -103,6 +103,8 @@ def test_cancel_stops_the_running_image_and_waiting_ones_queue_visibly(page: Any
     [
         ("switch data-optional", "<input type=checkbox name=x checked>", True),
         ("integer", "<input type=number name=x value=3>", 3),
+        ("integer data-words=last", "<input type=text name=x value=' -3'>", -3),
+        ("integer data-words=last", "<input type=text name=x value='last '>", "last"),
         ("number data-optional", "<input type=number name=x>", None),
         ("text", "<textarea name=x>3</textarea>", "3"),
         ("choice", "<select name=x><option>on</option></select>", "on"),

@@ -97,8 +97,8 @@ def _condition(name: str, sign: str, value: str, *, is_quoted: bool) -> Search:
     if name != MODEL and (item is None or item.group is not GenerationParams):
         hint = suggestion(name, OFFERED, PARAMETERS.values()) or "."
         raise _error(f"There is no parameter {name!r} of an image{hint} Put quotation marks around words of a prompt.")
-    if value.lower() == NONE and not is_quoted and (item is None or item.optional or name == "loras"):
-        return _is_none(name)
+    if value.lower() == NONE and not is_quoted and (item is None or item.optional or item.note.several):
+        return _is_none(name, is_none_if_empty=item is not None and item.note.several)
     if item is None or item.kind == "text":
         if sign != "=":
             raise _error(f"{name} is a text; write {name}=words, or {name}!=words for those without.")
@@ -111,11 +111,11 @@ def _contains(name: str, text: str) -> Search:
     return Search(f"COALESCE(instr({column}, ?), 0) > 0", (name, fold(text)))
 
 
-def _is_none(name: str) -> Search:
-    """Return the condition that a parameter is not set; a LoRA list without entries is none too."""
-    texts = "SELECT row FROM image_texts WHERE name = ? AND (folded <> '' OR name <> 'loras')"
+def _is_none(name: str, *, is_none_if_empty: bool) -> Search:
+    """Return the condition that a parameter is not set; a list without entries is none too."""
+    texts = "SELECT row FROM image_texts WHERE name = ? AND (folded <> '' OR NOT ?)"
     values = "SELECT row FROM image_values WHERE name = ?"
-    return Search(f"images.row NOT IN ({texts} UNION ALL {values})", (name, name))
+    return Search(f"images.row NOT IN ({texts} UNION ALL {values})", (name, is_none_if_empty, name))
 
 
 def _one_of(item: Parameter, sign: str, text: str) -> Search:
@@ -139,7 +139,7 @@ def _value(item: Parameter, text: str) -> Any:
     word = text.strip()
     if item.kind == "switch" and word.lower() in SWITCHES:
         return SWITCHES[word.lower()]
-    if item.kind == "choice" and word in item.choices:
+    if word in (*item.choices, *item.words):
         return word
     if item.kind in ("integer", "number"):
         if re.fullmatch(r"[-+]?\d{1,18}", word):

@@ -83,6 +83,7 @@ def _described(item: Parameter, values: Mapping[str, Any]) -> dict[str, Any]:
         "required": item.required,
         "optional": item.optional,
         "choices": list(item.choices),
+        "words": list(item.words),
         "minimum": item.minimum,
         "minimum_excluded": item.minimum_excluded,
         "maximum": item.maximum,
@@ -105,7 +106,11 @@ def json_schema(group: type[Parameters]) -> dict[str, Any]:
 def _property(item: Parameter) -> dict[str, Any]:
     kinds = {"text": "string", "choice": "string", "switch": "boolean"}
     kind = kinds.get(item.kind, item.kind)
-    schema: dict[str, Any] = {"type": [kind, "null"] if item.optional else kind, "description": _described_name(item)}
+    kinds_of_value = [kind, *(["string"] if item.words else []), *(["null"] if item.optional else [])]
+    schema: dict[str, Any] = {
+        "type": kinds_of_value if len(kinds_of_value) > 1 else kind,
+        "description": _described_name(item),
+    }
     limits = {
         "exclusiveMinimum" if item.minimum_excluded else "minimum": item.minimum,
         "maximum": item.maximum,

@@ -13,7 +13,7 @@ export function readField(field) {
     case "number": {
       if (input.value.trim() === "" && !input.validity.badInput) return isOptional ? null : undefined;
       const number = Number(input.value);
-      return input.validity.badInput ? input.value || "?" : number;
+      return input.validity.badInput ? input.value || "?" : Number.isNaN(number) ? input.value.trim() : number;
     }
     case "text": {
       const toggle = field.querySelector("[data-switches]");

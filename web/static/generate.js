@@ -56,7 +56,7 @@ function showField(field) {
   const toggle = field.querySelector("[data-switches]");
   if (toggle) input.hidden = !toggle.checked;
   const slider = field.querySelector("input[type=range]");
-  if (slider) slider.value = input.value;
+  if (slider) slider.value = Number.isNaN(Number(input.value)) ? slider.max : input.value;
   field.dispatchEvent(new Event("filled"));
 }
 
@@ -203,8 +203,8 @@ function deepenHiddenLayer(count) {
   inputOf(field).min = -count;
   const slider = field.querySelector("input[type=range]");
   slider.min = -count;
-  slider.value = inputOf(field).value;
-  field.querySelector(".range").textContent = `-${count} to -1 in this model`;
+  showField(field);
+  field.querySelector(".range").textContent = `-${count} to -1 in this model, or ${field.dataset.words}`;
 }
 
 // --- the beginning --------------------------------------------------------------------------------------------------

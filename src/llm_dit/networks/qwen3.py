@@ -22,6 +22,8 @@ from llm_dit.errors import LlmDitError
 from llm_dit.networks.config_values import number, switch, whole
 
 WHAT = "The text encoder"
+BEFORE_NORM = 0
+"""Names the output of the last layer in place of an index from the end: the last hidden state without the norm."""
 REQUIRED = ("vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads")
 
 
@@ -154,13 +156,14 @@ class Qwen3Encoder(nn.Module):
 
         Args:
             ids: Token ids of each prompt, [1, L].
-            hidden_layers: Which hidden states, each -1 (after the last layer and the norm) to -(layers + 1).
+            hidden_layers: Which hidden states, each -1 (after the last layer and the norm) to -(layers + 1), or
+                `BEFORE_NORM`.
 
         Returns:
             For each prompt, hidden layer to hidden state, [L, D].
         """
         count = len(self.layers) + 1
-        wanted = {layer % count for layer in hidden_layers}
+        computed = {layer: len(self.layers) if layer == BEFORE_NORM else layer % count for layer in hidden_layers}
         states: dict[int, list[Tensor]] = {}
         device = self.norm.weight.device  # token embeddings may wait on the CPU
         prompts = [self.embed_tokens(own).to(device) for own in ids]
@@ -168,12 +171,13 @@ class Qwen3Encoder(nn.Module):
             rotary_table(own.shape[1], self.config.head_dim, self.config.rope_theta).to(device, x.dtype)
             for own, x in zip(ids, prompts, strict=True)
         ]
-        for index in range(max(wanted) + 1):
+        for index in range(max(computed.values()) + 1):
             if index > 0:
                 prompts = self.layers[index - 1](prompts, rotary)
-            if index in wanted:
-                states[index] = [self.norm(x) for x in prompts] if index == count - 1 else prompts
-        return [{layer: states[layer % count][which][0] for layer in hidden_layers} for which in range(len(ids))]
+            for layer in (layer for layer, position in computed.items() if position == index):
+                is_normed = index == count - 1 and layer != BEFORE_NORM
+                states[layer] = [self.norm(x) for x in prompts] if is_normed else prompts
+        return [{layer: states[layer][which][0] for layer in hidden_layers} for which in range(len(ids))]
 
 
 def rotary_table(length: int, head_dim: int, theta: float) -> Tensor:

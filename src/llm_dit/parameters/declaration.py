@@ -102,6 +102,7 @@ class Parameter:
         group: The model that holds it.
         kind: `text`, `integer`, `number`, `switch` or `choice`.
         default: Built-in default; None also for the required prompt.
+        words: Values of an `integer` that are no numbers.
         choices: Allowed values of a `choice`.
         minimum: Smallest value, excluded where `minimum_excluded`.
         maximum: Largest value.
@@ -116,6 +117,7 @@ class Parameter:
     group: type[Group]
     kind: Literal["text", "integer", "number", "switch", "choice"]
     default: Any
+    words: tuple[str, ...]
     choices: tuple[str, ...]
     minimum: float | None
     minimum_excluded: bool
@@ -155,12 +157,13 @@ class Parameter:
         if self.minimum is None or self.maximum is None:
             return ""
         low, high = f"{self.minimum:g}", f"{self.maximum:g}" if self.maximum < 1e6 else f"{self.maximum:.0f}"
-        return f"above {low} up to {high}{unit}" if self.minimum_excluded else f"{low} to {high}{unit}"
+        numbers = f"above {low} up to {high}{unit}" if self.minimum_excluded else f"{low} to {high}{unit}"
+        return ", or ".join([numbers, *self.words])
 
 
-def _unwrap(annotation: Any, metadata: list[Any]) -> tuple[Any, list[Any], bool]:
-    """Take `Optional` and `Annotated` off a type; collect the constraints."""
-    optional = False
+def _unwrap(annotation: Any, metadata: list[Any]) -> tuple[Any, list[Any], bool, tuple[str, ...]]:
+    """Take `Optional` and `Annotated` off a type, and the words that may stand in place of a number; collect limits."""
+    optional, words = False, ()
     while True:
         origin = get_origin(annotation)
         if origin is Annotated:
@@ -169,15 +172,17 @@ def _unwrap(annotation: Any, metadata: list[Any]) -> tuple[Any, list[Any], bool]
                 metadata = metadata + (item.metadata if isinstance(item, FieldInfo) else [item])
             annotation = inner
         elif origin is Union or type(annotation).__name__ == "UnionType":
-            (annotation,) = [part for part in get_args(annotation) if part is not type(None)]
-            optional = True
+            parts = [part for part in get_args(annotation) if part is not type(None)]
+            optional = optional or len(parts) < len(get_args(annotation))
+            annotation, *others = parts
+            words = tuple(word for other in others for word in get_args(_unwrap(other, [])[0]))
         else:
-            return annotation, metadata, optional
+            return annotation, metadata, optional, words
 
 
 def parameter_from_field(group: type[Group], name: str, field: FieldInfo) -> Parameter:
     """Read back what `parameter` and the type annotation of a field say."""
-    annotation, metadata, optional = _unwrap(field.annotation, list(field.metadata))
+    annotation, metadata, optional, words = _unwrap(field.annotation, list(field.metadata))
     limits = {key: getattr(item, key) for item in metadata for key in ("ge", "gt", "le") if hasattr(item, key)}
     choices = tuple(get_args(annotation)) if get_origin(annotation) is Literal else ()
     kinds: dict[Any, Literal["text", "integer", "number", "switch"]] = {
@@ -195,6 +200,7 @@ def parameter_from_field(group: type[Group], name: str, field: FieldInfo) -> Par
         group=group,
         kind="choice" if choices else kinds[annotation],
         default=None if field.is_required() else field.default,
+        words=words,
         choices=choices,
         minimum=limits.get("ge", limits.get("gt")),
         minimum_excluded="gt" in limits,

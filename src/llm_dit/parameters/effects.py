@@ -47,6 +47,11 @@ RULES: tuple[tuple[tuple[str, ...], Callable[[GenerationParams], bool], str], ..
         "does nothing beside thinking_content, which makes the think block; leave it out.",
     ),
     (
+        ("hidden_layer",),
+        lambda params: bool(params.hidden_layer_blend),
+        "does nothing beside hidden_layer_blend, which names its layers itself; leave it out.",
+    ),
+    (
         ("extend_rope",),
         lambda params: params.max_text_tokens <= ROPE_TABLE_TOKENS,
         f"does nothing where max_text_tokens is at most {ROPE_TABLE_TOKENS}; raise that, or leave it out.",

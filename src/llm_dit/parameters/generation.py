@@ -12,6 +12,7 @@ from pydantic_core import PydanticCustomError
 
 from llm_dit.parameters.base import Parameters
 from llm_dit.parameters.declaration import generation, parameter
+from llm_dit.parameters.hidden_layers import HiddenLayer, LayerBlend, LayerShare, layer_shares
 from llm_dit.parameters.loras import LoraList
 from llm_dit.parameters.values import (
     MAX_SEED,
@@ -176,9 +177,10 @@ class GenerationParams(Parameters):
         "Leave out what a LoRA has for no layer of the model instead of refusing the file.",
         generation("Sampling", label="Ignore unknown LoRA layers", neutral=False),
     )
-    hidden_layer: Whole = parameter(
+    hidden_layer: HiddenLayer = parameter(
         -2,
-        "Hidden state of the text encoder that conditions the image: -1 the last, -2 the one before (reference).",
+        "Hidden state of the text encoder that conditions the image: -1 the last, with the final norm applied; "
+        "last_before_norm the same without it; -2 the one before (reference).",
         generation(
             "Text encoder",
             table="encoder",
@@ -186,8 +188,19 @@ class GenerationParams(Parameters):
             elsewhere="hidden_state_layer text_encoder_layer encoder_layer layer clip_skip stop_at_clip_layer",
             in_text="Hidden layer",
         ),
-        ge=-1000,
-        le=-1,
+    )
+    hidden_layer_blend: LayerBlend = parameter(
+        "",
+        "Weighted mix of hidden states in place of hidden_layer: LAYER:WEIGHT, more after commas, such as "
+        "-2:0.7,-6:0.3. Weights are taken as they are.",
+        generation(
+            "Text encoder",
+            table="encoder",
+            label="Blend of hidden layers",
+            elsewhere="layer_blend layer_weights hidden_layer_weights blend_layers layer_mix hidden_layers",
+            neutral="",
+            several=True,
+        ),
     )
     long_prompt_mode: LongPromptMode = parameter(
         "truncate",
@@ -215,6 +228,11 @@ class GenerationParams(Parameters):
             "Text encoder", table="pytorch", label="Longer position table", elsewhere="rope_scaling rope_extension"
         ),
     )
+
+    @property
+    def layer_shares(self) -> tuple[LayerShare, ...]:
+        """The hidden states that condition the image with their weights, from the last layer to the first."""
+        return layer_shares(self.hidden_layer_blend) or (LayerShare(self.hidden_layer, 1.0),)
 
     @model_validator(mode="after")
     def _check_together(self) -> Self:

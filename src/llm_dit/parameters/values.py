@@ -57,7 +57,8 @@ def size_in_steps(value: int | None) -> int | None:
     return value
 
 
-def _number_not_switch(value: Any) -> Any:
+def number_not_switch(value: Any) -> Any:
+    """Refuse true and false, which Python takes for 1 and 0."""
     if isinstance(value, bool):
         raise PydanticCustomError("number", "is a switch, not a number")
     return value
@@ -79,7 +80,7 @@ Device = Annotated[str, BeforeValidator(_name_in_torch), AfterValidator(_valid_d
 NumberFormat = Annotated[DType, BeforeValidator(_name_in_torch)]
 PathText = Annotated[str, BeforeValidator(_path_as_text)]
 Text = Annotated[str, AfterValidator(_readable_text)]
-Whole = Annotated[int, BeforeValidator(_number_not_switch)]
-Number = Annotated[float, BeforeValidator(_number_not_switch), Field(allow_inf_nan=False)]
-Size = Annotated[int, BeforeValidator(_number_not_switch), Field(ge=64, le=4096), AfterValidator(size_in_steps)]
+Whole = Annotated[int, BeforeValidator(number_not_switch)]
+Number = Annotated[float, BeforeValidator(number_not_switch), Field(allow_inf_nan=False)]
+Size = Annotated[int, BeforeValidator(number_not_switch), Field(ge=64, le=4096), AfterValidator(size_in_steps)]
 """The range is checked first, so that advice on steps stays in it."""

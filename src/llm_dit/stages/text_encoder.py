@@ -1,8 +1,9 @@
 """Qwen3 as text encoder: from formatted prompts to the hidden states that condition the transformer.
 
 One prompt a pass, without padding, so that its embeddings never depend on what is encoded beside it; every layer a
-caller needs comes from that pass. `hidden_layer` -1 is the state after the last layer and the final norm, -2 the one
-before the last layer (the reference's choice).
+caller needs comes from that pass. `hidden_layer` -1 is the state after the last layer and the final norm,
+`last_before_norm` the same without the norm, -2 the one before the last layer (the reference's choice). Several are
+mixed by `blended`.
 Legend: L tokens, D width of the text encoder.
 """
 
@@ -25,6 +26,7 @@ from llm_dit.checkpoints.tokenizer_file import read_tokenizer
 from llm_dit.checkpoints.weights import without_weights
 from llm_dit.errors import CheckpointError, InvalidParameter
 from llm_dit.parameters import Quantization
+from llm_dit.parameters.hidden_layers import LAST_BEFORE_NORM, Layer, LayerShare
 from llm_dit.placement.devices import on, resolve_device, resolve_dtype
 from llm_dit.prompting.chat_template import format_prompt, special_tokens_in, special_tokens_sentence
 from llm_dit.stages.block_placement import Reader, place_text_encoder
@@ -53,7 +55,21 @@ class EncodedPrompt:
     """
 
     formatted_prompt: str
-    embeddings: Mapping[int, Tensor]
+    embeddings: Mapping[Layer, Tensor]
+
+    def blended(self, shares: Sequence[LayerShare]) -> Tensor:
+        """Return the weighted sum of hidden states, [L, D], in their number format; added in float32.
+
+        Weights are not brought to a sum of 1: the transformer's caption norm takes the size out, token by token, so
+        only the ratio of the weights is left. A single layer of weight 1 keeps its bits.
+        """
+        first, *others = shares
+        if not others and first.weight == 1.0:
+            return self.embeddings[first.layer]
+        mixed = self.embeddings[first.layer].float() * first.weight
+        for share in others:
+            mixed = mixed + self.embeddings[share.layer].float() * share.weight
+        return mixed.to(self.embeddings[first.layer].dtype)
 
     @property
     def token_count(self) -> int:
@@ -188,7 +204,7 @@ class ZImageTextEncoder:
         """Number of hidden states: valid layers are -1 down to minus this number, which is the token embeddings."""
         return self.model.config.num_hidden_layers + 1
 
-    def check_hidden_layer(self, hidden_layer: int) -> None:
+    def check_hidden_layer(self, hidden_layer: Layer) -> None:
         """Raise `InvalidParameter` with the range if the model has no such hidden state."""
         check_hidden_layer(hidden_layer, self.hidden_layer_count)
 
@@ -200,7 +216,7 @@ class ZImageTextEncoder:
         self,
         prompts: str | Sequence[str],
         *,
-        hidden_layer: int = -2,
+        hidden_layer: Layer = -2,
         system_prompt: str | None = None,
         thinking_content: str | None = None,
         force_think_block: bool = False,
@@ -210,7 +226,7 @@ class ZImageTextEncoder:
 
         Args:
             prompts: One text or several.
-            hidden_layer: Hidden state taken, -1 to minus `hidden_layer_count`.
+            hidden_layer: Hidden state taken, -1 to minus `hidden_layer_count`, or `last_before_norm`.
             system_prompt: See `format_prompt`.
             thinking_content: See `format_prompt`.
             force_think_block: See `format_prompt`.
@@ -235,7 +251,7 @@ class ZImageTextEncoder:
         encoded = self.encode_formatted(formatted, [hidden_layer])
         return EncoderOutput(formatted, [item.embeddings[hidden_layer] for item in encoded])
 
-    def encode_formatted(self, formatted_prompts: Sequence[str], hidden_layers: Sequence[int]) -> list[EncodedPrompt]:
+    def encode_formatted(self, formatted_prompts: Sequence[str], hidden_layers: Sequence[Layer]) -> list[EncodedPrompt]:
         """Encode formatted prompts, each by itself, with all `hidden_layers` from one pass.
 
         Where layers are streamed, they come once for as many prompts as `STATE_BYTES` lets compute together.
@@ -287,15 +303,18 @@ class ZImageTextEncoder:
             logger.warning(special_tokens_sentence(found))
         return found
 
-    def _encode_together(self, texts: Sequence[str], hidden_layers: Sequence[int]) -> list[EncodedPrompt]:
+    def _encode_together(self, texts: Sequence[str], hidden_layers: Sequence[Layer]) -> list[EncodedPrompt]:
         import torch
 
+        from llm_dit.networks.qwen3 import BEFORE_NORM
+
+        indices = {layer: BEFORE_NORM if layer == LAST_BEFORE_NORM else layer for layer in hidden_layers}
         with torch.cuda.stream(self._own_stream), torch.inference_mode():
             device = self.model.embed_tokens.weight.device
             ids = [torch.tensor([self._input_ids(text)], device=device) for text in texts]  # [1, L] each
             chosen = [
-                {layer: state.to("cpu", copy=True) for layer, state in states.items()}
-                for states in self.model(ids, hidden_layers)
+                {layer: states[index].to("cpu", copy=True) for layer, index in indices.items()}
+                for states in self.model(ids, list(indices.values()))
             ]
         return [EncodedPrompt(text, embeddings) for text, embeddings in zip(texts, chosen, strict=True)]
 

@@ -209,7 +209,8 @@ def test_a_named_baseline_and_an_axis_of_every_layer(tmp_path: Path) -> None:
     with pytest.raises(LlmDitError, match="no-model"):
         request(*arguments, "--experiment=deep", config=missing).plan()
     deep = request(*arguments, "--experiment=deep").plan()
-    assert [level.name for level in deep.experiment.axes[0].levels] == [str(-layer) for layer in range(1, 10)]
+    depths = [str(-layer) for layer in range(2, 10)]
+    assert [level.name for level in deep.experiment.axes[0].levels] == ["-1", "last_before_norm", *depths]
 
 
 # The command

@@ -60,7 +60,8 @@ def test_the_predefined_experiments_are_those_promised():
         "num_inference_steps": ["6", "9", "12", "15"],
     }
     assert levels(found["steps_only"]) == {"num_inference_steps": ["4", "6", "8", "9", "10", "12", "15", "20"]}
-    assert levels(found["hidden_layer"]) == {"hidden_layer": ["-1", "-2", "-3", "-4", "-5", "-6"]}
+    assert levels(found["hidden_layer"]) == {"hidden_layer": ["-1", "last_before_norm", "-2", "-3", "-4", "-5", "-6"]}
+    assert found["layer_blend"].baseline == {"hidden_layer_blend": "-2:1"}
     assert found["hidden_layer"].baseline == {"hidden_layer": "-2"}
     assert [level.parameters["guidance_scale"] for level in found["guidance"].axes[0].levels] == [0.0, 1.0, 1.5, 2.5]
     assert levels(found["max_text_tokens"]) == {"max_text_tokens": ["512", "1024", "1504"]}
@@ -106,7 +107,7 @@ def test_no_predefined_experiment_has_secretly_equal_levels():
 
 def test_hidden_layer_deep_has_every_depth_of_the_model():
     deep = load_experiments()["hidden_layer_deep"].for_model(4)
-    assert levels(deep) == {"hidden_layer": ["-1", "-2", "-3", "-4"]}
+    assert levels(deep) == {"hidden_layer": ["-1", "last_before_norm", "-2", "-3", "-4"]}
 
 
 # Files of one's own

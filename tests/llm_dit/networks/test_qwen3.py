@@ -6,7 +6,7 @@ from transformers.models.qwen3 import Qwen3Config as ReferenceConfig
 from transformers.models.qwen3 import Qwen3Model
 
 from llm_dit.errors import LlmDitError
-from llm_dit.networks.qwen3 import Qwen3Config, Qwen3Encoder
+from llm_dit.networks.qwen3 import BEFORE_NORM, Qwen3Config, Qwen3Encoder
 
 SIZES = {
     "vocab_size": 50,
@@ -46,6 +46,28 @@ def test_every_hidden_state_is_the_references(pair) -> None:
     for layer in range(-5, 0):
         difference = (states[layer] - expected[layer][0]).abs() / expected[layer].abs().max()
         assert difference.max() < 1e-5, f"layer {layer}: max {difference.max()}, mean {difference.mean()}"
+
+
+def test_the_state_before_the_norm_is_the_output_of_the_references_last_layer(pair) -> None:
+    ours, reference = pair
+    ids, last = torch.randint(50, (1, 40)), {}
+
+    def keep(_layer, _inputs, output) -> None:
+        last["output"] = output[0] if isinstance(output, tuple) else output
+
+    hook = reference.layers[-1].register_forward_hook(keep)
+    with torch.inference_mode():
+        normed = reference(ids, output_hidden_states=True, use_cache=False).hidden_states[-1]
+        (states,) = ours([ids], [BEFORE_NORM, -1, -2])
+    hook.remove()
+    output = last["output"].reshape(normed.shape)[0]
+    difference = (states[BEFORE_NORM] - output).abs() / output.abs().max()
+    assert difference.max() < 1e-5, f"max {difference.max()}, mean {difference.mean()}"
+    assert torch.equal(ours.norm(states[BEFORE_NORM]), states[-1])
+    assert (states[BEFORE_NORM] - states[-1]).abs().max() > 0.1
+    with torch.inference_mode():
+        (alone,) = ours([ids], [BEFORE_NORM])
+    assert torch.equal(alone[BEFORE_NORM], states[BEFORE_NORM])
 
 
 def test_prompts_in_company_have_the_bits_that_they_have_alone(pair) -> None:

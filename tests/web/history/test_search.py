@@ -20,8 +20,10 @@ from web.history.search import parse_search
 
 PICTURE = Image.new("RGB", (8, 8))
 MADE: list[dict[str, Any]] = [
-    {"prompt": "A red fox in the snow", "shift": 3.0, "num_inference_steps": 9, "seed": 1},
-    {"prompt": "A RED car, Straße", "shift": 2.5, "num_inference_steps": 4, "seed": 2, "guidance_scale": 1.5},
+    {"prompt": "A red fox in the snow", "shift": 3.0, "num_inference_steps": 9, "seed": 1,
+     "hidden_layer_blend": "-2:0.7,-6:0.3"},
+    {"prompt": "A RED car, Straße", "shift": 2.5, "num_inference_steps": 4, "seed": 2, "guidance_scale": 1.5,
+     "hidden_layer": "last_before_norm"},
     {"prompt": "红狐狸在雪中", "shift": 3.0, "num_inference_steps": 20, "seed": 3, "loras": "Detail_v2.pt:0.8"},
     {"prompt": "snow in the red", "shift": 6.0, "num_inference_steps": 8, "seed": 10, "negative_prompt": "Blur, text",
      "extend_rope": True, "long_prompt_mode": "pool", "system_prompt": ""},
@@ -79,6 +81,9 @@ def history(tmp_path_factory: pytest.TempPathFactory) -> Iterator[History]:
         ("lora=detail", [2]),
         ("loras=none", [4, 3, 1, 0]),
         ("-lora=none", [2]),
+        ("hidden_layer_blend=none", [4, 3, 2, 1]),
+        ("hidden_layer=last_before_norm", [1]),
+        ("hidden_layer=-2 red", [3, 0]),
         ("model=mini", [3, 2, 0]),
         ("model=z-image", [1]),
         ("negative_prompt=blur", [3]),
