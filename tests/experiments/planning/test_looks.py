@@ -122,6 +122,7 @@ def test_the_order_of_a_plan_stays_the_same_in_every_version():
     # a folder's looks are refused where their order is another one
     order = drawing_order(plan({"a": 4, "b": 2}))
     assert order == ("a_2", "b_0", "a_3", "a_0", "b_1", "a_1")
+    assert drawing_order(plan({"b": 2, "a": 4})) == ("b_1", "a_1", "a_2", "a_3", "b_0", "a_0")
     half = Prompt("half", "c", "", "caf\udce9")
     assert drawing_order(plan_experiment(experiment_from_sweeps(["shift=1..3"], "e"), [half], [42])) == ("half",)
 

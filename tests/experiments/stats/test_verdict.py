@@ -162,6 +162,8 @@ def test_a_table_has_the_decimals_of_its_most_certain_difference():
 def test_a_long_name_is_shortened_in_its_middle():
     assert quoted("a" * 20 + "b" * 20) == "“" + "a" * 20 + "b" * 20 + "”"
     assert quoted("a" * 20 + "-" + "b" * 20) == "“" + "a" * 19 + "…" + "b" * 20 + "”"
+    assert quoted("a" * 18 + " --- " + "b" * 19) == "“" + "a" * 18 + "…" + "b" * 19 + "”"
+    assert (quoted("3.0 x 9"), quoted("3.0 x fast")) == ("3.0 x 9", "“3.0 x fast”")
 
 
 def test_a_level_without_pairs_is_none_of_the_comparison():
