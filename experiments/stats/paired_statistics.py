@@ -231,7 +231,7 @@ def holm(p_values: Floats) -> Floats:
     order = np.argsort(p_values, axis=-1)  # NaN last
     ascending = np.take_along_axis(p_values, order, axis=-1)
     made = np.isfinite(p_values).sum(axis=-1, keepdims=True)
-    factors = np.maximum(made - np.arange(p_values.shape[-1]), 1)
+    factors = made - np.arange(p_values.shape[-1])
     adjusted = np.minimum(np.maximum.accumulate(ascending * factors, axis=-1), 1.0)
     result = np.empty_like(adjusted)
     np.put_along_axis(result, order, adjusted, axis=-1)
@@ -262,7 +262,7 @@ def sign_flip_p_values_together(differences: Floats) -> Floats:
     extremes = np.abs(units[:, -1].sum(axis=-1))
     order = np.argsort(-extremes, kind="stable")
     as_far = np.zeros(len(order))
-    for part in _chunks(signs.shape[1], max(units.shape[0] * units.shape[1], 1)):
+    for part in _chunks(signs.shape[1], units.shape[0] * units.shape[1]):
         flipped = np.abs(units[order] @ signs[:, part]).max(axis=1)
         most_extreme = np.maximum.accumulate(flipped[::-1], axis=0)[::-1]
         as_far += (most_extreme >= extremes[order, None] - RELATIVE_TOLERANCE).sum(axis=-1)

@@ -38,12 +38,11 @@ class SceneWords:
         # "a blue red apple" and "a green green apple" say nothing clear.
         return names[0] if thing.color is not None else name
 
-    def noun(self, place: int, with_size: bool = True, adjectives: Sequence[str] | None = None) -> str:
+    def noun(self, place: int, adjectives: Sequence[str] | None = None) -> str:
         """Article, size, colour and name of one thing.
 
         Args:
             place: Of the thing in the scene.
-            with_size: Say the scene's size word if it is the subject.
             adjectives: Words that change nothing, put before the colour; None leaves the choice to chance.
         """
         thing, name = self.scene.objects[place], self.names[place]
@@ -58,7 +57,7 @@ class SceneWords:
         words[:0] = adjectives or ()
         if thing.is_upside_down:
             words.insert(0, "upside down")
-        if with_size and place == 0 and self.scene.size_word is not None:
+        if place == 0 and self.scene.size_word is not None:
             words.insert(0, self.rng.choice(phrases.SIZES[self.scene.size_word]))
         return with_article(" ".join(words), name)
 

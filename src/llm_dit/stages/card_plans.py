@@ -106,16 +106,13 @@ def plan_cards(
     parts: ModelParts,
     wanted: EngineSettings,
     places: Mapping[str, tuple[torch.device, torch.dtype]],
-    *,
-    size: tuple[int, int] | None = None,
 ) -> dict[torch.device, CardPlan]:
-    """Decide for each CUDA device what is streamed to it.
+    """Decide for each CUDA device what is streamed to it, for images of the model's own size.
 
     Args:
         parts: Opened, not read.
         wanted: Its `vram_limit` counts; None means what a card has free now.
         places: Network to device and number format.
-        size: Height and width of the images to plan for, in pixels; the model's own if None.
 
     Raises:
         InvalidParameter: If a card is too small with all blocks streamed.
@@ -123,7 +120,7 @@ def plan_cards(
     itemsizes = {name: dtype.itemsize for name, (_, dtype) in places.items()}
     sizes = network_sizes(parts, wanted, itemsizes)
     native = int(parts.vae.config.get("sample_size", 1024))
-    work = working_bytes(parts, *(size or (native, native)), itemsizes, tiling=wanted.vae_tiling)
+    work = working_bytes(parts, native, native, itemsizes, tiling=wanted.vae_tiling)
     plans = {}
     for device in {device for device, _ in places.values() if device.type == "cuda"}:
         here = [name for name in sizes if places[name][0] == device]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 from scipy import stats
@@ -155,6 +157,31 @@ def test_few_prompts_use_students_interval():
     assert statistics.interval_of_mean(values) == (pytest.approx(expected[0]), pytest.approx(expected[1]))
 
 
+@pytest.mark.parametrize("values", [(1, 2, 4, 5, 7, 8), (0, 0, 0, 1, 1, 1), (0, 0.1, 0.2, 5, 5.1, 5.2)])
+def test_the_interval_of_six_prompts_is_that_of_all_their_resamples(values):
+    seen = np.array(values, dtype=float)
+    resamples = seen[np.array(list(itertools.product(range(6), repeat=6)))]
+    errors = resamples.std(axis=1, ddof=1) / np.sqrt(6)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        t = np.where(errors > 1e-12, np.abs(resamples.mean(axis=1) - seen.mean()) / errors, np.inf)
+    half = np.quantile(t, 0.95, method="higher") * stats.sem(seen)
+    low, high = statistics.interval_of_mean(seen)
+    assert (low, high) == (pytest.approx(seen.mean() - half, abs=0.02), pytest.approx(seen.mean() + half, abs=0.02))
+
+
+def test_an_interval_stays_within_the_least_and_the_largest_value_of_its_own_data():
+    values = np.array([0.0, 1.0, 1.0, 2.0, 3.0, 9.0])  # whose resamples would reach from -5.3 to 10.6
+    low, high = statistics.interval_of_mean(np.stack([values, 10 * values - 20]))
+    assert low.tolist() == [0.0, -20.0]
+    assert high.tolist() == [9.0, 70.0]
+
+
+def test_five_prompts_use_students_interval():
+    values = np.array([1.0, 2.0, 4.0, 5.0, 7.0])
+    expected = stats.t.interval(0.95, 4, values.mean(), stats.sem(values))
+    assert statistics.interval_of_mean(values) == (pytest.approx(expected[0]), pytest.approx(expected[1]))
+
+
 def test_many_prompts_approach_students_interval():
     values = np.random.default_rng(5).normal(size=400)
     expected = stats.t.interval(0.95, 399, values.mean(), stats.sem(values))
@@ -218,3 +245,42 @@ def test_effect_size_has_hedges_correction():
     differences = np.array([0.0, 2.0] * 5)
     expected = 1.0 / differences.std(ddof=1)
     assert statistics.effect_size(differences) == pytest.approx(expected * (1 - 3 / 35), rel=1e-3)
+
+
+def test_effect_size_begins_with_three_prompts():
+    # J(2) = gamma(1) / (sqrt(1) gamma(1 / 2)) = 1 / sqrt(pi)
+    three = np.array([1.0, 2.0, 6.0])
+    assert statistics.effect_size(three) == pytest.approx(3.0 / np.sqrt(7) / np.sqrt(np.pi))
+    two = statistics.effect_size(np.ones((4, 3, 2)))
+    assert two.shape == (4, 3)
+    assert np.isnan(two).all()
+
+
+def test_sixteen_prompts_are_tested_by_all_patterns_and_more_by_random_ones():
+    for prompts, least in ((16, 2 / 2**16), (20, 1 / 10_000)):
+        assert statistics.sign_flip_p_value(np.arange(1.0, prompts + 1)) == pytest.approx(least)
+        assert statistics.smallest_p_value(prompts) == pytest.approx(least)
+    patterns, seen = statistics.sign_patterns(17)
+    assert (seen, patterns.shape, sorted(set(patterns.ravel().tolist()))) == (1, (17, 9999), [-1.0, 1.0])
+    assert abs(patterns.mean(axis=1)).max() < 0.05
+    exact, none = statistics.sign_patterns(3)
+    assert none == 0
+    assert sorted(exact.T.tolist()) == [[1, -1, -1], [1, -1, 1], [1, 1, -1], [1, 1, 1]]
+
+
+def test_numbers_depend_neither_on_their_unit_nor_on_the_data_sets_beside_them(monkeypatch):
+    values = np.random.default_rng(12).normal(0.4, 1.0, (5, 9))
+    scales = np.array([1.0, 1e-12, 1e12, 1.0, 1e-6])[:, None]
+    whole = statistics.interval_of_mean(values), statistics.interval_of_difference(values)
+    p_values, together = statistics.sign_flip_p_value(values), statistics.sign_flip_p_values_together(values)
+    monkeypatch.setattr(statistics, "_CHUNK_ELEMENTS", 300)  # then each data set, or a pattern or so, is a chunk
+    scaled = statistics.interval_of_mean(values * scales), statistics.interval_of_difference(values * scales)
+    for ends, ends_of_scaled in zip(whole, scaled, strict=True):
+        for end, end_of_scaled in zip(ends, ends_of_scaled, strict=True):
+            assert (end_of_scaled / scales[:, 0]).tolist() == pytest.approx(end.tolist())
+    assert statistics.sign_flip_p_value(values * scales).tolist() == p_values.tolist()
+    assert statistics.sign_flip_p_values_together(values * scales) == pytest.approx(together)
+    monkeypatch.undo()
+    assert [end.tolist() for end in statistics.interval_of_mean(values * scales)] == [
+        pytest.approx((end * scales[:, 0]).tolist(), rel=1e-6, abs=1e-30) for end in whole[0]
+    ]

@@ -136,7 +136,10 @@ def test_loras_are_told_by_what_their_files_hold_times_their_whole_strength():
     first, second = "0123456789abcdef", "fedcba9876543210"
     two = f"a.safetensors:0.5#{first}, b.safetensors:2#{second}"
     assert told_parameters({"loras": two, "lora_strength": 0.5}) == {"loras": [[first, 0.25], [second, 1.0]]}
-    assert told_parameters({"loras": f"elsewhere/a.safetensors#{first}"}) == {"loras": [[first, 1.0]]}
+    assert told_parameters({"loras": f"elsewhere/a.safetensors#{first}", "seed": 1}) == {
+        "loras": [[first, 1.0]],
+        "seed": 1,
+    }
     assert told_parameters({"loras": "a.safetensors:0.5"}) == {"loras": [["a.safetensors", 0.5]]}  # not hashed yet
     assert told_parameters({"loras": f"a.safetensors:0#{first}, b.safetensors#{second}"}) == {"loras": [[second, 1.0]]}
     assert told_parameters({"loras": two, "lora_strength": 0.0, "seed": 1}) == {"seed": 1}
@@ -421,9 +424,9 @@ def test_times_that_no_session_is_told_of_were_not_measured_in_one():
 
 
 def test_versions_that_pictures_differ_in_are_counted_and_told_apart_from_those_they_share():
-    def made_with(**versions):
+    def made_with(machine="unknown", **versions):
         (record,) = timed(("s", 1.0, False))
-        return replace(record, metadata={"versions": versions, "machine": "unknown"})
+        return replace(record, metadata={"versions": versions, "machine": machine})
 
     records = [made_with(torch="2.10", python="3.11"), made_with(torch="2.9", python="3.11"), made_with(torch="2.9")]
     assert mixed_surroundings(records) == (
@@ -436,6 +439,8 @@ def test_versions_that_pictures_differ_in_are_counted_and_told_apart_from_those_
         "differ there by a level of a channel."
     )
     assert changed_surroundings(records[1:], {"torch": "2.9", "driver": "1"}) is None
+    threads = [made_with({"threads": count}) for count in (1, 2)]
+    assert "several versions or machines: threads 1 (1), 2 (1). " in mixed_surroundings(threads)
 
 
 def test_the_total_time_is_what_it_took_although_runs_share_an_encoding(tmp_path):
