@@ -12,6 +12,7 @@ from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from experiments.stats.findings import Analysis, MeasureAnalysis
+from experiments.stats.measures import number
 from experiments.stats.verdict import decimals_of
 from experiments.store.pair_scores import pairing_seed
 
@@ -60,7 +61,7 @@ def grid_data(
         "levels": levels,
         "baseline": level_index[manifest.baseline_name],
         "prompts": prompts,
-        "measures": [_measure(result) for result in analysis.measures],
+        "measures": [_measure(result, records) for result in analysis.measures],
         "rows": rows.values,
         "formatted": formatted.values,
         "parameters": _parameters(records),
@@ -108,12 +109,17 @@ def _prompts(manifest: Manifest, records: Sequence[RunRecord]) -> list[dict[str,
     ]
 
 
-def _measure(result: MeasureAnalysis) -> dict[str, Any]:
+def _measure(result: MeasureAnalysis, records: Sequence[RunRecord]) -> dict[str, Any]:
+    """Return how a measure is shown; `unbounded` are the positions of runs whose value has no bound."""
     measure = result.measure
+    fidelity = measure.metric.fidelity
     return {
         "title": measure.title,
         "unit": measure.unit,
         "direction": measure.direction,
+        "closer": fidelity.closer if fidelity else "",
+        "equal": _short(number(fidelity.equal)) if fidelity else None,
+        "unbounded": [index for index, record in enumerate(records) if record.scores.get(measure.column) == math.inf],
         "decimals": min(max(decimals_of(result), 2), 4),
         "bands": [[band.label, band.above] for band in measure.bands],
         "below": measure.metric.below if measure.bands else "",

@@ -30,7 +30,7 @@ REPORT_FILE = "report.html"
 ASSETS = Path(__file__).parent / "assets"
 HEAD_CHARACTERS = 4096
 """In which a report says its headline."""
-SCRIPTS = ("grid.js", "viewer.js")
+SCRIPTS = ("grid.js", "viewer.js", "pairs.js")
 MOST_FAILURES_LISTED = 10
 
 

@@ -26,7 +26,8 @@ function element(tag, properties = {}, ...children) {
 const thumbnail = (run) => data.run.picture ? data.run.picture[run] : `thumbnails/${encodeURIComponent(data.run.id[run])}.webp`;
 const picture = (run) => data.run.picture ? data.run.picture[run] : `images/${encodeURIComponent(data.run.id[run])}.png`;
 const valueOf = (run, measure = view.measure) => run < 0 || !data.measures.length ? null : data.run.values[measure][run];
-const isLowerBetter = (measure = view.measure) => data.measures[measure]?.direction === "lower";
+const isLowerBetter = (measure = view.measure) => [data.measures[measure]?.direction, data.measures[measure]?.closer].includes("lower");
+const textOf = (run, measure = view.measure) => run >= 0 && data.measures[measure]?.unbounded.includes(run) ? "∞" : formatted(valueOf(run, measure), measure);
 
 function formatted(value, measure = view.measure, signed = false) {
   if (value === null || value === undefined) return "";
@@ -189,7 +190,7 @@ function drawCell(run, level, index, best) {
   const value = valueOf(run);
   const base = valueOf(view.rows[index].runs[data.baseline]);
   cell.append(element("img", { src: thumbnail(run), loading: "lazy", decoding: "async", alt: `${data.prompts[view.rows[index].prompt].id}, ${data.levels[level]}`, draggable: false }));
-  cell.append(element("span", { class: value !== null && value === best ? "score best" : "score", textContent: formatted(value) },
+  cell.append(element("span", { class: value !== null && value === best ? "score best" : "score", textContent: textOf(run) },
     value === null || base === null || level === data.baseline ? "" : change(value - base)));
   return cell;
 }

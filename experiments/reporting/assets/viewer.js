@@ -1,17 +1,19 @@
-// One picture enlarged, or two under a slider, with everything that is known about it.
+// One picture enlarged, or two: under a slider, one in place of the other, or what differs; and all that is known of it.
 
 const viewer = document.getElementById("viewer");
 const stage = document.getElementById("stage");
 const split = document.getElementById("split");
 const otherSelect = document.getElementById("viewer-other");
-const shown = { row: 0, level: 0, other: "", pinned: -1 };
+const modeSelect = document.getElementById("viewer-mode");
+const shown = { row: 0, level: 0, other: "", pinned: -1, mode: "split", names: [], isFlipped: false, flippedAt: 0, opener: null };
+const HOLD_MS = 350; // a key held longer than this flips only while it is held
 const BANDS_NOTE = "Labels are rules of thumb; compare within this experiment.";
 
 const currentRun = () => view.rows[shown.row].runs[shown.level];
 
-function openViewer(row, level) {
+function openViewer(row, level, { other = "", mode = shown.mode, opener = null } = {}) {
   if (view.rows[row].runs[level] < 0) return;
-  Object.assign(shown, { row, level, other: "" });
+  Object.assign(shown, { row, level, other, mode, opener, isFlipped: false });
   draw();
   viewer.showModal();
   stage.focus({ preventScroll: true });
@@ -38,6 +40,28 @@ function toggleCompare() {
   else if (shown.pinned >= 0 && shown.pinned !== currentRun()) shown.other = "pinned";
   else shown.other = String(shown.level === data.baseline ? (data.baseline + 1) % data.levels.length : data.baseline);
   draw();
+}
+
+function flip() {
+  if (!stage.classList.contains("comparing")) return;
+  if (shown.mode !== "flip") setMode("flip");
+  shown.isFlipped = !shown.isFlipped;
+  showFlip();
+}
+
+function showFlip() {
+  stage.classList.toggle("flipped", shown.isFlipped);
+  if (stage.classList.contains("flip")) stage.querySelector(".side").textContent = shown.names[shown.isFlipped ? 0 : 1];
+}
+
+function setMode(mode) {
+  Object.assign(shown, { mode, isFlipped: false });
+  draw();
+}
+
+function toggleDifference() {
+  if (shown.other === "") toggleCompare();
+  setMode(shown.mode === "difference" ? "split" : "difference");
 }
 
 function pin() {
@@ -81,20 +105,26 @@ function drawStage(run, other) {
   const problem = data.run.error[run];
   const isComparing = other >= 0 && !problem;
   stage.classList.toggle("comparing", isComparing);
-  split.hidden = !isComparing;
+  for (const mode of ["split", "flip", "difference"]) stage.classList.toggle(mode, isComparing && shown.mode === mode);
+  split.hidden = !isComparing || shown.mode !== "split";
+  modeSelect.value = shown.mode;
+  modeSelect.disabled = !isComparing;
   if (problem) {
     stage.replaceChildren(element("p", { class: "reason", textContent: problem }));
     return;
   }
   const layers = [element("img", { src: picture(run), alt: nameOf(run), draggable: false })];
+  const names = [];
   if (isComparing) {
-    layers.push(element("img", { src: picture(other), alt: nameOf(other), class: "over", draggable: false }),
-      element("span", { class: "side left", textContent: shown.other === "pinned" ? nameOf(other) : data.levels[data.run.level[other]] }),
-      element("span", { class: "side right", textContent: data.levels[shown.level] }),
-      element("span", { class: "seam" }));
+    layers.push(element("img", { src: picture(other), alt: nameOf(other), class: "over", draggable: false }));
+    shown.names = [shown.other === "pinned" ? nameOf(other) : data.levels[data.run.level[other]], data.levels[shown.level]];
+    if (shown.mode === "flip") names.push(element("span", { class: "side left", role: "status" }));
+    else names.push(...shown.names.map((name, at) => element("span", { class: at ? "side right" : "side left", textContent: name })));
+    if (shown.mode === "split") names.push(element("span", { class: "seam" }));
   }
-  stage.replaceChildren(...layers);
+  stage.replaceChildren(element("div", { class: "layers" }, ...layers), ...names);
   moveSeam();
+  showFlip();
 }
 
 function moveSeam() {
@@ -124,10 +154,10 @@ function scoreTable(run) {
   const other = otherRun();
   const lines = data.measures.flatMap((measure, index) => {
     const value = valueOf(run, index);
-    if (value === null) return [];
+    if (!textOf(run, index)) return [];
     const label = measure.bands.length ? (measure.bands.find(([, above]) => value > above)?.[0] ?? measure.below) : "";
-    const beside = other >= 0 && valueOf(other, index) !== null ? formatted(value - valueOf(other, index), index, true) : "";
-    return [tableLine(measure.title, `${formatted(value, index)} ${measure.unit}`.trim(), beside || label)];
+    const beside = other >= 0 && !measure.closer && value !== null && valueOf(other, index) !== null ? formatted(value - valueOf(other, index), index, true) : "";
+    return [tableLine(measure.title, `${textOf(run, index)} ${measure.unit}`.trim(), beside || label)];
   });
   const hasBands = other < 0 && data.measures.some((measure) => measure.bands.length);
   const head = other >= 0 ? tableLine("", "this one", "minus the other") : "";
@@ -149,19 +179,31 @@ function parameterTable(run) {
 // Events
 
 viewer.addEventListener("keydown", (event) => {
-  if (event.ctrlKey || event.metaKey || event.altKey || event.target === otherSelect) return;
+  if (event.ctrlKey || event.metaKey || event.altKey || event.target === otherSelect || event.target === modeSelect) return;
   const isSlider = event.target === split;
   if (event.key in MOVES && event.key.startsWith("Arrow") && !isSlider) { event.preventDefault(); step(...MOVES[event.key]); }
   else if (event.key === "c" || event.key === "C") toggleCompare();
   else if (event.key === "p" || event.key === "P") pin();
+  else if (event.key === "d" || event.key === "D") toggleDifference();
+  else if ((event.key === "f" || event.key === "F") && !event.repeat) {
+    if (shown.other === "") toggleCompare();
+    shown.flippedAt = event.timeStamp;
+    flip();
+  }
+});
+viewer.addEventListener("keyup", (event) => {
+  if ((event.key === "f" || event.key === "F") && event.timeStamp - shown.flippedAt > HOLD_MS) flip();
 });
 viewer.addEventListener("close", () => {
   document.getElementById("details").scrollTop = 0;
-  activate(shown.row, shown.level)?.focus({ preventScroll: true });
+  const cell = activate(shown.row, shown.level);
+  (shown.opener ?? cell)?.focus({ preventScroll: true });
 });
 viewer.addEventListener("click", (event) => { if (event.target === viewer) viewer.close(); });
 document.getElementById("viewer-close").addEventListener("click", () => viewer.close());
 document.getElementById("viewer-pin").addEventListener("click", pin);
+modeSelect.addEventListener("change", () => setMode(modeSelect.value));
+document.getElementById("viewer-flip").addEventListener("click", flip);
 otherSelect.addEventListener("change", () => { shown.other = otherSelect.value; draw(); });
 split.addEventListener("input", moveSeam);
 document.querySelectorAll("[data-step]").forEach((button) => {
@@ -169,12 +211,12 @@ document.querySelectorAll("[data-step]").forEach((button) => {
 });
 
 function followPointer(event) {
-  if (!stage.classList.contains("comparing") || event.buttons !== 1) return;
+  if (!stage.classList.contains("split") || event.buttons !== 1) return;
   const box = stage.getBoundingClientRect();
   split.value = (100 * (event.clientX - box.left)) / box.width;
   moveSeam();
 }
-stage.addEventListener("pointerdown", (event) => { if (stage.classList.contains("comparing")) stage.setPointerCapture(event.pointerId); followPointer(event); });
+stage.addEventListener("pointerdown", (event) => { if (stage.classList.contains("split")) stage.setPointerCapture(event.pointerId); followPointer(event); });
 stage.addEventListener("pointermove", followPointer);
 
 fillControls();

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import json
+import math
 import os
 import re
 import shutil
@@ -25,11 +27,13 @@ from sample_results import (
 )
 
 from experiments import report
-from experiments.metrics import METRICS
+from experiments.metrics import METRICS, PSNRScorer, SSIMScorer
+from experiments.metrics.missing_scores import score_results
 from experiments.reporting.plots import frontier, heat_map, measure_plot, scale_over
 from experiments.reporting.report_data import grid_data, json_for_script
 from experiments.reporting.report_page import write_report
 from experiments.stats.findings import analyse
+from experiments.store.result_store import ResultStore
 from llm_dit.errors import OutputError
 
 HOSTILE = (
@@ -227,6 +231,61 @@ def test_any_picture_can_be_pinned_and_compared(open_report, sweep):
     page.keyboard.press("ArrowRight")
     page.keyboard.press("c")
     assert page.locator("#stage .side").all_inner_texts() == ["animals_000, 1.0, seed 2", "2.0"]
+
+
+def colours(page) -> list[int]:
+    """Red, green and blue in the middle of what the stage shows."""
+    box = page.locator("#stage").bounding_box()
+    data = page.screenshot(
+        clip={"x": box["x"] + box["width"] / 2, "y": box["y"] + box["height"] / 2, "width": 2, "height": 2}
+    )
+    return list(Image.open(io.BytesIO(data)).convert("RGB").getpixel((0, 0)))
+
+
+def test_the_farthest_pairs_come_first_and_flip_and_differ_by_keys_alone(open_report, tmp_path):
+    plan = sample_plan(prompts=2, baseline={"shift": "3.0"})
+    store = ResultStore(write_results(tmp_path / "pairs", plan, lambda run: {}))
+    reds = {"1.0": 110, "2.0": 90, "3.0": 100, "4.0": 100}
+    for record in store.runs():
+        is_far = record.prompt_id == "landscapes_001" and record.level == "2.0"
+        data = io.BytesIO()
+        Image.new("RGB", (64, 64), (reds[record.level] - 15 * is_far, 50, 50)).save(data, "PNG")
+        record.image_path.write_bytes(data.getvalue())
+        path = store.metadata / f"{record.run_id}.json"
+        values = json.loads(path.read_text())
+        values["image"] |= {"bytes": len(data.getvalue())}
+        path.write_text(json.dumps(values))
+    score_results(store, [PSNRScorer(), SSIMScorer()])
+    page = open_report(write_report(store.folder))
+    shown = page.locator(".pair b").all_inner_texts()
+    assert [text.split(":")[0] for text in shown] == ["2.0", "1.0", "2.0", "1.0"]  # 4.0 is equal and no pair
+    assert shown[0] == f"2.0: PSNR {10 * math.log10(255**2 * 3 / 25**2):.2f} dB"
+    assert page.locator("#pair-count").inner_text() == "4 pairs that differ"
+    page.locator(".pair").first.focus()
+    page.keyboard.press("Enter")
+    assert page.locator("#stage .side").all_inner_texts() == ["2.0"]
+    assert colours(page) == [75, 50, 50]
+    page.keyboard.press("f")
+    assert page.locator("#stage .side").all_inner_texts() == ["3.0"]
+    assert colours(page) == [100, 50, 50]
+    page.keyboard.press("f")
+    page.keyboard.down("f")
+    page.wait_for_timeout(500)
+    assert colours(page) == [100, 50, 50]
+    page.keyboard.up("f")
+    assert colours(page) == [75, 50, 50]
+    page.keyboard.press("d")
+    assert colours(page) == [25 * 8, 0, 0]
+    assert page.locator("#stage .side").all_inner_texts() == ["3.0", "2.0"]
+    page.keyboard.press("Escape")
+    assert page.evaluate("document.activeElement === document.querySelector('.pair')")
+    page.locator("#pair-controls [name=level]").select_option(label="1.0")
+    assert page.locator(".pair").count() == 2
+    page.locator("#controls [name=text]").fill("lake")
+    page.locator("#controls [name=measure]").select_option(label="PSNR")
+    assert cell(page, 0, 3).locator(".score").inner_text() == "∞"
+    page.locator(".pair").first.click()  # its row is hidden by the filter
+    assert page.locator("#viewer-level").inner_text() == "shift 1.0"
 
 
 def test_parameters_and_formatted_prompt_are_one_click_away(open_report, sweep):
