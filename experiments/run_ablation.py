@@ -8,7 +8,7 @@ from __future__ import annotations
 import shlex
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -18,9 +18,9 @@ from experiments.planning.command_flags import PARAMETER_GROUPS, Request, questi
 from experiments.planning.design_size import WishedSizes, wished_sizes
 from experiments.planning.experiment_file import PREDEFINED_EXPERIMENTS, load_experiments
 from experiments.prompts import PROMPT_SETS, read_prompt_list
-from experiments.running.console import print_experiments, print_plan, print_prompts, progress_display
+from experiments.running.console import print_experiments, print_judges, print_plan, print_prompts, progress_display
 from experiments.running.experiment_run import Events, Model, Result, dry_run, run_experiment
-from llm_dit.cli import Command, parameter_options, user_errors
+from llm_dit.cli import Command, config_from_flags, parameter_options, user_errors
 from llm_dit.parameters import EngineSettings
 
 if TYPE_CHECKING:
@@ -53,6 +53,7 @@ FAILURES_SHOWN = 5
     metavar="MEASURE=SD",
     help="With --dry-run: how far paired differences of a measure spread; from earlier results where not given.",
 )
+@click.option("--list-metrics", is_flag=True, help="Print the metrics, whether each can score here, and what it needs.")
 @click.option("--list-experiments", is_flag=True, help="Print the experiments.")
 @click.option("--list-prompts", is_flag=True, help="Print the prompts.")
 @parameter_options(*PARAMETER_GROUPS)
@@ -92,6 +93,7 @@ def main(**flags: Any) -> None:
 def _listed(flags: dict[str, Any]) -> bool:
     """Print a list if one is asked for."""
     wants_experiments, wants_prompts = flags.pop("list_experiments"), flags.pop("list_prompts")
+    wants_metrics = flags.pop("list_metrics")
     if wants_experiments:
         print_experiments(load_experiments(flags["experiments_file"] or PREDEFINED_EXPERIMENTS))
     if wants_prompts:
@@ -102,7 +104,16 @@ def _listed(flags: dict[str, Any]) -> bool:
         if own_file:
             click.echo(lists[0].told, err=True)
         print_prompts(prompt for found in lists for prompt in found.prompts)
-    return bool(wants_experiments or wants_prompts)
+    if wants_metrics:
+        _print_metrics(flags)
+    return bool(wants_experiments or wants_prompts or wants_metrics)
+
+
+def _print_metrics(flags: Mapping[str, Any]) -> None:
+    from experiments.metrics.judges import judges_for
+
+    config = config_from_flags(dict(flags))
+    print_judges(judges_for(config.metrics, config.engine.model_path))
 
 
 def _print_dry_run(request: Request, wished: WishedSizes, *, overwrite: bool) -> None:

@@ -30,7 +30,8 @@ METRIC_NAMES = tuple(metric.name for metric in METRICS)
     "names",
     multiple=True,
     metavar="NAME",
-    help=f"Metric to compute; may be repeated; all by default, lpips with its folder: {', '.join(METRIC_NAMES)}.",
+    help=f"Metric to compute; may be repeated; by default those that are installed and have weights, of "
+    f"{', '.join(METRIC_NAMES)}.",
 )
 @click.option(
     "--device", "score_on", default="auto", metavar="NAME", help="auto, cpu, cuda, cuda:N or mps. [default: auto]"

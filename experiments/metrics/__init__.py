@@ -1,4 +1,4 @@
-"""Scores for pictures: ImageReward, SigLIP 2, pixel diversity, and how far a picture is from the baseline's.
+"""Scores for pictures: learned judges, a reader of text, what seeds change, and how far from the baseline.
 
 Here: a file a judge, their declarations, and what has no score yet. Not here: what scores say about levels (stats).
 Importing this package is cheap: torch and transformers are imported when a scorer is constructed.

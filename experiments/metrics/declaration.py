@@ -15,8 +15,8 @@ BANDS_NOTE = (
     "what counts is the comparison within one experiment."
 )
 
-Scores = dict[str, float | bool]
-"""One row's columns; a `bool` is a flag, a `float` a number."""
+Scores = dict[str, float | bool | str]
+"""One row's columns; a `bool` is a flag, a `float` a number, a `str` what was read, which nothing counts."""
 
 
 class Band(NamedTuple):
@@ -105,6 +105,8 @@ class ScoreInput(NamedTuple):
         is_wanted: False for a row that is only there for others to be compared with.
         baseline: The baseline's picture of the same prompt and seed; used by metrics of pairs, which give a row without
             one no score.
+        words: What is to be written in the picture, as the prompt's file says; empty where it does not.
+        questions: What the prompt's file says that a true picture answers with yes.
     """
 
     prompt: str
@@ -112,6 +114,8 @@ class ScoreInput(NamedTuple):
     group: str = ""
     is_wanted: bool = True
     baseline: Path | None = None
+    words: tuple[str, ...] = ()
+    questions: tuple[str, ...] = ()
 
 
 class Scorer(Protocol):

@@ -33,18 +33,18 @@ class EmbeddingDistanceScorer:
     """Compares each picture with the baseline's by a SigLIP scorer, which it may share with others."""
 
     def __init__(self, siglip: SigLIPScorer) -> None:
-        self._siglip = siglip
+        self.siglip = siglip
         self.metric = replace(METRIC, model=siglip.metric.model)
 
     def move_to(self, device: str) -> None:
         """Go to another device, the scorer that is shared as well."""
-        self._siglip.move_to(device)
+        self.siglip.move_to(device)
 
     def score_rows(self, rows: Sequence[ScoreInput]) -> list[Scores]:
         """Return the column for every row; none for one without a baseline. Each picture is embedded once."""
         pairs = [(row.image, row.baseline) for row in rows if row.baseline is not None]
         paths = list(dict.fromkeys(path for pair in pairs for path in pair))
-        embeds = dict(zip(paths, self._siglip.embed(paths), strict=True)) if paths else {}
+        embeds = dict(zip(paths, self.siglip.embed(paths), strict=True)) if paths else {}
         return [
             {} if row.baseline is None else {"embedding_distance": _distance(embeds[row.image], embeds[row.baseline])}
             for row in rows

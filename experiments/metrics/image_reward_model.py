@@ -12,7 +12,6 @@ V = vision width, T = text width.
 
 from __future__ import annotations
 
-import pickle
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -28,6 +27,7 @@ from transformers.models.blip.modeling_blip import BlipVisionModel
 from transformers.models.blip.modeling_blip_text import BlipTextModel
 
 from experiments.metrics.model_files import first_line, read_json
+from experiments.metrics.pickled_tensors import read_pickled
 from llm_dit.errors import LlmDitError, listed
 
 VISION_LAYER_NORM_EPS = 1e-6
@@ -262,16 +262,13 @@ def _weights_path(folder: Path) -> Path:
 
 
 def _read_weights(path: Path) -> Mapping[str, Tensor]:
-    weights: dict[str, Tensor]
-    try:
-        if path.suffix == ".safetensors":
-            weights = load_file(path)
-        else:
-            weights = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise LlmDitError(f"{path} holds more than tensors and was not read, since that could run code.") from error
-    except (SafetensorError, RuntimeError, EOFError, OSError) as error:
-        raise LlmDitError(f"{path} is damaged and can't be read; fetch it again ({first_line(error)}).") from error
+    if path.suffix == ".safetensors":
+        try:
+            weights: Any = load_file(path)
+        except (SafetensorError, OSError) as error:
+            raise LlmDitError(f"{path} is damaged and can't be read; fetch it again ({first_line(error)}).") from error
+    else:
+        weights = read_pickled(path)
     if not isinstance(weights, dict) or not all(isinstance(weight, Tensor) for weight in weights.values()):
         raise LlmDitError(f"{path} is not a flat table of tensors as ImageReward is published; fetch it again.")
     return weights

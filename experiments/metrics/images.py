@@ -66,16 +66,20 @@ def check_image(path: Path) -> None:
         raise LlmDitError(f"Image {path} can't be read ({error}); generate it again.") from error
 
 
-def crop_to_square(image: Image.Image, size: int) -> Image.Image:
+def crop_to_square(image: Image.Image, size: int, *, odd_rest: Callable[[float], int] = round) -> Image.Image:
     """Scale the shorter side to `size`, bicubic, and cut the centre square out.
 
-    Sizes and offsets are rounded as torchvision's `Resize` and `CenterCrop` do.
+    Args:
+        image: Of any shape.
+        size: Side of the square, in pixels.
+        odd_rest: How half the rest becomes an offset: `round` as torchvision's `CenterCrop` does, `int` as
+            transformers' `CLIPImageProcessor`.
     """
     width, height = image.size
     shorter = min(width, height)
     scaled_width, scaled_height = int(size * width / shorter), int(size * height / shorter)
     scaled = image.resize((scaled_width, scaled_height), Image.Resampling.BICUBIC)
-    left, top = round((scaled_width - size) / 2), round((scaled_height - size) / 2)
+    left, top = odd_rest((scaled_width - size) / 2), odd_rest((scaled_height - size) / 2)
     return scaled.crop((left, top, left + size, top + size))
 
 

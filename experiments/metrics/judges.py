@@ -6,11 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from experiments.metrics import embedding_distance, image_reward, perceptual_distance, siglip
+from experiments.metrics import image_reward, perceptual_distance, siglip
 from experiments.metrics.declaration import Scorer
+from experiments.metrics.model_files import is_hub_id
 from experiments.metrics.picture_model import is_embedded
-from experiments.metrics.registry import default_metrics, metric_named, scorer_models_for
+from experiments.metrics.registry import REGISTRY, Entry, configured_models
 from llm_dit.checkpoints.finding import EMBEDDED_MODELS, existing
+from llm_dit.errors import LlmDitError
 from llm_dit.parameters import MetricSettings
 
 EMBEDDED_SCORERS = (image_reward.EMBEDDED, siglip.EMBEDDED)
@@ -25,13 +27,17 @@ class Judge:
         name: The metric's name.
         title: Its name in a table.
         model: Name of its weights, without folders; empty where it has none.
-        is_here: True if nothing has to be fetched.
+        is_here: True if nothing has to be fetched, installed or set.
+        can_score: True if nothing has to be installed or set: what is not here is fetched when it scores.
+        needs: What it lacks, as a sentence; empty if `is_here`.
     """
 
     name: str
     title: str
     model: str
     is_here: bool
+    can_score: bool
+    needs: str
 
 
 def judges_for(settings: MetricSettings, generator_model: str) -> list[Judge]:
@@ -41,17 +47,8 @@ def judges_for(settings: MetricSettings, generator_model: str) -> list[Judge]:
         settings: The profile's `[P.metrics]`.
         generator_model: The model that makes the images, as configured.
     """
-    fitting = scorer_models_for(generator_model)
-    models = {
-        image_reward.METRIC.name: fitting.image_reward_model
-        if settings.image_reward == "auto"
-        else settings.image_reward,
-        siglip.METRIC.name: fitting.siglip_model if settings.siglip == "auto" else settings.siglip,
-    }
-    models[embedding_distance.METRIC.name] = models[siglip.METRIC.name]
-    models[perceptual_distance.METRIC.name] = settings.lpips
-    offered = [metric_named(name) for name in default_metrics(settings)]
-    return [_judge(metric.name, metric.title, models.get(metric.name) or "") for metric in offered]
+    models = configured_models(settings, generator_model)
+    return [_judge(entry, entry.model(models)) for entry in REGISTRY]
 
 
 def beyond_its_world(weights: str, generator_model: str) -> str | None:
@@ -76,11 +73,46 @@ def beyond_their_worlds(scorers: Sequence[Scorer], generator_model: str) -> list
     return [sentence for sentence in found if sentence]
 
 
-def _judge(name: str, title: str, model: str) -> Judge:
+def _judge(entry: Entry, model: str | None) -> Judge:
+    metric, missing = entry.metric, entry.missing_packages()
     folder = existing(model) if model else None
-    if not model or folder is not None or (EMBEDDED_MODELS / model).is_dir():
-        return Judge(name, title, model if folder is None else folder.name, is_here=True)
-    return Judge(name, title, model, is_here=_is_cached(model.partition("@")[0]))
+    name = (model or "") if folder is None else folder.name
+    needs, can_score = "", True
+    if metric.name == perceptual_distance.METRIC.name:
+        needs = _lacking_for_lpips(model)
+        return Judge(metric.name, metric.title, name, is_here=not needs, can_score=not needs, needs=needs)
+    if missing:
+        needs, can_score = f"It needs {' and '.join(missing)}: uv sync --extra {entry.extra}.", False
+    elif entry.weights and model is None:
+        needs, can_score = (
+            f"It needs weights: set {entry.weights} in [P.metrics], to {metric.model} for example.",
+            False,
+        )
+    elif (
+        model and folder is None and not (EMBEDDED_MODELS / model).is_dir() and not _is_cached(model.partition("@")[0])
+    ):
+        from huggingface_hub import constants
+
+        can_score = is_hub_id(model) and not constants.HF_HUB_OFFLINE
+        needs = f"It needs {model}, which is fetched from the hub when it scores for the first time."
+        if not is_hub_id(model):
+            needs = f"It needs the folder {model}, which does not exist."
+        elif constants.HF_HUB_OFFLINE:
+            needs = f"It needs {model}, and HF_HUB_OFFLINE forbids to fetch it."
+    return Judge(metric.name, metric.title, name, is_here=not needs, can_score=can_score, needs=needs)
+
+
+def _lacking_for_lpips(model: str | None) -> str:
+    if model is None:
+        return (
+            "It needs the weights of AlexNet and LPIPS: set lpips in [P.metrics] to their folder; where they are in "
+            "torch's cache, name it (--metric lpips)."
+        )
+    try:
+        perceptual_distance.weight_files(model)
+    except LlmDitError as error:
+        return str(error)
+    return ""
 
 
 def _is_cached(repository: str) -> bool:

@@ -48,8 +48,12 @@ class Judge(ABC, Generic[Prepared, Rating]):
         """
 
     def texts(self, prompt: str) -> list[str]:
-        """Return the texts that a picture is held against for its columns; the prompt is among them."""
+        """Return the texts that a picture is held against for its columns; the first gives the main number."""
         return [prompt]
+
+    def texts_of(self, row: ScoreInput) -> list[str]:
+        """Return the texts for a row, of which the file of its prompt may say more."""
+        return self.texts(row.prompt)
 
     @abstractmethod
     def prepare(self, source: ImageSource) -> Prepared:
@@ -74,7 +78,7 @@ class LearnedScorer:
     Attributes:
         declaration: What it measures.
         judge_class: Its network.
-        embedded: Name of the scorer that comes with the code.
+        embedded: Name of the scorer that comes with the code; None where none does.
         published: Hub id of the published one.
         weight_files: Patterns of the files that may hold weights, to be fetched from the hub.
         other_files: Patterns of what else is read of a model: configurations and tokenizer.
@@ -91,7 +95,7 @@ class LearnedScorer:
 
     declaration: ClassVar[Metric]
     judge_class: ClassVar[type[Judge[Any, Any]]]
-    embedded: ClassVar[str]
+    embedded: ClassVar[str | None]
     published: ClassVar[str]
     weight_files: ClassVar[Sequence[str]]
     other_files: ClassVar[Sequence[str]]
@@ -134,7 +138,8 @@ class LearnedScorer:
         self._warn_of_foreign(images)
         values = [0.0] * len(images)
         for judge, indices in self._judges_of(images):
-            judged = _judged(judge, [[prompts[index]] for index in indices], [images[index] for index in indices])
+            texts = [judge.texts(prompts[index])[:1] for index in indices]
+            judged = _judged(judge, texts, [images[index] for index in indices])
             for index, (_, ratings) in zip(indices, judged, strict=True):
                 values[index] = judge.value(ratings[0])
         return values
@@ -143,8 +148,7 @@ class LearnedScorer:
         """Return every column of the metric for every row."""
         columns: list[Scores] = [{} for _ in rows]
         for judge, indices in self._judges_of([row.image for row in rows]):
-            texts = {prompt: judge.texts(prompt) for prompt in {rows[index].prompt for index in indices}}
-            own = [texts[rows[index].prompt] for index in indices]
+            own = [judge.texts_of(rows[index]) for index in indices]
             judged = _judged(judge, own, [rows[index].image for index in indices])
             for index, held, (picture, ratings) in zip(indices, own, judged, strict=True):
                 columns[index] = judge.columns(rows[index].prompt, dict(zip(held, ratings, strict=True)), picture)
@@ -170,7 +174,7 @@ class LearnedScorer:
         groups: dict[str, list[int]] = {}
         for index, image in enumerate(images):
             made_by = generator_of(image)
-            chosen = self.embedded if is_embedded(made_by) else self.published
+            chosen = self.embedded if self.embedded is not None and is_embedded(made_by) else self.published
             if chosen not in self._judges:
                 self._load_fitting(chosen, image, made_by)
             groups.setdefault(chosen, []).append(index)
@@ -178,7 +182,7 @@ class LearnedScorer:
 
     def _warn_of_foreign(self, images: Sequence[ImageSource]) -> None:
         """Warn, once a call, where the embedded scorer was named for a picture that says another model made it."""
-        if self._model != self.embedded:
+        if self.embedded is None or self._model != self.embedded:
             return
         for image in images:
             made_by = generator_of(image)
@@ -197,10 +201,14 @@ class LearnedScorer:
         except LlmDitError as error:
             name = image if isinstance(image, Path | str) else "The picture"
             origin = f"was made by {made_by}" if made_by else "does not say which model made it"
+            choice = f"{type(self).__name__}(FOLDER)."
+            if self.embedded is not None:
+                choice = (
+                    f'{type(self).__name__}("{self.embedded}"), which knows the embedded model\'s world only, or by a '
+                    "folder."
+                )
             raise LlmDitError(
-                f"{name} {origin}, so {chosen} judges it, and that can't be loaded: {error} Choose weights by "
-                f'{type(self).__name__}("{self.embedded}"), which knows the embedded model\'s world only, or by '
-                "a folder."
+                f"{name} {origin}, so {chosen} judges it, and that can't be loaded: {error} Choose weights by {choice}"
             ) from error
 
     def _load(self, model: str | Path) -> tuple[Judge[Any, Any], Path]:

@@ -18,6 +18,8 @@ from typing import Any, Protocol
 
 from experiments.metrics.declaration import Metric, ScoreInput, Scorer, Scores
 from experiments.metrics.images import check_image
+from experiments.prompts import Prompt
+from experiments.store.manifest import Manifest
 from experiments.store.records import RunRecord
 from experiments.store.verification import hash_problem
 from llm_dit.errors import LlmDitError, OutputError
@@ -28,6 +30,9 @@ WRITER_THREADS = 4
 
 class ScoredResults(Protocol):
     """What scoring needs of a results folder."""
+
+    def manifest(self) -> Manifest:
+        """Return the experiment, whose prompts say what is asked of their pictures."""
 
     def runs(self) -> list[RunRecord]:
         """Return finished and failed runs."""
@@ -96,6 +101,7 @@ def score_results(
     baselines = results.baselines(finished) if any(scorer.metric.fidelity for scorer in scorers) else {}
     paired = [record for record in finished if record.run_id in baselines]
     of_metric = [paired if scorer.metric.fidelity else finished for scorer in scorers]
+    prompts = {(prompt.id, prompt.text): prompt for prompt in results.manifest().prompts}
     work = [(scorer, runs_to_score(records, scorer.metric)) for scorer, records in zip(scorers, of_metric, strict=True)]
     total, done = sum(len(records) for _, records in work), 0
     unreadable: dict[str, str] = {}
@@ -112,6 +118,7 @@ def score_results(
             rows = [_row(record, is_wanted=False) for record in company] + [
                 _row(record, pairs.get(record.run_id)) for record in readable
             ]
+            rows = [_asked(row, record, prompts) for row, record in zip(rows, [*company, *readable], strict=True)]
             _write(results, scorer.metric, readable, scorer.score_rows(rows)[len(company) :], pairs)
             scored[name] += len(readable)
             done += len(batch)
@@ -181,6 +188,12 @@ def _row(record: RunRecord, baseline: RunRecord | None = None, *, is_wanted: boo
     return ScoreInput(record.prompt, _path(record), group_of(record), is_wanted, beside)
 
 
+def _asked(row: ScoreInput, record: RunRecord, prompts: Mapping[tuple[str, str], Prompt]) -> ScoreInput:
+    """Add what the prompt's file asks of the picture."""
+    known = prompts.get((record.prompt_id, record.prompt))
+    return row if known is None else row._replace(words=known.words, questions=known.questions)
+
+
 def _whole_groups(records: Iterable[RunRecord]) -> Iterator[list[RunRecord]]:
     """Yield batches of about `ROWS_PER_WRITE` runs that never divide a group."""
     groups: dict[str, list[RunRecord]] = defaultdict(list)
@@ -226,7 +239,7 @@ def _write(
     """
     for record, values in zip(records, columns, strict=True):
         bound = None if metric.fidelity is None else metric.fidelity.equal
-        if not all(math.isfinite(value) or value == bound for value in values.values()):
+        if not all(isinstance(value, str) or math.isfinite(value) or value == bound for value in values.values()):
             raise LlmDitError(
                 f"{metric.name} of {record.run_id} is not a number: the weights {metric.model} are damaged."
             )

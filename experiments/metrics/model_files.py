@@ -21,19 +21,19 @@ UNREAD_ON_THE_HUB = ("*/*", "*.*.safetensors*")
 Model = TypeVar("Model", bound=BaseModel)
 
 
-def find_model(model: str | Path, *, embedded: str, patterns: Sequence[str]) -> Path:
+def find_model(model: str | Path, *, embedded: str | None, patterns: Sequence[str]) -> Path:
     """Return the folder that holds a scorer.
 
     Args:
         model: The embedded scorer's name; a folder; or a hub id such as `zai-org/ImageReward`, of which `@` and a
             branch, tag or commit behind it choose another state than that of its main branch.
-        embedded: Name of the embedded scorer.
+        embedded: Name of the embedded scorer; None where there is none.
         patterns: File patterns to fetch from the hub.
 
     Raises:
         LlmDitError: If there is no such folder, or the hub does not give it.
     """
-    if model == embedded:
+    if embedded is not None and model == embedded:
         folder = EMBEDDED_MODELS / embedded
         if not folder.is_dir():
             raise LlmDitError(
@@ -45,12 +45,14 @@ def find_model(model: str | Path, *, embedded: str, patterns: Sequence[str]) -> 
         return place
     if isinstance(model, Path) or not is_hub_id(str(model)):
         raise LlmDitError(
-            f"Scorer folder {model} does not exist; give a folder, a hub id (owner/name or owner/name@revision) or "
-            f"{embedded}."
+            f"Scorer folder {model} does not exist; give a folder, a hub id (owner/name or owner/name@revision)"
+            f"{f' or {embedded}' if embedded else ' of such a scorer'}."
         )
     try:
         return fetch_from_hub(str(model), patterns)
     except LlmDitError as error:
+        if embedded is None:
+            raise
         raise LlmDitError(f"{error} The embedded {embedded} needs no network.") from error
 
 

@@ -2,39 +2,54 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from experiments.metrics import (
     embedding_distance,
+    embedding_diversity,
+    hps,
     image_reward,
     perceptual_distance,
+    pick_score,
     pixel_diversity,
     pixel_fidelity,
     siglip,
+    text_accuracy,
+    vqa_score,
 )
 from experiments.metrics.declaration import Metric, Scorer
 from experiments.metrics.embedding_distance import EmbeddingDistanceScorer
+from experiments.metrics.embedding_diversity import EmbeddingDiversityScorer
+from experiments.metrics.hps import HPSScorer
 from experiments.metrics.image_reward import ImageRewardScorer
-from experiments.metrics.learned_scorer import check_list
+from experiments.metrics.learned_scorer import LearnedScorer, check_list
 from experiments.metrics.perceptual_distance import LPIPSScorer
+from experiments.metrics.pick_score import PickScoreScorer
 from experiments.metrics.picture_model import is_embedded
 from experiments.metrics.pixel_diversity import PixelDiversityScorer
 from experiments.metrics.pixel_fidelity import PSNRScorer, SSIMScorer
 from experiments.metrics.siglip import SigLIPScorer
+from experiments.metrics.text_accuracy import TextAccuracyScorer
+from experiments.metrics.vqa_score import VQAScorer
 from llm_dit.errors import LlmDitError, nearest
 from llm_dit.parameters import MetricSettings
 
 
 class ScorerModels(NamedTuple):
-    """Which weights the scorers take: an embedded scorer's name, a folder, a hub id, or None to choose by picture.
+    """Which weights the scorers take: an embedded scorer's name, a folder, a hub id, or None.
 
-    LPIPS takes a folder, or None for what its package and torch's hub cache hold.
+    None chooses by picture for ImageReward and SigLIP, means what its package and torch's hub cache hold for LPIPS, and
+    leaves the others without weights.
     """
 
     image_reward_model: str | None = None
     siglip_model: str | None = None
     lpips_model: str | None = None
+    pick_score_model: str | None = None
+    hps_score_model: str | None = None
+    vqa_score_model: str | None = None
 
 
 class Entry(NamedTuple):
@@ -45,41 +60,103 @@ class Entry(NamedTuple):
         load: Makes the scorer from weights, device and the scorers that are loaded already.
         needs_files: True if its weights come neither with the code nor from the hub, so that it is computed only where
             it is named or a folder is configured.
+        weights: The setting of `[P.metrics]` that names its weights; empty where it has none.
+        packages: What must be importable.
+        extra: The installation extra that brings `packages`.
     """
 
     metric: Metric
     load: Callable[[ScorerModels, str, Mapping[str, Scorer]], Scorer]
     needs_files: bool = False
+    weights: str = ""
+    packages: tuple[str, ...] = ()
+    extra: str = ""
+
+    def missing_packages(self) -> list[str]:
+        """Return what is not installed."""
+        return [name for name in self.packages if importlib.util.find_spec(name) is None]
+
+    def model(self, models: ScorerModels) -> str | None:
+        """Return the weights that it takes."""
+        return getattr(models, f"{self.weights}_model") if self.weights else None
 
 
-def _load_embedding_distance(models: ScorerModels, device: str, loaded: Mapping[str, Scorer]) -> Scorer:
-    """Take the SigLIP that is loaded, so that its weights are there once."""
-    known = loaded.get(siglip.METRIC.name)
-    scorer = known if isinstance(known, SigLIPScorer) else SigLIPScorer(models.siglip_model, device=device)
-    return EmbeddingDistanceScorer(scorer)
+def _siglip_of(models: ScorerModels, device: str, loaded: Mapping[str, Scorer]) -> SigLIPScorer:
+    """Return the SigLIP that is loaded, so that its weights are there once."""
+    for scorer in loaded.values():
+        if isinstance(scorer, SigLIPScorer):
+            return scorer
+        if isinstance(scorer, EmbeddingDiversityScorer | EmbeddingDistanceScorer):
+            return scorer.siglip
+    return SigLIPScorer(models.siglip_model, device=device)
+
+
+def _named(kind: type[LearnedScorer], setting: str) -> Entry:
+    """Return the entry of a judge that has no weights until somebody names some."""
+
+    def load(models: ScorerModels, device: str, _loaded: Mapping[str, Scorer]) -> Scorer:
+        model: str | None = getattr(models, f"{setting}_model")
+        if model is None:
+            raise LlmDitError(
+                f"it has no weights; set {setting} in [P.metrics], or --{setting.replace('_', '-')}, to "
+                f"{kind.published} for example."
+            )
+        return kind(model, device=device)
+
+    return Entry(kind.declaration, load, needs_files=True, weights=setting)
 
 
 REGISTRY = (
-    Entry(image_reward.METRIC, lambda models, device, _: ImageRewardScorer(models.image_reward_model, device=device)),
-    Entry(siglip.METRIC, lambda models, device, _: SigLIPScorer(models.siglip_model, device=device)),
+    Entry(
+        image_reward.METRIC,
+        lambda models, device, _: ImageRewardScorer(models.image_reward_model, device=device),
+        weights="image_reward",
+    ),
+    Entry(siglip.METRIC, lambda models, device, _: SigLIPScorer(models.siglip_model, device=device), weights="siglip"),
+    _named(PickScoreScorer, pick_score.METRIC.name),
+    _named(HPSScorer, hps.METRIC.name),
+    _named(VQAScorer, vqa_score.METRIC.name),
+    Entry(
+        text_accuracy.METRIC,
+        lambda *_: TextAccuracyScorer(),
+        packages=text_accuracy.PACKAGES,
+        extra=text_accuracy.EXTRA,
+    ),
     Entry(pixel_diversity.METRIC, lambda *_: PixelDiversityScorer()),
+    Entry(
+        embedding_diversity.METRIC,
+        lambda models, device, loaded: EmbeddingDiversityScorer(_siglip_of(models, device, loaded)),
+        weights="siglip",
+    ),
     Entry(pixel_fidelity.PSNR, lambda *_: PSNRScorer()),
     Entry(pixel_fidelity.SSIM, lambda *_: SSIMScorer()),
     Entry(
         perceptual_distance.METRIC,
         lambda models, device, _: LPIPSScorer(models.lpips_model, device=device),
         needs_files=True,
+        weights="lpips",
     ),
-    Entry(embedding_distance.METRIC, _load_embedding_distance),
+    Entry(
+        embedding_distance.METRIC,
+        lambda models, device, loaded: EmbeddingDistanceScorer(_siglip_of(models, device, loaded)),
+        weights="siglip",
+    ),
 )
 
 METRICS = tuple(entry.metric for entry in REGISTRY)
 
 
 def default_metrics(settings: MetricSettings | None = None) -> tuple[str, ...]:
-    """Return the names of the metrics that are computed where none is named: LPIPS where its folder is configured."""
-    has_folder = settings is not None and settings.lpips != "auto"
-    return tuple(entry.metric.name for entry in REGISTRY if has_folder or not entry.needs_files)
+    """Return the names of the metrics that are computed where none is named: those installed and with weights.
+
+    What needs files of its own is among them where `settings` name them.
+    """
+    models = configured_models(settings or MetricSettings(), "")
+    return tuple(
+        entry.metric.name
+        for entry in REGISTRY
+        if not entry.missing_packages() and (entry.model(models) is not None or not entry.needs_files)
+    )
 
 
 def metric_named(name: str) -> Metric:
@@ -114,6 +191,9 @@ def load_scorers(
     image_reward_model: str | None = None,
     siglip_model: str | None = None,
     lpips_model: str | None = None,
+    pick_score_model: str | None = None,
+    hps_score_model: str | None = None,
+    vqa_score_model: str | None = None,
     device: str = "auto",
 ) -> list[Scorer]:
     """Load scorers, all or none, so that a metric that can't be had is known before an image is made.
@@ -123,6 +203,9 @@ def load_scorers(
         image_reward_model: Name of the embedded scorer, a folder, or a hub id; None or `auto` chooses by each picture.
         siglip_model: The same for SigLIP.
         lpips_model: A folder with LPIPS's weights; None or `auto` for those of its package and torch's hub cache.
+        pick_score_model: A folder or hub id of PickScore; without one the metric can't be loaded.
+        hps_score_model: The same for HPS v2.1.
+        vqa_score_model: The same for the model that answers questions.
         device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
 
     Raises:
@@ -130,7 +213,9 @@ def load_scorers(
     """
     check_list("load_scorers", "names", names)
     wanted = {_entry(name).metric.name: None for name in names}
-    models = ScorerModels(image_reward_model, siglip_model, lpips_model)
+    models = ScorerModels(
+        image_reward_model, siglip_model, lpips_model, pick_score_model, hps_score_model, vqa_score_model
+    )
     loaded: dict[str, Scorer] = {}
     for entry in REGISTRY:  # in its order, since one metric may share another's weights
         if entry.metric.name in wanted:
@@ -152,13 +237,19 @@ def load_configured_scorers(
     Raises:
         LlmDitError: If a name is unknown or a scorer can't be loaded.
     """
+    return load_scorers(names, **configured_models(settings, generator_model)._asdict(), device=device)
+
+
+def configured_models(settings: MetricSettings, generator_model: str) -> ScorerModels:
+    """Return the weights that the configuration gives; where it says `auto`, those that fit the generator."""
     fitting = scorer_models_for(generator_model)
-    return load_scorers(
-        names,
+    return ScorerModels(
         image_reward_model=fitting.image_reward_model if settings.image_reward == "auto" else settings.image_reward,
         siglip_model=fitting.siglip_model if settings.siglip == "auto" else settings.siglip,
         lpips_model=None if settings.lpips == "auto" else settings.lpips,
-        device=device,
+        pick_score_model=settings.pick_score,
+        hps_score_model=settings.hps_score,
+        vqa_score_model=settings.vqa_score,
     )
 
 

@@ -39,8 +39,9 @@ ROWS = (
         group="houses",
         baseline=FILES / "houses.png",
     ),
+    ScoreInput('A brown sign that says "OPEN" and "8 to 12"', FILES / "sign.png"),
 )
-"""A match, a mismatch, a long prompt, a picture that is not square, and two pictures that differ by noise alone."""
+"""A match, a mismatch, a long prompt, a picture that is not square, two that differ by noise alone, and words."""
 
 
 class Answer(NamedTuple):
@@ -67,7 +68,7 @@ def answers_of(scorer: Scorer, expected: Sequence[Mapping[str, float | bool]]) -
     recorded: Sequence[Mapping[str, float | bool]] = expected or [{} for _ in ROWS]
     answers: list[Answer] = []
     for index, (columns, known) in enumerate(zip(scorer.score_rows(ROWS), recorded, strict=True)):
-        for column in {**columns, **known}:
+        for column in {**_numbers(columns), **known}:
             wanted = known.get(column)
             value = float(columns.get(column, math.nan))
             answers.append(Answer(index, column, value, None if wanted is None else float(wanted)))
@@ -78,7 +79,7 @@ def record(scorers: Sequence[Scorer], path: Path) -> None:
     """Write the scorers' present values as the expected ones; those of other metrics stay."""
     values: dict[str, Any] = read_json(path) or {}
     for scorer in scorers:
-        rows = [_rounded(columns) for columns in scorer.score_rows(ROWS)]
+        rows = [_numbers(columns) for columns in scorer.score_rows(ROWS)]
         values[scorer.metric.name] = {"model": scorer.metric.model, "rows": rows}
     write_json(path, values)
 
@@ -131,8 +132,13 @@ def _verdict(answer: Answer, metric: str) -> str:
     return f"MOVED from {answer.expected}" if answer.has_moved else "as recorded"
 
 
-def _rounded(columns: Scores) -> Scores:
-    return {name: value if isinstance(value, bool) else round(value, 6) for name, value in columns.items()}
+def _numbers(columns: Scores) -> dict[str, float | bool]:
+    """Return the numbers and flags, rounded; what was read is no number."""
+    return {
+        name: value if isinstance(value, bool) else round(value, 6)
+        for name, value in columns.items()
+        if not isinstance(value, str)
+    }
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 Here: from files to prompts with ids. Not here: which of them an experiment takes (planning), and how they are encoded.
 """
 
-from experiments.prompts.prompt import Prompt
+from experiments.prompts.prompt import LISTS, Prompt
 from experiments.prompts.reader import PromptList, read_prompt_list, read_prompts
 from experiments.prompts.standard import (
     LONG_PROMPTS,
@@ -17,6 +17,7 @@ from experiments.prompts.standard import (
 )
 
 __all__ = [
+    "LISTS",
     "LONG_PROMPTS",
     "PROMPT_SETS",
     "STANDARD_PROMPTS",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import yaml
 
-from experiments.prompts.prompt import DIFFICULTIES, Prompt
+from experiments.prompts.prompt import DIFFICULTIES, LISTS, Prompt
 from experiments.prompts.strict_yaml import YamlFile
 
 FILE_VERSION = 1
@@ -44,18 +44,23 @@ def prompts_of_project_file(file: YamlFile) -> list[tuple[Prompt, str]]:
 
 
 def _prompt_from_node(file: YamlFile, node: yaml.Node, category: str) -> Prompt:
-    keys = ("id", "difficulty", "prompt", "must_show")
+    keys = ("id", "difficulty", "prompt", *LISTS)
     entries = file.mapping(node, "a prompt", allowed=keys, required=("id", "prompt"))
     difficulty = file.text(entries["difficulty"].node, "difficulty") if "difficulty" in entries else ""
     if difficulty and difficulty not in DIFFICULTIES:
         raise file.error(
             entries["difficulty"].node, f"difficulty {difficulty!r} is not one of {', '.join(DIFFICULTIES)}."
         )
-    shows = file.items(entries["must_show"].node, "must_show") if "must_show" in entries else []
+
+    def listed(name: str) -> tuple[str, ...]:
+        return tuple(file.text(item, name) for item in file.items(entries[name].node, name)) if name in entries else ()
+
     return Prompt(
         id=file.text(entries["id"].node, "id"),
         category=category,
         difficulty=difficulty,
         text=file.text(entries["prompt"].node, "prompt").strip(),
-        must_show=tuple(file.text(item, "must_show") for item in shows),
+        must_show=listed("must_show"),
+        words=listed("words"),
+        questions=listed("questions"),
     )

@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+LISTS = ("must_show", "words", "questions")
+"""Fields of a prompt that are lists of texts."""
 DIFFICULTIES = ("easy", "medium", "hard")
 
 
@@ -22,6 +24,8 @@ class Prompt:
         difficulty: `easy`, `medium` or `hard`; empty where the file does not say.
         text: What the model is told.
         must_show: What a true picture shows, item by item.
+        words: What is to be written in the picture, text by text; empty where only the prompt's quotation marks say it.
+        questions: What somebody who sees a true picture answers with yes.
         details: What else the file says of it, and the choices of its wildcards: name to text.
     """
 
@@ -30,6 +34,8 @@ class Prompt:
     difficulty: str
     text: str
     must_show: tuple[str, ...] = ()
+    words: tuple[str, ...] = ()
+    questions: tuple[str, ...] = ()
     details: Mapping[str, str] = field(default_factory=dict, hash=False)
 
     def as_dict(self) -> dict[str, Any]:
@@ -40,6 +46,8 @@ class Prompt:
             "difficulty": self.difficulty,
             "prompt": self.text,
             "must_show": list(self.must_show),
+            "words": list(self.words),
+            "questions": list(self.questions),
         }
 
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-from experiments.prompts.prompt import DIFFICULTIES, Prompt, id_from_text
+from experiments.prompts.prompt import DIFFICULTIES, LISTS, Prompt, id_from_text
 from llm_dit.errors import ConfigError
 
 TEXT_COLUMNS = ("prompt", "prompts", "text", "caption", "prompt_en", "prompt_cn", "prompt_zh")
@@ -151,13 +151,14 @@ def _prompt(row: Row, columns: Columns, default_category: str) -> Prompt:
     difficulty = _as_text(values.get("difficulty", "")).lower()
     if difficulty in DIFFICULTIES:
         del values["difficulty"]
-    shows = values.pop("must_show", None) if isinstance(values.get("must_show"), list) else None
+    lists = {name: found for name in LISTS if (found := _as_list(values.get(name))) is not None}
+    values = {name: value for name, value in values.items() if name not in lists}
     return Prompt(
         id=own_id,
         category=category or default_category,
         difficulty=difficulty if difficulty in DIFFICULTIES else "",
         text=(text or "").strip(),
-        must_show=tuple(map(_as_text, shows or ())),
+        **lists,
         details={name: _as_text(value) for name, value in values.items() if _as_text(value)},
     )
 
@@ -177,6 +178,16 @@ def _as_text(value: Any) -> str:
     if value is None:
         return ""
     return value.strip() if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def _as_list(value: Any) -> tuple[str, ...] | None:
+    """Return a list of texts, one written as JSON in a table's field as well; None for anything else."""
+    if isinstance(value, str) and value.lstrip().startswith("["):
+        try:
+            value = json.loads(value)
+        except json.JSONDecodeError:
+            return None
+    return tuple(map(_as_text, value)) if isinstance(value, list) else None
 
 
 def _shortened(value: Any) -> str:

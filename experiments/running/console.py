@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -15,6 +15,7 @@ from experiments.planning.design import Axis, Experiment, Plan
 from experiments.prompts import Prompt
 
 if TYPE_CHECKING:
+    from experiments.metrics.judges import Judge
     from experiments.running.execution import Progress
     from experiments.running.forecast import Totals
 
@@ -55,6 +56,13 @@ def levels_text(axis: Axis) -> str:
     names = [level.name for level in axis.levels]
     more = len(names) - SHOWN_LEVELS
     return ", ".join(names[:SHOWN_LEVELS]) + (f", … {more} more" if more > 0 else "")
+
+
+def print_judges(judges: Sequence[Judge]) -> None:
+    """Print each metric, whether it can score here, and what it needs where it can't."""
+    for judge in judges:
+        state = "ready" if judge.is_here else "to be fetched" if judge.can_score else "can't score here"
+        click.echo(f"{judge.name:22} {state:17} {' '.join(filter(None, (judge.model, judge.needs)))}".rstrip())
 
 
 def print_plan(plan: Plan, totals: Totals, folder: str) -> None:

@@ -17,7 +17,7 @@ from typing import Any
 
 from experiments.planning.axes import Axis, Cell, Experiment, Level, cells_of
 from experiments.planning.design import OWN_PROMPT, PROMPT_PLACEHOLDER, Plan
-from experiments.prompts import Prompt
+from experiments.prompts import LISTS, Prompt
 from experiments.store.analyses import PastAnalysis, analysis_from_values
 from experiments.store.comparable import Conditions, told_numerics, told_parameters
 from experiments.store.look_log import LookLog, look_log_from
@@ -327,7 +327,10 @@ def manifest_from_values(values: Mapping[str, Any], path: Path) -> Manifest:
         for axis in axes:
             if described["baseline"][axis.name] not in {level.name for level in axis.levels}:
                 raise ValueError(f"the baseline of {axis.name} is none of its levels")
-        prompts = tuple(Prompt(**{**prompt, "must_show": tuple(prompt["must_show"])}) for prompt in values["prompts"])
+        prompts = tuple(
+            Prompt(**prompt | {name: tuple(prompt[name]) for name in LISTS if name in prompt or name == "must_show"})
+            for prompt in values["prompts"]
+        )
         shared = values["conditions"]
         conditions = Conditions(shared["parameters"], shared["fingerprint"], shared["numerics"])
         everything = {

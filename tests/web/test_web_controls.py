@@ -106,15 +106,18 @@ def test_the_model_page_says_what_is_loaded_from_which_file(tmp_path: Path, tiny
 
 def test_judges_are_chosen_for_each_experiment(page: Any) -> None:
     judges = page.request.get("/api/experiments/choices").json()["judges"]
-    assert [(judge["name"], judge["model"], judge["is_here"]) for judge in judges] == [
-        ("image_reward", "image-reward-mini", True),
-        ("siglip_score", "siglip-mini", True),
-        ("pixel_diversity", "", True),
-    ]
+    ready = [(judge["name"], judge["model"]) for judge in judges if judge["can_score"]]
+    assert ready[:2] == [("image_reward", "image-reward-mini"), ("siglip_score", "siglip-mini")]
+    assert {"name": "pixel_diversity", "model": ""}.items() <= next(
+        judge for judge in judges if judge["name"] == "pixel_diversity"
+    ).items()
     page.goto("/experiments")
     page.locator("#plan .totals").wait_for()
-    page.uncheck("[name=metrics][value=siglip_score]")
-    page.uncheck("[name=metrics][value=pixel_diversity]")
+    assert "--compute-metrics" in page.text_content("#plan pre")
+    assert page.locator("[name=metrics][value=pick_score]").is_disabled()
+    assert "set pick_score in [P.metrics]" in page.locator("label", has_text="PickScore").text_content()
+    for name, _ in ready[1:]:
+        page.uncheck(f"[name=metrics][value={name}]")
     page.locator("#plan pre", has_text="--metric=image_reward").wait_for(state="attached")
     assert "--compute-metrics" not in page.text_content("#plan pre")
     page.uncheck("[name=metrics][value=image_reward]")
@@ -125,7 +128,10 @@ def test_judges_are_chosen_for_each_experiment(page: Any) -> None:
     assert page.locator(".judges").is_hidden()
 
 
-def test_weights_of_a_judge_that_would_be_fetched_are_said_to_be(tmp_path: Path) -> None:
+def test_weights_of_a_judge_that_would_be_fetched_are_said_to_be(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
     app = make_app(tmp_path, FakeEngine(), siglip="nobody/has-this", image_reward=str(tmp_path))
     with client_of(app) as client:
         judges = {judge["name"]: judge for judge in client.get("/api/experiments/choices").json()["judges"]}

@@ -262,6 +262,13 @@ def lab_choices(config: Config) -> dict[str, Any]:
     }
 
 
+def usual_judges(config: Config) -> list[str]:
+    """Return the metrics that score where none is named."""
+    from experiments.metrics import default_metrics
+
+    return list(default_metrics(config.metrics))
+
+
 def make_preview(config: Config, asked: LabRequest) -> Preview:
     """Plan without doing anything.
 

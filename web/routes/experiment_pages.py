@@ -9,7 +9,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import FileResponse, Response
 
 from llm_dit.errors import LlmDitError
-from web.jobs.experiment_jobs import lab_choices
+from web.jobs.experiment_jobs import lab_choices, usual_judges
 from web.jobs.lab_request import LabRequest, lab_request
 from web.responses import not_found
 from web.routes.experiments_api import Name, report_path, results_path
@@ -51,7 +51,7 @@ def experiment_list(services: ServicesOf) -> Response:
 async def experiment_plan(request: Request, services: ServicesOf) -> Response:
     """Show the dry run, or what is wrong with the request."""
     try:
-        preview = await unless_gone(request, services.lab.preview_aside(await _asked(request)))
+        preview = await unless_gone(request, services.lab.preview_aside(await _asked(request, services)))
     except LlmDitError as error:
         return render(services, "experiment_plan.html", preview=None, error=str(error))
     return render(services, "experiment_plan.html", preview=preview, error=None)
@@ -61,7 +61,7 @@ async def experiment_plan(request: Request, services: ServicesOf) -> Response:
 async def experiment_start(request: Request, services: ServicesOf) -> Response:
     """Queue an experiment and tell the list, or say what is wrong."""
     try:
-        await unless_gone(request, services.lab.start_checked(await _asked(request)))
+        await unless_gone(request, services.lab.start_checked(await _asked(request, services)))
     except LlmDitError as error:
         return render(services, "experiment_plan.html", preview=None, error=str(error))
     answer = render(services, "experiment_plan.html", preview=None, error=None)
@@ -83,14 +83,16 @@ def result_file(token: str, name: Name, path: str, services: ServicesOf) -> Resp
     )
 
 
-async def _asked(request: Request) -> LabRequest:
-    """Read the page's form."""
+async def _asked(request: Request, services: Services) -> LabRequest:
+    """Read the page's form; all judges that can score are the same as none named."""
     form = await request.form()
     values: dict[str, Any] = dict(form)
     values["compute_metrics"] = values.get("compute_metrics") == "on"
-    values["metrics"] = ",".join(str(name) for name in form.getlist("metrics"))
-    if values["compute_metrics"] and not values["metrics"]:
+    chosen = [str(name) for name in form.getlist("metrics")]
+    if values["compute_metrics"] and not chosen:
         raise LlmDitError("Choose a judge, or leave the images unscored.", field="metrics")
+    is_all = set(chosen) == set(usual_judges(services.config))
+    values["metrics"] = "" if is_all else ",".join(chosen)
     if values.pop("kind", "predefined") == "own":
         values.pop("experiment", None)
         if not str(values.get("sweeps") or "").strip():

@@ -207,6 +207,25 @@ class MetricSettings(Parameters):
         runtime("metrics", elsewhere="lpips_folder"),
         min_length=1,
     )
+    pick_score: PathText | None = parameter(
+        None,
+        "PickScore model: a folder or a hub id, such as yuvalkirstain/PickScore_v1; left out without one.",
+        runtime("metrics", elsewhere="pickscore"),
+        min_length=1,
+    )
+    hps_score: PathText | None = parameter(
+        None,
+        "HPS v2.1 model: a folder or a hub id, such as xswu/HPSv2; left out without one.",
+        runtime("metrics", elsewhere="hpsv2 hps"),
+        min_length=1,
+    )
+    vqa_score: PathText | None = parameter(
+        None,
+        "Qwen3-VL that answers questions on pictures: a folder or a hub id, such as Qwen/Qwen3-VL-4B-Instruct; left "
+        "out without one.",
+        runtime("metrics", elsewhere="vqascore vqa_model"),
+        min_length=1,
+    )
 
 
 class ClusterSettings(Parameters):

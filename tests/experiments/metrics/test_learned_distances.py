@@ -108,13 +108,14 @@ def test_lpips_is_computed_and_offered_where_it_is_named_or_its_folder_is_config
     configured = MetricSettings(lpips=folder)
     assert "lpips" in default_metrics(configured)
     assert [judge.is_here for judge in judges_for(configured, "mini") if judge.name == "lpips"] == [True]
-    assert "lpips" not in [judge.name for judge in judges_for(MetricSettings(), "mini")]
+    (judge,) = [judge for judge in judges_for(MetricSettings(), "mini") if judge.name == "lpips"]
+    assert (judge.can_score, "set lpips in [P.metrics] to their folder" in judge.needs) == (False, True)
 
 
 def test_the_embedding_distance_is_one_minus_the_cosine_of_siglips_embeddings_and_shares_its_weights(tmp_path: Path):
     model = str(write_siglip(tmp_path / "siglip"))
     distance, siglip = load_scorers(["embedding_distance", "siglip_score"], siglip_model=model, device="cpu")
-    assert distance._siglip is siglip  # loaded once, however they are ordered
+    assert distance.siglip is siglip  # loaded once, however they are ordered
     assert distance.metric.model == siglip.metric.model
     first, second = pictures(tmp_path, 2)
     embeds = SigLIPScorer(model, device="cpu").embed([first, second])

@@ -9,22 +9,30 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from clip_models import write_hps, write_pick_score
 from metric_models import write_image_reward, write_lpips, write_siglip
 from PIL import Image
+from vqa_models import write_vqa
 
 from experiments.metrics import (
     METRICS,
     PixelDiversityScorer,
     ScoreInput,
+    default_metrics,
     load_scorers,
     metric_named,
     scorer_models_for,
 )
+from experiments.metrics.embedding_diversity import EmbeddingDiversityScorer
 from experiments.metrics.images import open_image, read_ahead
+from experiments.metrics.judges import judges_for
 from experiments.metrics.pixel_diversity import diversity
 from experiments.metrics.prompt_chunks import split_prompt, split_sentences
+from experiments.metrics.siglip import SigLIPJudge, SigLIPScorer
 from llm_dit.checkpoints.finding import EMBEDDED_MODELS
 from llm_dit.errors import LlmDitError
+from llm_dit.parameters import MetricSettings
 
 ROOT = Path(__file__).parents[3]
 
@@ -112,13 +120,13 @@ def test_a_hub_scorer_without_network_is_one_sentence(monkeypatch):
 
 
 def test_the_embedded_scorers_judge_the_embedded_model_only():
-    assert scorer_models_for("mini") == ("image-reward-mini", "siglip-mini", None)
-    assert scorer_models_for(str(EMBEDDED_MODELS / "mini")) == ("image-reward-mini", "siglip-mini", None)
+    assert scorer_models_for("mini")[:2] == ("image-reward-mini", "siglip-mini")
+    assert scorer_models_for(str(EMBEDDED_MODELS / "mini"))[:2] == ("image-reward-mini", "siglip-mini")
     assert scorer_models_for("./my-model") == scorer_models_for("Tongyi-MAI/Z-Image-Turbo")
     assert scorer_models_for("Tongyi-MAI/Z-Image-Turbo") == (
         "zai-org/ImageReward",
         "google/siglip2-giant-opt-patch16-384",
-        None,
+        *[None] * 4,
     )
 
 
@@ -129,14 +137,53 @@ def test_all_scorers_give_exactly_their_declared_columns(tmp_path):
         image_reward_model=str(write_image_reward(tmp_path / "reward")),
         siglip_model=str(write_siglip(tmp_path / "siglip")),
         lpips_model=str(write_lpips(tmp_path / "lpips")),
+        pick_score_model=str(write_pick_score(tmp_path / "pick")),
+        hps_score_model=str(write_hps(tmp_path / "hps")),
+        vqa_score_model=str(write_vqa(tmp_path / "vqa")),
         device="cpu",
     )
     assert [scorer.metric.name for scorer in scorers] == names
     paths = [save(tmp_path / f"{seed}.png", noise(seed, 32)) for seed in range(2)]
-    rows = [ScoreInput("a cat", path, baseline=paths[0]) for path in paths]
+    rows = [ScoreInput('a "cat"', path, baseline=paths[0]) for path in paths]
     for scorer in scorers:
         declared = [column.name for column in scorer.metric.columns]
         assert [list(columns) for columns in scorer.score_rows(rows)] == [declared, declared]
+
+
+@pytest.mark.parametrize("name", ["pick_score", "hps_score", "vqa_score"])
+def test_a_judge_without_weights_says_which_setting_names_them(name):
+    flag = f"--{name.replace('_', '-')}"
+    with pytest.raises(
+        LlmDitError, match=rf"Metric {name} can't be loaded: it has no weights; set {name} .* {flag}, to"
+    ):
+        load_scorers([name])
+
+
+def test_the_judges_taken_are_those_that_are_installed_and_have_weights(monkeypatch):
+    assert "text_accuracy" in default_metrics(MetricSettings())
+    assert not {"pick_score", "hps_score", "vqa_score"} & set(default_metrics(MetricSettings()))
+    assert "pick_score" in default_metrics(MetricSettings(pick_score="/models/pick"))
+    monkeypatch.setattr("importlib.util.find_spec", lambda _name: None)
+    assert "text_accuracy" not in default_metrics(MetricSettings())
+
+
+def test_each_judge_says_what_it_needs(monkeypatch, tmp_path):
+    settings = MetricSettings(pick_score=str(tmp_path), hps_score="./nowhere", siglip="nobody/has-this")
+    found = {judge.name: judge for judge in judges_for(settings, "mini")}
+    assert (found["image_reward"].needs, found["pick_score"].needs) == ("", "")
+    assert found["hps_score"].needs == "It needs the folder ./nowhere, which does not exist."
+    assert found["vqa_score"].needs == (
+        "It needs weights: set vqa_score in [P.metrics], to Qwen/Qwen3-VL-4B-Instruct for example."
+    )
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    found = {judge.name: judge for judge in judges_for(settings, "mini")}
+    assert (found["siglip_score"].is_here, found["siglip_score"].can_score) == (False, False)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+    found = {judge.name: judge for judge in judges_for(settings, "mini")}
+    assert (found["siglip_score"].is_here, found["siglip_score"].can_score) == (False, True)
+    monkeypatch.setattr("importlib.util.find_spec", lambda _name: None)
+    missing = next(judge for judge in judges_for(settings, "mini") if judge.name == "text_accuracy")
+    assert missing.needs == "It needs rapidocr and onnxruntime: uv sync --extra ocr."
 
 
 def test_no_rows_give_no_scores(tmp_path):
@@ -234,3 +281,29 @@ def test_diversity_is_the_mean_over_the_other_seeds_of_the_group(tmp_path):
     assert [row["pixel_diversity"] for row in columns[:3]] == pytest.approx([far / 2, far / 2, far])
     assert [row["pixel_diversity_seeds"] for row in columns[:3]] == [3, 3, 3]
     assert columns[3] == {}
+
+
+def test_embedding_diversity_is_the_mean_cosine_distance_to_the_other_seeds(tmp_path):
+    folder = write_siglip(tmp_path / "siglip")
+    paths = [save(tmp_path / f"{index}.png", noise(seed, 32)) for index, seed in enumerate((0, 0, 1, 2))]
+    groups = ["cat|3.0", "cat|3.0", "cat|3.0", "cat|4.0"]
+    scorer = EmbeddingDiversityScorer(SigLIPScorer(folder, device="cpu"))
+    columns = scorer.score_rows([ScoreInput("cat", *row) for row in zip(paths, groups, strict=True)])
+    network = SigLIPJudge(folder).network
+    with torch.inference_mode():
+        pixels = [torch.tensor(noise(seed, 32)).permute(2, 0, 1)[None] / 127.5 - 1 for seed in (0, 1)]
+        same, other = (network.vision_model(pixel_values=values).pooler_output[0].double() for values in pixels)
+    far = 1 - float(same @ other / same.norm() / other.norm())
+    assert far > 0.001
+    assert [row["embedding_diversity"] for row in columns[:3]] == pytest.approx([far / 2, far / 2, far], abs=1e-5)
+    assert [row["embedding_diversity_seeds"] for row in columns[:3]] == [3, 3, 3]
+    assert columns[3] == {}
+
+
+def test_metrics_of_one_model_hold_it_once(tmp_path):
+    model = str(write_siglip(tmp_path / "siglip"))
+    names = ["embedding_distance", "siglip_score", "embedding_diversity"]
+    distance, score, diversity_of = load_scorers(names, siglip_model=model, device="cpu")
+    assert distance.siglip is score is diversity_of.siglip
+    distance, diversity_of = load_scorers([names[0], names[2]], siglip_model=model, device="cpu")
+    assert distance.siglip is diversity_of.siglip

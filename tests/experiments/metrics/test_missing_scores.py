@@ -220,7 +220,8 @@ def test_the_command_scores_a_folder_and_then_has_nothing_to_do(tmp_path):
     assert "siglip_score: 0 images scored, 8 had their score already" in second.stdout
     lines = (store.folder / "sweep_summary.csv").read_text().splitlines()
     columns = dict(zip(lines[0].split(","), lines[1].split(","), strict=True))
-    declared = {column.name for name in default_metrics() for column in metric_named(name).columns}
+    usual = set(default_metrics()) - {"text_accuracy"}  # no prompt asks for words
+    declared = {column.name for name in usual for column in metric_named(name).columns}
     assert declared <= columns.keys()
     assert float(columns["siglip_score"]) == pytest.approx(store.runs()[0].scores["siglip_score"])
 
