@@ -1,7 +1,9 @@
-"""Print what an experiment found: `uv run experiments/analyze.py RESULTS_DIR`."""
+"""Print what an experiment found, or two folders beside each other: `uv run experiments/analyze.py RESULTS_DIR`."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,10 +17,18 @@ if TYPE_CHECKING:
 
     from experiments.stats.findings import Analysis, MeasureAnalysis
     from experiments.stats.levels import Comparison, Estimate, LevelSummary
+    from experiments.store.manifest import Manifest
+    from experiments.store.records import RunRecord
+    from experiments.store.result_store import ResultStore
 
 
 @click.command(cls=Command, context_settings={"help_option_names": ["-h", "--help"]})
-@click.argument("results_dir", type=click.Path(path_type=Path))
+@click.argument("results_dirs", type=click.Path(path_type=Path), nargs=-1, required=True, metavar="RESULTS_DIR [OTHER]")
+@click.option(
+    "--pair-by",
+    metavar="NAMES",
+    help="Of two folders, by what their pictures are paired: prompt,seed or prompt. [default: prompt,seed]",
+)
 @click.option("--primary", metavar="MEASURE", help="Name the measure that counts, once; the others are exploratory.")
 @click.option(
     "--margin",
@@ -29,29 +39,85 @@ if TYPE_CHECKING:
 )
 @click.option("--measure", "columns", multiple=True, metavar="COLUMN", help="Only this measure; may be repeated.")
 @user_errors
-def main(results_dir: Path, primary: str | None, margins: tuple[str, ...], columns: tuple[str, ...]) -> None:
-    """Compare the levels of the experiment in RESULTS_DIR with its baseline, measure by measure."""
+def main(
+    results_dirs: tuple[Path, ...],
+    pair_by: str | None,
+    primary: str | None,
+    margins: tuple[str, ...],
+    columns: tuple[str, ...],
+) -> None:
+    """Compare the levels of the experiment in RESULTS_DIR with its baseline, measure by measure.
+
+    With two folders, the pictures of OTHER are compared with those of RESULTS_DIR, paired by prompt and seed.
+    """
     from rich.console import Console
 
     from experiments.metrics import METRICS
     from experiments.stats.findings import analyse, seen_now
-    from experiments.stats.margins import margins_from_flags
-    from experiments.stats.measures import check_measure
     from experiments.store.result_store import ResultStore
 
-    store, named = ResultStore(results_dir), margins_from_flags(margins, METRICS)
-    store.check_margins(named)
-    if primary is not None:
-        check_measure(primary, "--primary", METRICS)
-        store.name_primary(primary)
-    store.name_margins(named)
-    manifest, records = store.manifest(), store.runs()
+    stores = [ResultStore(folder) for folder in results_dirs]
+    by_seed = _pairs_by_seed(stores, pair_by)
+    notes: tuple[str, ...] = ()
+    if len(stores) == 1:
+        _name_choices(stores, primary, margins)
+        manifest, records = stores[0].manifest(), stores[0].runs()
+    else:
+        manifest, records, notes = _beside_each_other(stores, primary, margins, by_seed=by_seed)
     analysis = analyse(manifest, records, METRICS)
+    analysis = replace(analysis, notes=(*notes, *analysis.notes))
     chosen = _chosen(analysis, columns)
     print_analysis(analysis, chosen, Console())
-    problem = store.note_analysis(seen_now(manifest, records, analysis, by="analyze.py", columns=columns))
-    if problem is not None:
-        click.echo(problem, err=True)
+    seen = seen_now(manifest, records, analysis, by="analyze.py", columns=columns)
+    for store, other in zip(stores, [None] if len(stores) == 1 else stores[::-1], strict=True):
+        beside = "" if other is None else other.manifest().conditions.hash
+        problem = store.note_analysis(replace(seen, beside=beside))
+        if problem is not None:
+            click.echo(problem, err=True)
+
+
+def _pairs_by_seed(stores: Sequence[ResultStore], pair_by: str | None) -> bool:
+    from experiments.store.folder_pair import is_paired_by_seed
+    from llm_dit.errors import LlmDitError
+
+    if len(stores) > 2:
+        raise LlmDitError(f"{len(stores)} folders are given; give one, or two that are compared.")
+    if len(stores) == 1 and pair_by is not None:
+        raise LlmDitError("--pair-by belongs to two folders; name the other one too, or leave it out.", field="pair_by")
+    return is_paired_by_seed(pair_by or "prompt,seed")
+
+
+def _name_choices(stores: Sequence[ResultStore], primary: str | None, margins: Sequence[str]) -> None:
+    """Keep the measure that counts and the margins in every folder, or in none."""
+    from experiments.metrics import METRICS
+    from experiments.stats.margins import margins_from_flags
+    from experiments.stats.measures import check_measure
+
+    named = margins_from_flags(margins, METRICS)
+    if primary is not None:
+        check_measure(primary, "--primary", METRICS)
+    for store in stores:
+        store.check_margins(named)
+        if primary is not None:
+            store.check_primary(primary)
+    for store in stores:
+        store.name_margins(named)
+        if primary is not None:
+            store.name_primary(primary)
+
+
+def _beside_each_other(
+    stores: Sequence[ResultStore], primary: str | None, margins: Sequence[str], *, by_seed: bool
+) -> tuple[Manifest, list[RunRecord], tuple[str, ...]]:
+    """Return two folders as one experiment; what can't be paired is refused before anything is written."""
+    from experiments.metrics.folder_fidelity import with_pixel_fidelity
+    from experiments.store.folder_pair import pair_folders
+
+    pair = pair_folders(stores[0], stores[1], by_seed=by_seed)
+    _name_choices(stores, primary, margins)
+    partners = pair.partners() if by_seed else {}  # without seeds no picture has one partner
+    records, problems = with_pixel_fidelity(pair.records, partners)
+    return pair.manifest_with_choices(), records, (*pair.notes, *problems)
 
 
 def print_analysis(analysis: Analysis, results: list[MeasureAnalysis], console: Console) -> None:

@@ -27,6 +27,7 @@ class PastAnalysis:
         measures: Columns that were shown.
         pictures: Finished pictures then.
         seen: The prompts and seeds that it rested on.
+        beside: Hash of the conditions of the folder that it was compared with; empty for the folder alone.
     """
 
     when: str
@@ -34,10 +35,12 @@ class PastAnalysis:
     measures: frozenset[str]
     pictures: int
     seen: frozenset[Unit]
+    beside: str = ""
 
     def is_told_by(self, other: PastAnalysis) -> bool:
         """Return True if another analysis showed the same measures of the same data."""
-        return self.seen == other.seen and self.measures <= other.measures
+        is_of_the_same = (self.seen, self.beside) == (other.seen, other.beside)
+        return is_of_the_same and self.measures <= other.measures
 
 
 def text_hash(text: str) -> str:
@@ -58,6 +61,7 @@ def analysis_values(analysis: PastAnalysis) -> dict[str, Any]:
         "by": analysis.by,
         "measures": sorted(analysis.measures),
         "pictures": analysis.pictures,
+        **({"beside": analysis.beside} if analysis.beside else {}),
         "prompts": len(seeds),
         "seen": [{"seeds": list(of_group), "prompts": prompts} for of_group, prompts in groups.items()],
     }
@@ -73,13 +77,14 @@ def analysis_from_values(values: Mapping[str, Any]) -> PastAnalysis:
         (str(text), int(seed)) for group in values["seen"] for text in group["prompts"] for seed in group["seeds"]
     )
     measures = frozenset(str(name) for name in values["measures"])
-    return PastAnalysis(str(values["when"]), str(values["by"]), measures, int(values["pictures"]), seen)
+    beside = str(values.get("beside", ""))
+    return PastAnalysis(str(values["when"]), str(values["by"]), measures, int(values["pictures"]), seen, beside)
 
 
 def united_analyses(*lists: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Return the entries of several lists, made by `analysis_values`, each once and in the order of their time."""
     entries = {
-        (entry["when"], entry["by"], str(entry["measures"]), str(entry["seen"])): dict(entry)
+        (entry["when"], entry["by"], entry.get("beside"), str(entry["measures"]), str(entry["seen"])): dict(entry)
         for entries in lists
         for entry in entries
     }

@@ -72,7 +72,8 @@ class Manifest:
         resolved: What each combination of levels resolved to.
         asked: What each command asked for: `prompts` (ids), `seeds`, and `levels` (axis name to level names).
         raw: The whole file.
-        analyses: Those that somebody has seen, the first one first; none in manifests of earlier versions.
+        analyses: Those of this folder alone that somebody has seen, the first one first; none in manifests of earlier
+            versions.
     """
 
     experiment: Experiment
@@ -112,6 +113,11 @@ class Manifest:
     def analyses_before_margin(self, measure: str) -> int:
         """Return the number of analyses that showed a measure before its margin was named."""
         return self._analyses_before(measure, self.raw["margins"][measure]["named"])
+
+    def analyses_beside(self, conditions: str) -> tuple[PastAnalysis, ...]:
+        """Return the analyses of this folder beside another one, which is known by the hash of its conditions."""
+        found = (analysis_from_values(entry) for entry in self.raw.get("analyses", ()))
+        return tuple(replace(analysis, beside="") for analysis in found if analysis.beside == conditions)
 
     def _analyses_before(self, measure: str, named: str) -> int:
         return sum(measure in found.measures and found.when < named for found in self.analyses)
@@ -346,7 +352,7 @@ def manifest_from_values(values: Mapping[str, Any], path: Path) -> Manifest:
             _resolved_cells(axes, conditions, values.get("cells", ())),
             tuple(values.get("asked", (everything,))),
             values,
-            tuple(analysis_from_values(entry) for entry in values.get("analyses", ())),
+            tuple(found for entry in values.get("analyses", ()) if not (found := analysis_from_values(entry)).beside),
         )
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise OutputError(
