@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from experiments.planning.design import (
@@ -46,7 +48,7 @@ def test_every_generation_parameter_and_no_other_can_be_an_axis() -> None:
 
 
 def test_a_parameter_swept_twice_is_refused() -> None:
-    assert str(refusal(["shift=1", "steps=4", "shift=2"])) == "--sweep names shift twice; join its values."
+    assert str(refusal(["steps=4", "shift=1", "shift=2"])) == "--sweep names shift twice; join its values."
     assert refusal(["shift=1"], "a/b").field == "name"
 
 
@@ -157,6 +159,23 @@ def test_levels_that_are_one_formatted_text_are_equal(first: dict[str, object], 
         FACTS.resolved(GenerationParams.parse({"prompt": "A", "seed": 1, **side})) for side in (first, second)
     )
     assert effective_inputs(one, None) == effective_inputs(other, None)
+
+
+def test_levels_equal_for_every_prompt_come_first_and_others_with_the_prompts_they_share() -> None:
+    prompts = tuple(Prompt(f"p{count}", "c", "", "w" * count) for count in (50, 150, 50))
+    facts = replace(FACTS, count_tokens=lambda text: text.count("w"))
+    plan = plan_of("max_text_tokens", 100, 200, 300, prompts=(*prompts[:2], replace(prompts[2], id="x", text="w w")))
+    assert [(found.levels, found.prompts, found.of_prompts) for found in equal_levels(plan, facts)] == [
+        (("200", "300"), 3, 3),
+        (("100", "200", "300"), 2, 3),
+    ]
+
+
+def test_groups_of_equal_levels_are_in_the_order_of_the_levels() -> None:
+    plan = plan_experiment(experiment_from_sweeps(["shift=1..6", "cfg_normalization=0,1"], None), [CAT], [42])
+    assert [found.levels for found in equal_levels(plan, FACTS)] == [
+        (f"{shift}.0 x 0.0", f"{shift}.0 x 1.0") for shift in range(1, 7)
+    ]
 
 
 def test_half_a_pair_of_a_file_is_a_prompt_like_any_other() -> None:
