@@ -120,7 +120,7 @@ class Plan:
     def _run(self, index: int, prompt: Prompt, seed: int) -> Run:
         params = self.params(index, prompt, seed)
         assert params.seed is not None
-        if "prompt" in self.cells[index].parameters and prompt == OWN_PROMPT:
+        if prompt == OWN_PROMPT:
             prompt = replace(prompt, text=params.prompt)
         identifier = run_id(self.experiment.name, prompt.id, self.cells[index].levels, params.seed)
         return Run(identifier, prompt, params.seed, self.cells[index], params)
@@ -181,8 +181,12 @@ def plan_experiment(
 
 
 def _brings_own_prompts(experiment: Experiment) -> bool:
+    """Return True if every combination of levels has a whole prompt of its own."""
     texts = [
-        level.parameters["prompt"] for axis in experiment.axes for level in axis.levels if "prompt" in level.parameters
+        level.parameters.get("prompt", PROMPT_PLACEHOLDER)
+        for axis in experiment.axes
+        if "prompt" in axis.parameter_names
+        for level in axis.levels
     ]
     return bool(texts) and not any(PROMPT_PLACEHOLDER in text for text in texts)
 

@@ -125,6 +125,18 @@ def test_a_wrapped_prompt_stays_what_it_was_and_ones_of_the_axis_are_called_own(
     assert plan_of("prompt", "A red house").prompts == (OWN_PROMPT,)
 
 
+@pytest.mark.parametrize("other", [{}, {"prompt": "{prompt}"}])
+def test_beside_a_level_with_a_prompt_of_its_own_others_draw_the_prompts(other: dict[str, object]) -> None:
+    levels = (Level("own", {"prompt": "A red house"}), Level("all", {**other, "shift": 2.0}))
+    plan = plan_experiment(Experiment("trial", "", (Axis("speed", levels),)), [CAT, DOG], [42])
+    assert [(run.prompt.id, run.cell.name, run.params.prompt) for run in plan.runs()] == [
+        ("cat", "own", "A red house"),
+        ("cat", "all", "A cat"),
+        ("dog", "own", "A red house"),
+        ("dog", "all", "A dog"),
+    ]
+
+
 def test_turbos_steps_and_guidance_are_the_baseline_where_nothing_says_otherwise() -> None:
     assert plan_of("num_inference_steps", 4, 9).experiment.baseline == {"num_inference_steps": "9"}
     assert plan_of("guidance_scale", 2.0, 0.0).experiment.baseline == {"guidance_scale": "0.0"}
@@ -194,6 +206,7 @@ def test_a_value_out_of_range_names_its_parameter_and_its_level() -> None:
     with pytest.raises(LlmDitError) as refused:
         plan_of("max_text_tokens", 1024, 2048)
     assert str(refused.value).endswith(" (experiment trial, level 2048)")
+    assert refused.value.field == "max_text_tokens"
 
 
 def test_seeds_count_once_in_their_order_and_an_axis_brings_its_own() -> None:

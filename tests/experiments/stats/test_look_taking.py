@@ -64,15 +64,18 @@ def test_a_look_sees_the_prompts_up_to_it_and_says_which_side_is_the_better_one(
     assert up.p_value == down.p_value == 0.02  # 2 / 2^8 <= 2 % x (8 / 12)^1.5, and more than what 1 % would give
 
 
-def test_the_next_look_saves_the_pictures_of_what_was_decided_and_looks_at_them_no_more():
+@pytest.mark.parametrize(("sign", "state"), [(1, "better"), (-1, "worse")])
+def test_the_next_look_saves_the_pictures_of_what_was_decided_and_looks_at_them_no_more(sign, state):
     plan = plan_of(seeds=(1, 2))
-    some = {"4.0": TEN_TENTHS, "5.0": np.array([0.1, -0.1] * 6)}
+    some = {"4.0": sign * TEN_TENTHS, "5.0": np.array([0.1, -0.1] * 6)}
     first = look(plan, looks_of(plan), some)
-    assert [item.state for item in first.levels.values()] == ["better", "open"]
+    assert [item.state for item in first.levels.values()] == [state, "open"]
     assert first.levels["5.0"].prompts == 8
     assert first.levels["5.0"].ended_at is None
     log = looks_of(plan).with_look(first)
-    second = look(plan, log, {**some, "4.0": -TEN_TENTHS})  # scores that were others meanwhile decide nothing again
+    second = look(
+        plan, log, {**some, "4.0": -sign * TEN_TENTHS}
+    )  # scores that were others meanwhile decide nothing again
     assert second.levels["4.0"] == first.levels["4.0"]
     assert (second.prompts, second.pictures) == (12, (36 - 32) * 2)
     assert second.levels["5.0"] == replace(
@@ -107,6 +110,16 @@ def test_what_has_no_hope_is_stopped_at_the_second_look_only_where_the_plan_says
         assert (item.state, item.ended_at) == (state, 1 if stops else None)
 
 
+def test_a_level_that_was_stopped_may_still_be_claimed_by_what_was_drawn_of_it():
+    plan = plan_of(3.0, 4.0)
+    stopped = LevelAtLook("unpromising", 8, 0, 0.45, None, None, 0.5)
+    log = looks_of(plan).with_look(Look(8, "t", 0, {"4.0": stopped}))
+    (item,) = look(plan, log, {"4.0": TEN_TENTHS}).levels.values()
+    assert (item.state, item.prompts, item.ended_at, item.mean) == ("better", 8, 0, pytest.approx(0.45))
+    (item,) = look(plan, log, {"4.0": np.append([1, -1] * 4, [9.0] * 4)}).levels.values()
+    assert (item.state, item.prompts, item.ended_at, item.mean) == ("unpromising", 8, 0, 0.0)
+
+
 def test_scores_stand_by_level_prompt_and_seed():
     plan = plan_of(3.0, 4.0, prompts=3, seeds=(1, 2))
     records = records_of(plan, {"4.0": (0.5, np.nan, 0.25)})
@@ -128,6 +141,10 @@ def test_scores_of_levels_that_set_the_seed_have_one_place():
     looks = LookPlan("image_reward", False, None, True, order, (2,))
     found = scores_by_prompt(sample_manifest(plan), looks, records, ["7", "8"])
     assert found.tolist() == [[[7.0], [7.5]], [[8.0], [8.5]]]
+    grid = sample_plan(axes=[axis("seed", 7, 8), axis("shift", 3.0, 4.0)], prompts=2)
+    records = sample_records(grid, lambda run: {"image_reward": run.params.seed + run.params.shift})
+    found = scores_by_prompt(sample_manifest(grid), looks, records, ["7 x 4.0", "8 x 3.0"])
+    assert found.tolist() == [[[11.0], [11.0]], [[11.0], [11.0]]]
 
 
 # Races
