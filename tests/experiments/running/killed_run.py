@@ -1,6 +1,8 @@
-"""One run until it is decided, in a process of its own that kills itself: `killed_run.py FOLDER WHAT NUMBER`.
+"""Runs until it is decided, of which some kill themselves: `killed_run.py WHOLE PARTS WHAT:NUMBER...`.
 
-WHAT is `picture`, `scores` or `manifest`; the process sends itself SIGKILL when it begins the NUMBER-th of them.
+The first goes to WHOLE and lives. Each of the others goes on in PARTS, in a process of its own, and sends itself
+SIGKILL when it begins the NUMBER-th WHAT: `picture`, `scores` or `manifest`. Prints their exit codes as JSON. Processes
+are forks, which have everything imported.
 """
 
 import hashlib
@@ -26,13 +28,14 @@ ARGUMENTS = ("--sweep=shift=1..3", "--max-prompts=14", "--name=s", "--until-deci
 EFFECTS = {1.0: -0.9, 2.0: 0.0, 3.0: 0.0}
 
 
-def main(folder: str, what: str, number: int) -> None:
-    """Run, and die at the given instant if it comes."""
+def main(whole: str, parts: str, *instants: str) -> None:
+    """Run, and die at the given instants if they come."""
     seen = {"picture": 0, "scores": 0, "manifest": 0}
+    deadly = ("", 0)
 
     def note(kind: str) -> None:
         seen[kind] += 1
-        if kind == what and seen[kind] == number:
+        if (kind, seen[kind]) == deadly:
             os.kill(os.getpid(), signal.SIGKILL)
 
     def before(kind, function):
@@ -48,7 +51,7 @@ def main(folder: str, what: str, number: int) -> None:
         noise = int(hashlib.sha256(f"{row.prompt}{shift}".encode()).hexdigest()[:8], 16) / 2**32
         return {"siglip_score": EFFECTS[shift] + noise}
 
-    metric = SimpleNamespace(name="siglip_score", model="m", compares_seeds=0, direction="higher")
+    metric = SimpleNamespace(name="siglip_score", model="m", compares_seeds=0, direction="higher", fidelity=None)
     judge = SimpleNamespace(
         metric=metric,
         move_to=lambda device: None,
@@ -58,9 +61,23 @@ def main(folder: str, what: str, number: int) -> None:
     FakePipeline.draw = before("picture", FakePipeline.draw)
     ResultStore.write_manifest = before("manifest", ResultStore.write_manifest)
     model = SimpleNamespace(get=lambda settings, planned: OneDevice(FakePipeline()), release=lambda: None)
-    asked = request_from_arguments([*ARGUMENTS, f"--output-dir={folder}"], Config({"num_inference_steps": 4}))
-    run_experiment(asked, model, command="c")
+
+    def run(folder: str) -> None:
+        asked = request_from_arguments([*ARGUMENTS, f"--output-dir={folder}"], Config({"num_inference_steps": 4}))
+        run_experiment(asked, model, command="c")
+
+    run(whole)
+    codes = []
+    for instant in instants:
+        child = os.fork()
+        if not child:
+            what, number = instant.split(":")
+            seen, deadly = dict.fromkeys(seen, 0), (what, int(number))
+            run(parts)
+            os._exit(0)
+        codes.append(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+    print(json.dumps(codes))
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2], int(sys.argv[3]))
+    main(*sys.argv[1:])
