@@ -268,7 +268,7 @@ def _looks_before(
 
     None for a measure whose looks were planned: they have spent their error already.
     """
-    if manifest.raw.get(PLANNED_LOOKS, {}).get("plan", {}).get("measure") == measure.column:
+    if manifest.looks is not None and manifest.looks.plan.measure == measure.column:
         return ()
     texts = {record.prompt_id: record.prompt for record in records}
     pairs = [((prompt, seed), texts[prompt]) for prompt, seed in zip(scored[PROMPT], scored[SEED], strict=True)]
