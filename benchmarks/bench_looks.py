@@ -11,22 +11,22 @@ import numpy as np
 
 from experiments.planning.looks import EXPONENT, look_counts
 from experiments.stats.error_spending import Floats, Looks
+from experiments.stats.look_evidence import HOPELESS_BELOW, UNPROMISING_BELOW, Rules
 from experiments.stats.looks_simulation import KINDS, made_up_scores, simulate_decisions, simulate_races
-from experiments.stats.planned_looks import HOPELESS_BELOW, UNPROMISING_BELOW, Rules, State
+from experiments.stats.planned_looks import State
 from experiments.stats.racing import RaceRules
 
 EXPERIMENTS = 1000
 PROMPTS = 60
 EFFECTS = (1.2, 1.2, 0.5, 0.0, 0.0)
 RACE_EFFECTS = (0.0, 0.3, 0.6, 0.8, 0.8)
-ENUMERATED = 12
 SEED = 22
 
 
 def main() -> None:
     """Print one table for decisions beside a baseline, one for races."""
-    looks = Looks(look_counts(PROMPTS, 1), EXPONENT, ENUMERATED)
-    whole = Looks((PROMPTS,), EXPONENT, ENUMERATED)
+    looks = Looks(look_counts(PROMPTS, 1), EXPONENT)
+    whole = Looks((PROMPTS,), EXPONENT)
     plans = {
         "one look after all prompts": Rules(whole, stops_below=0.0),
         "looks, `--no-futility`": Rules(looks, stops_below=HOPELESS_BELOW),
@@ -40,7 +40,7 @@ def main() -> None:
         for name, rules in plans.items():
             print(f"| {name} | {kind} | {decision_row(scores, rules)} |", flush=True)
     print("\n| race | scores | pictures | best dropped | others dropped |\n|---|---|---|---|---|")
-    times = Looks(look_counts(PROMPTS, len(RACE_EFFECTS) - 1, is_one_sided=True), EXPONENT, ENUMERATED)
+    times = Looks(look_counts(PROMPTS, len(RACE_EFFECTS) - 1, is_one_sided=True), EXPONENT)
     for kind in ("normal", "heavy tails", "discrete"):
         scores = made_up_scores(np.random.default_rng(SEED), EXPERIMENTS, RACE_EFFECTS[1:], PROMPTS, KINDS[kind])
         for name, margin in (("to the end", None), ("margin 0.6 sd", 0.6)):
@@ -51,7 +51,7 @@ def main() -> None:
 
 def decision_row(scores: Floats, rules: Rules) -> str:
     """Return one row of the first table, without its first two cells."""
-    outcomes = simulate_decisions(scores, rules)
+    (outcomes,) = simulate_decisions(scores, rules)
     differs = outcomes.states == State.DIFFERS
     power = differs.mean(axis=0)
     alarms = differs[:, 3:].any(axis=1).mean()

@@ -15,7 +15,7 @@ from experiments.planning.design import Plan
 from experiments.prompts import Prompt
 from llm_dit.errors import LlmDitError
 
-GROWTH: Final = 1.13
+GROWTH: Final = 1.08
 """Each look has about so many times the prompts of the one before."""
 LEAST_GROWTH: Final = 2
 """And at least so many more: a look costs loading the judge."""

@@ -159,9 +159,9 @@ def expected_pictures(plan: Plan, looks: LookPlan) -> Iterator[str]:
     import numpy as np
 
     from experiments.stats.error_spending import Looks
+    from experiments.stats.look_evidence import Rules
     from experiments.stats.look_taking import rules_of
     from experiments.stats.looks_simulation import KINDS, made_up_scores, simulate_decisions, simulate_races
-    from experiments.stats.planned_looks import Rules
     from experiments.stats.racing import RaceRules
 
     times = Looks(looks.prompts, looks.exponent, FORECAST_ENUMERATED)
@@ -173,7 +173,7 @@ def expected_pictures(plan: Plan, looks: LookPlan) -> Iterator[str]:
         if looks.is_race:
             outcomes = simulate_races(scores, RaceRules(times))
         else:
-            outcomes = simulate_decisions(scores, Rules(times, stops_below=rules_of(looks).stops_below))
+            (outcomes,) = simulate_decisions(scores, Rules(times, stops_below=rules_of(looks).stops_below))
         shares[name] = float(outcomes.pictures.mean())
     numbers = ", ".join(
         f"{share * plan.run_count:,.0f} ({share:.0%}) where all differ by {effect:g} sd"

@@ -5,7 +5,7 @@ the margin where both "at least the margin below" and "at least the margin above
 test of the differences with the margin added or taken off, at the full level: both have to be rejected, and only one of
 them can be true. The first half of it alone says that a level is not worse by more than the margin (non-inferiority).
 
-A fixed design has `margin_p_values`; planned looks spend their error with `equivalence_sides`.
+A fixed design has `margin_p_values`; planned looks spend their error with `look_evidence`.
 
 Source: Schuirmann 1987 (two one-sided tests); Berger & Hsu 1996 (why the level is not halved).
 """
@@ -24,7 +24,6 @@ from experiments.stats.error_spending import (
     Ints,
     Looks,
     Statistic,
-    Walks,
     chunked_crossings,
 )
 from experiments.stats.paired_statistics import sign_patterns, unit_vectors
@@ -42,23 +41,6 @@ def below_plus(margin: float) -> Statistic:
     return lambda found: found.below(margin)
 
 
-def equivalence_sides(found: Walks, margin: float) -> Floats:
-    """Return what speaks for "above minus the margin" and for "below the margin", under every sign pattern.
-
-    Args:
-        found: Of paired differences, [data sets, ...].
-        margin: Largest difference that does not matter, above 0, in the unit of the differences.
-
-    Returns:
-        [2, data sets, looks, patterns and mirrors], in units of each data set's scale.
-    """
-    assert margin > 0, f"a margin is above 0, got {margin}"
-    prompts = found.looks.prompts[-1]
-    scale = found.slack[:, None, None] / RELATIVE_TOLERANCE + margin * prompts  # no sum is larger
-    sides: Floats = np.stack([found.above(-margin) / scale, found.below(margin) / scale])
-    return sides
-
-
 def equivalence_crossings(differences: Floats, looks: Looks, alphas: Sequence[float], margin: float) -> Ints:
     """Return the first look at which both one-sided tests have rejected, each at its own look or at one.
 
@@ -72,7 +54,7 @@ def equivalence_crossings(differences: Floats, looks: Looks, alphas: Sequence[fl
         Index of the look, `NEVER` where there is none, [data sets, alphas].
     """
     assert margin > 0, f"a margin is above 0, got {margin}"
-    sides = chunked_crossings(differences, looks, alphas, [above_minus(margin), below_plus(margin)])
+    sides = chunked_crossings(differences, looks, alphas, [above_minus(margin), below_plus(margin)], has_mirrors=True)
     both: Ints = sides.max(axis=0)
     return both
 

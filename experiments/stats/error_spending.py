@@ -34,7 +34,7 @@ SEED: Final = 7
 NEVER: Final = np.iinfo(np.int64).max
 """The look of a boundary that was not crossed."""
 RELATIVE_TOLERANCE: Final = 1e-9
-_CHUNK_ELEMENTS: Final = 2**22
+_CHUNK_ELEMENTS: Final = 2**18
 _INTERVAL_STEPS: Final = 40
 
 
@@ -101,14 +101,12 @@ class Walks:
         return np.abs(self._less(value))
 
     def above(self, value: float = 0.0) -> Floats:
-        """Return how far each pattern's sum is above zero if `value` is taken off; mirrors after patterns."""
-        sums = self._less(value)
-        return np.concatenate([sums, -sums], axis=-1)
+        """Return how far each pattern's sum is above zero if `value` is taken off; its mirror is as far below."""
+        return self._less(value)
 
     def below(self, value: float = 0.0) -> Floats:
-        """Return how far each pattern's sum is below zero if `value` is taken off; mirrors after patterns."""
-        sums = self._less(value)
-        return np.concatenate([-sums, sums], axis=-1)
+        """Return how far each pattern's sum is below zero if `value` is taken off; its mirror is as far above."""
+        return -self._less(value)
 
     def _less(self, value: float) -> Floats:
         return self.sums if value == 0.0 else self.sums - value * self.counts
@@ -162,7 +160,9 @@ def _signs(prompts: int, enumerated: int) -> Floats:
     return signs
 
 
-def crossings(statistics: Floats, slack: Floats, looks: Looks, alphas: Sequence[float]) -> Ints:
+def crossings(
+    statistics: Floats, slack: Floats, looks: Looks, alphas: Sequence[float], *, has_mirrors: bool = False
+) -> Ints:
     """Return the first look at which the pattern seen is rejected, for each of several levels of the test.
 
     Args:
@@ -170,64 +170,106 @@ def crossings(statistics: Floats, slack: Floats, looks: Looks, alphas: Sequence[
         slack: Differences of statistics that are none, [data sets].
         looks: The plan; the first of its looks are those of `statistics`.
         alphas: Levels of the test.
+        has_mirrors: As for `Boundaries`.
 
     Returns:
         Index of the look, `NEVER` where there is none, [data sets, alphas].
     """
     spent = [[looks.spent(look, alpha) for look in range(statistics.shape[1])] for alpha in alphas]
-    bounds = boundaries(statistics, slack, spent)
+    bounds = boundaries(statistics, slack, spent, has_mirrors=has_mirrors)
     is_crossed = statistics[None, :, :, 0] > bounds
     first: Ints = np.where(is_crossed.any(axis=-1), is_crossed.argmax(axis=-1), NEVER).T
     return first
 
 
-def boundaries(statistics: Floats, slack: Floats, spent: Sequence[Sequence[float]]) -> Floats:
-    """Return what a statistic must exceed at each look, [plans, data sets, looks].
+class Boundaries:
+    """What a statistic must exceed, look by look.
 
     Patterns above a boundary, with those rejected at earlier looks, are at most the share that may be spent. Patterns
     that tie are rejected together or not at all, so that p-values of few prompts stay as coarse as they are.
 
     Args:
+        plans: Number of ways to spend the error.
+        rows: Number of data sets.
+        patterns: Number of patterns.
+        has_mirrors: Each pattern stands for its mirror too, of which the statistic is the negative.
+    """
+
+    def __init__(self, plans: int, rows: int, patterns: int, *, has_mirrors: bool = False) -> None:
+        self._patterns = patterns
+        self._has_mirrors = has_mirrors
+        self._all = 2 * patterns if has_mirrors else patterns
+        self._is_rejected = np.zeros((plans, rows, self._all), dtype=bool)
+        self._rejected = np.zeros((plans, rows), dtype=np.int64)
+
+    def next(self, statistics: Floats, slack: Floats, spent: Sequence[float], rows: Ints | None = None) -> Floats:
+        """Return the boundaries of the look that comes next, [plans, data sets].
+
+        Args:
+            statistics: The larger, the more extreme, [data sets, patterns].
+            slack: Differences of statistics that are none, [data sets].
+            spent: Error that may be spent up to this look, for each plan.
+            rows: Which data sets these are; all if None.
+        """
+        rows = np.arange(len(statistics)) if rows is None else rows
+        budgets = [self._budget(share) for share in spent]
+        top, values = self._largest(statistics, max(budgets) + 1)
+        row, every = rows[:, None], np.arange(len(rows))
+        bounds = np.empty((len(budgets), len(rows)))
+        for index, budget in enumerate(budgets):
+            best, best_values = top[:, : budget + 1], values[:, : budget + 1]
+            is_new = ~self._is_rejected[index, row, best]
+            # the first that may not be rejected any more: of the largest budget + 1, at most `rejected` are not new
+            is_beyond = is_new & (is_new.cumsum(axis=-1) > (budget - self._rejected[index, rows])[:, None])
+            bounds[index] = best_values[every, is_beyond.argmax(axis=-1)] + slack
+            is_over = is_new & (best_values > bounds[index][:, None])
+            self._rejected[index, rows] += is_over.sum(axis=-1)
+            self._is_rejected[index, row, best] |= is_over
+        return bounds
+
+    def _budget(self, share: float) -> int:
+        """Return how many patterns may be rejected; never all."""
+        return min(int(share * self._all * (1 + RELATIVE_TOLERANCE)), self._patterns - 1)
+
+    def _largest(self, values: Floats, count: int) -> tuple[Ints, Floats]:
+        """Return positions and values of the largest, descending, [data sets, count] each.
+
+        Of a pattern and its mirror one is not below zero, and no more than half of all are ever asked for.
+        """
+        row, size = np.arange(len(values))[:, None], np.abs(values) if self._has_mirrors else values
+        top = np.argpartition(size, self._patterns - count, axis=-1)[:, self._patterns - count :]
+        top = top[row, np.argsort(-size[row, top], axis=-1, kind="stable")]
+        if self._has_mirrors:
+            return top + np.where(values[row, top] < 0, self._patterns, 0), size[row, top]
+        return top, size[row, top]
+
+
+def boundaries(
+    statistics: Floats, slack: Floats, spent: Sequence[Sequence[float]], *, has_mirrors: bool = False
+) -> Floats:
+    """Return what a statistic must exceed at each look, [plans, data sets, looks].
+
+    Args:
         statistics: The larger, the more extreme, [data sets, looks, patterns].
         slack: Differences of statistics that are none, [data sets].
         spent: Error that may be spent up to each look, for each of several plans, [plans, looks].
+        has_mirrors: As for `Boundaries`.
     """
     rows, reached, patterns = statistics.shape
+    found = Boundaries(len(spent), rows, patterns, has_mirrors=has_mirrors)
     bounds = np.empty((len(spent), rows, reached))
-    is_rejected = np.zeros((len(spent), rows, patterns), dtype=bool)
-    rejected = np.zeros((len(spent), rows), dtype=np.int64)
-    row = np.arange(rows)[:, None]
     for look in range(reached):
-        budgets = [_budget(shares[look], patterns) for shares in spent]
-        top, values = _largest(statistics[:, look], max(budgets) + 1)
-        for index, budget in enumerate(budgets):
-            best, best_values = top[:, : budget + 1], values[:, : budget + 1]
-            is_new = ~is_rejected[index][row, best]
-            # the first that may not be rejected any more: of the largest budget + 1, at most `rejected` are not new
-            is_beyond = is_new & (is_new.cumsum(axis=-1) > (budget - rejected[index])[:, None])
-            bound = best_values[row[:, 0], is_beyond.argmax(axis=-1)] + slack
-            bounds[index, :, look] = bound
-            is_over = is_new & (best_values > bound[:, None])
-            rejected[index] += is_over.sum(axis=-1)
-            is_rejected[index][row, best] |= is_over
+        bounds[..., look] = found.next(statistics[:, look], slack, [shares[look] for shares in spent])
     return bounds
 
 
-def _budget(share: float, patterns: int) -> int:
-    """Return how many patterns may be rejected; never all."""
-    return min(int(share * patterns * (1 + RELATIVE_TOLERANCE)), patterns - 1)
-
-
-def _largest(values: Floats, count: int) -> tuple[Ints, Floats]:
-    """Return positions and values of the largest, descending, [data sets, count] each."""
-    row = np.arange(len(values))[:, None]
-    top = np.argpartition(values, values.shape[1] - count, axis=-1)[:, values.shape[1] - count :]
-    top = top[row, np.argsort(-values[row, top], axis=-1, kind="stable")]
-    return top, values[row, top]
-
-
 def chunked_crossings(
-    differences: Floats, looks: Looks, alphas: Sequence[float], statistics: Sequence[Statistic]
+    differences: Floats,
+    looks: Looks,
+    alphas: Sequence[float],
+    statistics: Sequence[Statistic],
+    *,
+    has_mirrors: bool = False,
 ) -> Ints:
     """Return `crossings` of several statistics of many data sets, a part of them at a time.
 
@@ -236,6 +278,7 @@ def chunked_crossings(
         looks: The plan.
         alphas: Levels of the test.
         statistics: Each makes a statistic from walks, such as `Walks.above`.
+        has_mirrors: As for `Boundaries`.
 
     Returns:
         [statistics, data sets, alphas].
@@ -244,7 +287,11 @@ def chunked_crossings(
     parts = []
     for start in range(0, len(differences), size):
         found = walks(differences[start : start + size], looks)
-        parts.append(np.stack([crossings(make(found), found.slack, looks, alphas) for make in statistics]))
+        parts.append(
+            np.stack(
+                [crossings(make(found), found.slack, looks, alphas, has_mirrors=has_mirrors) for make in statistics]
+            )
+        )
     return np.concatenate(parts, axis=1)
 
 

@@ -15,18 +15,10 @@ import numpy as np
 
 from experiments.planning.looks import LookPlan
 from experiments.stats.error_spending import NEVER, Bools, Floats, Looks, repeated_interval
+from experiments.stats.look_evidence import HOPELESS_BELOW, UNPROMISING_BELOW, Evidence, Rules
 from experiments.stats.measures import number
 from experiments.stats.paired_statistics import ALPHA
-from experiments.stats.planned_looks import (
-    HOPELESS_BELOW,
-    UNPROMISING_BELOW,
-    Rules,
-    Standing,
-    State,
-    corrected_p_values,
-    evidence_of,
-    step,
-)
+from experiments.stats.planned_looks import Standing, State, corrected_p_values, step
 from experiments.stats.racing import RaceRules, RaceStanding, race_evidence_of, race_step
 from experiments.store.look_log import OPEN, LevelAtLook, Look, LookLog
 from experiments.store.manifest import Manifest
@@ -106,7 +98,7 @@ def _levels(
     for row, item in enumerate(before):
         if item.ended_at is not None:  # what was drawn beyond, by whatever command, is not of this plan
             differences[row, log.plan.prompts[item.ended_at] :] = np.nan
-    evidence = evidence_of(differences, rules_of(log.plan))
+    evidence = Evidence(differences, rules_of(log.plan))
     standing = step(evidence, _standing(before), look)
     p_values = corrected_p_values(evidence, standing, look)
     found = {}

@@ -11,8 +11,9 @@ from typing import Final
 
 import numpy as np
 
-from experiments.stats.error_spending import NEVER, Floats, Ints
-from experiments.stats.planned_looks import Rules, decide, prompts_drawn
+from experiments.stats.error_spending import NEVER, Floats, Ints, Looks, walks
+from experiments.stats.look_evidence import Evidence, Rules
+from experiments.stats.planned_looks import Standing, decide, prompts_drawn
 from experiments.stats.racing import RaceRules, race, race_prompts
 
 Draw = Callable[[np.random.Generator, tuple[int, ...]], Floats]
@@ -55,14 +56,24 @@ def made_up_scores(
     return scores
 
 
-def simulate_decisions(scores: Floats, rules: Rules) -> Outcomes:
-    """Decide each experiment's levels beside its first one."""
-    standings = [decide(own[1:] - own[0], rules) for own in scores]
-    counts = [prompts_drawn(standing, rules.looks) for standing in standings]
+def simulate_decisions(scores: Floats, *rules: Rules) -> list[Outcomes]:
+    """Decide each experiment's levels beside its first one, by each of several rules with the same looks."""
+    assert len({each.looks for each in rules}) == 1, "one walk serves all rules"
+    standings: list[list[Standing]] = [[] for _ in rules]
+    for own in scores:
+        differences = own[1:] - own[0]
+        found = walks(differences, rules[0].looks)
+        for each, decided in zip(rules, standings, strict=True):
+            decided.append(decide(Evidence(differences, each, found)))
+    return [_outcomes(decided, rules[0].looks, scores.shape) for decided in standings]
+
+
+def _outcomes(standings: Sequence[Standing], looks: Looks, shape: tuple[int, ...]) -> Outcomes:
+    counts = [prompts_drawn(standing, looks) for standing in standings]
     drawn = np.array([levels for levels, _ in counts])
     baseline = np.array([most for _, most in counts])
     states = np.array([standing.states for standing in standings])
-    return Outcomes(states, drawn, (drawn.sum(axis=1) + baseline) / (scores.shape[1] * scores.shape[2]))
+    return Outcomes(states, drawn, (drawn.sum(axis=1) + baseline) / (shape[1] * shape[2]))
 
 
 def simulate_races(scores: Floats, rules: RaceRules) -> Outcomes:

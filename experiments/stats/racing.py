@@ -92,7 +92,8 @@ def race_evidence_of(scores: Floats, rules: RaceRules) -> RaceEvidence:
     share = rules.alpha / (levels - 1)
     first, second = np.triu_indices(levels, 1)
     differences = signed[first] - signed[second]
-    above, below = chunked_crossings(differences, rules.looks, [share], [Walks.above, Walks.below])[..., 0]
+    sides = chunked_crossings(differences, rules.looks, [share], [Walks.above, Walks.below], has_mirrors=True)
+    above, below = sides[..., 0]
     beaten_at, equivalent_at = np.full((2, levels, levels), NEVER)
     beaten_at[first, second], beaten_at[second, first] = above, below
     if rules.margin is not None:
