@@ -60,7 +60,9 @@ def main(whole: str, parts: str, *instants: str) -> None:
     experiments.metrics.load_configured_scorers = lambda *arguments, **values: [judge]
     FakePipeline.draw = before("picture", FakePipeline.draw)
     ResultStore.write_manifest = before("manifest", ResultStore.write_manifest)
-    model = SimpleNamespace(get=lambda settings, planned: OneDevice(FakePipeline()), release=lambda: None)
+    model = SimpleNamespace(
+        get=lambda settings, planned: OneDevice(FakePipeline()), check=lambda settings: None, release=lambda: None
+    )
 
     def run(folder: str) -> None:
         asked = request_from_arguments([*ARGUMENTS, f"--output-dir={folder}"], Config({"num_inference_steps": 4}))

@@ -29,6 +29,9 @@ class Model:
         self.pipelines.append(FakePipeline(**self.values))
         return OneDevice(self.pipelines[-1])
 
+    def check(self, settings):
+        pass
+
     def release(self):
         pass
 
