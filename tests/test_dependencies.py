@@ -12,7 +12,7 @@ SHIPPED = (ROOT / "src" / "llm_dit", ROOT / "experiments", ROOT / "web")
 OWN = {"llm_dit", "experiments", "web"}
 COMES_ALONG = {"triton", "httpx", "markupsafe", "pydantic_core", "starlette"}
 """With torch, huggingface-hub, jinja2, pydantic and fastapi."""
-LOOKED_FOR = {"flash_attn", "sageattention"}
+LOOKED_FOR = {"fa3_fwd_interface", "flash_attn", "sageattention"}
 """Packages that are used where the user has installed them, and asked for by a setting."""
 
 

@@ -59,8 +59,7 @@ def choose_acceleration(
         device: Where it will compute.
         dtype: Its number format.
         compile: `auto` compiles on CUDA from `EVALUATIONS_WORTH_COMPILING` on.
-        attention_backend: `auto` is cuDNN in half precision on Hopper and later, else PyTorch's own choice. Batches of
-            captions of unequal length always take PyTorch's own.
+        attention_backend: See `choose_attention`. Batches of captions of unequal length always take PyTorch's own.
         quantization: See `Acceleration`.
         planned_evaluations: Transformer evaluations ahead; 0 for unknown.
 

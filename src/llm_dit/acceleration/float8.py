@@ -17,6 +17,7 @@ import torch
 from einops import rearrange
 from torch import Tensor, nn
 
+from llm_dit.acceleration.flash3 import attend_in_float8
 from llm_dit.acceleration.float8_format import FLOAT8, RANGE, SMALLEST
 from llm_dit.networks.transformer import QK_NORM_EPS, Attention, TransformerBlock
 from llm_dit.placement.devices import on
@@ -31,11 +32,13 @@ class ScaledLinear(nn.Module):
     Attributes:
         weight: Float8, [N, K].
         scale: Float32, [1, N].
+        reach: Length of each row of the weight that the two stand for, float32, [1, N].
         one: Float32, a scalar.
     """
 
     weight: Tensor
     scale: Tensor
+    reach: Tensor
     one: Tensor
 
     def __init__(self, weight: Tensor, scale: Tensor, dtype: torch.dtype) -> None:
@@ -43,6 +46,7 @@ class ScaledLinear(nn.Module):
         self.dtype = dtype
         self.register_buffer("weight", weight)
         self.register_buffer("scale", scale)
+        self.register_buffer("reach", row_lengths(weight, scale))
         self.register_buffer("one", torch.ones((), device=weight.device))
 
     @classmethod
@@ -101,6 +105,20 @@ def quantize_weight(weight: Tensor) -> tuple[Tensor, Tensor]:
         own_scales.copy_((rows.abs().amax(-1, keepdim=True) / RANGE).float().clamp(min=SMALLEST))
         own_values.copy_(_in_float8(rows.float(), own_scales))
     return values, scales
+
+
+def row_lengths(values: Tensor, scales: Tensor) -> Tensor:
+    """Return the length of each row of a quantized weight; of a row of zeros its scale, by which one may divide.
+
+    Args:
+        values: Float8, [N, K].
+        scales: Float32, [1, N].
+
+    Returns:
+        Float32, [1, N].
+    """
+    lengths = [rows.float().norm(dim=1) for rows in values.split(ROWS_AT_ONCE)]
+    return torch.cat(lengths).clamp(min=1) * scales
 
 
 def _in_float8(rows: Tensor, scales: Tensor) -> Tensor:
@@ -184,17 +202,40 @@ def _mixed(
     The scales must be alike within an image. The product is left without them: queries and keys get them before their
     norms, the values after attention, which only adds them up.
     """
-    from llm_dit.acceleration.float8_kernels import rotate_normed, rows_to_float8
+    from llm_dit.acceleration.float8_kernels import rows_to_float8
 
     values, rows = quantized
     project: Any = attention.to_qkv
     qkv = project.unscaled_product(values).unflatten(0, shape[:2])
+    if mask is None and attention.attend is attend_in_float8:
+        mixed, columns = _attended_in_float8(attention, qkv, rows, rope), project.reach
+    else:
+        mixed, columns = _attended(attention, qkv, rows, rope, mask), project.scale
+    mixed = rearrange(mixed, "B L H K -> B L (H K)").contiguous()
+    scaled: tuple[Tensor, Tensor] = rows_to_float8(mixed, rows, columns.chunk(3, dim=-1)[2])
+    return scaled
+
+
+def _attended(attention: Attention, qkv: Tensor, rows: Tensor, rope: Tensor, mask: Tensor | None) -> Tensor:
+    """Values are mixed as they come of the product, before `rows` and `scale`."""
+    from llm_dit.acceleration.rotation_kernels import rotate_normed
+
+    project: Any = attention.to_qkv
     norms = attention.norm_q.weight, attention.norm_k.weight
     query, key = rotate_normed(qkv, rows, project.scale, rope, *norms, QK_NORM_EPS)
     value = rearrange(qkv.chunk(3, dim=-1)[2], "B L (H K) -> B L H K", K=attention.head_dim)
-    mixed = rearrange(attention.attend(query, key, value, mask), "B L H K -> B L (H K)").contiguous()
-    scaled: tuple[Tensor, Tensor] = rows_to_float8(mixed, rows, project.scale.chunk(3, dim=-1)[2])
-    return scaled
+    return attention.attend(query, key, value, mask)
+
+
+def _attended_in_float8(attention: Attention, qkv: Tensor, rows: Tensor, rope: Tensor) -> Tensor:
+    """Values are mixed as parts of what they can be, before `rows` and `reach`."""
+    from llm_dit.acceleration.rotation_kernels import rotate_to_float8
+
+    project: Any = attention.to_qkv
+    norms = attention.norm_q.weight, attention.norm_k.weight
+    *quantized, scales = rotate_to_float8(qkv, rows, project.scale, rope, *norms, project.reach, QK_NORM_EPS)
+    attended: Tensor = torch.ops.llm_dit.flash3_float8(*quantized, scales)
+    return attended
 
 
 def _change(layer: Any, quantized: Sequence[Tensor], shape: torch.Size, weight: Tensor, gate: Tensor) -> Change:

@@ -1,11 +1,10 @@
-"""Triton kernels of a float8 block: norms, SwiGLU and attention whose rows are quantized while they are in registers.
+"""Triton kernels of a float8 block: norms and SwiGLU whose rows are quantized while they are in registers.
 
 The compiler's own kernels read the rows twice and divide twice for every value, which at this model's width takes two
 to three times as long as moving the bytes. Each program has one row (one token). All arithmetic is float32; a row's
 scale is its largest magnitude, or a bound of it, over 448, the range of float8 e4m3, as in `float8.quantize_rows`.
 
-Legend: B images, L tokens of an image, M = B L rows, D width of the model, F width of the feed-forward, H heads, K head
-width.
+Legend: B images, L tokens of an image, M = B L rows, D width of the model, F width of the feed-forward.
 """
 
 import torch
@@ -89,31 +88,6 @@ def _advance_norm_kernel(
 
 
 @triton.jit
-def _rotate_kernel(
-    qkv, row_scales, column_scales, table, table_step, sines, query_weight, key_weight, query, key, tokens,
-    EPS: tl.constexpr, HEADS: tl.constexpr, HEADS_BLOCK: tl.constexpr, WIDTH: tl.constexpr, HALF_BLOCK: tl.constexpr,
-):  # fmt: skip
-    row, is_key = tl.program_id(0).to(tl.int64), tl.program_id(1)
-    heads, columns = tl.arange(0, HEADS_BLOCK)[:, None], tl.arange(0, 2 * HALF_BLOCK)
-    is_feature = columns < WIDTH
-    is_inside = (heads < HEADS) & is_feature[None, :]
-    place = heads * WIDTH + columns[None, :]
-    features = tl.load(qkv + (3 * row + is_key) * HEADS * WIDTH + place, mask=is_inside, other=0.0).to(tl.float32)
-    scales = tl.load(column_scales + is_key * HEADS * WIDTH + place, mask=is_inside, other=0.0)
-    features *= tl.load(row_scales + row) * scales
-    gain = tl.load((key_weight if is_key else query_weight) + columns, mask=is_feature, other=0.0).to(tl.float32)
-    features *= tl.rsqrt(tl.sum(features * features, 1) / WIDTH + EPS)[:, None] * gain[None, :]
-    first, second = tl.split(tl.reshape(features, (HEADS_BLOCK, HALF_BLOCK, 2)))
-    pairs = tl.arange(0, HALF_BLOCK)
-    angle, is_pair = table + row // tokens * table_step + row % tokens * WIDTH + 2 * pairs, 2 * pairs < WIDTH
-    cosine = tl.load(angle, mask=is_pair, other=0.0)[None, :]
-    sine = tl.load(angle + sines + 1, mask=is_pair, other=0.0)[None, :]
-    turned = tl.join(first * cosine - second * sine, second * cosine + first * sine)
-    turned = tl.reshape(turned, (HEADS_BLOCK, 2 * HALF_BLOCK)).to(query.dtype.element_ty)
-    tl.store((key if is_key else query) + row * HEADS * WIDTH + place, turned, mask=is_inside)
-
-
-@triton.jit
 def _rows_kernel(x, row_scales, column_scales, out, scales, WIDTH: tl.constexpr, BLOCK: tl.constexpr):
     row = tl.program_id(0).to(tl.int64)
     columns = tl.arange(0, BLOCK)
@@ -161,7 +135,7 @@ def advance(
     advanced, width = torch.empty_like(x), x.shape[-1]
     wrap_triton(_advance_kernel)[(x.numel() // width,)](
         x, values, rows, columns, change_weight, gate, advanced, x.shape[1],
-        EPS=eps, WIDTH=width, BLOCK=_block(width), num_warps=4,
+        EPS=eps, WIDTH=width, BLOCK=block_size(width), num_warps=4,
     )  # fmt: skip
     return advanced
 
@@ -202,39 +176,9 @@ def advance_norm_to_float8(
     quantized, scales = _empty(x, width)
     wrap_triton(_advance_norm_kernel)[(quantized.shape[0],)](
         x, values, rows, columns, change_weight, gate, weight, modulation, advanced, quantized, scales, x.shape[1],
-        EPS=eps, WIDTH=width, BLOCK=_block(width), BOUND=width**0.5 if is_bound else 0.0, num_warps=4,
+        EPS=eps, WIDTH=width, BLOCK=block_size(width), BOUND=width**0.5 if is_bound else 0.0, num_warps=4,
     )  # fmt: skip
     return advanced, quantized, scales
-
-
-@triton_op("llm_dit::rotate_normed", mutates_args={})
-def rotate_normed(
-    qkv: Tensor, rows: Tensor, columns: Tensor, table: Tensor, query_weight: Tensor, key_weight: Tensor, eps: float
-) -> tuple[Tensor, Tensor]:
-    """Norm the queries and keys of `qkv * rows * columns` by heads and turn them as `rope.rotate` does.
-
-    Args:
-        qkv: Queries, keys and values side by side, before the scales of their product, [B, L, 3 H K], contiguous.
-        rows: Scales, [M, 1], float32.
-        columns: Scales, [1, 3 H K], float32.
-        table: [2, B or 1, L, 1, K], contiguous.
-        query_weight: Of the queries' norm, [K].
-        key_weight: Of the keys' norm, [K].
-        eps: Of both norms.
-
-    Returns:
-        Queries and keys, [B, L, H, K] each.
-    """
-    batch, tokens, head_dim = qkv.shape[0], qkv.shape[1], table.shape[-1]
-    heads = qkv.shape[2] // 3 // head_dim
-    query = torch.empty(batch, tokens, heads, head_dim, dtype=qkv.dtype, device=qkv.device)
-    key = torch.empty_like(query)
-    wrap_triton(_rotate_kernel)[(batch * tokens, 2)](
-        qkv, rows, columns, table, tokens * head_dim if table.shape[1] > 1 else 0, table.shape[1] * tokens * head_dim,
-        query_weight, key_weight, query, key, tokens,
-        EPS=eps, HEADS=heads, HEADS_BLOCK=_block(heads), WIDTH=head_dim, HALF_BLOCK=_block(head_dim // 2), num_warps=4,
-    )  # fmt: skip
-    return query, key
 
 
 @triton_op("llm_dit::rows_to_float8", mutates_args={})
@@ -252,7 +196,7 @@ def rows_to_float8(x: Tensor, rows: Tensor, columns: Tensor) -> tuple[Tensor, Te
     width = x.shape[-1]
     values, scales = _empty(x, width)
     wrap_triton(_rows_kernel)[(values.shape[0],)](
-        x, rows, columns, values, scales, WIDTH=width, BLOCK=_block(width), num_warps=4
+        x, rows, columns, values, scales, WIDTH=width, BLOCK=block_size(width), num_warps=4
     )
     return values, scales
 
@@ -266,9 +210,12 @@ def swiglu_to_float8(x: Tensor) -> tuple[Tensor, Tensor]:
     """
     width = x.shape[-1] // 2
     values, scales = _empty(x, width)
-    wrap_triton(_swiglu_kernel)[(values.shape[0],)](x, values, scales, WIDTH=width, BLOCK=_block(width), num_warps=8)
+    wrap_triton(_swiglu_kernel)[(values.shape[0],)](
+        x, values, scales, WIDTH=width, BLOCK=block_size(width), num_warps=8
+    )
     return values, scales
 
 
-def _block(width: int) -> int:
+def block_size(width: int) -> int:
+    """Return the power of two that `width` fits in."""
     return 1 << (width - 1).bit_length()

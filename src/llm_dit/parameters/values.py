@@ -21,7 +21,7 @@ NOT_A_DEVICE = "is not a device; use auto, cpu, cuda, cuda:N or mps"
 
 LongPromptMode = Literal["truncate", "interpolate", "pool", "attention_pool"]
 DType = Literal["auto", "bfloat16", "float16", "float32"]
-AttentionBackend = Literal["auto", "sdpa", "cudnn", "flash", "sage"]
+AttentionBackend = Literal["auto", "sdpa", "cudnn", "flash", "flash3", "flash3_float8", "sage"]
 Quantization = Literal["none", "float8", "int8"]
 CompileMode = Literal["auto", "on", "off"]
 GraphMode = Literal["auto", "on", "off"]

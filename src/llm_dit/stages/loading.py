@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from llm_dit.acceleration.accelerate import Acceleration, accelerate, check_graphs, choose_acceleration
+from llm_dit.acceleration.attention import check_head_width
 from llm_dit.acceleration.compilation import compile_decoder
 from llm_dit.acceleration.quantization import check_quantization
 from llm_dit.checkpoints.finding import find_checkpoint
@@ -132,6 +133,8 @@ def load_stages(
     placement = place_stages(wanted, planned_evaluations)
     parts = find_parts(wanted, partial(find_checkpoint, token=token, cache_dir=cache_dir))
     scheduler = read_scheduler(parts.folder)
+    sizes = parts.transformer.config
+    check_head_width(placement.acceleration.attention_backend, int(sizes["dim"]) // int(sizes["n_heads"]))
     plans = plan_cards(parts, wanted, placement.networks)
     for plan in plans.values():
         require_fit(plan)

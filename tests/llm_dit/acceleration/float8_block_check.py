@@ -1,13 +1,15 @@
 """Run by test_float8.py with Triton's interpreter: fused kernels and a fused block against plain PyTorch on the CPU."""
 
 import copy
+import sys
+import types
 
 import torch
 import torch.nn.functional as F
 from test_accelerate import CONFIG
 
-from llm_dit.acceleration import float8, float8_kernels
-from llm_dit.acceleration.float8 import quantize_rows
+from llm_dit.acceleration import flash3, float8, float8_kernels, rotation_kernels
+from llm_dit.acceleration.float8 import quantize_rows, row_lengths
 from llm_dit.acceleration.float8_format import FLOAT8, RANGE
 from llm_dit.networks import transformer
 from llm_dit.networks.rope import PositionTables, rotate
@@ -15,7 +17,18 @@ from llm_dit.networks.transformer import TransformerBlock
 
 ROPE = PositionTables(CONFIG.axes_dims, CONFIG.rope_theta)
 
-float8_kernels.wrap_triton = lambda kernel: kernel  # it takes no interpreted kernels
+float8_kernels.wrap_triton = rotation_kernels.wrap_triton = lambda kernel: kernel  # it takes no interpreted kernels
+
+
+def flash_attn_func(query, key, value, q_descale, k_descale, v_descale=None):
+    """What the package's function computes, but for the softmax's weights, which it rounds to float8."""
+    assert {part.dtype for part in (query, key, value)} == {FLOAT8}
+    scales = q_descale, k_descale, torch.ones_like(q_descale) if v_descale is None else v_descale
+    parts = [x.float() * scale[:, None, :, None] for x, scale in zip((query, key, value), scales, strict=True)]
+    return transformer.scaled_dot_product(*parts, None).bfloat16()
+
+
+sys.modules["fa3_fwd_interface"] = types.SimpleNamespace(flash_attn_func=flash_attn_func)
 
 
 def quantized_as_interpreted(x, scales=None):
@@ -79,12 +92,54 @@ def check_rotation():
     weights = [torch.rand(width) for _ in range(2)]
     shared = ROPE.text(tokens, torch.device("cpu"))
     for table in (shared, torch.cat([shared, shared.flip(2)], dim=1).contiguous()):
-        turned = float8_kernels.rotate_normed(qkv, rows, columns, table, *weights, 1e-5)
+        turned = rotation_kernels.rotate_normed(qkv, rows, columns, table, *weights, 1e-5)
         scaled = qkv * rows.unflatten(0, (2, tokens)) * columns
         for part, weight, result in zip(scaled.chunk(3, dim=-1), weights, turned, strict=False):
             features = part.unflatten(-1, (heads, width))
             expected = rotate(F.rms_norm(features, (width,), weight, 1e-5), table)
             torch.testing.assert_close(result, expected, rtol=1e-5, atol=1e-5)
+
+
+def check_quantized_rotation():
+    """Queries, keys and values for attention in float8."""
+    images, heads, tokens, width = 2, 3, 5, sum(CONFIG.axes_dims)
+    features = 3 * heads * width
+    weight, scale = quantize_rows(torch.randn(features, 32))
+    columns = scale.T.contiguous()
+    x = torch.randn(images * tokens, 32)
+    x8, rows = (448 * x / x.norm(dim=1, keepdim=True)).to(FLOAT8), torch.rand(images, 1, 1).expand(-1, tokens, 1)
+    rows = rows.reshape(-1, 1).contiguous()
+    qkv = (x8.float() @ weight.float().T).unflatten(0, (images, tokens))
+    weights = [torch.rand(width) + 0.5 for _ in range(2)]
+    table = ROPE.text(tokens, torch.device("cpu"))
+    reach = row_lengths(weight, columns)
+    torch.testing.assert_close(reach, (weight.float() * scale).norm(dim=1)[None])
+    query, key = rotation_kernels.rotate_normed(qkv, rows, columns, table, *weights, 1e-5)
+    *quantized, scales = rotation_kernels.rotate_to_float8(qkv, rows, columns, table, *weights, reach, 1e-5)
+    bounds = [width**0.5 * gain.max() / RANGE for gain in weights]
+    torch.testing.assert_close(scales, torch.stack(bounds)[:, None, None].expand(2, images, heads))
+    value = (qkv * columns).chunk(3, dim=-1)[2].unflatten(-1, (heads, width))
+    lengths = reach.chunk(3, dim=-1)[2].unflatten(-1, (heads, width))
+    for part, scale, expected in zip(quantized, [*bounds, 1], (query, key, value), strict=True):
+        given = lengths if expected is value else scale
+        right, _ = quantized_as_interpreted(expected / given, torch.ones(()))
+        assert part.float().isfinite().all()
+        difference = (part.flatten(0, -2).float() - right.float()).norm() / right.float().norm()
+        assert difference < 0.01, difference
+
+
+def check_heads():
+    """A head of an image has its own scale, so that a small one keeps its digits beside a large one."""
+    query, key, value = (torch.randn(2, 70, 3, 32) for _ in range(3))
+    value[1, :, 2] *= 1e-6
+    assert flash3.quantize_heads(value)[1][1, 2] == value[1, :, 2].abs().max() / RANGE
+    expected = transformer.scaled_dot_product(query, key, value, None)
+    got = flash3.attend_in_float8(query, key, value, None).float()
+    errors = (got - expected).square().mean((1, 3)).sqrt() / expected.square().mean((1, 3)).sqrt()  # [B, H]
+    print(errors.tolist())
+    assert errors.min() > 0.01 and errors.max() < 0.08
+    masked = flash3.attend_in_float8(query, key, value, torch.ones(1, 1, 1, 70, dtype=torch.bool))
+    assert torch.equal(masked, transformer.scaled_dot_product(query, key, value, None))
 
 
 def scaled_product(layer, values, scales):
@@ -118,9 +173,9 @@ def block_errors():
         block.requires_grad_(False)
         block.attention.fuse()
         block.feed_forward.fuse()
-    x = torch.randn(2, 32, CONFIG.dim).bfloat16()
+    x = torch.randn(2, 8, CONFIG.dim).bfloat16()
     modulations = [torch.randn(4, 2, 1, CONFIG.dim).bfloat16() for _ in blocks]
-    rope = ROPE.text(32, torch.device("cpu"))
+    rope = ROPE.text(8, torch.device("cpu"))
     exact_blocks = [copy.deepcopy(block).float() for block in blocks]
     exact = transformer.run_blocks(exact_blocks, x.float(), rope, None, [item.float() for item in modulations])
     for parent in [part for block in blocks for part in (block.attention, block.attention.to_out, block.feed_forward)]:
@@ -138,7 +193,11 @@ def block_errors():
         block.__class__ = float8.Float8Block
     assert torch.equal(float8.run_blocks([], x, rope, None, []), x)
     fused = float8.run_blocks(blocks, x, rope, None, modulations)
-    return [float((output.float() - exact).norm() / (exact - x.float()).norm()) for output in (plain, fused)]
+    for block in blocks:
+        block.attention.attend = flash3.attend_in_float8
+    attended = float8.run_blocks(blocks, x, rope, None, modulations)
+    assert not torch.equal(attended, fused)
+    return [float((output.float() - exact).norm() / (exact - x.float()).norm()) for output in (plain, fused, attended)]
 
 
 if __name__ == "__main__":
@@ -148,6 +207,8 @@ if __name__ == "__main__":
         print(values, scales)
         assert values < 0.01 and scales < 1e-4  # a value between two neighbours may be rounded to either
     check_rotation()
-    plain, fused = block_errors()
-    print(plain, fused)
-    assert 0 < plain < 0.15 and fused < 1.1 * plain
+    check_quantized_rotation()
+    check_heads()
+    plain, fused, attended = block_errors()
+    print(plain, fused, attended)
+    assert 0 < plain < 0.25 and fused < 1.1 * plain and attended < 1.3 * plain
