@@ -3,8 +3,9 @@
     python -m benchmarks.full_size z-image-random --device cuda
     python -m benchmarks.bench_cards z-image-random
 
-A card is imitated by capping the allocator, less what the driver takes. Ten prompts are encoded together and drawn, as
-the lab does; the median of the images is told. "bus" is the time that the bytes which must move take at the speed that
+A card is imitated by capping the allocator, less what the driver takes. The lab draws an experiment of ten images (five
+prompts, two shifts, nothing shared), from prompts in memory to PNG and records on disk, after one image that chooses
+and compiles kernels; its time is told by image. "bus" is the time that the bytes which must move take at the speed that
 was measured: the transformer's streamed blocks once a step, the encoder's layers once for all prompts. diffusers draws
 in bfloat16 with its two ways of offloading, out of memory where its row says so. The last line of stdout is JSON.
 """
@@ -12,11 +13,13 @@ in bfloat16 with its two ways of offloading, out of memory where its row says so
 import gc
 import json
 import statistics
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import click
@@ -24,11 +27,17 @@ import torch
 
 from benchmarks.bench_memory import GIB, capped, peak_bytes
 from benchmarks.timing import elapsed_s, machine
+from experiments.planning.design import Plan, plan_experiment, select_prompts
+from experiments.planning.sweeps import experiment_from_sweeps
+from experiments.prompts import STANDARD_PROMPTS, read_prompts
+from experiments.running.execution import OneDevice, run_plan
+from experiments.store.result_store import ResultStore
 from llm_dit import ZImagePipeline
 from llm_dit.parameters import GenerationParams
 from llm_dit.placement.devices import resolve_device
 
-PROMPTS = 10
+PROMPTS = 5
+SHIFTS = "shift=3,4"
 SYSTEM_GIB = 0.5
 TRIAL_BYTES = 1 << 30
 NUMERICS: dict[str, dict[str, Any]] = {
@@ -36,6 +45,8 @@ NUMERICS: dict[str, dict[str, Any]] = {
     "bfloat16 compiled": {"compile": "on"},
     "float8": {"compile": "off", "quantization": "float8"},
     "float8 compiled": {"compile": "on", "quantization": "float8"},
+    "float8, encoder too": {"compile": "off", "quantization": "float8", "text_encoder_quantization": "float8"},
+    "int8, encoder too": {"compile": "off", "quantization": "int8", "text_encoder_quantization": "int8"},
 }
 CARDS: tuple[tuple[str, int], ...] = (
     ("bfloat16", 16),
@@ -46,9 +57,12 @@ CARDS: tuple[tuple[str, int], ...] = (
     ("float8", 6),
     ("bfloat16 compiled", 12),
     ("float8 compiled", 8),
+    ("float8, encoder too", 12),
+    ("float8, encoder too", 8),
+    ("int8, encoder too", 12),
 )
 OFFLOADS = ("model", "group")
-PEER_CARDS = (12, 8)
+PEER_CARDS = (16, 12, 8, 6)
 PEER_PROMPTS = 3
 
 
@@ -61,8 +75,8 @@ class Row:
         numerics: Name in `NUMERICS`.
         card_gib: Size of the card; None for the one that there is.
         load_s: Seconds to load.
-        image_s: Median seconds an image.
-        first_s: Seconds of the first image, its encoding included.
+        image_s: Seconds an image: of the experiment, or diffusers' median.
+        first_s: Seconds of the first image after loading, with the choice of kernels.
         bus_s: Seconds an image that the bytes which must move take.
         peak_gib: Most that the allocator held.
         problem: Why there is no image.
@@ -104,31 +118,23 @@ def timed(images: list[Callable[[], Any]], device: torch.device) -> tuple[float,
 
 
 def ours(
-    model_path: str, numerics: str, card_gib: int | None, device: torch.device, bus: float, params: GenerationParams
+    model_path: str, numerics: str, card_gib: int | None, device: torch.device, bus: float, plan: Plan, steps: int
 ) -> Row:
     """Load and draw with this project."""
     limit: dict[str, Any] = {} if card_gib is None else {"vram_limit": card_gib - SYSTEM_GIB}
     started = time.perf_counter()
     pipeline = ZImagePipeline.from_pretrained(model_path, **NUMERICS[numerics], **limit)
     load_s = time.perf_counter() - started
-    all_params = [
-        pipeline.resolve(params.replaced(prompt=f"{params.prompt}, {number}", seed=number)) for number in range(PROMPTS)
-    ]
-    texts = [f"<|im_start|>user\n{one.prompt}<|im_end|>\n<|im_start|>assistant\n" for one in all_params]
-    encoding_s = elapsed_s(lambda: pipeline.encode_prompts(texts, [-2]), device)
-    encodings = pipeline.encode_prompts(texts, [-2])
-
-    def draw(index: int) -> Any:
-        own = all_params[index]
-        return pipeline.draw(own, pipeline.condition(own, encodings[index], None)).wait()
-
-    draw(0)  # kernels are chosen and compiled
-    first_s, image_s = timed([partial(draw, index) for index in range(PROMPTS)], device)
+    first_s = elapsed_s(lambda: pipeline.generate(next(plan.runs()).params), device)
+    with tempfile.TemporaryDirectory(prefix="bench-cards-") as folder:
+        outcome = run_plan(plan, OneDevice(pipeline, shares=False), ResultStore(Path(folder)))
+    assert outcome.made == plan.run_count, outcome
     streams = {"transformer": pipeline.denoiser.stream, "text_encoder": pipeline.text_encoder.stream}
     moved = {name: 0 if stream is None else stream.nbytes for name, stream in streams.items()}
-    bytes_an_image = moved["transformer"] * (params.num_inference_steps or 0) + moved["text_encoder"] / PROMPTS
+    bytes_an_image = moved["transformer"] * steps + moved["text_encoder"] / plan.run_count
     peak = (peak_bytes(device) or 0) / GIB
-    return Row("ours", numerics, card_gib, load_s, image_s + encoding_s / PROMPTS, first_s, bytes_an_image / bus, peak)
+    image_s = outcome.seconds / plan.run_count
+    return Row("ours", numerics, card_gib, load_s, image_s, first_s, bytes_an_image / bus, peak)
 
 
 def theirs(model_path: str, way: str, card_gib: int | None, device: torch.device, params: GenerationParams) -> Row:
@@ -191,12 +197,21 @@ def tell(row: Row, resident_s: dict[str, float]) -> None:
 @click.option("--steps", default=9, show_default=True)
 @click.option("--size", default=1024, show_default=True, help="Height and width in pixels.")
 @click.option("--only", multiple=True, help="Names of numerics; default: all.")
-@click.option("--peer/--no-peer", default=True, show_default=True)
-def main(model_path: str, steps: int, size: int, only: tuple[str, ...], peer: bool) -> None:
+@click.option("--card", "cards", multiple=True, type=int, help="Sizes in GiB; default: all.")
+@click.option("--peer", "ways", multiple=True, type=click.Choice(["resident", *OFFLOADS]), help="Of diffusers.")
+def main(
+    model_path: str, steps: int, size: int, only: tuple[str, ...], cards: tuple[int, ...], ways: tuple[str, ...]
+) -> None:
     """Run the benchmark on a CUDA device."""
     device = resolve_device("auto", "device")
     params = GenerationParams(
         prompt="A red apple on a wooden table", height=size, width=size, num_inference_steps=steps, seed=0
+    )
+    plan = plan_experiment(
+        experiment_from_sweeps([SHIFTS], None),
+        select_prompts(read_prompts(STANDARD_PROMPTS), max_prompts=PROMPTS),
+        [0],
+        overrides={"height": size, "width": size, "num_inference_steps": steps},
     )
     bus = bus_bytes_per_s(device)
     print(f"{machine(device)}, torch {torch.__version__}, bus {bus / 1e9:.1f} GB/s, {size} x {size}, {steps} steps")
@@ -206,17 +221,21 @@ def main(model_path: str, steps: int, size: int, only: tuple[str, ...], peer: bo
     rows: list[Row] = []
     resident_s: dict[str, float] = {}
     chosen = [name for name in NUMERICS if not only or name in only]
-    for name, card_gib in [(name, None) for name in chosen] + [pair for pair in CARDS if pair[0] in chosen]:
+    pairs = [(name, gib) for name, gib in CARDS if name in chosen and (not cards or gib in cards)]
+    for name, card_gib in [(name, None) for name in chosen] + pairs:
         with card(device, card_gib):
-            row = attempted(lambda: ours(model_path, name, card_gib, device, bus, params), Row("ours", name, card_gib))  # noqa: B023
+            row = attempted(
+                partial(ours, model_path, name, card_gib, device, bus, plan, steps), Row("ours", name, card_gib)
+            )
         if card_gib is None:
             resident_s[name] = row.image_s
         rows.append(row)
         tell(row, resident_s)
-    for way, card_gib in [("resident", None), *((way, gib) for gib in PEER_CARDS for way in OFFLOADS)] if peer else []:
+    peer_cards = [gib for gib in PEER_CARDS if not cards or gib in cards]
+    for way, card_gib in [(one, gib) for one in ways for gib in ([None] if one == "resident" else peer_cards)]:
         with card(device, card_gib):
             row = attempted(
-                lambda: theirs(model_path, way, card_gib, device, params),  # noqa: B023
+                partial(theirs, model_path, way, card_gib, device, params),
                 Row(f"diffusers {way}", "bfloat16", card_gib),
             )
         rows.append(row)

@@ -14,6 +14,7 @@ random model of the real one's size first (21 GB). The last line of stdout is JS
 
 import gc
 import json
+import math
 import tempfile
 import time
 import warnings
@@ -196,7 +197,9 @@ def largest_difference(plan: Plan, one_folder: Path, other_folder: Path) -> int:
     "--quantization", "quantizations", multiple=True, default=["none"], show_default=True, help="Ours; repeatable."
 )
 @click.option("--compile", "compile_mode", default="auto", show_default=True, help="Of our side.")
+@click.option("--attention-backend", "backend", default="auto", show_default=True, help="Of our side.")
 @click.option("--full-size", is_flag=True, help="Write a random model of the real one's size and use it.")
+@click.option("--plain/--no-plain", "has_plain", default=True, show_default=True, help="Run the plain loop too.")
 def main(
     model_path: str,
     name: str,
@@ -205,7 +208,9 @@ def main(
     device: str,
     quantizations: tuple[str, ...],
     compile_mode: str,
+    backend: str,
     full_size: bool,
+    has_plain: bool,
 ) -> None:
     """Run both sides and print them."""
     with tempfile.TemporaryDirectory(prefix="bench-experiment-") as temporary:
@@ -218,6 +223,7 @@ def main(
                 "text_encoder_device": device,
                 "dit_device": device,
                 "compile": compile_mode,
+                "attention_backend": backend,
             }
         )
         plan = make_plan(name, prompt_count, size or native_size(model_path))
@@ -227,9 +233,11 @@ def main(
             sides = ours(plan, settings.replaced(quantization=quantization), *(work / name for name in names))
             labs.update(zip(names, sides, strict=True))
             free_memory()
-        plain = plain_loop(plan, settings, work / "plain")
         folders = {name: work / name / "images" for name in labs}
-        differences = {name: largest_difference(plan, folders[name], work / "plain") for name in labs}
+        plain, differences = None, {}
+        if has_plain:
+            plain = plain_loop(plan, settings, work / "plain")
+            differences = {name: largest_difference(plan, folders[name], work / "plain") for name in labs}
         by_sharing = {
             name: largest_difference(plan, folders[name], folders[name + NOTHING_SHARED]) for name in quantizations
         }
@@ -272,7 +280,7 @@ def report(
     plan: Plan,
     settings: EngineSettings,
     labs: dict[str, Side],
-    plain: Side,
+    plain: Side | None,
     differences: dict[str, int],
     by_sharing: dict[str, int],
 ) -> None:
@@ -283,12 +291,13 @@ def report(
         f"{'':34}{'load s':>9}{'wall s':>9}{'s/image':>9}{'evaluations/image':>19}{'bare s/image':>14}{'over bare':>11}"
         f"{'plain takes':>13}"
     )
-    sides = {f"this lab, {name}": lab for name, lab in labs.items()} | {"plain diffusers": plain}
+    sides = {f"this lab, {name}": lab for name, lab in labs.items()}
+    sides |= {"plain diffusers": plain} if plain else {}
     for label, figures in sides.items():
         click.echo(
             f"{label:34}{figures.load_s:9.1f}{figures.wall_s:9.2f}{figures.wall_s_per_image:9.3f}"
             f"{figures.evaluations_per_image:19.2f}{figures.bare_s_per_image:14.3f}{figures.wall_over_bare:11.3f}"
-            f"{plain.wall_s / figures.wall_s:11.2f} x"
+            f"{plain.wall_s / figures.wall_s if plain else math.nan:11.2f} x"
         )
     click.echo(f"largest difference of a pixel from the plain loop's, of 255: {differences}; by sharing: {by_sharing}")
     record = {
@@ -298,8 +307,9 @@ def report(
         "model": settings.model_path,
         "machine": machine(device),
         "labs": {name: asdict(lab) for name, lab in labs.items()},
-        "plain": asdict(plain),
-        "plain_over_lab": {name: plain.wall_s / lab.wall_s for name, lab in labs.items()},
+        "attention_backend": settings.attention_backend,
+        "plain": asdict(plain) if plain else None,
+        "plain_over_lab": {name: plain.wall_s / lab.wall_s for name, lab in labs.items()} if plain else {},
         "wall_over_bare": {name: lab.wall_over_bare for name, lab in labs.items()},
         "largest_pixel_difference": differences,
         "largest_pixel_difference_by_sharing": by_sharing,

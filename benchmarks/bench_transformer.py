@@ -38,6 +38,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "eager": {"compile": "off", "quantization": "none"},
     "compiled": {"compile": "on", "quantization": "none"},
     "float8": {"compile": "on", "quantization": "float8"},
+    "float8 attention": {"compile": "on", "quantization": "float8", "attention_backend": "flash3_float8"},
     "int8": {"compile": "on", "quantization": "int8"},
 }
 
@@ -54,6 +55,7 @@ class Setting:
     iterations: int
     other_iterations: int
     clock: Clock
+    counts_compilations: bool
 
 
 def evaluation_flops(config: dict[str, Any], image_tokens: int, text_tokens: int) -> float:
@@ -157,7 +159,7 @@ def bench_variant(
     """Measure one variant over all sizes and caption lengths, the first one longest; yields one row each."""
     ours = build_ours(config_name, setting.device, setting.dtype)
     device = setting.device
-    applied = choose_acceleration(device, setting.dtype, attention_backend=backend, **VARIANTS[variant])
+    applied = choose_acceleration(device, setting.dtype, **({"attention_backend": backend} | VARIANTS[variant]))
     for block in ours.blocks:
         block.fuse()
         quantize_linears(block, ("attention", "feed_forward"), applied.quantization)
@@ -167,7 +169,7 @@ def bench_variant(
         float8_ceiling(setting.device) if is_float8 else matrix_ceiling(setting.device, setting.dtype, setting.clock)
     )
     graphs = None
-    if applied.compile == "on":
+    if applied.compile == "on" and setting.counts_compilations:
         sizes = list(dict.fromkeys(case[:2] for case in cases))[:2]
         graphs = standard_prompt_compilations(ours, setting, sizes)
         print(f"{variant}: {graphs} compilations over the standard prompts at {len(sizes)} sizes", flush=True)
@@ -185,7 +187,7 @@ def print_row(row: dict[str, Any]) -> None:
     """Print one measurement as a line of the table."""
     size = f"{row['height']}x{row['width']}"
     print(
-        f"{row['variant']:9} {size:>10} {row['text_tokens']:5} {row['ours_ms']:10.2f} {row['diffusers_ms']:10.2f} "
+        f"{row['variant']:16} {size:>10} {row['text_tokens']:5} {row['ours_ms']:10.2f} {row['diffusers_ms']:10.2f} "
         f"{row['ratio']:6.3f} {row['ceiling_share']:8.1%} {row['prepare_ms']:9.2f} {row['first_call_s']:8.2f} "
         f"{row['new_compilations']:5} {row['relative_difference']:9.1e}",
         flush=True,
@@ -233,6 +235,12 @@ def parse_size(text: str) -> tuple[int, int]:
     "--other-iterations", default=None, type=int, help="For all but the first size and length; the same by default."
 )
 @click.option("--clock", type=click.Choice(list(CLOCKS)), default="wall", show_default=True)
+@click.option(
+    "--count-compilations/--no-count-compilations",
+    default=True,
+    show_default=True,
+    help="Evaluate all standard prompts at the first two sizes.",
+)
 @click.option("--threads", default=None, type=int, help="CPU threads of torch.")
 def main(**options: Any) -> None:
     """Run the benchmark."""
@@ -247,13 +255,14 @@ def main(**options: Any) -> None:
         iterations=options["iterations"],
         other_iterations=options["other_iterations"] or options["iterations"],
         clock=CLOCKS[options["clock"]],
+        counts_compilations=options["count_compilations"],
     )
     first_size, *other_sizes = map(parse_size, options["sizes"])
     first_tokens = options["text_tokens"][0]
     cases = [(*first_size, tokens) for tokens in options["text_tokens"]]
     cases += [(*size, first_tokens) for size in other_sizes]
     print(f"{machine(setting.device)}, torch {torch.__version__}, {options['dtype_name']}, batch {setting.batch}")
-    print("variant         size  text    ours ms  diffus ms  ratio  ceiling   prep ms  first s  comp  rel diff")
+    print("variant                size  text    ours ms  diffus ms  ratio  ceiling   prep ms  first s  comp  rel diff")
     rows = []
     theirs: Any = build_diffusers(options["config_name"], setting.device, setting.dtype)
     is_peer_compiled = False

@@ -35,7 +35,7 @@ def benchmarks(device: str, config: str, checkpoint: Path) -> dict[str, list[str
     shared = ["benchmarks.bench_transformer", "--config", config, "--device", device]
     shared += ["--dtype", "bfloat16" if on_gpu else "float32", "--warmup", "2", "--iterations", "7"]
     shared += ["--other-iterations", "3"]
-    variants = repeated("--variant", ("eager", "compiled", *(("float8",) if on_gpu else ())))
+    variants = repeated("--variant", ("eager", "compiled", *(("float8", "float8 attention") if on_gpu else ())))
     height, width = sizes[0].split("x")
     large = ("1024x1024", "2048x2048") if config == "full" else TINY_SIZES
     of_checkpoint = [str(checkpoint), "--device", device]
