@@ -84,7 +84,7 @@ def margins_from_flags(texts: Sequence[str], metrics: Sequence[Metric]) -> dict[
     """Read `MEASURE=X[,MEASURE=X]`, of one flag or several.
 
     Raises:
-        LlmDitError: For what is no measure, no number above 0, or there twice.
+        LlmDitError: For what is no measure or one of pairs, no number above 0, or there twice.
     """
     margins: dict[str, float] = {}
     for part in (part.strip() for text in texts for part in text.split(",")):
@@ -100,6 +100,12 @@ def margins_from_flags(texts: Sequence[str], metrics: Sequence[Metric]) -> dict[
                 field="margin",
             )
         check_measure(column, "--margin", metrics)
+        if any(metric.fidelity is not None and metric.name == column for metric in metrics):
+            raise LlmDitError(
+                f"--margin {column}: {column} is a distance from the baseline itself, so no level is as good as it by "
+                "that; give a margin of a measure that has a better direction.",
+                field="margin",
+            )
         if margins.setdefault(column, margin) != margin:
             raise LlmDitError(f"--margin gives {column} two margins; leave one out.", field="margin")
     return margins

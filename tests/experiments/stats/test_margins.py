@@ -290,6 +290,8 @@ def test_what_is_no_margin_is_refused_with_an_example(text: str) -> None:
 def test_unknown_measures_and_two_margins_of_one_are_refused() -> None:
     with pytest.raises(LlmDitError, match="--margin 'imag_reward' is no measure; did you mean 'image_reward'"):
         margins_from_flags(["imag_reward=1"], METRICS)
+    with pytest.raises(LlmDitError, match="psnr_db is a distance from the baseline itself"):
+        margins_from_flags(["psnr_db=30"], METRICS)
     with pytest.raises(LlmDitError, match="--margin gives image_reward two margins"):
         margins_from_flags(["image_reward=1,image_reward=2"], METRICS)
 
