@@ -122,7 +122,7 @@ form.addEventListener("input", (event) => {
   if (target.dataset.switches) {
     showField(field);
     if (target.checked) inputOf(field).focus();
-  } else if (field && target.type === "number" && target.name === field.dataset.name) showField(field);
+  } else if (field && (target.type === "number" || field.dataset.words) && target.name === field.dataset.name) showField(field);
   if (target.name === "shape") applyShape(target);
   if (target.name === "width" || target.name === "height") chooseShape();
   if (target.name === "seed") byId("seed-lock").checked = target.value !== "";
