@@ -86,3 +86,14 @@ def test_a_race_draws_each_level_up_to_the_look_that_dropped_it():
     assert (standing.dropped_at, standing.ended_at) == ((0, NEVER, NEVER), 2)
     assert race_prompts(standing, LOOKS) == [8, 12, 12]
     assert race_prompts(RaceStanding((0, NEVER, 1), 1, 1), LOOKS) == [8, 10, 10]
+    assert race_prompts(RaceStanding((0, NEVER, NEVER), 1), LOOKS) == [8, 12, 12]
+
+
+@pytest.mark.parametrize(("levels", "beaten_at"), [(3, 0), (4, 1)])
+def test_a_pair_is_tested_on_one_side_with_its_share_of_the_error(levels, beaten_at):
+    # one side of 6 prompts has 1 / 2^6 = 1.56 %; at 6 of 7 prompts 5 % / 2 have 1.98 % and 5 % / 3 have 1.32 %
+    scores = np.zeros((levels, 7))
+    scores[0] = np.linspace(1, 2, 7)
+    found = race_evidence_of(scores, RaceRules(Looks((6, 7), enumerated=7)))
+    assert found.beaten_at[0].tolist() == [NEVER] + [beaten_at] * (levels - 1)
+    assert (found.beaten_at[1:] == NEVER).all()
