@@ -295,25 +295,6 @@ def chunked_crossings(
     return np.concatenate(parts, axis=1)
 
 
-def sequential_p_value(differences: Floats, looks: Looks) -> float:
-    """Return the smallest level at which the two-sided test has rejected by the last look that the data reach.
-
-    Args:
-        differences: [prompts]; NaN where a prompt has none.
-        looks: The plan.
-
-    Source: Jennison & Turnbull 1999, section 9.2 (repeated p-values).
-    """
-    found = walks(differences[None], looks)
-    statistics = found.two_sided()
-    low, high = 0, looks.patterns  # in patterns: rejected at `high`, not at `low`
-    while high - low > 1:
-        middle = (low + high) // 2
-        is_crossed = crossings(statistics, found.slack, looks, [middle / looks.patterns])[0, 0] != NEVER
-        low, high = (low, middle) if is_crossed else (middle, high)
-    return min(high / looks.patterns, 1.0)
-
-
 def repeated_interval(differences: Floats, looks: Looks, alpha: float) -> tuple[float, float]:
     """Return every mean that the test at the last look reached would not reject: valid at all looks together.
 

@@ -151,9 +151,6 @@ def _race_levels(
     before, plan = _before(names, log), log.plan
     is_whole: Bools = np.asarray(np.isfinite(scores).all(axis=-1))
     by_prompt = np.where(is_whole, np.where(is_whole[..., None], scores, 0.0).mean(axis=-1), np.nan)
-    for row, item in enumerate(before):
-        if item.ended_at is not None:
-            by_prompt[row, plan.prompts[item.ended_at] :] = np.nan
     rules = RaceRules(looks_of(plan), plan.margin, is_higher_better)
     dropped_at = tuple(NEVER if item.state != DROPPED else int(item.ended_at or 0) for item in before)
     standing = race_step(race_evidence_of(by_prompt, rules), RaceStanding(dropped_at), look)

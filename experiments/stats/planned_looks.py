@@ -87,7 +87,7 @@ def step(evidence: Evidence, before: Standing, look: int) -> Standing:
         standing = standing.ended(equivalent, State.EQUIVALENT, look)
         claimed = bool(differing or equivalent)
     rules = evidence.rules
-    if FIRST_FUTILITY_LOOK <= look < len(rules.looks.prompts) - 1:
+    if look >= FIRST_FUTILITY_LOOK:  # at the last all are promised
         share = min(standing.states.count(State.DIFFERS), evidence.promise.shape[-1] - 1)
         promise = evidence.promise[:, look, share]
         still_open = [

@@ -15,7 +15,6 @@ from experiments.stats.error_spending import (
     chunked_crossings,
     crossings,
     repeated_interval,
-    sequential_p_value,
     walks,
 )
 
@@ -40,9 +39,10 @@ def test_all_patterns_of_few_prompts_are_counted_and_the_first_is_the_one_seen()
 def test_one_look_is_the_fixed_sign_flip_test():
     for seed in range(20):
         differences = draw(seed, 10) + 0.5
-        assert sequential_p_value(differences, Looks((10,), enumerated=10)) == pytest.approx(
-            float(statistics.sign_flip_p_value(differences))
-        )
+        p_value = float(statistics.sign_flip_p_value(differences))
+        looks, alphas = Looks((10,), enumerated=10), [p_value, p_value - 1 / 2**9]
+        found = chunked_crossings(differences[None], looks, alphas, [Walks.two_sided])
+        assert found.tolist() == [[[0 if p_value < 1 else NEVER, NEVER]]]  # never are all patterns rejected
 
 
 def test_patterns_rejected_at_all_looks_together_are_just_the_share_that_may_be_spent():
@@ -61,8 +61,11 @@ def test_patterns_rejected_at_all_looks_together_are_just_the_share_that_may_be_
 def test_no_p_value_is_below_what_the_prompts_of_a_look_allow():
     looks = Looks((6, 12, 24), enumerated=12)
     steady = np.full(24, 1.0) + 1e-6 * draw(3, 24)
-    assert sequential_p_value(steady[:6], looks) >= 2 / 2**6
-    assert sequential_p_value(steady[:12], looks) >= 2 / 2**12
+    # all of one sign, a share of 2 / 2^6 and 2 / 2^12: of the error 1 / 4 and 1 / 2, to the power of 1.5, may be spent
+    for count, look, share in ((6, 0, 1 / 8), (12, 1, 0.5**1.5)):
+        least = 2 / 2**count / share
+        found = chunked_crossings(steady[None, :count], looks, [least * 1.001, least * 0.999], [Walks.two_sided])
+        assert found.tolist() == [[[look, NEVER]]]
 
 
 def test_a_boundary_is_higher_where_error_was_spent_before():

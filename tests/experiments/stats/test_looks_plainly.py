@@ -1,0 +1,175 @@
+"""What is decided at planned looks, against the definition: every sign pattern written out, nothing skipped."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+
+from experiments.stats.error_spending import NEVER, Looks
+from experiments.stats.look_evidence import Evidence, Rules
+from experiments.stats.planned_looks import (
+    P_VALUES,
+    Standing,
+    State,
+    corrected_p_values,
+    decide,
+    different_levels,
+    prompts_drawn,
+    step,
+)
+
+LOOKS = Looks((5, 7, 8, 10), exponent=1.0, enumerated=10)
+SIGNS = np.array([(1, *signs) for signs in itertools.product((1, -1), repeat=9)])
+TOLERANCE = 1e-9
+ALPHA = 0.2
+"""With so few prompts something is decided at every look."""
+NEVER_STOPS = -1.0
+UNDECIDED = (State.OPEN, State.UNPROMISING)
+
+
+def borders(statistics: np.ndarray, spent: Sequence[float]) -> list[float]:
+    """Return what must be exceeded at each look, [looks, patterns]: of the first that may not be rejected any more."""
+    is_rejected, found = np.zeros(statistics.shape[1], dtype=bool), []
+    for values, share in zip(statistics, spent, strict=True):
+        budget = math.floor(share * len(values) * (1 + TOLERANCE))
+        left = np.sort(values[~is_rejected])[::-1]
+        found.append(float(left[budget - is_rejected.sum()]))
+        is_rejected |= values > found[-1] + TOLERANCE
+    return found
+
+
+def spent_at(look: int, exponent: float) -> float:
+    return (LOOKS.prompts[look] / LOOKS.prompts[-1]) ** exponent
+
+
+def plainly_different(differences: np.ndarray, standing: Standing, look: int, alpha: float) -> list[int]:
+    members = [level for level, state in enumerate(standing.states) if state != State.DIFFERS]
+    pooled, seen, spent, total = [], [], [], 0.0
+    for index in range(look + 1):
+        drawn = [level for level in members if standing.ended_at[level] >= index]
+        count = LOOKS.prompts[index]
+        statistics = {
+            level: np.abs(SIGNS[:, :count] @ np.nan_to_num(differences[level, :count]))
+            / (np.sqrt(np.nansum(differences[level, :count] ** 2)) or 1.0)
+            for level in drawn
+        }
+        before = spent_at(index - 1, 1.0) if index else 0.0
+        total += alpha * (spent_at(index, 1.0) - before) * len(drawn) / max(len(members), 1)
+        pooled.append(np.max(list(statistics.values()), axis=0) if drawn else np.zeros(len(SIGNS)))
+        seen.append({level: values[0] for level, values in statistics.items()})
+        spent.append(total)
+    limits = borders(np.array(pooled), spent)
+    return [
+        level
+        for level in members
+        if standing.states[level] in UNDECIDED
+        and any(own[level] > limit + TOLERANCE for own, limit in zip(seen, limits, strict=True) if level in own)
+    ]
+
+
+def plainly_within(differences: np.ndarray, standing: Standing, look: int, rules: Rules) -> list[int]:
+    if rules.margin is None:
+        return []
+    sharing = max(sum(state != State.EQUIVALENT for state in standing.states), 1)
+    both = np.concatenate([SIGNS, -SIGNS])
+    found = []
+    for level, state in enumerate(standing.states):
+        last = min(standing.ended_at[level], look)
+        is_within = True
+        for side in (differences[level] + rules.margin, rules.margin - differences[level]):
+            sums = np.array([both[:, :count] @ np.nan_to_num(side[:count]) for count in LOOKS.prompts[: last + 1]])
+            spent = [rules.alpha / sharing * spent_at(index, rules.within_exponent) for index in range(last + 1)]
+            is_within &= bool((sums[:, 0] > np.array(borders(sums, spent)) + TOLERANCE).any())
+        if is_within and state in UNDECIDED:
+            found.append(level)
+    return found
+
+
+def plain_step(differences: np.ndarray, rules: Rules, standing: Standing, look: int) -> Standing:
+    while True:
+        differing = plainly_different(differences, standing, look, rules.alpha)
+        standing = standing.ended(differing, State.DIFFERS, look)
+        within = plainly_within(differences, standing, look, rules)
+        standing = standing.ended(within, State.EQUIVALENT, look)
+        if not differing and not within:
+            return standing
+
+
+def experiments(seed: int, count: int = 40) -> list[np.ndarray]:
+    """Differences of three levels, of which one differs much, one a little and one not; ties and gaps among them."""
+    generator = np.random.default_rng(seed)
+    drawn = generator.normal(size=(count, 3, 10)) + np.array([1.2, 0.6, 0.0])[:, None]
+    drawn[1::3] = np.round(drawn[1::3])
+    drawn[2::3][generator.uniform(size=drawn[2::3].shape) < 0.1] = np.nan
+    return list(drawn)
+
+
+@pytest.mark.parametrize("margin", [None, 1.0])
+def test_every_step_is_that_of_the_definition(margin):
+    rules = Rules(LOOKS, margin, NEVER_STOPS, ALPHA)
+    ends = set()
+    for differences in experiments(1):
+        evidence, standing = Evidence(differences, rules), Standing.at_start(3)
+        for look in range(4):
+            expected = plain_step(differences, rules, standing, look)
+            standing = step(evidence, standing, look)
+            assert standing == expected
+        assert decide(Evidence(differences, rules)) == standing
+        ends |= set(zip(standing.states, standing.ended_at, strict=True))
+    states = (State.DIFFERS,) if margin is None else (State.DIFFERS, State.EQUIVALENT)
+    assert ends >= {(state, look) for state in states for look in range(1, 4)} | {(State.OPEN, NEVER)}
+
+
+def test_a_level_that_was_stopped_takes_its_part_of_the_error_and_may_still_be_claimed():
+    rules = Rules(LOOKS, None, NEVER_STOPS, ALPHA)
+    claimed = 0
+    for differences in experiments(2, 60):
+        for ended in ((1, NEVER, NEVER), (NEVER, 2, 1), (0, 1, 2)):
+            states = tuple(State.OPEN if end == NEVER else State.UNPROMISING for end in ended)
+            standing, evidence = Standing(states, ended), Evidence(differences, rules)
+            for alpha in (ALPHA, 0.1, 0.4):
+                found = different_levels(evidence, standing, 3, alpha)
+                assert found == plainly_different(differences, standing, 3, alpha)
+                claimed += sum(standing.states[level] == State.UNPROMISING for level in found)
+    assert claimed > 20
+
+
+def test_a_corrected_p_value_is_the_least_of_the_list_at_which_the_definition_claims():
+    rules = Rules(LOOKS, None, NEVER_STOPS, ALPHA)
+    for differences in experiments(3, 12):
+        evidence = Evidence(differences, rules)
+        expected = [1.0] * 3
+        for alpha in sorted(P_VALUES, reverse=True):
+            standing = Standing.at_start(3)
+            while differing := plainly_different(differences, standing, 3, alpha):
+                standing = standing.ended(differing, State.DIFFERS, 3)
+            for level in range(3):
+                if standing.states[level] == State.DIFFERS:
+                    expected[level] = alpha
+        assert corrected_p_values(evidence, Standing.at_start(3), 3) == expected
+
+
+def test_a_standing_keeps_the_look_that_ended_a_level_and_says_what_was_drawn():
+    start = Standing.at_start(3)
+    assert (start.states, start.ended_at, start.is_open) == ((State.OPEN,) * 3, (NEVER,) * 3, True)
+    stopped = start.ended([1], State.UNPROMISING, 1)
+    later = stopped.ended([0, 1], State.DIFFERS, 2)
+    assert later == Standing((State.DIFFERS, State.DIFFERS, State.OPEN), (2, 1, NEVER))
+    assert not later.ended([2], State.EQUIVALENT, 3).is_open
+    assert prompts_drawn(later, LOOKS) == ([8, 7, 10], 10)
+    assert prompts_drawn(Standing((State.DIFFERS,) * 2, (0, 1)), LOOKS) == ([5, 7], 7)
+
+
+@pytest.mark.parametrize(
+    ("stops_below", "look", "is_stopped"),
+    [(0.5, 0, False), (0.5, 1, True), (0.5, 2, True), (0.5, 3, False), (0.0, 2, False)],
+)
+def test_a_level_without_promise_is_stopped_between_the_second_and_the_last_look(stops_below, look, is_stopped):
+    even = np.array([[0.5, -0.5] * 5, [3.0, 3.1, 2.9] * 3 + [3.0]])
+    standing = step(Evidence(even, Rules(LOOKS, None, stops_below, ALPHA)), Standing.at_start(2), look)
+    assert standing.states[0] == (State.UNPROMISING if is_stopped else State.OPEN)
+    assert standing.ended_at[0] == (look if is_stopped else NEVER)
