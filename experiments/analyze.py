@@ -68,12 +68,26 @@ def main(
     analysis = replace(analysis, notes=(*notes, *analysis.notes))
     chosen = _chosen(analysis, columns)
     print_analysis(analysis, chosen, Console())
+    if len(stores) == 1 and not columns:
+        _print_speeds(stores[0], manifest)
     seen = seen_now(manifest, records, analysis, by="analyze.py", columns=columns)
     for store, other in zip(stores, [None] if len(stores) == 1 else stores[::-1], strict=True):
         beside = "" if other is None else other.manifest().conditions.hash
         problem = store.note_analysis(replace(seen, beside=beside))
         if problem is not None:
             click.echo(problem, err=True)
+
+
+def _print_speeds(store: ResultStore, manifest: Manifest) -> None:
+    from experiments.stats.speed_sentences import speed_sentences
+    from experiments.store.speeds import read_speeds
+
+    speeds = read_speeds(store.folder)
+    if speeds is None:
+        return
+    click.echo()
+    for sentence in speed_sentences(speeds, manifest.variable_name, manifest.baseline_name):
+        click.echo(f"Speed: {sentence}")
 
 
 def _pairs_by_seed(stores: Sequence[ResultStore], pair_by: str | None) -> bool:

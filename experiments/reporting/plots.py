@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from experiments.stats.findings import MeasureAnalysis
@@ -20,6 +20,8 @@ from experiments.stats.verdict import decimals_of, format_estimate, is_too_small
 MOST_TICKS = 5
 MARGIN = 0.04
 """Free share of the plot beyond the outermost marks."""
+BEYOND = 0.15
+"""Share of the others' range by which a level without bound stands beyond them."""
 
 
 @dataclass(frozen=True)
@@ -104,9 +106,10 @@ class FrontierPoint:
 
 @dataclass(frozen=True)
 class Frontier:
-    """Quality against time: points, and the corners of the best that can be had for the time."""
+    """Quality against time: points, and the corners of the best that can be had for the time; `what` is its height."""
 
     title: str
+    what: str
     x_scale: Scale
     y_scale: Scale
     points: tuple[FrontierPoint, ...]
@@ -235,15 +238,30 @@ def _outcome(result: MeasureAnalysis, comparison: Comparison | None) -> str:
     return "better" if is_higher == (result.measure.direction == "higher") else "worse"
 
 
-def frontier(quality: MeasureAnalysis, time: MeasureAnalysis, baseline: str) -> Frontier | None:
-    """Lay out quality, as the difference to the baseline, against seconds; None with fewer than two levels."""
-    seconds = {summary.level: summary.estimate.mean for summary in time.levels if summary.estimate}
-    gains = {item.level: item.difference for item in quality.comparisons if item.difference}
-    gains[baseline] = Estimate(0.0, None, None)
+def seconds_of(time: MeasureAnalysis) -> dict[str, float]:
+    """Return each level's mean time of a picture."""
+    return {summary.level: summary.estimate.mean for summary in time.levels if summary.estimate}
+
+
+def frontier(quality: MeasureAnalysis, seconds: Mapping[str, float], baseline: str) -> Frontier | None:
+    """Lay out a measure against seconds; None with fewer than two levels.
+
+    Quality is the difference to the baseline. A measure of pairs is its mean, and levels whose pictures equal the
+    baseline's, which may have no number, stand at the edge.
+    """
+    equal: set[str] = set()
+    if quality.measure.is_of_pairs:
+        gains = {summary.level: summary.estimate for summary in quality.levels if summary.estimate}
+        equal = {summary.level for summary in quality.levels if summary.runs and summary.equal == summary.runs}
+        gains |= dict.fromkeys(equal, _edge(quality, [gain for level, gain in gains.items() if level not in equal]))
+    else:
+        gains = {item.level: item.difference for item in quality.comparisons if item.difference}
+        gains[baseline] = Estimate(0.0, None, None)
     levels = [summary.level for summary in quality.levels if summary.level in gains and summary.level in seconds]
     if len(levels) < 2:
         return None
-    sign = -1.0 if quality.measure.direction == "lower" else 1.0
+    fidelity = quality.measure.metric.fidelity
+    sign = -1.0 if (fidelity.closer if fidelity else quality.measure.direction) == "lower" else 1.0
     best = [a for a in levels if not any(_dominates(b, a, seconds, gains, sign) for b in levels)]
     x_scale = scale_over([0.0, *(seconds[level] for level in levels)])
     y_scale = scale_over([value for level in levels for value in _values(gains[level])])
@@ -256,16 +274,33 @@ def frontier(quality: MeasureAnalysis, time: MeasureAnalysis, baseline: str) -> 
             y=_flipped(gains[level], y_scale),
             is_on_frontier=level in best,
             seconds=f"{seconds[level]:.3g} s",
-            gain=_signed(gains[level].mean, decimals),
+            gain="equal" if level in equal else _gain_text(quality, gains[level].mean, decimals),
         )
         for number, level in enumerate(levels, start=1)
     )
     corners = sorted((point.x, point.y.at) for point in points if point.is_on_frontier)
     segments = tuple((*a, *b) for a, b in itertools.pairwise(corners))
-    return Frontier(quality.measure.title, x_scale, y_scale, points, segments)
+    what = f"distance from {baseline}" if quality.measure.is_of_pairs else f"difference to {baseline}"
+    return Frontier(quality.measure.title, what, x_scale, y_scale, points, segments)
 
 
-def _dominates(b: str, a: str, seconds: dict[str, float], gains: dict[str, Estimate], sign: float) -> bool:
+def _edge(quality: MeasureAnalysis, others: Sequence[Estimate]) -> Estimate:
+    """Return where pictures equal to the baseline's stand: at their value, or beyond all others without one."""
+    fidelity = quality.measure.metric.fidelity
+    assert fidelity is not None
+    if math.isfinite(fidelity.equal):
+        return Estimate(fidelity.equal, None, None)
+    values = [value for estimate in others for value in _values(estimate)] or [0.0]
+    return Estimate(max(values) + BEYOND * ((max(values) - min(values)) or abs(max(values)) or 1.0), None, None)
+
+
+def _gain_text(quality: MeasureAnalysis, value: float, decimals: int) -> str:
+    if not quality.measure.is_of_pairs:
+        return _signed(value, decimals)
+    return f"{format_number(value, decimals)} {quality.measure.unit}".strip()
+
+
+def _dominates(b: str, a: str, seconds: Mapping[str, float], gains: dict[str, Estimate], sign: float) -> bool:
     """Return True if `b` is no slower and no worse than `a`, and better in one."""
     faster, better = seconds[a] - seconds[b], sign * (gains[b].mean - gains[a].mean)
     return faster >= 0 and better >= 0 and (faster > 0 or better > 0)

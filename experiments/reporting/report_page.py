@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from experiments.stats.measures import Measure
     from experiments.store.manifest import Manifest
     from experiments.store.records import RunRecord
+    from experiments.store.speeds import Speeds
 
 REPORT_FILE = "report.html"
 ASSETS = Path(__file__).parent / "assets"
@@ -86,12 +87,14 @@ def write_report(
     damaged = [f"Left out, since it is damaged: {found}." for found in store.damaged_runs()[:MOST_FAILURES_LISTED]]
     damaged += [f"Damaged: {problem}." for problem in list(unreadable.values())[:MOST_FAILURES_LISTED]]
     analysis = analyse(manifest, records, METRICS)
+    speeds, unread = _speeds(folder)
+    damaged += [unread] if unread else []
     pictures = data_uris(folder, records) if bundle else None
     grid = grid_data(manifest, records, analysis, unreadable=unreadable, pictures=pictures)
     path = output or folder / REPORT_FILE
     try:
         write_atomically(
-            path, _page(folder, manifest, records, analysis, grid, damaged).encode("utf-8", "backslashreplace")
+            path, _page(folder, manifest, records, analysis, speeds, grid, damaged).encode("utf-8", "backslashreplace")
         )
     except OSError as error:
         raise unwritable(f"{path} can't be written", error) from None
@@ -106,6 +109,7 @@ def _page(
     manifest: Manifest,
     records: Sequence[RunRecord],
     analysis: Analysis,
+    speeds: Speeds | None,
     grid: dict[str, Any],
     damaged: list[str],
 ) -> str:
@@ -114,7 +118,9 @@ def _page(
 
     from experiments.metrics import BANDS_NOTE
     from experiments.reporting.report_data import json_for_script
+    from experiments.reporting.speed_table import speed_table
     from experiments.stats.measures import TIME_COLUMN
+    from experiments.stats.speed_sentences import speed_sentences
 
     environment = Environment(loader=FileSystemLoader(ASSETS), autoescape=True, undefined=StrictUndefined)
     environment.filters["tojson_text"] = lambda value: json.dumps(value, ensure_ascii=False)
@@ -125,7 +131,11 @@ def _page(
         analysis=analysis,
         views=views,
         further_views=[view for view in views if not view.measure.is_main],
-        frontiers=_frontiers(analysis),
+        frontiers=_frontiers(analysis, speeds),
+        speed_table=None if speeds is None else speed_table(analysis, speeds),
+        speed_sentences=[]
+        if speeds is None
+        else speed_sentences(speeds, manifest.variable_name, manifest.baseline_name),
         headline=_headline(analysis, views),
         is_unscored=bool(views) and all(view.measure.column == TIME_COLUMN for view in views),
         folder=folder.as_posix(),
@@ -190,19 +200,36 @@ def _view(analysis: Analysis, result: MeasureAnalysis) -> MeasureView:
     )
 
 
-def _frontiers(analysis: Analysis) -> list[Frontier]:
-    from experiments.reporting.plots import frontier
+def _speeds(folder: Path) -> tuple[Speeds | None, str]:
+    """Return what `measure_speed.py` found, and what is wrong with its file."""
+    from experiments.store.speeds import read_speeds
+
+    try:
+        return read_speeds(folder), ""
+    except OutputError as error:
+        return None, str(error)
+
+
+def _frontiers(analysis: Analysis, speeds: Speeds | None) -> list[Frontier]:
+    """Lay out quality and fidelity against seconds: those measured alone, else those of the pictures."""
+    from experiments.reporting.plots import frontier, seconds_of
     from experiments.stats.measures import TIME_COLUMN
 
     time = next((result for result in analysis.measures if result.measure.column == TIME_COLUMN), None)
-    if time is None:
+    if speeds is not None:
+        seconds = {level.level: level.median_seconds for level in speeds.levels}
+    elif time is not None:
+        seconds = seconds_of(time)
+    else:
         return []
     qualities = [
         result
         for result in analysis.measures
-        if result is not time and result.measure.is_main and result.measure.direction != "none" and result.comparisons
+        if result is not time
+        and result.measure.is_main
+        and (result.measure.is_of_pairs or (result.measure.direction != "none" and result.comparisons))
     ]
-    plots = [frontier(quality, time, analysis.baseline) for quality in qualities]
+    plots = [frontier(quality, seconds, analysis.baseline) for quality in qualities]
     return [plot for plot in plots if plot is not None]
 
 

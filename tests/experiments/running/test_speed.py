@@ -1,0 +1,177 @@
+"""Speed of levels: measured alone and warm, told with what disturbed it, and shown beside quality."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from click.testing import CliRunner
+from sample_results import sample_manifest, sample_plan, sample_records, write_results
+
+from experiments.analyze import main as analyze
+from experiments.measure_speed import main as measure_speed
+from experiments.metrics import METRICS
+from experiments.reporting.report_page import write_report
+from experiments.reporting.speed_table import speed_table
+from experiments.run_ablation import main as run_ablation
+from experiments.running import speed
+from experiments.running.speed import WARM_UPS, measure_speeds, settings_of
+from experiments.stats.findings import analyse
+from experiments.stats.speed_sentences import speed_sentences
+from experiments.store.manifest import Manifest
+from experiments.store.result_store import ResultStore
+from experiments.store.speeds import LevelSpeed, Speeds, read_speeds, write_speeds
+from llm_dit.errors import CheckpointError, OutputError
+
+GIB = 2**30
+
+
+class Pipeline:
+    """Takes, by a clock of its own, as many seconds a picture as its list says."""
+
+    device = SimpleNamespace(type="cpu")
+    fingerprint = "f" * 64
+
+    def __init__(self, clock: list[float], seconds: list[float]) -> None:
+        self._clock, self._seconds = clock, itertools.cycle(seconds)
+        self.drawn: list[float] = []
+
+    def encode(self, params):
+        return params.prompt
+
+    def draw(self, params, conditioning):
+        self.drawn.append(params.shift)
+        self._clock[0] += next(self._seconds)
+        return SimpleNamespace(wait=lambda: None)
+
+
+def measured(monkeypatch, seconds, *, load_average=0.1, repeats=3):
+    """Measure a sweep of two shifts on a pipeline that takes 7 s to load."""
+    plan = sample_plan(prompts=2)
+    clock, loaded = [0.0], []
+    monkeypatch.setattr(speed.time, "perf_counter", lambda: clock[0])
+    monkeypatch.setattr(speed.os, "getloadavg", lambda: (load_average, 0, 0))
+
+    def load(settings):
+        clock[0] += 7
+        loaded.append(Pipeline(clock, seconds))
+        return loaded[-1]
+
+    found = measure_speeds(sample_manifest(plan), sample_records(plan, lambda run: {}), load, repeats=repeats)
+    return found, loaded
+
+
+def test_a_level_is_timed_warm_alone_and_by_its_median_and_a_model_is_loaded_once(monkeypatch):
+    found, loaded = measured(monkeypatch, [99.0] * WARM_UPS + [2.0, 2.1, 2.0])
+    assert [level.level for level in found.levels] == ["1.0", "2.0", "3.0", "4.0"]
+    assert found.levels[0].seconds == pytest.approx((2.0, 2.1, 2.0))
+    assert [level.median_seconds for level in found.levels] == pytest.approx([2.0] * 4)
+    assert {level.load_seconds for level in found.levels} == {7}
+    assert {level.peak_memory_bytes for level in found.levels} == {None}
+    (pipeline,) = loaded
+    assert pipeline.drawn == [shift for shift in (1.0, 2.0, 3.0, 4.0) for _ in range(WARM_UPS + 3)]
+    assert (found.device, found.notes) == (str(Pipeline.device), ())
+
+
+def test_a_busy_machine_and_times_that_lie_apart_are_told(monkeypatch):
+    found, _ = measured(monkeypatch, [9.0] * WARM_UPS + [2.0, 3.0, 2.0], load_average=4.25)
+    assert found.notes[0] == "4.2 processes were running on this machine when it began"
+    assert found.notes[1] == "the times of 1.0 lie 50% of their median apart"
+    assert speed_sentences(found, "shift", "3.0")[1].startswith("The measurement may be disturbed: 4.2 processes")
+
+
+def test_another_model_is_refused(monkeypatch):
+    monkeypatch.setattr(Pipeline, "fingerprint", "0" * 64)
+    with pytest.raises(CheckpointError, match="is another model now than that of shift_sweep"):
+        measured(monkeypatch, [1.0])
+
+
+def test_nothing_can_be_measured_without_a_picture():
+    plan = sample_plan(prompts=1)
+    with pytest.raises(OutputError, match="There is no finished picture"):
+        measure_speeds(sample_manifest(plan), sample_records(plan, lambda run: "failed"), lambda _: None, repeats=1)
+
+
+def test_settings_are_the_commands_with_what_was_chosen_for_compile():
+    plan = sample_plan(prompts=1)
+    manifest = sample_manifest(plan)
+    raw = {**manifest.raw, "config": {"engine": {"model_path": "m", "compile": "auto", "dit_device": "cpu"}}}
+    record = replace(sample_records(plan, lambda run: {})[0], numerics={"compile": "off"})
+    settings = settings_of(Manifest(**{**vars(manifest), "raw": raw}), record)
+    assert (settings.model_path, settings.compile, settings.dit_device) == ("m", "off", "cpu")
+
+
+def some_speeds(*numbers: tuple[str, float, float | None]) -> Speeds:
+    levels = [LevelSpeed(name, (s, s), None if m is None else int(m * GIB), 20.0) for name, s, m in numbers]
+    return Speeds(tuple(levels), "NVIDIA H100", "2026-01-01T00:00:00+00:00")
+
+
+def test_sentences_order_levels_by_seconds_and_hold_them_against_the_baseline():
+    found = some_speeds(("3.0", 2.0, 16), ("1.0", 1.0, 8), ("2.0", 3.0, 16))
+    assert speed_sentences(found, "shift", "3.0") == [
+        "Alone and warm on NVIDIA H100, median of 2, by shift: 1.0 1 s a picture (0.50 of 3.0's), 8.0 GiB at most "
+        "(0.50), 20 s to load; 3.0 2 s a picture, 16.0 GiB at most, 20 s to load; "
+        "2.0 3 s a picture (1.50 of 3.0's), 16.0 GiB at most (1.00), 20 s to load."
+    ]
+    (told,) = speed_sentences(some_speeds(("3.0", 2.0, None)), "shift", "3.0")
+    assert told.endswith("20 s to load. This device does not tell how much memory a picture took.")
+
+
+def test_a_level_is_unbeaten_if_no_other_is_as_good_in_quality_fidelity_time_and_memory():
+    plan = sample_plan(prompts=6, baseline={"shift": "3.0"})
+    rewards = {"1.0": 0.5, "2.0": 0.4, "3.0": 0.5, "4.0": 0.4}
+    similarities = {"1.0": 0.9, "2.0": 0.8, "3.0": 1.0, "4.0": 0.9}
+    records = [
+        replace(record, scores={"image_reward": rewards[record.level], "ssim": similarities[record.level]})
+        for record in sample_records(plan, lambda run: {})
+    ]
+    analysis = analyse(sample_manifest(plan), records, METRICS)
+    speeds = some_speeds(("1.0", 1.0, 8), ("2.0", 1.0, 8), ("3.0", 2.0, 16), ("4.0", 2.0, 4))
+    table = speed_table(analysis, speeds)
+    assert table.judged_by == "ImageReward, SSIM, seconds, memory"
+    assert [row.is_unbeaten for row in table.rows] == [
+        True,
+        False,
+        True,
+        True,
+    ]  # 1.0 is better than 2.0
+    assert [(row.seconds, row.memory, row.load) for row in table.rows[:1]] == [("1 s", "8.0 GiB", "20 s")]
+    assert dict(zip(table.measures, table.rows[0].scores, strict=True)) == {"ImageReward": "0.500", "SSIM": "0.900"}
+
+
+def test_a_measurement_is_read_as_it_was_written_and_a_damaged_one_is_named(tmp_path: Path):
+    folder = write_results(tmp_path / "r", sample_plan(prompts=2), lambda run: {})
+    assert read_speeds(folder) is None
+    found = some_speeds(("3.0", 2.0, 16), ("1.0", 1.0, None))
+    write_speeds(folder, found)
+    assert read_speeds(folder) == found
+    (folder / "speed.json").write_text('{"format": 1, "levels": [{"level": "3.0", "seconds": []}]}')
+    with pytest.raises(OutputError, match=r"speed\.json is damaged .*measure_speed\.py writes it anew"):
+        read_speeds(folder)
+    assert "speed.json is damaged" in write_report(folder).read_text()
+
+
+def test_the_command_measures_the_levels_of_a_real_experiment(tmp_path: Path, tiny_checkpoint: Path):
+    arguments = [f"--model-path={tiny_checkpoint}", "--dit-device=cpu", "--text-encoder-device=cpu", "--vae-device=cpu"]
+    arguments += ["--sweep=steps=1,4", "--prompt-ids=simple_001,simple_002", f"--output-dir={tmp_path}", "--name=s"]
+    drawn = CliRunner().invoke(run_ablation, [*arguments, "--metric=psnr_db"])
+    assert drawn.exit_code == 0, drawn.output
+    before = {path.name: path.read_bytes() for path in (tmp_path / "s" / "images").iterdir()}
+    done = CliRunner().invoke(measure_speed, [str(tmp_path / "s"), "--repeats=2"])
+    assert done.exit_code == 0, done.output
+    assert "Alone and warm on cpu, median of 2, by num_inference_steps:" in done.stdout
+    assert "This device does not tell how much memory a picture took." in done.stdout
+    found = read_speeds(tmp_path / "s")
+    assert [(level.level, len(level.seconds)) for level in found.levels] == [("1", 2), ("4", 2)]
+    assert min(found.levels[0].seconds) > 0
+    assert {path.name: path.read_bytes() for path in (tmp_path / "s" / "images").iterdir()} == before
+    page = (tmp_path / "s" / "report.html").read_text()
+    assert "<h2>Speed beside quality</h2>" in page
+    assert "PSNR <small>distance from" in page
+    assert "Speed: Alone and warm on cpu" in CliRunner().invoke(analyze, [str(tmp_path / "s")]).stdout
+    assert ResultStore(tmp_path / "s").manifest().name == "s"
+    assert json.loads((tmp_path / "s" / "speed.json").read_text())["format"] == 1
