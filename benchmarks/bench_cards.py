@@ -30,7 +30,8 @@ from benchmarks.timing import elapsed_s, machine
 from experiments.planning.design import Plan, plan_experiment, select_prompts
 from experiments.planning.sweeps import experiment_from_sweeps
 from experiments.prompts import STANDARD_PROMPTS, read_prompts
-from experiments.running.execution import OneDevice, run_plan
+from experiments.running.execution import run_plan
+from experiments.running.one_device import OneDevice
 from experiments.store.result_store import ResultStore
 from llm_dit import ZImagePipeline
 from llm_dit.parameters import GenerationParams
@@ -127,7 +128,7 @@ def ours(
     load_s = time.perf_counter() - started
     first_s = elapsed_s(lambda: pipeline.generate(next(plan.runs()).params), device)
     with tempfile.TemporaryDirectory(prefix="bench-cards-") as folder:
-        outcome = run_plan(plan, OneDevice(pipeline, shares=False), ResultStore(Path(folder)))
+        outcome = run_plan(plan, OneDevice.of(pipeline, shares=False), ResultStore(Path(folder)))
     assert outcome.made == plan.run_count, outcome
     streams = {"transformer": pipeline.denoiser.stream, "text_encoder": pipeline.text_encoder.stream}
     moved = {name: 0 if stream is None else stream.nbytes for name, stream in streams.items()}

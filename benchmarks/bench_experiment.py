@@ -34,7 +34,8 @@ from benchmarks.timing import machine, synchronise
 from experiments.planning.design import Plan, Run, plan_experiment, select_prompts
 from experiments.planning.experiment_file import find_experiment, load_experiments
 from experiments.prompts import STANDARD_PROMPTS, read_prompts
-from experiments.running.execution import OneDevice, run_plan
+from experiments.running.execution import run_plan
+from experiments.running.one_device import OneDevice
 from experiments.store.result_store import ResultStore
 from llm_dit import ZImagePipeline
 from llm_dit.checkpoints.finding import find_checkpoint
@@ -118,7 +119,7 @@ def ours(plan: Plan, settings: EngineSettings, folder: Path, alone_folder: Path)
     load_s = time.perf_counter() - started
     pipeline.generate(next(plan.runs()).params)  # warm-up: kernels, compilation
     outcomes = [
-        run_plan(plan, OneDevice(pipeline, shares=shares), ResultStore(where))
+        run_plan(plan, OneDevice.of(pipeline, shares=shares), ResultStore(where))
         for where, shares in ((folder, True), (alone_folder, False))
     ]
     assert all(outcome.made == plan.run_count for outcome in outcomes), outcomes

@@ -131,7 +131,7 @@ def lora_times(
 ) -> dict[str, float]:
     """Seconds until the weights are changed: for the first time, at another strength, and back."""
     pipeline = ZImagePipeline.from_pretrained(settings=settings)
-    path = write_lora(folder, pipeline.denoiser.loras.layers)
+    path = write_lora(folder, pipeline.denoiser.loras.files.layers)
     changes = {"first": f"{path}:1", "another strength": f"{path}:0.5", "back": "", "again": f"{path}:1"}
     times = {}
     for name, loras in changes.items():

@@ -88,7 +88,9 @@ def held_bytes() -> int:
 def all_streamed() -> Iterator[None]:
     """Let models that are loaded inside the block stream all their blocks, however much room there is."""
 
-    def plan(parts: ModelParts, wanted: EngineSettings, places: Mapping[str, Any]) -> dict[torch.device, CardPlan]:
+    def plan(
+        parts: ModelParts, wanted: EngineSettings, places: Mapping[str, Any], **_loaded: Any
+    ) -> dict[torch.device, CardPlan]:
         sizes = network_sizes(parts, wanted, {name: dtype.itemsize for name, (_, dtype) in places.items()})
         streamed = {name: tuple(range(len(size.blocks))) for name, size in sizes.items()}
         return {torch.device("cpu"): CardPlan(streamed)}

@@ -8,7 +8,7 @@ from __future__ import annotations
 import shlex
 import signal
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -18,13 +18,22 @@ from experiments.planning.command_flags import PARAMETER_GROUPS, Request, questi
 from experiments.planning.design_size import WishedSizes, wished_sizes
 from experiments.planning.experiment_file import PREDEFINED_EXPERIMENTS, load_experiments
 from experiments.prompts import PROMPT_SETS, read_prompt_list
-from experiments.running.console import print_experiments, print_judges, print_plan, print_prompts, progress_display
-from experiments.running.experiment_run import Events, Model, Result, dry_run, run_experiment
+from experiments.running.console import (
+    ProgressDisplay,
+    print_experiments,
+    print_judges,
+    print_plan,
+    print_prompts,
+    progress_display,
+)
+from experiments.running.dry_run import dry_run
+from experiments.running.experiment_run import Events, Model, Result, run_experiment
 from llm_dit.cli import Command, config_from_flags, parameter_options, user_errors
 from llm_dit.parameters import EngineSettings
 
 if TYPE_CHECKING:
-    from experiments.running.execution import OneDevice, Progress
+    from experiments.running.execution import Progress
+    from experiments.running.one_device import OneDevice
     from experiments.running.worklist import Worklist
     from experiments.store.look_log import LookLog
 
@@ -140,13 +149,22 @@ def _model_of(request: Request, opened: ExitStack) -> Model:
 
 
 class _OwnModel:
-    """A pipeline loaded for this command, and held by whoever asked for it."""
+    """This process's device with models loaded for this command."""
 
-    def get(self, settings: EngineSettings, planned_evaluations: int) -> OneDevice:
-        from experiments.running.execution import OneDevice
-        from llm_dit.pipeline import ZImagePipeline
+    def __init__(self) -> None:
+        from experiments.running.models import OwnModels
 
-        return OneDevice(ZImagePipeline.from_pretrained(settings=settings, planned_evaluations=planned_evaluations))
+        self._models = OwnModels()
+
+    def get(
+        self,
+        _settings_in_turn: Sequence[EngineSettings],
+        planned_evaluations: int,
+        on_load: Callable[[EngineSettings], None],
+    ) -> OneDevice:
+        from experiments.running.one_device import OneDevice
+
+        return OneDevice(self._models, planned_evaluations, on_load=on_load)
 
     def check(self, settings: EngineSettings) -> None:
         from llm_dit.placement.devices import require_devices
@@ -154,7 +172,8 @@ class _OwnModel:
         require_devices(settings)
 
     def release(self) -> None:
-        """Nothing is held here."""
+        """Let go of the model."""
+        self._models.release()
 
 
 class _StopWish:
@@ -194,19 +213,15 @@ class _Printed(Events):
     def __init__(self, opened: ExitStack, stop_wish: _StopWish) -> None:
         self._opened = opened
         self._stop_wish = stop_wish
-        self._show: Callable[[Progress], None] | None = None
+        self._display: ProgressDisplay | None = None
 
     def on_warning(self, sentence: str) -> None:
         click.echo(f"Warning: {sentence}", err=True)
 
-    def on_load(self, settings: EngineSettings) -> None:
-        self._opened.enter_context(self._stop_wish.listening())
-        click.echo(f"Loading {settings.model_path} ...", err=True)
-
     def on_start(self, work: Worklist) -> None:
         from experiments.running.worklist import named_runs
 
-        self._show = self._opened.enter_context(progress_display())
+        self._opened.enter_context(self._stop_wish.listening())
         click.echo(f"{len(work.to_do)} runs to do, {work.finished} finished before.", err=True)
         for note in work.notes:
             click.echo(note, err=True)
@@ -217,6 +232,12 @@ class _Printed(Events):
                 err=True,
             )
 
+    def on_load(self, settings: EngineSettings) -> None:
+        if self._display is None:
+            click.echo(f"Loading {settings.model_path} ...", err=True)
+        else:
+            self._display.say(f"Loading {settings.model_path} ...")
+
     def on_look(self, log: LookLog) -> None:
         latest = log.latest
         if latest is None or log.end:
@@ -225,8 +246,9 @@ class _Printed(Events):
         click.echo(f"Look {len(log.taken)} of {len(log.plan.prompts)}, {latest.prompts} prompts: {states}", err=True)
 
     def on_progress(self, progress: Progress) -> None:
-        assert self._show is not None, "the start comes before the first image"
-        self._show(progress)
+        if self._display is None:
+            self._display = self._opened.enter_context(progress_display())
+        self._display.show(progress)
 
 
 def _say_end(result: Result, request: Request) -> int:

@@ -28,9 +28,13 @@ class FakeEmbeddings:
         return 4
 
 
+class FakeTextEncoder(SimpleNamespace):
+    """Unlike its base it can be referred to weakly, as a real one."""
+
+
 def fake_text_encoder(*, streamed=False, **more):
     """As much of a text encoder as the lab asks for; its layers are streamed or stay."""
-    return SimpleNamespace(
+    return FakeTextEncoder(
         warn_of_special_tokens=lambda texts: [],
         count_tokens=lambda text: len(text.split()),
         width=4,
@@ -52,6 +56,7 @@ class FakePipeline:
         self, *, fingerprint="f" * 64, dtype="float32", seconds=0.0, failing=None, failing_texts=(), streamed=False
     ):
         self.fingerprint = fingerprint
+        self.load_seconds = {"transformer": 0.5}
         self.numerics = {"dtype": dtype, "quantization": "none"}
         self.versions, self.machine = {"llm-dit": "0", "torch": "2.15"}, {"card": "fake", "threads": "2"}
         self.seconds = seconds

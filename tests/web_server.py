@@ -16,10 +16,10 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from web_fakes import FakeEngine, Halt, HaltingEngine
 
+from llm_dit import ZImagePipeline
 from llm_dit.config import Config
 from llm_dit.parameters import EngineSettings
 from web.app import create_app
-from web.jobs.loaded_model import load_pipeline
 
 ADDRESS = "http://127.0.0.1"
 
@@ -29,7 +29,7 @@ def make_app(folder: Path, engine: FakeEngine | None = None, *, halt: Halt | Non
     places = {"data_dir": str(folder / "data"), "results_dir": str(folder / "results")}
 
     def load(settings: EngineSettings) -> Any:
-        return engine or HaltingEngine(load_pipeline(settings), halt or Halt())
+        return engine or HaltingEngine(ZImagePipeline.from_pretrained(settings=settings), halt or Halt())
 
     return create_app(Config({**places, **values}), engine_factory=load)
 

@@ -18,6 +18,7 @@ from experiments.running.execution import Surroundings
 from experiments.running.result_writer import ResultWriter
 from experiments.running.worklist import WorkItem
 from llm_dit.checkpoints.model_parts import find_parts
+from llm_dit.errors import LlmDitError
 from llm_dit.parameters import ClusterSettings, EngineSettings, GenerationParams
 
 ONLY_SETTING: Final = ""
@@ -42,6 +43,11 @@ class RemoteModel:
         """Fill in size and shift, and check what only the model can say."""
         return self._facts.checked(params)
 
+    @property
+    def device(self) -> str:
+        """What the worker computes on."""
+        return str(self._loaded.surroundings["machine"].get("card", "unknown"))
+
     def surroundings(self) -> dict[str, dict[str, str]]:
         """Return versions and machine of the worker."""
         return {name: dict(values) for name, values in self._loaded.surroundings.items()}
@@ -61,17 +67,20 @@ class WorkerHands:
         self, crew: RayCrew, facts: ModelFacts, tell: Callable[[str], None], patience: Patience | None = None
     ) -> None:
         first, self._early = crew.first()
-        self.model = RemoteModel(first, facts)
+        self._model = RemoteModel(first, facts)
         self._crew = crew
         self._tell = tell
         self._patience = patience
         self._dispatcher: Dispatcher | None = None
 
+    def known(self, _settings: EngineSettings) -> RemoteModel:
+        """Return what the first worker has loaded."""
+        return self._model
+
     @property
     def device(self) -> str:
         """How many workers there are, and on what."""
-        machine = self.model.surroundings()["machine"]
-        return f"{self._crew.expected} workers, {machine.get('card', 'unknown')}"
+        return f"{self._crew.expected} workers, {self._model.device}"
 
     @property
     def shared_evaluations(self) -> int:
@@ -120,13 +129,25 @@ class WorkersModel:
         self._patience = patience
         self._crew: RayCrew | None = None
 
-    def get(self, settings: EngineSettings, planned_evaluations: int) -> WorkerHands:
+    def get(
+        self,
+        settings_in_turn: Sequence[EngineSettings],
+        planned_evaluations: int,
+        on_load: Callable[[EngineSettings], None],
+    ) -> WorkerHands:
         """Open the cluster, and return its workers once the first has the model loaded.
 
         Raises:
-            LlmDitError: If there is no such cluster, too few devices, or no worker that can be used.
+            LlmDitError: If levels set the engine, there is no such cluster, too few devices, or no worker that can be
+                used.
         """
-        wishes = self._wishes
+        if len(settings_in_turn) > 1:
+            raise LlmDitError(
+                f"--workers draws with one model, and these levels need {len(settings_in_turn)}; leave --workers out.",
+                field="workers",
+            )
+        wishes, settings = self._wishes, settings_in_turn[0]
+        on_load(settings)
         fingerprint = find_parts(settings, local_folder).fingerprint()
         cpus = local_cpus(settings, wishes)
         cluster = self._resources.enter_context(opened(wishes.ray_address, cpus=cpus, workers=wishes.workers))

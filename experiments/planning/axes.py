@@ -7,15 +7,30 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from llm_dit.parameters import PARAMETERS, EngineSettings, GenerationParams
 from llm_dit.parameters.hidden_layers import LAST_BEFORE_NORM, from_the_last
+
+PICTURE_PARAMETERS = tuple(name for name, item in PARAMETERS.items() if item.group is GenerationParams)
+"""Parameters of one image."""
+ENGINE_PARAMETERS = tuple(item.name for item in EngineSettings.parameters() if item.note.changes_image)
+"""Settings of the engine that change an image."""
+AXIS_PARAMETERS = (*PICTURE_PARAMETERS, *ENGINE_PARAMETERS)
+"""What levels may set."""
 
 
 @dataclass(frozen=True)
 class Level:
-    """One setting of an axis: a name and the parameters it sets."""
+    """One setting of an axis: a name and the parameters it sets.
+
+    Attributes:
+        name: What it is called in files and tables.
+        parameters: Of the image, of the engine, or of both.
+        is_optional: True if it is left out, and named, where the device can't do it.
+    """
 
     name: str
     parameters: Mapping[str, Any]
+    is_optional: bool = False
 
 
 @dataclass(frozen=True)
@@ -65,6 +80,11 @@ class Experiment:
         """Every parameter that some axis sets."""
         return set().union(*(axis.parameter_names for axis in self.axes))
 
+    @property
+    def engine_parameters(self) -> set[str]:
+        """Every setting of the engine that some axis sets."""
+        return self.axis_parameters & set(ENGINE_PARAMETERS)
+
     def for_model(self, hidden_layer_count: int) -> Experiment:
         """Fill in the axes that depend on how deep the model's text encoder is."""
         layers = sorted([*range(-hidden_layer_count, 0), LAST_BEFORE_NORM], key=from_the_last)
@@ -85,7 +105,7 @@ class Cell:
 
     Attributes:
         levels: Axis name to level name.
-        parameters: What they set together.
+        parameters: What they set together, of the image and of the engine.
     """
 
     levels: Mapping[str, str]
@@ -95,6 +115,16 @@ class Cell:
     def name(self) -> str:
         """`3.0` for one axis, `2.0 x 6` for a grid."""
         return " x ".join(self.levels.values())
+
+    @property
+    def of_picture(self) -> dict[str, Any]:
+        """What they set of the image."""
+        return {name: value for name, value in self.parameters.items() if name not in ENGINE_PARAMETERS}
+
+    @property
+    def of_engine(self) -> dict[str, Any]:
+        """What they set of the engine."""
+        return {name: value for name, value in self.parameters.items() if name in ENGINE_PARAMETERS}
 
 
 def cells_of(axes: Sequence[Axis]) -> tuple[Cell, ...]:

@@ -19,6 +19,7 @@ from experiments.planning.comma_list import texts_of
 from experiments.planning.design import (
     AXIS_PARAMETERS,
     DEFAULT_SEED,
+    ENGINE_PARAMETERS,
     MODEL_VALUES,
     Plan,
     plan_experiment,
@@ -111,6 +112,11 @@ OPTIONS = (
         "--max-hours", type=click.FloatRange(min=0, min_open=True), metavar="H", help="Stop after so many hours."
     ),
     click.option(
+        "--skip-unsupported",
+        is_flag=True,
+        help="Leave out, and name, the levels that this device can't do; without it they are refused.",
+    ),
+    click.option(
         "--output-dir",
         type=click.Path(path_type=Path),
         metavar="FOLDER",
@@ -130,11 +136,12 @@ class Request:
         prompts: The prompts chosen.
         seeds: The seeds.
         config: File and flags, in their precedence.
-        overrides: Generation parameters given as flags.
+        overrides: Parameters of images and of the engine given as flags.
         folder: The experiment's results folder.
         told: What was read from a prompts file of the user's own; empty without one.
         primary: The measure that counts; None where nobody named one.
         looks: Whether and how it is looked at while it runs.
+        skips_unsupported: Leave out, and name, the levels that this device can't do.
     """
 
     experiment: Experiment
@@ -146,6 +153,7 @@ class Request:
     told: str = ""
     primary: str | None = None
     looks: LookWishes = field(default_factory=LookWishes)
+    skips_unsupported: bool = False
 
     def plan(self) -> Plan:
         """Cross the experiment with prompts and seeds; reads the model's configuration only where an axis needs it."""
@@ -153,13 +161,30 @@ class Request:
         if any(axis.is_every_layer or self._asks_model_for_baseline(axis) for axis in experiment.axes):
             from experiments.planning.model_facts import read_model_facts
 
-            facts = read_model_facts(self.config.engine)
+            facts = read_model_facts(self._settings_of_baseline())
             experiment = experiment.for_model(facts.hidden_layer_count)
             resolved = facts.resolved(self.config.generation("-"))
             model_values = {name: getattr(resolved, name) for name in MODEL_VALUES}
         defaults = {name: value for name, value in self.config.generation_values.items() if name not in self.overrides}
         return plan_experiment(
-            experiment, self.prompts, self.seeds, defaults=defaults, overrides=self.overrides, model_values=model_values
+            experiment,
+            self.prompts,
+            self.seeds,
+            defaults=defaults,
+            overrides=self.overrides,
+            model_values=model_values,
+            engine=self.config.engine,
+        )
+
+    def _settings_of_baseline(self) -> EngineSettings:
+        """Return the settings of the engine that fill in what depends on the model: of the baseline, else the first."""
+        chosen = dict(self.experiment.fixed) | dict(self.overrides)
+        for axis in self.experiment.axes:
+            named = [level for level in axis.levels if level.name == self.experiment.baseline.get(axis.name)]
+            for level in (named or axis.levels)[:1]:
+                chosen |= level.parameters
+        return self.config.engine.replaced(
+            **{name: value for name, value in chosen.items() if name in ENGINE_PARAMETERS}
         )
 
     def _asks_model_for_baseline(self, axis: Axis) -> bool:
@@ -203,14 +228,14 @@ def request_from_flags(flags: dict[str, Any], base: Config | None = None) -> Req
     read = read_prompt_list(own_file or PROMPT_SETS[experiment.prompt_set], wildcards)
     prompts = select_prompts(read.prompts, categories=categories, ids=ids, max_prompts=flags.pop("max_prompts"))
     seeds, folder, looks = flags.pop("seeds"), flags.pop("output_dir") / experiment.name, _looks(flags)
-    primary = flags.pop("primary")
+    primary, skips = flags.pop("primary"), flags.pop("skip_unsupported")
     given = {name for name in AXIS_PARAMETERS if flags.get(name) not in (None, ())}
     config = config_from_flags(flags, base)
     assert not flags, f"options that nothing reads: {flags}"
     overrides = {name: config.values[name] for name in given if name != "seed"}
     chosen_seeds = _seeds(seeds, config, is_flag="seed" in given)
     told = read.told if own_file else ""
-    return Request(experiment, prompts, chosen_seeds, config, overrides, folder, told, primary, looks)
+    return Request(experiment, prompts, chosen_seeds, config, overrides, folder, told, primary, looks, skips)
 
 
 def command_of(

@@ -12,18 +12,30 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
-from experiments.planning.axes import Axis, Cell, Experiment, Level, cells_of
+from experiments.planning.axes import (
+    AXIS_PARAMETERS,
+    ENGINE_PARAMETERS,
+    PICTURE_PARAMETERS,
+    Axis,
+    Cell,
+    Experiment,
+    Level,
+    cells_of,
+)
+from experiments.planning.loading_order import in_loading_order
 from experiments.planning.naming import level_name, run_id, safe_name
 from experiments.planning.prompt_choice import distinct_prompts, select_prompts
 from experiments.prompts import Prompt
 from llm_dit.checkpoints.scheduler import TURBO_DEFAULTS, TURBO_SHIFT
 from llm_dit.errors import InvalidParameter, LlmDitError
-from llm_dit.parameters import PARAMETERS, GenerationParams
+from llm_dit.parameters import EngineSettings, GenerationParams
 
 __all__ = [
     "AXIS_PARAMETERS",
     "DEFAULT_SEED",
+    "ENGINE_PARAMETERS",
     "OWN_PROMPT",
+    "PICTURE_PARAMETERS",
     "PROMPT_PLACEHOLDER",
     "Axis",
     "Cell",
@@ -39,7 +51,6 @@ __all__ = [
     "select_prompts",
 ]
 
-AXIS_PARAMETERS = tuple(name for name, item in PARAMETERS.items() if item.group is GenerationParams)
 PROMPT_PLACEHOLDER = "{prompt}"
 """Where a level of the axis `prompt` puts the prompt that it is crossed with."""
 DEFAULT_SEED = 42
@@ -56,6 +67,7 @@ class Run:
         seed: Seed of the noise.
         cell: Its levels.
         params: All parameters; height and width are None where the model decides.
+        settings: The model that makes it, where, and with which numerics.
     """
 
     run_id: str
@@ -63,6 +75,26 @@ class Run:
     seed: int
     cell: Cell
     params: GenerationParams
+    settings: EngineSettings
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """A level that this device can't do.
+
+    Attributes:
+        axis: Name of its axis.
+        level: Its name.
+        reason: Why, in a sentence.
+    """
+
+    axis: str
+    level: str
+    reason: str
+
+    def sentence(self) -> str:
+        """Say it."""
+        return f"The level {self.level} of {self.axis} is left out: {self.reason}"
 
 
 @dataclass(frozen=True)
@@ -75,6 +107,8 @@ class Plan:
         seeds: Each once.
         base: Parameters below those of the levels.
         named_baseline: The part of the baseline that somebody named; the rest was chosen by rule.
+        engine: Settings of the engine below those of the levels.
+        left_out: Levels that were asked for and that this device can't do.
     """
 
     experiment: Experiment
@@ -82,6 +116,8 @@ class Plan:
     seeds: tuple[int, ...]
     base: Mapping[str, Any]
     named_baseline: Mapping[str, str] = field(default_factory=dict)
+    engine: EngineSettings = field(default_factory=EngineSettings)
+    left_out: tuple[LeftOut, ...] = ()
 
     @cached_property
     def cells(self) -> tuple[Cell, ...]:
@@ -97,6 +133,21 @@ class Plan:
         """
         return tuple(self._template(cell) for cell in self.cells)
 
+    @cached_property
+    def settings(self) -> tuple[EngineSettings, ...]:
+        """The engine's settings of each cell; equal ones are one object.
+
+        Raises:
+            InvalidParameter: If a combination of levels is none of the engine's.
+        """
+        known: dict[EngineSettings, EngineSettings] = {}
+        return tuple(known.setdefault(found, found) for found in (self._settings_of(cell) for cell in self.cells))
+
+    @cached_property
+    def loading_order(self) -> tuple[EngineSettings, ...]:
+        """Each setting of the engine once, in the order in which runs load them."""
+        return in_loading_order(dict.fromkeys(self.settings))
+
     @property
     def run_count(self) -> int:
         """Number of images."""
@@ -110,10 +161,13 @@ class Plan:
         return template.model_copy(update={"prompt": text, "seed": own_seed})
 
     def runs(self) -> Iterator[Run]:
-        """Yield every run: sizes outermost, since a new size may cost a compilation; then prompts, seeds, levels."""
+        """Yield every run: settings of the engine outermost, which are loaded; then sizes, which may be compiled.
+
+        Within both come prompts, seeds and levels.
+        """
         sizes = [(template.height, template.width) for template in self.templates]
-        for size in dict.fromkeys(sizes):
-            indices = [index for index, other in enumerate(sizes) if other == size]
+        for settings, size in itertools.product(self.loading_order, dict.fromkeys(sizes)):
+            indices = [index for index, other in enumerate(sizes) if other == size and self.settings[index] is settings]
             for prompt, seed, index in itertools.product(self.prompts, self.seeds, indices):
                 yield self._run(index, prompt, seed)
 
@@ -123,15 +177,25 @@ class Plan:
         if prompt == OWN_PROMPT:
             prompt = replace(prompt, text=params.prompt)
         identifier = run_id(self.experiment.name, prompt.id, self.cells[index].levels, params.seed)
-        return Run(identifier, prompt, params.seed, self.cells[index], params)
+        return Run(identifier, prompt, params.seed, self.cells[index], params, self.settings[index])
 
     def _template(self, cell: Cell) -> GenerationParams:
-        values = {"prompt": PROMPT_PLACEHOLDER, **self.base, **cell.parameters}
+        values = {"prompt": PROMPT_PLACEHOLDER, **self.base, **cell.of_picture}
         try:
             return GenerationParams.parse(values)
         except InvalidParameter as error:
-            where = f"{error.problem} (experiment {self.experiment.name}, level {cell.name})"
-            raise InvalidParameter(error.field or "parameters", where) from None
+            raise self.of_level(error, cell) from None
+
+    def _settings_of(self, cell: Cell) -> EngineSettings:
+        try:
+            return self.engine.replaced(**cell.of_engine) if cell.of_engine else self.engine
+        except InvalidParameter as error:
+            raise self.of_level(error, cell) from None
+
+    def of_level(self, error: InvalidParameter, cell: Cell) -> InvalidParameter:
+        """Return an error that names the level as well."""
+        where = f"{error.problem} (experiment {self.experiment.name}, level {cell.name})"
+        return InvalidParameter(error.field or "parameters", where)
 
 
 OWN_PROMPT = Prompt(id="own", category="own", difficulty="", text=PROMPT_PLACEHOLDER)
@@ -146,6 +210,7 @@ def plan_experiment(
     defaults: Mapping[str, Any] | None = None,
     overrides: Mapping[str, Any] | None = None,
     model_values: Mapping[str, Any] = MODEL_VALUES,
+    engine: EngineSettings | None = None,
 ) -> Plan:
     """Cross an experiment with prompts and seeds.
 
@@ -153,9 +218,10 @@ def plan_experiment(
         experiment: Its axes filled in (`for_model`).
         prompts: At least one; equal texts count once, under the first id.
         seeds: At least one; doubles count once.
-        defaults: Parameters from a configuration file; the experiment's `fixed` win over them.
-        overrides: Parameters that win over `fixed`.
+        defaults: Parameters of images from a configuration file; the experiment's `fixed` win over them.
+        overrides: Parameters of images and of the engine that win over `fixed`.
         model_values: What the model takes where a parameter is None, for the choice of a baseline; Turbo's by default.
+        engine: Settings of the engine, from file and flags; the built-in defaults if None.
 
     Raises:
         InvalidParameter: If an override names an axis, or a combination is out of range.
@@ -164,7 +230,9 @@ def plan_experiment(
     for name in sorted(set(overrides or {}) & experiment.axis_parameters):
         raise InvalidParameter(name, f"is an axis of {experiment.name}; leave it out, or use --sweep.")
     base = {**(defaults or {}), **experiment.fixed, **(overrides or {})}
-    base = {name: value for name, value in base.items() if name not in ("prompt", "seed")}
+    of_engine = {name: value for name, value in base.items() if name in ENGINE_PARAMETERS}
+    settings = (engine or EngineSettings()).replaced(**of_engine) if of_engine else engine or EngineSettings()
+    base = {name: value for name, value in base.items() if name not in ("prompt", "seed", *ENGINE_PARAMETERS)}
     if _brings_own_prompts(experiment):
         prompts = [OWN_PROMPT]
     if "seed" in experiment.axis_parameters:
@@ -173,9 +241,9 @@ def plan_experiment(
         raise LlmDitError("No prompt is left to run; --list-prompts shows them all.")
     checked = GenerationParams.parse({"prompt": PROMPT_PLACEHOLDER, **base}).model_dump()
     checked |= {name: value for name, value in model_values.items() if checked[name] is None}
-    chosen = experiment.with_baseline(checked)
-    plan = Plan(chosen, distinct_prompts(prompts), _checked_seeds(seeds), base, dict(experiment.baseline))
-    assert len(plan.templates) == len(plan.cells)
+    chosen = experiment.with_baseline({**checked, **settings.model_dump()})
+    plan = Plan(chosen, distinct_prompts(prompts), _checked_seeds(seeds), base, dict(experiment.baseline), settings)
+    assert len(plan.templates) == len(plan.cells) == len(plan.settings)
     _check_names(plan)
     return plan
 

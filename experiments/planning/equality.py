@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter, defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from experiments.planning.design import Plan
 from experiments.planning.model_facts import ModelFacts
 from llm_dit.errors import listed
-from llm_dit.parameters import GenerationParams
+from llm_dit.parameters import EngineSettings, GenerationParams
 from llm_dit.prompting.chat_template import formatted_negative_prompt, formatted_prompt_from_params
 from llm_dit.sampling.guidance import guided_steps
 
@@ -61,19 +61,29 @@ class EqualLevels:
         )
 
 
-def equal_levels(plan: Plan, facts: ModelFacts) -> list[EqualLevels]:
+def equal_levels(
+    plan: Plan,
+    facts: Mapping[EngineSettings, ModelFacts],
+    models: Mapping[EngineSettings, Hashable] | None = None,
+) -> list[EqualLevels]:
     """Find the levels of a plan that are equal, for all prompts first.
 
     Args:
         plan: At least one prompt.
-        facts: Of the model. Without its tokenizer token limits and long-prompt modes are taken as different.
+        facts: Of the model of each setting of the engine. Without a tokenizer token limits and long-prompt modes are
+            taken as different.
+        models: What of each setting of the engine changes an image, the same where that is the same; all are taken as
+            different if None.
     """
+    models = {settings: settings for settings in plan.loading_order} if models is None else models
     together: list[Any] = [hashlib.sha256() for _ in plan.cells]
     partly: Counter[tuple[int, ...]] = Counter()
     for prompt in plan.prompts:
         groups: dict[Any, list[int]] = defaultdict(list)
         for index, digest in enumerate(together):
-            key = effective_inputs(facts.resolved(plan.params(index, prompt, 0)), facts.count_tokens)
+            settings = plan.settings[index]
+            params = facts[settings].resolved(plan.params(index, prompt, 0))
+            key = (models[settings], effective_inputs(params, facts[settings].count_tokens))
             groups[key].append(index)
             digest.update(repr(key).encode())  # where half a pair of UTF-16 is escaped
         partly.update(tuple(group) for group in groups.values() if len(group) > 1)

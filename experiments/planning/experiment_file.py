@@ -8,16 +8,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from experiments.planning.design import AXIS_PARAMETERS, Axis, Experiment, Level, level_name
+from experiments.planning.axes import AXIS_PARAMETERS, ENGINE_PARAMETERS, Axis, Experiment, Level
+from experiments.planning.naming import level_name, path_level_names
 from experiments.prompts import PROMPT_SETS
 from experiments.prompts.strict_yaml import YamlFile
 from llm_dit.errors import InvalidParameter, LlmDitError, nearest
-from llm_dit.parameters import PARAMETERS, SHORT_NAMES, GenerationParams
+from llm_dit.parameters import PARAMETERS, SHORT_NAMES, EngineSettings, GenerationParams
 from llm_dit.parameters.names import suggestion
 
 PREDEFINED_EXPERIMENTS = Path(__file__).parents[1] / "experiments.yaml"
@@ -64,14 +66,27 @@ def is_name(text: str) -> bool:
     return re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", text) is not None and not text.endswith(".")
 
 
-def level_of(name: str, value: Any) -> Level:
-    """Return the level that sets one parameter.
+def checked_value(name: str, value: Any) -> Any:
+    """Return a parameter's value as it is kept.
 
     Raises:
-        InvalidParameter: If the value is out of range.
+        InvalidParameter: If it is out of range.
     """
-    checked = _checked_value(name, value)
-    return Level(level_name(checked), {name: checked})
+    if name in ENGINE_PARAMETERS:
+        return getattr(EngineSettings.parse({name: value}), name)
+    usual = {"prompt": "-", "extend_rope": True}  # without which max_text_tokens would be held to the usual limit
+    return getattr(GenerationParams.parse({**usual, name: value}), name)
+
+
+def levels_of(name: str, values: Sequence[Any]) -> tuple[Level, ...]:
+    """Return the levels that set one parameter to checked values."""
+    if name.endswith("_path"):
+        names = path_level_names(values)
+    elif PARAMETERS[name].kind == "choice" and not PARAMETERS[name].optional:
+        names = list(values)  # where none is a word
+    else:
+        names = [level_name(value) for value in values]
+    return tuple(Level(called, {name: value}) for called, value in zip(names, values, strict=True))
 
 
 def own_name(name: str) -> str:
@@ -80,13 +95,10 @@ def own_name(name: str) -> str:
 
 
 def parameter_hint(name: str) -> str:
-    """Return the end of a sentence about an unknown parameter: which one may be meant."""
+    """Return the end of a sentence about what can't be varied: which parameter may be meant."""
+    if name in PARAMETERS and PARAMETERS[name].group is EngineSettings:
+        return f" that changes an image: {name} says where and how fast it is made."
     return suggestion(name, [PARAMETERS[known] for known in AXIS_PARAMETERS], PARAMETERS.values())
-
-
-def _checked_value(name: str, value: Any) -> Any:
-    usual = {"prompt": "-", "extend_rope": True}  # without which max_text_tokens would be held to the usual limit
-    return getattr(GenerationParams.parse({**usual, name: value}), name)
 
 
 # The file
@@ -94,13 +106,15 @@ def _checked_value(name: str, value: Any) -> Any:
 
 def _experiment(file: YamlFile, name: str, node: yaml.Node) -> Experiment:
     what = f"experiment {name!r}"
-    keys = ("description", "axes", "baseline", "fixed", "prompts")
+    keys = ("description", "axes", "baseline", "fixed", "prompts", "optional")
     entries = file.mapping(node, what, allowed=keys, required=("axes",))
     axis_entries = file.mapping(entries["axes"].node, f"axes of {what}")
     if not axis_entries:
         raise file.error(entries["axes"].node, f"{what} has no axis.")
     axes = tuple(_axis(file, entry.key, entry.key_node, entry.node, what) for entry in axis_entries.values())
     _check_apart(file, axes, [entry.key_node for entry in axis_entries.values()], what)
+    if "optional" in entries:
+        axes = _with_optional_levels(file, entries["optional"].node, axes, what)
     fixed = _parameters(file, entries["fixed"].node, f"fixed of {what}") if "fixed" in entries else {}
     for axis in axes:
         for parameter in sorted(axis.parameter_names & fixed.keys()):
@@ -126,18 +140,22 @@ def _axis(file: YamlFile, name: str, key_node: yaml.Node, node: yaml.Node, what:
         raise file.error(key_node, f"{what}: there is no parameter {name!r}{hint} Named levels may have any axis name.")
     if name == "hidden_layer" and isinstance(node, yaml.ScalarNode) and node.value == EVERY:
         return Axis(name, (), is_every_layer=True)
-    levels: dict[str, Level] = {}
-    for item in file.items(node, f"axis {name!r}"):
+    values: list[Any] = []
+    items = list(file.items(node, f"axis {name!r}"))
+    for item in items:
         try:
-            level = level_of(name, file.scalar(item, f"a level of {name}"))
+            values.append(checked_value(name, file.scalar(item, f"a level of {name}")))
         except InvalidParameter as error:
             raise file.error(item, f"{what}: {error}") from None
-        if level.name in levels:
-            raise file.error(item, f"{what}: axis {name!r} has the level {level.name} twice.")
-        levels[level.name] = level
-    if not levels:
+    if not values:
         raise file.error(node, f"{what}: axis {name!r} has no level.")
-    return Axis(name, tuple(levels.values()))
+    levels = levels_of(name, values)
+    names: set[str] = set()
+    for item, level in zip(items, levels, strict=True):
+        if level.name in names:
+            raise file.error(item, f"{what}: axis {name!r} has the level {level.name} twice.")
+        names.add(level.name)
+    return Axis(name, levels)
 
 
 def _named_levels(file: YamlFile, axis: str, node: yaml.Node) -> tuple[Level, ...]:
@@ -164,7 +182,7 @@ def _parameters(file: YamlFile, node: yaml.Node, what: str) -> dict[str, Any]:
         if name in values:
             raise file.error(entry.key_node, f"{what} sets {name} twice.")
         try:
-            values[name] = _checked_value(name, file.scalar(entry.node, entry.key))
+            values[name] = checked_value(name, file.scalar(entry.node, entry.key))
         except InvalidParameter as error:
             raise file.error(entry.node, f"{what}: {error}") from None
     return values
@@ -182,6 +200,18 @@ def _check_apart(file: YamlFile, axes: Iterable[Axis], nodes: Iterable[yaml.Node
             owners[parameter] = axis.name
 
 
+def _with_optional_levels(file: YamlFile, node: yaml.Node, axes: Sequence[Axis], what: str) -> tuple[Axis, ...]:
+    """Mark the levels that are left out where the device can't do them."""
+    entries = file.mapping(node, f"optional of {what}", allowed=[axis.name for axis in axes])
+    marked: list[Axis] = []
+    for axis in axes:
+        items = file.items(entries[axis.name].node, f"optional of {axis.name}") if axis.name in entries else ()
+        chosen = {_level_named(file, item, axis, f"optional of {what}") for item in items}
+        levels = tuple(replace(level, is_optional=level.name in chosen) for level in axis.levels)
+        marked.append(replace(axis, levels=levels))
+    return tuple(marked)
+
+
 def _baseline(file: YamlFile, node: yaml.Node, axes: Sequence[Axis], what: str) -> dict[str, str]:
     by_name = {axis.name: axis for axis in axes}
     if isinstance(node, yaml.MappingNode):
@@ -190,14 +220,15 @@ def _baseline(file: YamlFile, node: yaml.Node, axes: Sequence[Axis], what: str) 
         given = {short.get(name, name): entry for name, entry in entries.items()}
         for name in [name for name in by_name if name not in given]:
             raise file.error(node, f"baseline of {what} needs the key {name!r}.")
-        return {name: _baseline_level(file, given[name].node, by_name[name], what) for name in by_name}
+        return {name: _level_named(file, given[name].node, by_name[name], f"baseline of {what}") for name in by_name}
     if len(axes) > 1:
         raise file.error(node, f"{what} has several axes; write its baseline as axis: level for each.")
-    return {axes[0].name: _baseline_level(file, node, axes[0], what)}
+    return {axes[0].name: _level_named(file, node, axes[0], f"baseline of {what}")}
 
 
-def _baseline_level(file: YamlFile, node: yaml.Node, axis: Axis, what: str) -> str:
-    value = file.scalar(node, f"baseline of {what}")
+def _level_named(file: YamlFile, node: yaml.Node, axis: Axis, what: str) -> str:
+    """Return the name of the level that a node means by its name or its value; `what` is for messages."""
+    value = file.scalar(node, what)
     written = str(node.value)
     if axis.is_every_layer:
         return written
@@ -206,9 +237,10 @@ def _baseline_level(file: YamlFile, node: yaml.Node, axis: Axis, what: str) -> s
         return written
     if axis.name in AXIS_PARAMETERS:
         try:
-            name = level_of(axis.name, value).name
+            checked = checked_value(axis.name, value)
         except InvalidParameter as error:
-            raise file.error(node, f"baseline of {what}: {error}") from None
-        if name in names:
-            return name
-    raise file.error(node, f"baseline of {what}: {axis.name!r} has no level {written!r}{nearest(written, names)}")
+            raise file.error(node, f"{what}: {error}") from None
+        for level in axis.levels:
+            if level.parameters == {axis.name: checked}:
+                return level.name
+    raise file.error(node, f"{what}: {axis.name!r} has no level {written!r}{nearest(written, names)}")

@@ -15,7 +15,9 @@ from llm_dit.checkpoints.model_parts import ModelParts, find_parts
 from llm_dit.checkpoints.scheduler import ModelScheduler, model_values, read_scheduler
 from llm_dit.checkpoints.tokenizer_file import read_tokenizer
 from llm_dit.errors import CheckpointError
+from llm_dit.networks.transformer_config import ZImageTransformerConfig
 from llm_dit.parameters import EngineSettings, GenerationParams
+from llm_dit.prompting.long_prompt import check_text_tokens
 
 MOST_KEPT = 4
 SETTLED_S = 1.0
@@ -31,6 +33,7 @@ class ModelFacts:
     Attributes:
         hidden_layer_count: Number of hidden states of the text encoder; valid layers are -1 down to minus this.
         encoder_token_limit: Most tokens that the text encoder reads.
+        text_token_limit: Longest caption that the transformer's positions hold, in tokens.
         native_size: Side of the square images the model was trained for, in pixels.
         scheduler: The noise schedule it was trained for.
         transformer_parameters: Weights of the transformer's blocks, roughly.
@@ -39,6 +42,7 @@ class ModelFacts:
 
     hidden_layer_count: int
     encoder_token_limit: int
+    text_token_limit: int
     native_size: int
     scheduler: ModelScheduler
     transformer_parameters: float
@@ -52,9 +56,10 @@ class ModelFacts:
         """Return resolved parameters.
 
         Raises:
-            InvalidParameter: If the model has no such hidden layer.
+            InvalidParameter: If the model has no such hidden layer or can't see as many text tokens.
         """
         check_hidden_layers(params, self.hidden_layer_count)
+        check_text_tokens(params, self.text_token_limit)
         return self.resolved(params)
 
 
@@ -137,6 +142,7 @@ def _facts_of(parts: ModelParts) -> ModelFacts:
         return ModelFacts(
             hidden_layer_count=int(text_encoder["num_hidden_layers"]) + 1,
             encoder_token_limit=int(text_encoder["max_position_embeddings"]),
+            text_token_limit=ZImageTransformerConfig.from_dict(transformer).text_token_limit,
             native_size=int(vae["sample_size"]),
             scheduler=read_scheduler(parts.folder),
             transformer_parameters=12.0 * transformer["dim"] ** 2 * blocks,

@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import re
 import unicodedata
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import PurePath
 from typing import Any
 
 MAX_FILE_STEM = 200
@@ -29,6 +31,20 @@ def level_name(value: Any) -> str:
         return value
     readable = "".join(character for character in line if character.isprintable())
     return f"{readable[:40].strip()}… {_short_hash(value, 6)}"
+
+
+def path_level_names(paths: Sequence[str | None]) -> list[str]:
+    """Name the levels of files and folders: by their own names, with as many folders before as tell them apart."""
+    parts = [() if path is None else PurePath(path).parts for path in paths]
+    depths = [1] * len(paths)
+    while True:
+        names = ["/".join(part[-depth:]) or "none" for part, depth in zip(parts, depths, strict=True)]
+        counts = Counter(names)
+        unclear = [index for index, name in enumerate(names) if counts[name] > 1 and depths[index] < len(parts[index])]
+        if not unclear:
+            return [level_name(None if path is None else name) for path, name in zip(paths, names, strict=True)]
+        for index in unclear:
+            depths[index] += 1
 
 
 def safe_name(text: str) -> str:

@@ -9,9 +9,17 @@ from typing import Any
 
 import yaml
 
+from experiments.planning.axes import AXIS_PARAMETERS, Axis, Experiment
 from experiments.planning.comma_list import items_of, texts_of
-from experiments.planning.design import AXIS_PARAMETERS, Axis, Experiment, Level
-from experiments.planning.experiment_file import EVERY, NAME_RULE, is_name, level_of, own_name, parameter_hint
+from experiments.planning.experiment_file import (
+    EVERY,
+    NAME_RULE,
+    checked_value,
+    is_name,
+    levels_of,
+    own_name,
+    parameter_hint,
+)
 from llm_dit.errors import InvalidParameter, LlmDitError
 from llm_dit.parameters import PARAMETERS
 
@@ -77,16 +85,16 @@ def _axis_from_sweep(sweep: str) -> Axis:
         raise LlmDitError(f"{option}: there is no parameter {name!r}{parameter_hint(name)}")
     if name == "hidden_layer" and text.strip() == EVERY:
         return Axis(name, (), is_every_layer=True)
-    levels: dict[str, Level] = {}
-    for value in _sweep_values(name, text.strip(), option):
-        try:
-            level = level_of(name, value)
-        except InvalidParameter as error:
-            raise LlmDitError(f"{option}: {error}", field=error.field) from None
-        if level.name in levels:
+    try:
+        levels = levels_of(name, [checked_value(name, value) for value in _sweep_values(name, text.strip(), option)])
+    except InvalidParameter as error:
+        raise LlmDitError(f"{option}: {error}", field=error.field) from None
+    names: set[str] = set()
+    for level in levels:
+        if level.name in names:
             raise LlmDitError(f"{option}: the level {level.name} is there twice.")
-        levels[level.name] = level
-    return Axis(name, tuple(levels.values()))
+        names.add(level.name)
+    return Axis(name, levels)
 
 
 def _sweep_values(name: str, text: str, option: str) -> list[Any]:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import click
 
@@ -15,6 +15,8 @@ from experiments.planning.design import Axis, Experiment, Plan
 from experiments.prompts import Prompt
 
 if TYPE_CHECKING:
+    from rich.progress import Progress as RichProgress
+
     from experiments.metrics.judges import Judge
     from experiments.running.execution import Progress
     from experiments.running.forecast import Totals
@@ -113,8 +115,18 @@ def duration_text(seconds: float) -> str:
     return f"{minutes} min" if minutes < 90 else f"{minutes // 60:,} h {minutes % 60} min"
 
 
+class ProgressDisplay(Protocol):
+    """Where progress is shown."""
+
+    def show(self, progress: Progress) -> None:
+        """Show where the runs stand."""
+
+    def say(self, sentence: str) -> None:
+        """Say something beside it."""
+
+
 @contextmanager
-def progress_display() -> Iterator[Callable[[Progress], None]]:
+def progress_display() -> Iterator[ProgressDisplay]:
     """Show progress on stderr: a bar on a terminal, plain lines elsewhere and under CI."""
     if not sys.stderr.isatty() or os.environ.get("CI"):
         yield _PlainLines()
@@ -125,23 +137,34 @@ def progress_display() -> Iterator[Callable[[Progress], None]]:
 
     columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]}"), TextColumn("{task.fields[last]}"))
     with Bar(*columns, console=Console(stderr=True)) as bar:
-        task = bar.add_task("runs", total=None, rate="", last="")
+        yield _ShownBar(bar)
 
-        def show(now: Progress) -> None:
-            bar.update(task, total=now.total, completed=now.done, rate=_rate(now), last=now.run_id)
 
-        yield show
+class _ShownBar:
+    def __init__(self, bar: RichProgress) -> None:
+        self._bar = bar
+        self._task = bar.add_task("runs", total=None, rate="", last="")
+
+    def show(self, progress: Progress) -> None:
+        rate, last = _rate(progress), progress.run_id
+        self._bar.update(self._task, total=progress.total, completed=progress.done, rate=rate, last=last)
+
+    def say(self, sentence: str) -> None:
+        self._bar.console.print(sentence, markup=False)
 
 
 class _PlainLines:
     def __init__(self) -> None:
         self._last = 0.0
 
-    def __call__(self, progress: Progress) -> None:
+    def show(self, progress: Progress) -> None:
         now = time.monotonic()
         if progress.done == progress.total or now - self._last >= LINE_INTERVAL_S:
             self._last = now
             click.echo(f"{progress.done}/{progress.total} done, {_rate(progress)}", err=True)
+
+    def say(self, sentence: str) -> None:
+        click.echo(sentence, err=True)
 
 
 def _rate(progress: Progress) -> str:

@@ -11,23 +11,19 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 from uuid import uuid4
 
 from experiments.planning.design import Plan
-from experiments.running.making import Maker, draw_in_turn
-from experiments.running.prompt_encodings import EncodingCache
 from experiments.running.result_writer import ResultWriter
 from experiments.running.worklist import KnownModel, WorkItem, Worklist, make_worklist
 from experiments.store.comparable import Conditions
 from experiments.store.result_store import ResultStore
 from llm_dit.errors import OutputError
-from llm_dit.sampling.shared_work import HELD_RESULTS, SharedWork
+from llm_dit.parameters import EngineSettings
 
 if TYPE_CHECKING:
     from experiments.running.deciding import Decider
-    from llm_dit.pipeline import ZImagePipeline
 
 Surroundings = Mapping[str, Mapping[str, str]]
 """Versions and machine; see `ZImagePipeline.surroundings`."""
@@ -84,13 +80,16 @@ class Outcome:
 class Hands(Protocol):
     """What draws: this process's device, or workers."""
 
-    @property
-    def model(self) -> KnownModel:
-        """What is drawn with."""
+    def known(self, settings: EngineSettings) -> KnownModel:
+        """Return what is drawn with under these settings, which need not be loaded yet; asked of all of a plan first.
+
+        Raises:
+            LlmDitError: If the model is not there, or a setting is not to be had.
+        """
 
     @property
     def device(self) -> str:
-        """Where, for the manifest."""
+        """Where, for the manifest, once models are known."""
 
     @property
     def shared_evaluations(self) -> int:
@@ -115,57 +114,11 @@ class Hands(Protocol):
         """Draw runs, and return how many were left because it was asked to stop.
 
         Args:
-            items: In the plan's order.
+            items: In the plan's order: those of each setting of the engine together.
             writer: Writes them.
             on_finished: Told the name of every run that is handed to the writer or has failed.
             should_stop: Asked again and again; images in hand are finished.
         """
-
-
-class OneDevice:
-    """A pipeline of this process that draws.
-
-    Args:
-        pipeline: The loaded model; used for this alone.
-        shares: Compute once what images have in common at their beginning; False is for measuring what that saves.
-    """
-
-    def __init__(self, pipeline: ZImagePipeline, *, shares: bool = True) -> None:
-        self.model = pipeline
-        self._shared = SharedWork(pipeline.device, HELD_RESULTS if shares else 0)
-        self._maker: Callable[[EncodingCache, ResultWriter], Maker] | None = None
-
-    @property
-    def device(self) -> str:
-        """Where the transformer is."""
-        return str(self.model.device)
-
-    @property
-    def shared_evaluations(self) -> int:
-        """Evaluations of the transformer taken so far from earlier images that began alike."""
-        return self._shared.reused_evaluations
-
-    def begin(self, conditions: Conditions, experiment: str, session_of: Callable[[Surroundings], str]) -> None:
-        """Learn what all runs of a plan share; see `Hands.begin`."""
-        session = session_of(self.model.surroundings())
-        self._maker = partial(
-            Maker, conditions, self.model, self._shared, experiment=experiment, session=session, first_texts={}
-        )
-
-    def draw(
-        self,
-        items: Sequence[WorkItem],
-        writer: ResultWriter,
-        on_finished: Callable[[str], None],
-        should_stop: Callable[[], bool],
-    ) -> int:
-        """Draw runs one by one; see `Hands.draw`."""
-        assert self._maker is not None, "begin comes first"
-        encodings = EncodingCache(self.model, items)
-        begun = draw_in_turn(
-            encodings, self._maker(encodings, writer), lambda item: on_finished(item.run.run_id), should_stop
-        )
-        return len(items) - begun
 
 
 def run_plan(
@@ -196,18 +149,20 @@ def run_plan(
         decider: Draws in blocks and looks after each; None draws everything.
 
     Raises:
-        LlmDitError: If the folder is in use, can't be written, or holds something else.
+        LlmDitError: If the folder is in use, can't be written, or holds something else, or the plan's only model can't
+            be loaded.
     """
     store.create()
     command = (about or {}).get("command", "")
     with store.lock(planned=plan.run_count, command=command):
-        work = make_worklist(plan, hands.model, store, overwrite=overwrite, verify=verify)
+        work = make_worklist(plan, hands.known, store, overwrite=overwrite, verify=verify)
         looks = {} if decider is None else decider.begin(work.manifest)
         sessions = Sessions(store, command)
         if work.to_do:
             hands.begin(work.conditions, plan.experiment.name, sessions.id_of)
         known = [*work.manifest.get("sessions", ()), *sessions.begun]
-        store.write_manifest({**work.manifest, **(about or {}), "sessions": known, **looks})
+        told = {**work.manifest, "device": hands.device, **(about or {}), "sessions": known, **looks}
+        store.write_manifest(told)
         sessions.are_written = True
         if on_start is not None:
             on_start(work)

@@ -7,27 +7,25 @@ nothing and parses nothing.
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from experiments.planning.command_flags import Request
 from experiments.planning.design import Plan
-from experiments.running.look_runs import expected_pictures, make_decider, planned_looks, scores_of, verdict_of
+from experiments.running.dry_run import check_primary, plan_warnings
+from experiments.running.look_runs import make_decider, planned_looks, scores_of, verdict_of
+from experiments.running.plan_models import evaluations_of_each, facts_of, judged_model, plan_of
+from experiments.running.worklist import check_levels
 from experiments.store.result_store import ResultStore
-from llm_dit.errors import LlmDitError, OutputError
+from llm_dit.errors import OutputError
 from llm_dit.parameters import EngineSettings
-from llm_dit.parameters.effects import without_effect
 
 if TYPE_CHECKING:
     from experiments.metrics import Scorer
     from experiments.metrics.missing_scores import ScoringResult
-    from experiments.planning.looks import LookPlan
-    from experiments.planning.model_facts import ModelFacts
-    from experiments.running.deciding import Decider
     from experiments.running.execution import Hands, Outcome, Progress
-    from experiments.running.forecast import Totals
     from experiments.running.worklist import Worklist
     from experiments.store.look_log import LookLog
 
@@ -35,8 +33,19 @@ if TYPE_CHECKING:
 class Model(Protocol):
     """Where the hands come from that draw."""
 
-    def get(self, settings: EngineSettings, planned_evaluations: int) -> Hands:
-        """Return them with the model for these settings loaded."""
+    def get(
+        self,
+        settings_in_turn: Sequence[EngineSettings],
+        planned_evaluations: int,
+        on_load: Callable[[EngineSettings], None],
+    ) -> Hands:
+        """Return them; this process's own load nothing before they draw.
+
+        Args:
+            settings_in_turn: Of the engine, each once, in the order in which they are loaded.
+            planned_evaluations: Evaluations of the transformer under each setting of the engine.
+            on_load: Called before each loading.
+        """
 
     def check(self, settings: EngineSettings) -> None:
         """Refuse devices that are not there, before anything is read.
@@ -55,11 +64,11 @@ class Events:
     def on_warning(self, sentence: str) -> None:
         """Before anything is loaded, for each thing to know about the plan."""
 
-    def on_load(self, settings: EngineSettings) -> None:
-        """Before the model is loaded."""
-
     def on_start(self, work: Worklist) -> None:
-        """With what is left to do."""
+        """With what is left to do, before anything is loaded."""
+
+    def on_load(self, settings: EngineSettings) -> None:
+        """Before each loading of a model."""
 
     def on_progress(self, progress: Progress) -> None:
         """After each image."""
@@ -69,27 +78,6 @@ class Events:
 
     def on_look(self, log: LookLog) -> None:
         """After each planned look, and when the last command's end is known."""
-
-
-@dataclass(frozen=True)
-class DryRun:
-    """What a request would cost.
-
-    Attributes:
-        plan: Its runs.
-        totals: Their number, time and disk.
-        warnings: Sentences on results on disk, long prompts, levels that are secretly equal, and idle settings.
-        sizes: Sentences on what the design can find.
-        looks: When it would be looked at; None for a fixed design.
-        expected: Sentences on the number of pictures that looks would take; empty for a fixed design.
-    """
-
-    plan: Plan
-    totals: Totals
-    warnings: tuple[str, ...]
-    sizes: tuple[str, ...]
-    looks: LookPlan | None = None
-    expected: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -113,92 +101,6 @@ class Result:
     is_stopped: bool
     looks: LookLog | None = None
     verdict: tuple[str, ...] = ()
-
-
-def dry_run(
-    request: Request,
-    *,
-    overwrite: bool = False,
-    spreads: Mapping[str, float] | None = None,
-    detect: float | None = None,
-) -> DryRun:
-    """Plan without doing anything: the runs are sorted as `run_experiment` sorts them.
-
-    Args:
-        request: What is asked for.
-        overwrite: Count stale runs as to do.
-        spreads: Measure to the standard deviation of its paired differences, where somebody knows it.
-        detect: A difference; the sizes say how many prompts find it.
-
-    Raises:
-        LlmDitError: For whatever is wrong with the request, or whatever would refuse it.
-    """
-    from experiments.planning.model_facts import read_model_facts
-    from experiments.running.forecast import forecast
-
-    plan, settings = request.plan(), request.config.engine
-    store = ResultStore(request.folder)
-    looks = planned_looks(request, plan, store)
-    facts = read_model_facts(settings)
-    if request.primary is not None:
-        _check_primary(request.primary, store)
-    work = _work_before_loading(plan, settings, facts, store, overwrite=overwrite)
-    totals = forecast(plan, facts, settings, store, work)
-    notes = () if work is None else work.notes
-    sizes = _sizes(request, plan, spreads or {}, detect)
-    expected = () if looks is None else expected_pictures(plan, looks)
-    return DryRun(plan, totals, (*notes, *_warnings(plan, facts)), sizes, looks, tuple(expected))
-
-
-def _sizes(request: Request, plan: Plan, given: Mapping[str, float], detect: float | None) -> tuple[str, ...]:
-    """Say what a plan can find, by what somebody knows of the measures, else by earlier results of the model."""
-    from experiments.metrics import METRICS
-    from experiments.running.earlier_spread import earlier_spreads
-    from experiments.stats.measures import check_measure
-    from experiments.stats.sizes import Size, Spread, size_sentences
-
-    for column in given:
-        check_measure(column, "--spread", METRICS)
-    wanted = [request.primary] if request.primary else [metric.name for metric in METRICS if not metric.fidelity]
-    spreads = [Spread(column, deviation, None, "as --spread says") for column, deviation in given.items()]
-    missing = [column for column in wanted if column not in given]
-    if not given or request.primary in missing:
-        spreads += earlier_spreads(request.folder, request.config.engine.model_path, missing, len(plan.seeds))
-    if detect is not None and not spreads:
-        raise LlmDitError(
-            f"--detect {detect:g} needs to know how far differences spread, and {request.folder.parent} has no scored "
-            "results of this model; add for example --spread image_reward=0.3.",
-            field="detect",
-        )
-    return tuple(size_sentences(Size(len(plan.prompts), len(plan.cells) - 1), spreads, detect))
-
-
-def _work_before_loading(
-    plan: Plan, settings: EngineSettings, facts: ModelFacts, store: ResultStore, *, overwrite: bool
-) -> Worklist | None:
-    """Sort a plan by what is on disk; None where there is nothing, which needs no torch."""
-    from experiments.running.unloaded_model import UnloadedModel
-    from experiments.running.worklist import check_levels, make_worklist
-
-    check_levels(plan, facts.checked)
-    if not store.metadata.is_dir():
-        return None
-    model = UnloadedModel(settings_for(store, settings), facts, _planned_evaluations(plan, facts))
-    return make_worklist(plan, model, store, overwrite=overwrite)
-
-
-def _warnings(plan: Plan, facts: ModelFacts) -> Iterator[str]:
-    """Yield a sentence for long prompts, for levels that are secretly equal, and for settings that do nothing."""
-    from experiments.planning.equality import equal_levels
-    from experiments.planning.prompt_lengths import length_warnings
-
-    yield from length_warnings(plan, facts)
-    for found in equal_levels(plan, facts):
-        yield found.sentence()
-    idle = [set(without_effect(facts.resolved(template))) for template in plan.templates]
-    for item in sorted(set.intersection(*idle)):
-        if item.field in plan.base:
-            yield item.sentence()
 
 
 def run_experiment(
@@ -228,93 +130,29 @@ def run_experiment(
         LlmDitError: If the request is wrong, the folder is in use or can't be written, or model or scorers can't be
             loaded; no image is made then.
     """
-    from experiments.planning.model_facts import read_model_facts
-    from experiments.running.worklist import check_levels
+    from experiments.running.execution import run_plan
     from llm_dit.checkpoints.model_parts import find_parts
 
     events = events or Events()
-    plan, settings = request.plan(), request.config.engine
-    model.check(settings)
-    find_parts(settings)  # fetches a hub model, or fails before torch is imported
-    facts = read_model_facts(settings)
-    check_levels(plan, facts.checked)
+    model.check(request.config.engine)
     store = ResultStore(request.folder)
+    plan = plan_of(request, store)
+    for settings in plan.loading_order:
+        find_parts(settings)  # fetches a hub model, or fails before torch is imported
+    facts = facts_of(plan)
+    check_levels(plan, lambda settings: facts[settings].checked)
     looks = planned_looks(request, plan, store)
-    for sentence in _warnings(plan, facts):
+    hands = model.get(plan.loading_order, evaluations_of_each(plan, facts), events.on_load)
+    for sentence in plan_warnings(plan, facts, hands.known):
         events.on_warning(sentence)
     if request.primary is not None:
-        _check_primary(request.primary, store)
+        check_primary(request.primary, store)
     store.create()
     with store.lock(command=command):
         pass  # whether the folder is in use or can't be written is known before the model is loaded
-    scorers = [] if metrics is None else _load_scorers(request, metrics, events)
+    scorers = [] if metrics is None else _load_scorers(request, plan, metrics, events)
     decider = make_decider(request, plan, looks, store, scorers, should_stop, events.on_scoring, events.on_look)
-    outcome = _make_images(
-        request,
-        plan,
-        model,
-        store,
-        events,
-        should_stop,
-        decider,
-        planned_evaluations=_planned_evaluations(plan, facts),
-        command=command,
-        overwrite=overwrite,
-        verify=verify,
-    )
-    problems = [outcome.summary_error] if outcome.summary_error else []
-    problems += [] if decider is None else decider.problems
-    log = None if decider is None else decider.log
-    if should_stop():
-        return Result(outcome, None, None, tuple(problems), is_stopped=True, looks=log, verdict=verdict_of(store, log))
-    scoring = None
-    if scorers:
-        model.release()
-        scoring, found_problems = _score(store, scorers, settings.dit_device, events, should_stop, command)
-        problems += found_problems
-    report, found_problems = _report(store)
-    told_once = tuple(dict.fromkeys(problems + found_problems))
-    told = verdict_of(store, log)
-    return Result(outcome, scoring, report, told_once, is_stopped=should_stop(), looks=log, verdict=told)
-
-
-def _check_primary(measure: str, store: ResultStore) -> None:
-    from experiments.metrics import METRICS
-    from experiments.stats.measures import check_measure
-
-    check_measure(measure, "--primary", METRICS)
-    store.check_primary(measure)
-
-
-def settings_for(store: ResultStore, settings: EngineSettings) -> EngineSettings:
-    """Return the settings with the numerics of the folder's images, where the settings leave a choice."""
-    manifest = store.whole_manifest() if settings.compile == "auto" else None
-    if manifest is None:
-        return settings
-    return settings.replaced(compile=manifest.conditions.numerics.get("compile", "auto"))
-
-
-def _make_images(
-    request: Request,
-    plan: Plan,
-    model: Model,
-    store: ResultStore,
-    events: Events,
-    should_stop: Callable[[], bool],
-    decider: Decider | None,
-    *,
-    planned_evaluations: int,
-    command: str,
-    overwrite: bool,
-    verify: bool,
-) -> Outcome:
-    """Take the model and make what is missing; nothing here holds the model afterwards."""
-    from experiments.running.execution import run_plan
-
-    settings = settings_for(store, request.config.engine)
-    events.on_load(settings)
-    hands = model.get(settings, planned_evaluations)
-    return run_plan(
+    outcome = run_plan(
         plan,
         hands,
         store,
@@ -323,17 +161,27 @@ def _make_images(
         on_start=events.on_start,
         on_progress=events.on_progress,
         should_stop=should_stop if decider is None else lambda: should_stop() or decider.is_out_of_time,
-        about=_about(request, hands, command),
+        about=_about(request, plan, command),
         decider=decider,
     )
+    del hands  # and with it the model
+    problems = [outcome.summary_error] if outcome.summary_error else []
+    problems += [] if decider is None else decider.problems
+    log = None if decider is None else decider.log
+    if should_stop():
+        return Result(outcome, None, None, tuple(problems), is_stopped=True, looks=log, verdict=verdict_of(store, log))
+    scoring = None
+    if scorers:
+        model.release()
+        scoring, found_problems = _score(store, scorers, plan.engine.dit_device, events, should_stop, command)
+        problems += found_problems
+    report, found_problems = _report(store)
+    told_once = tuple(dict.fromkeys(problems + found_problems))
+    told = verdict_of(store, log)
+    return Result(outcome, scoring, report, told_once, is_stopped=should_stop(), looks=log, verdict=told)
 
 
-def _planned_evaluations(plan: Plan, facts: ModelFacts) -> int:
-    steps = (facts.resolved(template).num_inference_steps or 0 for template in plan.templates)
-    return sum(steps) * len(plan.prompts) * len(plan.seeds)
-
-
-def _about(request: Request, hands: Hands, command: str) -> dict[str, Any]:
+def _about(request: Request, plan: Plan, command: str) -> dict[str, Any]:
     """Return what the manifest says beside the experiment."""
     from experiments.store.manifest import primary_values
     from llm_dit.pipeline import versions
@@ -341,27 +189,26 @@ def _about(request: Request, hands: Hands, command: str) -> dict[str, Any]:
     config = request.config
     return {
         "command": command,
-        "model_path": config.engine.model_path,
+        "model_path": plan.engine.model_path,
         "config": {
             "file": None if config.path is None else str(config.path),
             "profile": config.profile,
-            "engine": config.engine.model_dump(),
+            "engine": plan.engine.model_dump(),
             "generation": config.generation_values,
             "metrics": config.metrics.model_dump(),
             "cluster": config.cluster.model_dump(),
         },
         "versions": versions(),
-        "device": hands.device,
         **({"primary": primary_values(request.primary)} if request.primary else {}),
     }
 
 
-def _load_scorers(request: Request, names: Sequence[str], events: Events) -> list[Scorer]:
+def _load_scorers(request: Request, plan: Plan, names: Sequence[str], events: Events) -> list[Scorer]:
     """Load the scorers before any image is made, so that a missing one is known at once; the CPU holds them."""
     from experiments.metrics import default_metrics, load_configured_scorers
     from experiments.metrics.judges import beyond_their_worlds
 
-    chosen, generator = names or default_metrics(request.config.metrics), request.config.engine.model_path
+    chosen, generator = names or default_metrics(request.config.metrics), judged_model(plan)
     scorers = load_configured_scorers(chosen, request.config.metrics, generator, device="cpu")
     for sentence in beyond_their_worlds(scorers, generator):
         events.on_warning(sentence)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from experiments.planning.design import Plan
 from experiments.planning.model_facts import ModelFacts
+from experiments.running.plan_models import Facts
 from experiments.running.worklist import Worklist
 from experiments.store.result_store import ResultStore
 from llm_dit.checkpoints.finding import expanded, is_embedded_name, model_name
@@ -61,15 +62,12 @@ class Totals:
     to_do: int
 
 
-def forecast(
-    plan: Plan, facts: ModelFacts, settings: EngineSettings, store: ResultStore, work: Worklist | None = None
-) -> Totals:
+def forecast(plan: Plan, facts: Facts, store: ResultStore, work: Worklist | None = None) -> Totals:
     """Count and estimate a plan.
 
     Args:
         plan: What is asked for.
-        facts: Of the model.
-        settings: Where it runs.
+        facts: Of its models.
         store: The folder it would run into.
         work: What is left to do; all of it where None.
     """
@@ -77,9 +75,11 @@ def forecast(
     for index, template in enumerate(plan.templates):
         for prompt in plan.prompts:
             texts.add(hash(formatted_prompt_from_params(plan.params(index, prompt, 0))))
-        if facts.scheduler.guidance_for(template) > 0:
+        if facts[plan.settings[index]].scheduler.guidance_for(template) > 0:
             texts.add(hash(formatted_negative_prompt(template)))
-    templates = [facts.resolved(template) for template in plan.templates]
+    templates = [
+        facts[settings].resolved(template) for settings, template in zip(plan.settings, plan.templates, strict=True)
+    ]
     per_cell = [evaluation_count(template) for template in templates]
     pixels = [(template.height or 0) * (template.width or 0) for template in templates]
     repeats = len(plan.prompts) * len(plan.seeds)
@@ -89,7 +89,8 @@ def forecast(
     else:
         cost_of = {cell.name: cost for cell, cost in zip(plan.cells, costs, strict=True)}
         cost, to_do = sum(cost_of[item.run.cell.name] for item in work.to_do), len(work.to_do)
-    seconds, basis = _seconds(cost, facts, settings, store)
+    first = plan.loading_order[0]
+    seconds, basis = _seconds(cost, facts[first], first, store)
     return Totals(
         runs=plan.run_count,
         levels=len(plan.cells),
@@ -100,7 +101,7 @@ def forecast(
         disk_bytes=repeats * sum(BYTES_PER_PIXEL * size + METADATA_BYTES for size in pixels),
         seconds=seconds,
         seconds_basis=basis,
-        memory=_memory(settings),
+        memory="; ".join(dict.fromkeys(filter(None, map(_memory, plan.loading_order)))),
         on_disk=0 if work is None else work.finished,
         stale=0 if work is None else len(work.stale),
         to_do=to_do,

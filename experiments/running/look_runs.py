@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 from experiments.planning.command_flags import Request
 from experiments.planning.design import Plan
 from experiments.planning.looks import LookPlan, plan_looks
+from experiments.running.plan_models import judged_model
 from experiments.store.look_log import check_looks
 from experiments.store.result_store import ResultStore
 from llm_dit.errors import LlmDitError
@@ -80,7 +81,7 @@ def make_decider(
         return None
     name, config = metric_of_column(looks.measure).name, request.config
     known = [scorer for scorer in scorers if scorer.metric.name == name]
-    judge = (known or load_configured_scorers([name], config.metrics, config.engine.model_path, device="cpu"))[0]
+    judge = (known or load_configured_scorers([name], config.metrics, judged_model(plan), device="cpu"))[0]
     problems: list[str] = []
 
     def score() -> bool:

@@ -138,6 +138,7 @@ class Maker:
             "token_count_used": begun.conditioning.token_count_used,
             "finished": datetime.now(UTC).isoformat(timespec="seconds"),
             "session": self._session,
+            "load_seconds": {network: round(took, 4) for network, took in self._pipeline.load_seconds.items()},
             "elapsed_seconds": self._elapsed(),
             # the first prompt's encoding and first evaluation are shared by its runs, and so is what they cost more
             "is_warm_up": self._first_texts[run.params.height, run.params.width] == begun.item.formatted_prompt,
@@ -163,8 +164,8 @@ def failure_record(item: WorkItem, conditions: Conditions, experiment: str) -> d
     return {
         "parameters": item.run.params.model_dump(),
         "formatted_prompt": item.formatted_prompt,
-        "model_fingerprint": conditions.fingerprint,
-        "numerics": dict(conditions.numerics),
+        "model_fingerprint": item.model.fingerprint,
+        "numerics": dict(item.model.numerics),
         "run": _run_block(item, conditions, experiment),
     }
 

@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import heapq
 import time
+import weakref
 from collections import Counter, deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from experiments.running.worklist import WorkItem
 from llm_dit.errors import LlmDitError
@@ -47,12 +48,51 @@ class TimedEncoding:
     seconds: float
 
 
-class EncodingCache:
-    """Encoded prompts of the runs that are next."""
+class KeptEncodings:
+    """Encodings that outlive a change of transformer or VAE: those of one text encoder.
 
-    def __init__(self, pipeline: ZImagePipeline, items: Sequence[WorkItem]) -> None:
+    Args:
+        limit: Most bytes that are held; further encodings are made again. 0 keeps none.
+    """
+
+    def __init__(self, limit: int = GROUP_BYTES) -> None:
+        self._limit = limit
+        self._encoder: weakref.ref[Any] | None = None
+        self._held: dict[str, TimedEncoding] = {}
+        self._bytes = 0
+
+    def begin(self, encoder: Any) -> None:
+        """Take encodings of `encoder`, and forget those of any other."""
+        if self._encoder is None or self._encoder() is not encoder:
+            self._encoder, self._held, self._bytes = weakref.ref(encoder), {}, 0
+
+    def get(self, text: str, layers: Iterable[Layer]) -> TimedEncoding | None:
+        """Return a text's encoding at these hidden layers; None where it has to be made."""
+        found = self._held.get(text)
+        return found if found is not None and set(layers) <= found.encoded.embeddings.keys() else None
+
+    def put(self, text: str, encoding: TimedEncoding) -> None:
+        """Keep an encoding if there is room."""
+        size = _bytes_of(encoding) - _bytes_of(self._held.get(text))
+        if self._bytes + size <= self._limit:
+            self._held[text] = encoding
+            self._bytes += size
+
+
+class EncodingCache:
+    """Encoded prompts of the runs that are next.
+
+    Args:
+        pipeline: Encodes them.
+        items: The runs.
+        kept: Encodings of earlier runs, and where those of these runs go as well; None keeps none.
+    """
+
+    def __init__(self, pipeline: ZImagePipeline, items: Sequence[WorkItem], kept: KeptEncodings | None = None) -> None:
         self._pipeline = pipeline
         self._items = items
+        self._kept = kept or KeptEncodings(limit=0)
+        self._kept.begin(pipeline.text_encoder)
         self._uses = Counter(text for item in items for text in _texts(item))
         layers: dict[str, set[Layer]] = {}
         for item in items:
@@ -160,6 +200,10 @@ class EncodingCache:
         waiting = [text for text, held in self._held.items() if isinstance(held, Waiting)]
         together: dict[tuple[Layer, ...], list[str]] = {}
         for text in waiting:
+            kept = self._kept.get(text, self._layers[text])
+            if kept is not None:
+                self._keep(text, kept)
+                continue
             together.setdefault(tuple(sorted(self._layers[text], key=from_the_last)), []).append(text)
         for layers, texts in together.items():
             groups = [[text] for text in texts] if self._pipeline.text_encoder.stream is None else [texts]
@@ -181,6 +225,7 @@ class EncodingCache:
         seconds = (time.perf_counter() - started) / len(texts)
         for text, item in zip(texts, encoded, strict=True):
             self._keep(text, TimedEncoding(item, seconds))
+            self._kept.put(text, TimedEncoding(item, seconds))
 
     def _keep(self, text: str, result: TimedEncoding | Exception) -> None:
         self._held_bytes += _bytes_of(result) - _bytes_of(self._held[text])

@@ -1,13 +1,15 @@
-"""A model as far as its files and settings tell it, so that a dry run sorts runs as the command itself would."""
+"""A model as far as its files and settings tell it, so that runs are sorted before anything is loaded."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from experiments.planning.model_facts import ModelFacts, local_folder
+from experiments.planning.model_facts import local_folder, read_model_facts
 from llm_dit.parameters import EngineSettings, GenerationParams
 
 if TYPE_CHECKING:
+    import torch
+
     from llm_dit.stages.loading import Placement
 
 
@@ -19,22 +21,33 @@ class UnloadedModel:
         numerics: What would be in effect.
     """
 
-    def __init__(self, settings: EngineSettings, facts: ModelFacts, planned_evaluations: int) -> None:
+    def __init__(self, settings: EngineSettings, planned_evaluations: int = 0) -> None:
+        from llm_dit.checkpoints.lora_files import LoraFiles
         from llm_dit.checkpoints.model_parts import find_parts
         from llm_dit.stages.loading import numerics_of, place_stages
 
-        self._facts = facts
+        self._facts = read_model_facts(settings)
         self._placement: Placement = place_stages(settings, planned_evaluations)
-        self.fingerprint = find_parts(settings, local_folder).fingerprint()
+        parts = find_parts(settings, local_folder)
+        self._loras = LoraFiles(parts.transformer.tensors, settings.loras_folder)
+        self.fingerprint = parts.fingerprint()
         self.numerics = numerics_of(self._placement, settings)
 
+    @property
+    def device(self) -> torch.device:
+        """Where the transformer would compute."""
+        return self._placement.transformer[0]
+
     def resolve(self, params: GenerationParams) -> GenerationParams:
-        """Fill in size and shift, and check what only the model can say; see `ZImagePipeline.resolve`."""
-        return self._facts.checked(params)
+        """Fill in size, shift, steps, guidance and the LoRAs' hashes, and check what only the model can say.
+
+        See `ZImagePipeline.resolve`.
+        """
+        return self._facts.checked(params).replaced(loras=self._loras.resolve(params))
 
     def surroundings(self) -> dict[str, dict[str, str]]:
         """Return versions and machine; see `ZImagePipeline.surroundings`."""
         from llm_dit.pipeline import versions
         from llm_dit.placement.machine import machine_of
 
-        return {"versions": versions(), "machine": machine_of(self._placement.transformer[0])}
+        return {"versions": versions(), "machine": machine_of(self.device)}

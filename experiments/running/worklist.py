@@ -8,14 +8,21 @@ from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from experiments.planning.design import Plan, Run
-from experiments.store.comparable import Conditions, changed_surroundings, run_identity, surroundings_of
+from experiments.store.comparable import (
+    Conditions,
+    ModelIdentity,
+    changed_surroundings,
+    run_identity,
+    surroundings_of,
+    varied_by,
+)
 from experiments.store.manifest import OF_THE_RUN, Manifest, manifest_from_values, manifest_values
 from experiments.store.manifest_union import check_same_question, united_values
 from experiments.store.records import DamagedRecord, RunRecord
 from experiments.store.result_store import ResultStore
 from experiments.store.verification import unfit_pictures
 from llm_dit.errors import InvalidParameter, LlmDitError, OutputError, listed
-from llm_dit.parameters import GenerationParams
+from llm_dit.parameters import EngineSettings, GenerationParams
 from llm_dit.prompting.chat_template import formatted_negative_prompt, formatted_prompt_from_params
 
 COMPLETED = ("height", "width", "shift", "num_inference_steps", "guidance_scale", "loras")
@@ -33,12 +40,14 @@ class WorkItem:
         identity: Hash of everything that changes its image.
         formatted_prompt: What the text encoder reads.
         negative_prompt: The formatted negative prompt; None without guidance.
+        model: What of the model that makes it changes its image.
     """
 
     run: Run
     identity: str
     formatted_prompt: str
     negative_prompt: str | None
+    model: ModelIdentity
 
 
 @dataclass(frozen=True)
@@ -68,6 +77,10 @@ class KnownModel(Protocol):
     numerics: dict[str, str]
 
     @property
+    def device(self) -> Any:
+        """Where the transformer computes."""
+
+    @property
     def fingerprint(self) -> str:
         """Hash of the checkpoint."""
 
@@ -79,13 +92,18 @@ class KnownModel(Protocol):
 
 
 def make_worklist(
-    plan: Plan, pipeline: KnownModel, store: ResultStore, *, overwrite: bool = False, verify: bool = False
+    plan: Plan,
+    known: Callable[[EngineSettings], KnownModel],
+    store: ResultStore,
+    *,
+    overwrite: bool = False,
+    verify: bool = False,
 ) -> Worklist:
     """Sort a plan's runs into finished, stale, and to do. A run is known by what changes its image, not by its name.
 
     Args:
         plan: What is asked for.
-        pipeline: The model.
+        known: The model of each setting of the engine; asked once for each.
         store: The experiment's folder, locked where runs are made.
         overwrite: Make stale runs again.
         verify: Compare every picture with its hash, and make again what does not fit.
@@ -94,9 +112,11 @@ def make_worklist(
         InvalidParameter: If the model has no such hidden layer, size or text length; the message names the level.
         LlmDitError: If the folder holds another experiment, or was made under other conditions and `overwrite` is off.
     """
-    resolved = {index: _resolved(plan, index, pipeline.resolve) for index in range(len(plan.cells))}
-    conditions = _conditions(plan, resolved, pipeline)
-    values = manifest_values(plan, conditions, resolved)
+    models = {settings: known(settings) for settings in plan.loading_order}
+    identities = {settings: ModelIdentity(model.fingerprint, model.numerics) for settings, model in models.items()}
+    resolved = {index: _resolved(plan, index, models[plan.settings[index]].resolve) for index in range(len(plan.cells))}
+    conditions = _conditions(plan, resolved, list(identities.values()))
+    values = manifest_values(plan, conditions, resolved, [identities[settings] for settings in plan.settings])
     on_disk, damaged = store.results()
     unfit = unfit_pictures(on_disk) if verify else []
     unfit_names = {found.run_id for found in unfit}
@@ -105,11 +125,11 @@ def make_worklist(
     if old is not None:
         values = _with_older_commands(values, plan, conditions, store, old, on_disk, overwrite=overwrite)
     manifest = manifest_from_values(values, store.folder)
-    items = _work_items(plan, resolved, conditions)
+    items = _work_items(plan, resolved, identities)
     to_do, stale, finished = _sorted_items(items, manifest, on_disk, overwrite=overwrite)
     changed = changed_surroundings(
         (record for record in on_disk if to_do and manifest.place(record) is not None),
-        surroundings_of(pipeline.surroundings()),
+        surroundings_of(models[plan.loading_order[0]].surroundings()),
     )
     notes = [*_damage_notes([*damaged, *unfit])]
     if old is None and ResultStore.is_results(store.folder):
@@ -119,14 +139,14 @@ def make_worklist(
     return Worklist(conditions, values, tuple(to_do), finished, tuple(stale), tuple(notes))
 
 
-def _conditions(plan: Plan, resolved: Mapping[int, GenerationParams], pipeline: KnownModel) -> Conditions:
+def _conditions(plan: Plan, resolved: Mapping[int, GenerationParams], models: Sequence[ModelIdentity]) -> Conditions:
     """Return what all runs of a plan share: each parameter's value wherever no level sets it."""
     shared: dict[str, Any] = {}
     for index, cell in enumerate(plan.cells):
         for name, value in resolved[index].model_dump().items():
             if name not in cell.parameters and name not in OF_THE_RUN:
                 shared.setdefault(name, value)
-    return Conditions(shared, pipeline.fingerprint, dict(pipeline.numerics))
+    return Conditions.of(shared, models[0], varied_by(plan.experiment.engine_parameters, models))
 
 
 def named_runs(run_ids: tuple[str, ...]) -> str:
@@ -134,25 +154,28 @@ def named_runs(run_ids: tuple[str, ...]) -> str:
     return listed(run_ids, NAMED_STALE_RUNS)
 
 
-def check_levels(plan: Plan, resolve: Callable[[GenerationParams], GenerationParams]) -> None:
-    """Check every cell against a model.
+def check_levels(
+    plan: Plan, resolve: Callable[[EngineSettings], Callable[[GenerationParams], GenerationParams]]
+) -> None:
+    """Check every cell against the model of its settings.
 
     Raises:
         InvalidParameter: If the model can't do one; the message names the level.
     """
-    for index in range(len(plan.cells)):
-        _resolved(plan, index, resolve)
+    for index, settings in enumerate(plan.settings):
+        _resolved(plan, index, resolve(settings))
 
 
 def _resolved(plan: Plan, index: int, resolve: Callable[[GenerationParams], GenerationParams]) -> GenerationParams:
     try:
         return resolve(plan.templates[index].replaced(seed=plan.templates[index].seed or 0))
     except InvalidParameter as error:
-        where = f"{error.problem} (experiment {plan.experiment.name}, level {plan.cells[index].name})"
-        raise InvalidParameter(error.field or "parameters", where) from None
+        raise plan.of_level(error, plan.cells[index]) from None
 
 
-def _work_items(plan: Plan, resolved: Mapping[int, GenerationParams], conditions: Conditions) -> Iterator[WorkItem]:
+def _work_items(
+    plan: Plan, resolved: Mapping[int, GenerationParams], models: Mapping[EngineSettings, ModelIdentity]
+) -> Iterator[WorkItem]:
     """Complete a plan's runs, in its order.
 
     Raises:
@@ -165,7 +188,7 @@ def _work_items(plan: Plan, resolved: Mapping[int, GenerationParams], conditions
         if run.run_id in names:
             raise LlmDitError(f"Two runs would both be called {run.run_id}; rename a prompt or a level.")
         names.add(run.run_id)
-        yield _work_item(run, resolved[index_of[run.cell.name]], conditions, texts)
+        yield _work_item(run, resolved[index_of[run.cell.name]], models[run.settings], texts)
 
 
 def _sorted_items(
@@ -197,7 +220,7 @@ def _sorted_items(
     return to_do, stale, finished
 
 
-def _work_item(run: Run, resolved: GenerationParams, conditions: Conditions, texts: dict[str, str]) -> WorkItem:
+def _work_item(run: Run, resolved: GenerationParams, model: ModelIdentity, texts: dict[str, str]) -> WorkItem:
     """Complete one run as its cell was `resolved`; `texts` shares equal strings between runs."""
     completed = {name: getattr(resolved, name) for name in COMPLETED}
     params = run.params.model_copy(update=completed)
@@ -205,9 +228,10 @@ def _work_item(run: Run, resolved: GenerationParams, conditions: Conditions, tex
     negative = formatted_negative_prompt(params) if params.guidance_scale else None
     return WorkItem(
         replace(run, params=params),
-        run_identity(params, formatted, negative, conditions.fingerprint, conditions.numerics),
+        run_identity(params, formatted, negative, model.fingerprint, model.numerics),
         texts.setdefault(formatted, formatted),
         None if negative is None else texts.setdefault(negative, negative),
+        model,
     )
 
 

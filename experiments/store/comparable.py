@@ -15,12 +15,16 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, Self
 
 from experiments.store.records import RunRecord
 from llm_dit.parameters import ALWAYS_TOLD, PARAMETERS, GenerationParams
 from llm_dit.parameters.loras import lora_entries
 
+MODEL_PARAMETERS = frozenset(("model_path", "model_revision", "text_encoder_path", "tokenizer_path", "vae_path"))
+"""Settings of the engine that say which files are read."""
+FOLLOWING_NUMERICS = {"dtype": ("vae_dtype", "attention_backend")}
+"""Numerics that follow from a setting beside the one of its own name."""
 IDENTITY_VERSION = "r1"
 """Raised when the same inputs begin to mean another image."""
 FIRST_NUMERICS = frozenset(
@@ -93,19 +97,69 @@ def versioned_hash(values: Any) -> str:
 
 
 @dataclass(frozen=True)
+class ModelIdentity:
+    """What of a loaded model changes its images.
+
+    Attributes:
+        fingerprint: Hash of the model's weights and configurations.
+        numerics: Number formats, quantization and kernels in use.
+    """
+
+    fingerprint: str
+    numerics: Mapping[str, str]
+
+    @cached_property
+    def told(self) -> tuple[str, tuple[tuple[str, str], ...]]:
+        """Return the same for equal images."""
+        return self.fingerprint, tuple(sorted(told_numerics(self.numerics).items()))
+
+
+def varied_by(settings: Iterable[str], models: Iterable[ModelIdentity]) -> frozenset[str]:
+    """Return what of a model its levels vary: names of numerics, and `fingerprint`.
+
+    Args:
+        settings: Settings of the engine that some level sets.
+        models: Of all levels.
+    """
+    names = set(settings)
+    varied = {"fingerprint"} if names & MODEL_PARAMETERS else set()
+    varied |= {name for setting in names - MODEL_PARAMETERS for name in (setting, *FOLLOWING_NUMERICS.get(setting, ()))}
+    if names:
+        values: dict[str, set[str | None]] = {}
+        seen = [{"fingerprint": model.fingerprint, **model.numerics} for model in models]
+        for name in {name for one in seen for name in one}:
+            values[name] = {one.get(name) for one in seen}
+        varied |= {name for name, found in values.items() if len(found) > 1}
+    return frozenset(varied)
+
+
+@dataclass(frozen=True)
 class Conditions:
     """What all runs of a folder share, so that its levels may be compared.
 
     Attributes:
         parameters: Each generation parameter's value wherever no level sets it, size filled in; without prompt and
             seed, and without what every level sets.
-        fingerprint: Hash of the model's weights and configurations.
-        numerics: Number formats, quantization and kernels in use.
+        fingerprint: Hash of the model's weights and configurations; empty where levels vary it.
+        numerics: Number formats, quantization and kernels in use, without those that levels vary.
+        varied: Names of the numerics that levels vary, and `fingerprint`.
     """
 
     parameters: Mapping[str, Any]
     fingerprint: str
     numerics: Mapping[str, str]
+    varied: frozenset[str] = frozenset()
+
+    @classmethod
+    def of(cls, parameters: Mapping[str, Any], model: ModelIdentity, varied: frozenset[str] = frozenset()) -> Self:
+        """Return the conditions under which a model is run, without what levels vary."""
+        numerics = {name: value for name, value in model.numerics.items() if name not in varied}
+        return cls(parameters, "" if "fingerprint" in varied else model.fingerprint, numerics, varied)
+
+    @property
+    def model(self) -> ModelIdentity:
+        """What all runs share of the model."""
+        return ModelIdentity(self.fingerprint, self.numerics)
 
     @cached_property
     def hash(self) -> str:
@@ -115,9 +169,13 @@ class Conditions:
     def differences(self, other: Conditions) -> list[str]:
         """Return what is different in `other`, each as `name: here -> there`.
 
-        Parameters that only one side holds are none: on the other side every level sets them.
+        Parameters that only one side holds are none: on the other side every level sets them. The same holds for what
+        levels of one side vary.
         """
-        pairs: list[tuple[str, Any, Any]] = [("model fingerprint", self.fingerprint[:12], other.fingerprint[:12])]
+        varied = self.varied | other.varied
+        pairs: list[tuple[str, Any, Any]] = []
+        if "fingerprint" not in varied:
+            pairs.append(("model fingerprint", self.fingerprint[:12], other.fingerprint[:12]))
         for name in sorted({*self.parameters, *other.parameters}):
             here, there = (side.parameters.get(name, _neutral(name)) for side in (self, other))
             if name == "loras" and _lora_contents(here) == _lora_contents(there):
@@ -125,7 +183,7 @@ class Conditions:
             if here is not ALWAYS_TOLD and there is not ALWAYS_TOLD:
                 pairs.append((name, here, there))
         mine, theirs = told_numerics(self.numerics), told_numerics(other.numerics)
-        pairs += [(name, mine.get(name), theirs.get(name)) for name in sorted({*mine, *theirs})]
+        pairs += [(name, mine.get(name), theirs.get(name)) for name in sorted({*mine, *theirs} - varied)]
         return [f"{name}: {before} -> {now}" for name, before, now in pairs if before != now]
 
 

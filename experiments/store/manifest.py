@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from functools import cached_property
@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from experiments.planning.axes import Axis, Cell, Experiment, Level, cells_of
-from experiments.planning.design import OWN_PROMPT, PROMPT_PLACEHOLDER, Plan
+from experiments.planning.design import OWN_PROMPT, PROMPT_PLACEHOLDER, LeftOut, Plan
 from experiments.prompts import LISTS, Prompt
 from experiments.store.analyses import PastAnalysis, analysis_from_values
-from experiments.store.comparable import Conditions, told_numerics, told_parameters
+from experiments.store.comparable import Conditions, ModelIdentity, told_parameters
 from experiments.store.look_log import LookLog, look_log_from
 from experiments.store.records import RunRecord
 from llm_dit.errors import OutputError
@@ -37,19 +37,23 @@ class ResolvedCell:
     Attributes:
         cell: Names and what the levels set.
         parameters: All generation parameters but prompt and seed, which are there only where a level sets them.
+        model: What of its model changes images.
         is_whole: False in manifests of earlier versions, which did not keep what other levels set.
     """
 
     cell: Cell
     parameters: Mapping[str, Any]
+    model: ModelIdentity
     is_whole: bool
 
     @cached_property
     def _told(self) -> dict[str, Any]:
         return told_parameters({name: value for name, value in self.parameters.items() if name not in OF_THE_RUN})
 
-    def fits(self, record: RunRecord, told: Mapping[str, Any]) -> bool:
-        """Return True if a run shows this combination; `told` are its parameters without prompt and seed."""
+    def fits(self, record: RunRecord, told: Mapping[str, Any], model: ModelIdentity) -> bool:
+        """Return True if a run of `model` shows this combination; `told` are its parameters without prompt and seed."""
+        if self.model.told != model.told:
+            return False
         template = self.parameters.get("prompt", PROMPT_PLACEHOLDER)
         if template.replace(PROMPT_PLACEHOLDER, record.prompt) != record.parameters.get("prompt"):
             return False
@@ -74,6 +78,7 @@ class Manifest:
         raw: The whole file.
         analyses: Those of this folder alone that somebody has seen, the first one first; none in manifests of earlier
             versions.
+        left_out: Levels that were asked for and that the device can't do.
     """
 
     experiment: Experiment
@@ -84,6 +89,7 @@ class Manifest:
     asked: tuple[Mapping[str, Any], ...]
     raw: Mapping[str, Any]
     analyses: tuple[PastAnalysis, ...] = ()
+    left_out: tuple[LeftOut, ...] = ()
 
     @property
     def name(self) -> str:
@@ -190,8 +196,6 @@ class Manifest:
         A run made under another name, id or level name is the same run. One whose parameters, text, model or numerics
         are not those of any combination is stale.
         """
-        if record.fingerprint != self.conditions.fingerprint or told_numerics(record.numerics) != self._numerics:
-            return None
         entry = self._entry_of(record)
         if entry is None:
             return None
@@ -214,10 +218,11 @@ class Manifest:
     def _entry_of(self, record: RunRecord) -> ResolvedCell | None:
         """Return the combination a run shows: the one it is named after where several show the same."""
         told = told_parameters({name: value for name, value in record.parameters.items() if name not in OF_THE_RUN})
+        model = ModelIdentity(record.fingerprint, record.numerics)
         named = self._by_levels.get(tuple(record.levels.items()))
-        if named is not None and named.fits(record, told):
+        if named is not None and named.fits(record, told, model):
             return named
-        return next((entry for entry in self.resolved if entry.fits(record, told)), None)
+        return next((entry for entry in self.resolved if entry.fits(record, told, model)), None)
 
     def _prompt_of(self, record: RunRecord, entry: ResolvedCell) -> Prompt | None:
         """Return the prompt a run shows; one that nobody listed keeps its name, unless another text has it now."""
@@ -227,10 +232,6 @@ class Manifest:
         if known is not None or record.prompt_id in self._ids:
             return known
         return Prompt(record.prompt_id, record.category, record.difficulty, record.prompt)
-
-    @cached_property
-    def _numerics(self) -> dict[str, str]:
-        return told_numerics(self.conditions.numerics)
 
     @cached_property
     def _by_levels(self) -> dict[tuple[tuple[str, str], ...], ResolvedCell]:
@@ -246,7 +247,10 @@ class Manifest:
 
 
 def manifest_values(
-    plan: Plan, conditions: Conditions, resolved: Mapping[int, GenerationParams] | None = None
+    plan: Plan,
+    conditions: Conditions,
+    resolved: Mapping[int, GenerationParams] | None = None,
+    models: Sequence[ModelIdentity] = (),
 ) -> dict[str, Any]:
     """Return the part of the manifest that describes the experiment, ready for JSON.
 
@@ -254,8 +258,13 @@ def manifest_values(
         plan: What a command asks for.
         conditions: What its runs share.
         resolved: Index of a cell to its parameters, sizes and all filled in; left out where None.
+        models: What of each cell's model changes images; needed only where levels vary it.
     """
     experiment = plan.experiment
+    of_model = [
+        {"fingerprint": model.fingerprint, "numerics": dict(model.numerics)} if conditions.varied else {}
+        for model in models or [conditions.model] * len(plan.cells)
+    ]
     return {
         "format": MANIFEST_FORMAT,
         "experiment": {
@@ -273,7 +282,11 @@ def manifest_values(
             "fixed": dict(experiment.fixed),
         },
         "cells": [
-            {"levels": dict(cell.levels), "parameters": _without_run(resolved[index].model_dump(), cell)}
+            {
+                "levels": dict(cell.levels),
+                "parameters": _without_run(resolved[index].model_dump(), cell),
+                **of_model[index],
+            }
             for index, cell in enumerate(plan.cells)
             if resolved is not None
         ],
@@ -287,6 +300,7 @@ def manifest_values(
             }
         ],
         "conditions": conditions_values(conditions),
+        **({"left_out": [asdict(found) for found in plan.left_out]} if plan.left_out else {}),
     }
 
 
@@ -307,7 +321,15 @@ def conditions_values(conditions: Conditions) -> dict[str, Any]:
         "parameters": dict(conditions.parameters),
         "fingerprint": conditions.fingerprint,
         "numerics": dict(conditions.numerics),
+        **({"varied": sorted(conditions.varied)} if conditions.varied else {}),
     }
+
+
+def conditions_from_values(values: Mapping[str, Any]) -> Conditions:
+    """Read conditions from a manifest."""
+    return Conditions(
+        values["parameters"], values["fingerprint"], values["numerics"], frozenset(values.get("varied", ()))
+    )
 
 
 def manifest_from_values(values: Mapping[str, Any], path: Path) -> Manifest:
@@ -337,8 +359,7 @@ def manifest_from_values(values: Mapping[str, Any], path: Path) -> Manifest:
             Prompt(**prompt | {name: tuple(prompt[name]) for name in LISTS if name in prompt or name == "must_show"})
             for prompt in values["prompts"]
         )
-        shared = values["conditions"]
-        conditions = Conditions(shared["parameters"], shared["fingerprint"], shared["numerics"])
+        conditions = conditions_from_values(values["conditions"])
         everything = {
             "prompts": [prompt.id for prompt in prompts],
             "seeds": values["seeds"],
@@ -353,6 +374,7 @@ def manifest_from_values(values: Mapping[str, Any], path: Path) -> Manifest:
             tuple(values.get("asked", (everything,))),
             values,
             tuple(found for entry in values.get("analyses", ()) if not (found := analysis_from_values(entry)).beside),
+            tuple(LeftOut(**entry) for entry in values.get("left_out", ())),
         )
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise OutputError(
@@ -376,13 +398,18 @@ def check_format(values: Mapping[str, Any], path: Path) -> None:
 
 def _resolved_cells(axes: tuple[Axis, ...], conditions: Conditions, kept: Any) -> tuple[ResolvedCell, ...]:
     """Return every combination as it was kept, else as conditions and levels say."""
-    known = {tuple(entry["levels"].items()): entry["parameters"] for entry in kept}
-    return tuple(
-        ResolvedCell(cell, known[key], True)
-        if (key := tuple(cell.levels.items())) in known
-        else ResolvedCell(cell, {**conditions.parameters, **cell.parameters}, False)
-        for cell in cells_of(axes)
-    )
+    known = {tuple(entry["levels"].items()): entry for entry in kept}
+
+    def resolved(cell: Cell) -> ResolvedCell:
+        entry = known.get(tuple(cell.levels.items()))
+        if entry is None:
+            return ResolvedCell(cell, {**conditions.parameters, **cell.of_picture}, conditions.model, False)
+        model = conditions.model
+        if "numerics" in entry:
+            model = ModelIdentity(entry["fingerprint"], entry["numerics"])
+        return ResolvedCell(cell, entry["parameters"], model, True)
+
+    return tuple(resolved(cell) for cell in cells_of(axes))
 
 
 def _is_like(planned: Any, resolved: Any) -> bool:

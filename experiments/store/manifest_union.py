@@ -8,7 +8,7 @@ from typing import Any
 
 from experiments.planning.design import Plan
 from experiments.store.comparable import Conditions
-from experiments.store.manifest import Manifest, conditions_values
+from experiments.store.manifest import Manifest, conditions_from_values, conditions_values
 from llm_dit.errors import OutputError
 
 
@@ -52,14 +52,14 @@ def united_values(old: Mapping[str, Any], new: Mapping[str, Any], *, takes_basel
         for mine, theirs in zip(before["axes"], after["axes"], strict=True)
     ]
     source = after if takes_baseline else before
-    shared = new["conditions"]
-    conditions = Conditions(
-        {**old["conditions"]["parameters"], **shared["parameters"]}, shared["fingerprint"], shared["numerics"]
-    )
+    was, shared = conditions_from_values(old["conditions"]), conditions_from_values(new["conditions"])
+    conditions = Conditions.of({**was.parameters, **shared.parameters}, shared.model, was.varied | shared.varied)
     prompts = _united_prompts(old["prompts"], new["prompts"])
+    left_out = _left_out(old, new, axes)
     return {
-        **old,
-        **new,
+        **{name: value for name, value in old.items() if name != "left_out"},
+        **{name: value for name, value in new.items() if name != "left_out"},
+        **({"left_out": left_out} if left_out else {}),
         "experiment": {
             **after,
             "axes": axes,
@@ -73,6 +73,13 @@ def united_values(old: Mapping[str, Any], new: Mapping[str, Any], *, takes_basel
         "asked": _united_requests(old, new, prompts),
         "conditions": conditions_values(conditions),
     }
+
+
+def _left_out(old: Mapping[str, Any], new: Mapping[str, Any], axes: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the levels that some command left out and none had, with the newest reason."""
+    had = {(axis["name"], level["name"]) for axis in axes for level in axis["levels"]}
+    found = {(entry["axis"], entry["level"]): entry for entry in [*old.get("left_out", ()), *new.get("left_out", ())]}
+    return [entry for key, entry in found.items() if key not in had]
 
 
 def _with_new_names(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:

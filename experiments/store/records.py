@@ -40,6 +40,7 @@ class RunRecord:
         session: The run of the command that made it; empty where the record does not say.
         is_warm_up: True if its time holds what the first picture of a process costs beside its own work.
         elapsed_seconds: Seconds from the end of the run before it to its own end: what it really took.
+        load_seconds: Network to seconds that loading it took; empty where the record does not say.
         token_count: Tokens of the formatted prompt.
         error: Why it failed; None for a finished run.
     """
@@ -66,6 +67,7 @@ class RunRecord:
     session: str
     is_warm_up: bool
     elapsed_seconds: float | None
+    load_seconds: Mapping[str, float]
     token_count: int | None
     error: str | None
 
@@ -129,6 +131,7 @@ def _record(metadata: Mapping[str, Any], folder: Path) -> RunRecord:
         session=run.get("session", ""),
         is_warm_up=run.get("is_warm_up", False),
         elapsed_seconds=run.get("elapsed_seconds"),
+        load_seconds=run.get("load_seconds", {}),
         token_count=run.get("token_count"),
         error=metadata.get("error"),
     )
@@ -149,6 +152,9 @@ def _problems(metadata: Mapping[str, Any]) -> Iterator[str]:
         for name in ("generation_time_seconds", "elapsed_seconds")
         if not _is_duration(run.get(name))
     )
+    loading = run.get("load_seconds", {})
+    if not isinstance(loading, dict) or not all(_is_duration(took) for took in loading.values()):
+        yield "load_seconds are not durations"
     if not isinstance(run.get("session", ""), str) or not isinstance(run.get("is_warm_up", False), bool):
         yield "session is not a text"
     if run.get("token_count") is not None and not _is_whole_number(run["token_count"]):

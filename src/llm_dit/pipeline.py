@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Any, Self
 from llm_dit.checkpoints.finding import model_name
 from llm_dit.checkpoints.hidden_layers import check_hidden_layers
 from llm_dit.checkpoints.scheduler import model_values
-from llm_dit.errors import InvalidParameter
 from llm_dit.image_io import attach_record
 from llm_dit.parameters import EngineSettings, GenerationParams
 from llm_dit.parameters.effects import without_effect
@@ -30,7 +29,7 @@ from llm_dit.prompting.chat_template import (
     special_tokens_sentence,
     user_texts,
 )
-from llm_dit.prompting.long_prompt import cut_sentence, shorten
+from llm_dit.prompting.long_prompt import check_text_tokens, cut_sentence, shorten
 from llm_dit.sampling.euler import EulerStep, check_finite
 from llm_dit.sampling.guidance import evaluation_count
 from llm_dit.sampling.schedule import schedule
@@ -47,6 +46,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from llm_dit.networks.transformer import ZImageTransformer
+    from llm_dit.stages.stage_shelf import StageShelf
 
 logger = logging.getLogger(__name__)
 
@@ -97,6 +97,7 @@ class ZImagePipeline:
         decoder: Third stage.
         scheduler: The noise schedule that the model was trained for.
         numerics: Effective number formats and kernels, part of an image's identity.
+        load_seconds: What loading each network took: `text_encoder`, `transformer`, `vae`.
     """
 
     def __init__(self, settings: EngineSettings, stages: LoadedStages) -> None:
@@ -108,6 +109,7 @@ class ZImagePipeline:
         self.decoder = stages.decoder
         self.scheduler = stages.scheduler
         self.numerics = stages.numerics
+        self.load_seconds = stages.seconds
 
     @property
     def transformer(self) -> ZImageTransformer:
@@ -129,6 +131,7 @@ class ZImagePipeline:
         revision: str | None = None,
         token: str | None = None,
         cache_dir: str | Path | None = None,
+        shelf: StageShelf | None = None,
         **overrides: Any,
     ) -> Self:
         """Load a checkpoint.
@@ -140,6 +143,7 @@ class ZImagePipeline:
             revision: Branch, tag or commit on the hub; the settings' `model_revision` if None.
             token: Of the hub, for private models; the one that `hf auth login` keeps if None.
             cache_dir: Folder of downloads; the hub's own if None.
+            shelf: Stages that are loaded already; see `load_stages`.
             **overrides: Fields of `EngineSettings` that win over `settings`; devices and number formats also as torch's
                 own objects.
 
@@ -151,7 +155,9 @@ class ZImagePipeline:
         if revision is not None:
             overrides["model_revision"] = revision
         wanted = (settings or EngineSettings()).replaced(**overrides)
-        stages = load_stages(wanted, planned_evaluations=planned_evaluations, token=token, cache_dir=cache_dir)
+        stages = load_stages(
+            wanted, planned_evaluations=planned_evaluations, token=token, cache_dir=cache_dir, shelf=shelf
+        )
         return cls(wanted, stages)
 
     @cached_property
@@ -186,14 +192,9 @@ class ZImagePipeline:
             InvalidParameter: If the model has no such hidden layer or can't see as many text tokens.
         """
         check_hidden_layers(params, self.hidden_layer_count)
-        if params.max_text_tokens > self.text_token_limit and not params.extend_rope:
-            raise InvalidParameter(
-                "max_text_tokens",
-                f"{params.max_text_tokens} is above {self.text_token_limit}, the longest caption this model's position "
-                "table holds; lower it or set extend_rope (experimental).",
-            )
+        check_text_tokens(params, self.text_token_limit)
         return params.replaced(
-            loras=self.denoiser.loras.resolve(params),
+            loras=self.denoiser.loras.files.resolve(params),
             **model_values(params, (self.native_height, self.native_width), self.scheduler),
             seed=secrets.randbits(DRAWN_SEED_BITS) if params.seed is None else params.seed,
         )
@@ -364,7 +365,7 @@ class ZImagePipeline:
             "model_path": model_name(self.settings.model_path),
             "model_fingerprint": self.fingerprint,
             **({"model_parts": parts} if (parts := self.parts.record()) else {}),
-            **({"loras": self.denoiser.loras.record(params)} if params.loras else {}),
+            **({"loras": self.denoiser.loras.files.record(params)} if params.loras else {}),
             "numerics": self.numerics,
             **self.surroundings(),
         }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 import threading
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,9 +24,10 @@ from web.jobs.results_folders import ExperimentCard, ResultsFolders, read_card
 
 if TYPE_CHECKING:
     from experiments.planning.command_flags import Request
-    from experiments.running.execution import OneDevice
     from experiments.running.experiment_run import Result
     from experiments.running.forecast import Totals
+    from experiments.running.one_device import OneDevice
+    from experiments.running.worklist import KnownModel
 
 EXPERIMENT_KIND = "experiment"
 PROBLEMS_SHOWN = 5
@@ -57,14 +59,22 @@ class Lab:
         config: Values of file and flags.
         engine: The model.
         queue: Where experiments wait for the device.
+        known: What is known of a model before it is loaded; by its files if None.
 
     Attributes:
         folders: The results on disk.
         planner: Where plans are made while one types.
     """
 
-    def __init__(self, config: Config, engine: EngineHandle, queue: JobQueue) -> None:
+    def __init__(
+        self,
+        config: Config,
+        engine: EngineHandle,
+        queue: JobQueue,
+        known: Callable[[EngineSettings], KnownModel] | None = None,
+    ) -> None:
         self._config = config
+        self._known = known or unloaded_model
         self._engine = engine
         self._queue = queue
         self.folders = ResultsFolders(Path(config.server.results_dir))
@@ -210,7 +220,7 @@ class Lab:
 
         result = run_experiment(
             request,
-            _PageModel(self._engine),
+            _PageModel(self._engine, self._known),
             command=command,
             metrics=asked.metrics if asked.compute_metrics else None,
             events=Shown(),
@@ -223,15 +233,20 @@ class Lab:
 class _PageModel:
     """The page's model, lent to a run."""
 
-    def __init__(self, engine: EngineHandle) -> None:
+    def __init__(self, engine: EngineHandle, known: Callable[[EngineSettings], KnownModel]) -> None:
         self._engine = engine
+        self._known = known
 
-    def get(self, settings: EngineSettings, _planned_evaluations: int) -> OneDevice:
-        """Return the model; what is loaded already decides where the settings and the folder leave a choice."""
-        from experiments.running.execution import OneDevice
+    def get(
+        self,
+        _settings_in_turn: Sequence[EngineSettings],
+        _planned_evaluations: int,
+        on_load: Callable[[EngineSettings], None],
+    ) -> OneDevice:
+        """Return the page's device; where the settings and the folder leave a choice, the page's is made."""
+        from experiments.running.one_device import OneDevice
 
-        pipeline: Any = self._engine.get(settings)
-        return OneDevice(pipeline)
+        return OneDevice(_PageModels(self._engine, self._known), on_load=on_load)
 
     def check(self, settings: EngineSettings) -> None:
         """Refuse devices that are not there."""
@@ -242,6 +257,30 @@ class _PageModel:
     def release(self) -> None:
         """Let go of the model; the next job loads it again."""
         self._engine.release()
+
+
+class _PageModels:
+    """See `experiments.running.models.Models`."""
+
+    def __init__(self, engine: EngineHandle, known: Callable[[EngineSettings], KnownModel]) -> None:
+        self._engine = engine
+        self._known = known
+
+    def known(self, settings: EngineSettings, _planned_evaluations: int) -> KnownModel:
+        return self._known(settings)
+
+    def get(self, settings: EngineSettings, _planned_evaluations: int) -> Any:
+        return self._engine.get(settings)
+
+    def release(self) -> None:
+        self._engine.release()
+
+
+def unloaded_model(settings: EngineSettings) -> KnownModel:
+    """Return what is known of a model before it is loaded, as the page loads it."""
+    from experiments.running.unloaded_model import UnloadedModel
+
+    return UnloadedModel(settings)
 
 
 def lab_choices(config: Config) -> dict[str, Any]:
@@ -275,7 +314,7 @@ def make_preview(config: Config, asked: LabRequest) -> Preview:
     Raises:
         LlmDitError: For whatever is wrong with the request.
     """
-    from experiments.running.experiment_run import dry_run
+    from experiments.running.dry_run import dry_run
 
     request = _request_of(config, asked)
     found = dry_run(request)

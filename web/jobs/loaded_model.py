@@ -15,6 +15,7 @@ from typing import Any, Protocol
 from llm_dit.checkpoints.finding import model_name
 from llm_dit.checkpoints.scheduler import ModelScheduler
 from llm_dit.errors import LlmDitError
+from llm_dit.model_in_use import ModelInUse
 from llm_dit.parameters import EngineSettings, GenerationParams
 
 logger = logging.getLogger(__name__)
@@ -101,12 +102,13 @@ class EngineHandle:
 
     Args:
         settings: Which model, where, with which numerics.
-        factory: Makes the engine; the real pipeline by default.
+        factory: Makes the engine; the real pipeline by default, which keeps the parts that two settings share.
     """
 
     def __init__(self, settings: EngineSettings, factory: EngineFactory | None = None) -> None:
         self._settings = self._loaded_settings = settings
-        self._factory = factory or load_pipeline
+        self._model = ModelInUse()
+        self._factory: EngineFactory = factory or self._model.pipeline
         self._engine: ImageEngine | None = None
         self._failure: LlmDitError | None = None
         self._tokenizer: Any = None
@@ -141,7 +143,7 @@ class EngineHandle:
             raise self._failure
         wanted = settings or self._settings
         if self._engine is None or not self._fits(wanted):
-            self.release()
+            self._engine = None
             self._load(wanted)
         assert self._engine is not None
         return self._engine
@@ -149,6 +151,7 @@ class EngineHandle:
     def release(self) -> None:
         """Let go of the engine, so that the device is free; the next job loads it again."""
         self._engine = None
+        self._model.release()
 
     def _load(self, settings: EngineSettings) -> None:
         self.card = replace(self.card, state="loading", error=None)
@@ -222,14 +225,6 @@ def told_parts(parts: Any) -> tuple[dict[str, str], ...]:
         for part in stored
     ]
     return (*told, {"part": "tokenizer", "file": parts.tokenizer.name, "layout": "", "formats": ""})
-
-
-def load_pipeline(settings: EngineSettings) -> ImageEngine:
-    """Load the real pipeline."""
-    from llm_dit.pipeline import ZImagePipeline
-
-    pipeline: ImageEngine = ZImagePipeline.from_pretrained(settings.model_path, settings=settings)
-    return pipeline
 
 
 def _pattern_of(special_tokens: tuple[str, ...]) -> re.Pattern[str]:

@@ -8,10 +8,29 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, assert_never
 
-from llm_dit.parameters import LongPromptMode
+from llm_dit.errors import InvalidParameter
+from llm_dit.parameters import GenerationParams, LongPromptMode
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+
+def check_text_tokens(params: GenerationParams, limit: int) -> None:
+    """Refuse more text tokens than a model has positions for.
+
+    Args:
+        params: Of one image.
+        limit: Longest caption that the model's position table holds, in tokens.
+
+    Raises:
+        InvalidParameter: If `max_text_tokens` is above it and `extend_rope` is off.
+    """
+    if params.max_text_tokens > limit and not params.extend_rope:
+        raise InvalidParameter(
+            "max_text_tokens",
+            f"{params.max_text_tokens} is above {limit}, the longest caption this model's position table holds; lower "
+            "it or set extend_rope (experimental).",
+        )
 
 
 def shorten(prompt_embeds: Tensor, max_text_tokens: int, mode: LongPromptMode) -> Tensor:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from llm_dit.checkpoints.lazy_tensor import LazyTensor
@@ -106,6 +106,8 @@ def plan_cards(
     parts: ModelParts,
     wanted: EngineSettings,
     places: Mapping[str, tuple[torch.device, torch.dtype]],
+    *,
+    loaded: Collection[str] = (),
 ) -> dict[torch.device, CardPlan]:
     """Decide for each CUDA device what is streamed to it, for images of the model's own size.
 
@@ -113,9 +115,7 @@ def plan_cards(
         parts: Opened, not read.
         wanted: Its `vram_limit` counts; None means what a card has free now.
         places: Network to device and number format.
-
-    Raises:
-        InvalidParameter: If a card is too small with all blocks streamed.
+        loaded: Networks whose weights are on their devices already and stay there.
     """
     itemsizes = {name: dtype.itemsize for name, (_, dtype) in places.items()}
     sizes = network_sizes(parts, wanted, itemsizes)
@@ -124,7 +124,8 @@ def plan_cards(
     plans = {}
     for device in {device for device, _ in places.values() if device.type == "cuda"}:
         here = [name for name in sizes if places[name][0] == device]
-        plan = plan_card([sizes[name] for name in here], _limit(wanted, device), max(work[name] for name in here))
+        missing = [sizes[name] for name in here if name not in loaded]
+        plan = plan_card(missing, _limit(wanted, device), max(work[name] for name in here))
         if sentence := streamed_sentence(plan):
             logger.info("%s: %s.", device, sentence)
         plans[device] = plan

@@ -5,12 +5,13 @@ Knows nothing of drawing.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from llm_dit.acceleration.accelerate import Acceleration, accelerate, check_graphs, choose_acceleration
 from llm_dit.acceleration.attention import check_head_width
@@ -26,6 +27,7 @@ from llm_dit.stages.card_plans import plan_cards, streamed_sentence
 from llm_dit.stages.denoiser import Denoiser
 from llm_dit.stages.latent_decoder import LatentDecoder
 from llm_dit.stages.packed_weights import check_packed
+from llm_dit.stages.stage_shelf import StageShelf, state_of
 from llm_dit.stages.text_encoder import ZImageTextEncoder
 
 if TYPE_CHECKING:
@@ -43,6 +45,7 @@ class LoadedStages:
         decoder: Third stage.
         scheduler: The noise schedule that the model was trained for.
         numerics: Effective number formats and kernels, part of an image's identity.
+        seconds: Network to what loading it took, now or for settings before.
     """
 
     parts: ModelParts
@@ -51,6 +54,7 @@ class LoadedStages:
     decoder: LatentDecoder
     scheduler: ModelScheduler
     numerics: dict[str, str]
+    seconds: Mapping[str, float]
 
 
 @dataclass(frozen=True)
@@ -118,6 +122,7 @@ def load_stages(
     planned_evaluations: int = 0,
     token: str | None = None,
     cache_dir: str | Path | None = None,
+    shelf: StageShelf | None = None,
 ) -> LoadedStages:
     """Load a checkpoint as the settings say.
 
@@ -126,28 +131,74 @@ def load_stages(
         planned_evaluations: See `place_stages`.
         token: See `find_checkpoint`.
         cache_dir: See `find_checkpoint`.
+        shelf: Stages that are loaded already: what fits the settings is taken, the rest let go before anything is
+            read. Where a card has no room for all weights, nothing is kept, so that what is streamed is planned anew.
 
     Raises:
-        LlmDitError: If the checkpoint, a device or a setting is not usable.
+        LlmDitError: If the checkpoint, a device or a setting is not usable; what only files and settings tell is known
+            while the shelf still holds all its stages.
     """
+    shelf = StageShelf() if shelf is None else shelf
     placement = place_stages(wanted, planned_evaluations)
     parts = find_parts(wanted, partial(find_checkpoint, token=token, cache_dir=cache_dir))
     scheduler = read_scheduler(parts.folder)
     sizes = parts.transformer.config
     check_head_width(placement.acceleration.attention_backend, int(sizes["dim"]) // int(sizes["n_heads"]))
-    plans = plan_cards(parts, wanted, placement.networks)
+    keys = _stage_keys(parts, placement, wanted)
+    shelf.keep(keys)
+    streamed = _streamed(parts, wanted, placement, shelf)
+    check_graphs(wanted.cuda_graphs, placement.transformer[0], stays=not any(streamed.values()))
+    _load_missing(parts, placement, wanted, streamed, shelf, keys)
+    stages = shelf.stages
+    return LoadedStages(
+        parts,
+        stages["text_encoder"],
+        stages["transformer"],
+        stages["vae"],
+        scheduler,
+        numerics_of(placement, wanted),
+        dict(shelf.seconds),
+    )
+
+
+def _streamed(
+    parts: ModelParts, wanted: EngineSettings, placement: Placement, shelf: StageShelf
+) -> dict[str, Sequence[int]]:
+    """Return each network's blocks that are streamed; empties the shelf where its stages leave too little room."""
+    plans = plan_cards(parts, wanted, placement.networks, loaded=tuple(shelf.stages))
+    is_tight = any(not plan.fits or any(plan.streamed.values()) for plan in plans.values())
+    if shelf.stages and (is_tight or shelf.is_streaming):
+        shelf.clear()
+        plans = plan_cards(parts, wanted, placement.networks)
     for plan in plans.values():
         require_fit(plan)
-    streamed = {name: blocks for plan in plans.values() for name, blocks in plan.streamed.items()}
-    check_graphs(wanted.cuda_graphs, placement.transformer[0], stays=not any(streamed.values()))
-    text_encoder, denoiser, decoder = _load(parts, placement, wanted, streamed)
-    device, applied = denoiser.device, placement.acceleration
-    graphs = "off" if wanted.keep_packed else wanted.cuda_graphs
-    has_room = not any(streamed.values())  # graphs take memory of their own
-    accelerate(denoiser.transformer, applied, device, stays=has_room, graphs=graphs)
-    if applied.compile == "on" and decoder.device.type == device.type and not wanted.vae_tiling:
-        compile_decoder(decoder.vae)
-    return LoadedStages(parts, text_encoder, denoiser, decoder, scheduler, numerics_of(placement, wanted))
+    return {name: blocks for plan in plans.values() for name, blocks in plan.streamed.items()}
+
+
+def _stage_keys(parts: ModelParts, placement: Placement, wanted: EngineSettings) -> dict[str, Hashable]:
+    """Return what each stage is loaded from and with: files and their state, device, number format, kernels.
+
+    Args:
+        parts: Opened, not read.
+        placement: Where each stage computes and how.
+        wanted: The settings that both follow from.
+    """
+    applied = placement.acceleration
+    is_compiled = applied.compile == "on" and not wanted.vae_tiling
+    return {
+        "text_encoder": (
+            *(state_of(parts.text_encoder.path), state_of(parts.tokenizer)),
+            *(placement.text_encoder, wanted.text_encoder_quantization, wanted.keep_packed),
+        ),
+        "transformer": (
+            *(state_of(parts.transformer.path), placement.transformer, applied),
+            *(wanted.cuda_graphs, wanted.loras_folder, wanted.keep_packed),
+        ),
+        "vae": (
+            *(state_of(parts.vae.path), placement.vae, wanted.vae_tiling),
+            is_compiled and placement.vae[0].type == placement.transformer[0].type,
+        ),
+    }
 
 
 def memory_sentence(wanted: EngineSettings) -> str:
@@ -165,12 +216,18 @@ def memory_sentence(wanted: EngineSettings) -> str:
     return "; ".join(sentences)
 
 
-def _load(
-    parts: ModelParts, placement: Placement, wanted: EngineSettings, streamed: Mapping[str, Sequence[int]]
-) -> tuple[ZImageTextEncoder, Denoiser, LatentDecoder]:
-    with ThreadPoolExecutor(1) as beside:  # the largest part is copied while the others' code is imported
-        loading = beside.submit(
-            Denoiser.from_stored,
+def _load_missing(
+    parts: ModelParts,
+    placement: Placement,
+    wanted: EngineSettings,
+    streamed: Mapping[str, Sequence[int]],
+    shelf: StageShelf,
+    keys: Mapping[str, Hashable],
+) -> None:
+    """Load the stages that the shelf lacks onto it."""
+
+    def load_transformer() -> Denoiser:
+        return Denoiser.from_stored(
             parts.transformer,
             *placement.transformer,
             quantization=wanted.quantization,
@@ -178,7 +235,9 @@ def _load(
             loras_folder=wanted.loras_folder,
             keep_packed=wanted.keep_packed,
         )
-        text_encoder = ZImageTextEncoder.from_stored(
+
+    def load_text_encoder() -> ZImageTextEncoder:
+        return ZImageTextEncoder.from_stored(
             parts.text_encoder,
             parts.tokenizer,
             *placement.text_encoder,
@@ -186,8 +245,39 @@ def _load(
             streamed=streamed.get("text_encoder", ()),
             keep_packed=wanted.keep_packed,
         )
-        decoder = LatentDecoder.from_stored(parts.vae, *placement.vae, tiling=wanted.vae_tiling)
-        return text_encoder, loading.result(), decoder
+
+    def load_vae() -> LatentDecoder:
+        return LatentDecoder.from_stored(parts.vae, *placement.vae, tiling=wanted.vae_tiling)
+
+    readers = {"transformer": load_transformer, "text_encoder": load_text_encoder, "vae": load_vae}
+    missing = [network for network in readers if network not in shelf.stages]
+    with ThreadPoolExecutor(1) as beside:  # the largest part is copied while the others' code is imported
+        first = missing.pop(0) if missing else None
+        loading = None if first is None else beside.submit(_timed, readers[first])
+        for network in missing:
+            shelf.put(network, keys[network], *_timed(readers[network]))
+        if first is not None and loading is not None:
+            shelf.put(first, keys[first], *loading.result())
+    if first is not None:
+        _speed_up([first, *missing], shelf.stages, placement, wanted, has_room=not any(streamed.values()))
+
+
+def _timed(read: Callable[[], Any]) -> tuple[Any, float]:
+    started = time.perf_counter()
+    return read(), time.perf_counter() - started
+
+
+def _speed_up(
+    loaded: Collection[str], stages: Mapping[str, Any], placement: Placement, wanted: EngineSettings, *, has_room: bool
+) -> None:
+    """Give the stages that were loaded now their kernels, compilation and graphs, which take memory of their own."""
+    device, applied = placement.transformer[0], placement.acceleration
+    if "transformer" in loaded:
+        graphs = "off" if wanted.keep_packed else wanted.cuda_graphs
+        accelerate(stages["transformer"].transformer, applied, device, stays=has_room, graphs=graphs)
+    is_beside = placement.vae[0].type == device.type
+    if "vae" in loaded and applied.compile == "on" and is_beside and not wanted.vae_tiling:
+        compile_decoder(stages["vae"].vae)
 
 
 def numerics_of(placement: Placement, wanted: EngineSettings) -> dict[str, str]:

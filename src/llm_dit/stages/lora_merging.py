@@ -12,14 +12,11 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from llm_dit.checkpoints.fingerprint import file_fingerprint
 from llm_dit.checkpoints.lazy_tensor import LazyTensor
-from llm_dit.checkpoints.lora_factors import DORA_CONVENTION, LayerChange
-from llm_dit.checkpoints.lora_file import LoraFile, read_lora
-from llm_dit.checkpoints.lora_folder import find_lora
-from llm_dit.errors import CheckpointError
+from llm_dit.checkpoints.lora_factors import LayerChange
+from llm_dit.checkpoints.lora_files import LoraFiles
 from llm_dit.parameters import GenerationParams
-from llm_dit.parameters.loras import LoraEntry, lora_entries, loras_text
+from llm_dit.parameters.loras import lora_entries
 from llm_dit.placement.devices import on
 
 if TYPE_CHECKING:
@@ -28,8 +25,6 @@ if TYPE_CHECKING:
 
     from llm_dit.networks.transformer import ZImageTransformer
     from llm_dit.placement.block_stream import BlockStream
-
-HASH_DIGITS = 16
 
 
 class _Applied(NamedTuple):
@@ -42,7 +37,7 @@ class LoraMerger:
     """The LoRAs of a loaded transformer.
 
     Attributes:
-        layers: Our layer to rows and columns, of every layer that may be changed.
+        files: The LoRA files that its images ask for.
     """
 
     def __init__(
@@ -56,51 +51,12 @@ class LoraMerger:
     ) -> None:
         self.transformer = transformer
         self._stream = stream
-        self.layers = _linear_layers(tensors)
+        self.files = LoraFiles(tensors, folder)
         self._tensors = tensors
         self._device = device
         self._dtype = dtype
-        self._folder = folder
-        self._files: dict[tuple[str, str, bool], LoraFile] = {}
         self._base: dict[str, Tensor] = {}
         self._applied: dict[str, _Applied] = {}
-
-    def resolve(self, params: GenerationParams) -> str:
-        """Return the image's LoRAs with the hash of each file, all read and checked.
-
-        Raises:
-            CheckpointError: If a file is missing, damaged, for another model, or another than when its hash was taken.
-        """
-        entries = []
-        for entry in lora_entries(params.loras):
-            path = find_lora(entry.file, self._folder)
-            found = file_fingerprint(path)[:HASH_DIGITS]
-            if entry.hash and entry.hash != found:
-                raise CheckpointError(
-                    f"LoRA {path} is another file than the one of the record ({found}, not {entry.hash}); give that "
-                    "one, or leave the hash out.",
-                    field="loras",
-                )
-            resolved = entry._replace(hash=found)
-            self._file(resolved, ignore_unknown=params.lora_ignore_unknown)
-            entries.append(resolved)
-        return loras_text(entries)
-
-    def record(self, params: GenerationParams) -> list[dict[str, Any]]:
-        """Return what stands in an image's record about its LoRAs; `params` are resolved."""
-        return [self._recorded(entry, params) for entry in lora_entries(params.loras)]
-
-    def _recorded(self, entry: LoraEntry, params: GenerationParams) -> dict[str, Any]:
-        file = self._file(entry, ignore_unknown=params.lora_ignore_unknown)
-        has_dora = any(change.magnitude is not None for changes in file.changes.values() for change in changes)
-        return {
-            "file": entry.file,
-            "fingerprint": entry.hash,
-            "strength": entry.strength * params.lora_strength,
-            "layers": len(file.changes),
-            "ignored": list(file.ignored),
-            **({"dora": DORA_CONVENTION} if has_dora else {}),
-        }
 
     def use(self, params: GenerationParams) -> None:
         """Bring the weights to what resolved parameters say: LoRAs added, or taken away."""
@@ -108,7 +64,7 @@ class LoraMerger:
         for entry in lora_entries(params.loras):
             strength = entry.strength * params.lora_strength
             if strength:
-                file = self._file(entry, ignore_unknown=params.lora_ignore_unknown)
+                file = self.files.file(entry, ignore_unknown=params.lora_ignore_unknown)
                 for layer, changes in file.changes.items():
                     wanted.setdefault(layer, []).extend((change, entry.hash, strength) for change in changes)
         import torch
@@ -150,13 +106,6 @@ class LoraMerger:
             self._base[layer] = weight.pin_memory() if self._device.type == "cuda" else weight
         return self._base[layer]
 
-    def _file(self, entry: LoraEntry, *, ignore_unknown: bool) -> LoraFile:
-        key = (entry.file, entry.hash, ignore_unknown)
-        if key not in self._files:
-            path = find_lora(entry.file, self._folder)
-            self._files[key] = read_lora(path, self.layers, ignore_unknown=ignore_unknown)
-        return self._files[key]
-
 
 def _changed(changes: list[tuple[LayerChange, float]], weight: Tensor) -> Tensor:
     """Return a weight with changes added in float32, rounded once to its own number format."""
@@ -164,14 +113,6 @@ def _changed(changes: list[tuple[LayerChange, float]], weight: Tensor) -> Tensor
     for change, strength in changes:
         changed = change.applied(changed, strength)
     return changed.to(weight.dtype)
-
-
-def _linear_layers(tensors: Mapping[str, LazyTensor]) -> dict[str, tuple[int, int]]:
-    return {
-        name.removesuffix(".weight"): (tensor.shape[0], tensor.shape[1])
-        for name, tensor in tensors.items()
-        if name.endswith(".weight") and len(tensor.shape) == 2
-    }
 
 
 def write_rows(

@@ -9,8 +9,10 @@ from experiments.planning.design import plan_experiment
 from experiments.planning.sweeps import experiment_from_sweeps
 from experiments.prompts import Prompt
 from experiments.running.worklist import WorkItem
+from experiments.store.comparable import ModelIdentity
 
 PIXELS = 64 * 64
+MODEL = ModelIdentity("f" * 64, {"dtype": "float32"})
 
 
 def items_of(prompts=4, sweep="shift=1..3", seeds=(1, 2)):
@@ -22,7 +24,7 @@ def items_of(prompts=4, sweep="shift=1..3", seeds=(1, 2)):
         if "steps" not in sweep
         else {"height": 64, "width": 64, "guidance_scale": 0.0},
     )
-    return [WorkItem(run, run.run_id, run.prompt.text, None) for run in plan.runs()]
+    return [WorkItem(run, run.run_id, run.prompt.text, None, MODEL) for run in plan.runs()]
 
 
 def pool_of(items, setting_of=lambda _item: "only"):
@@ -67,7 +69,7 @@ def test_a_prompt_is_shared_where_a_worker_would_have_nothing_to_do():
 
 def test_long_runs_come_first():
     items = items_of(prompts=1, sweep="num_inference_steps=2,40,8", seeds=(1,))
-    items = [WorkItem(item.run, item.identity, item.run.cell.name, None) for item in items]  # a group each
+    items = [WorkItem(item.run, item.identity, item.run.cell.name, None, MODEL) for item in items]  # a group each
     order = [item.run.params.num_inference_steps for _, batch in drained(pool_of(items), ["a"]) for item in batch.items]
     assert order == [40, 8, 2]
 

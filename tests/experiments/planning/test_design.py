@@ -1,6 +1,7 @@
 """Experiments as they are written, and how they become runs."""
 
 import json
+from collections import defaultdict
 from typing import get_args
 
 import pytest
@@ -17,7 +18,7 @@ from experiments.planning.design import (
     select_prompts,
 )
 from experiments.planning.equality import EqualLevels, effective_inputs, equal_levels
-from experiments.planning.experiment_file import NAME_RULE, level_of, load_experiments
+from experiments.planning.experiment_file import NAME_RULE, checked_value, levels_of, load_experiments
 from experiments.planning.model_facts import ModelFacts
 from experiments.planning.prompt_lengths import length_warnings
 from experiments.planning.sweeps import experiment_from_sweeps, parse_numbers
@@ -33,11 +34,11 @@ CAT, DOG = Prompt("cat", "animals", "", "A cat"), Prompt("dog", "animals", "", "
 
 def facts_of(count_tokens=None, shift=3.0):
     """What is known of a small model, 64 x 64 native."""
-    return ModelFacts(9, 4096, 64, ModelScheduler(shift), 1e6, count_tokens)
+    return defaultdict(lambda: ModelFacts(9, 4096, 1504, 64, ModelScheduler(shift), 1e6, count_tokens))
 
 
 def axis_of(name, *values):
-    return Axis(name, tuple(level_of(name, value) for value in values))
+    return Axis(name, levels_of(name, [checked_value(name, value) for value in values]))
 
 
 def plan_of(*axes, prompts=(CAT,), seeds=(42,), **options):

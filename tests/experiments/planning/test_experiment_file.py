@@ -7,7 +7,14 @@ from pathlib import Path
 import pytest
 
 from experiments.planning.axes import Level
-from experiments.planning.experiment_file import find_experiment, is_name, level_of, load_experiments, own_name
+from experiments.planning.experiment_file import (
+    checked_value,
+    find_experiment,
+    is_name,
+    levels_of,
+    load_experiments,
+    own_name,
+)
 from llm_dit.errors import ConfigError, InvalidParameter, LlmDitError
 
 
@@ -77,10 +84,10 @@ def test_a_baseline_is_named_as_its_level_or_by_its_value(tmp_path: Path, writte
 
 
 def test_a_limit_beyond_the_usual_is_read_since_positions_may_be_extended() -> None:
-    assert level_of("max_text_tokens", 3000) == Level("3000", {"max_text_tokens": 3000})
-    assert level_of("extend_rope", False) == Level("false", {"extend_rope": False})
+    assert checked_value("max_text_tokens", 3000) == 3000
+    assert levels_of("extend_rope", [False]) == (Level("false", {"extend_rope": False}),)
     with pytest.raises(InvalidParameter):
-        level_of("shift", 0)
+        checked_value("shift", 0)
 
 
 @pytest.mark.parametrize(("name", "own"), [("steps", "num_inference_steps"), ("shift", "shift"), ("new", "new")])

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from dataclasses import replace
 
 import pytest
 
 from experiments.planning.design import (
-    AXIS_PARAMETERS,
     DEFAULT_SEED,
     OWN_PROMPT,
+    PICTURE_PARAMETERS,
     Axis,
     Experiment,
     Level,
@@ -17,7 +18,7 @@ from experiments.planning.design import (
     plan_experiment,
 )
 from experiments.planning.equality import effective_inputs, equal_levels
-from experiments.planning.experiment_file import EVERY, level_of
+from experiments.planning.experiment_file import EVERY, checked_value, levels_of
 from experiments.planning.model_facts import ModelFacts
 from experiments.planning.prompt_choice import select_prompts
 from experiments.planning.sweeps import MAX_RANGE_LENGTH, experiment_from_sweeps, parse_numbers
@@ -29,11 +30,12 @@ from llm_dit.sampling.guidance import evaluation_count
 
 CAT, DOG = Prompt("cat", "animals", "", "A cat"), Prompt("dog", "animals", "", "A dog")
 CUP = Prompt("cup", "objects", "", "A cup")
-FACTS = ModelFacts(9, 4096, 64, ModelScheduler(3.0), 1e6, None)
+OF_MODEL = ModelFacts(9, 4096, 1504, 64, ModelScheduler(3.0), 1e6, None)
+FACTS = defaultdict(lambda: OF_MODEL)
 
 
 def plan_of(name: str, *values: object, prompts: tuple[Prompt, ...] = (CAT,), **options: object) -> Plan:
-    axis = Axis(name, tuple(level_of(name, value) for value in values))
+    axis = Axis(name, levels_of(name, [checked_value(name, value) for value in values]))
     return plan_experiment(Experiment("trial", "", (axis,)), prompts, [42], **options)  # type: ignore[arg-type]
 
 
@@ -44,7 +46,7 @@ def refusal(sweeps: list[str], name: str | None = None) -> LlmDitError:
 
 
 def test_every_generation_parameter_and_no_other_can_be_an_axis() -> None:
-    assert tuple(GenerationParams.model_fields) == AXIS_PARAMETERS
+    assert tuple(GenerationParams.model_fields) == PICTURE_PARAMETERS
 
 
 def test_a_parameter_swept_twice_is_refused() -> None:
@@ -168,14 +170,15 @@ def test_levels_between_which_guidance_stops_at_the_same_step_are_equal() -> Non
 )
 def test_levels_that_are_one_formatted_text_are_equal(first: dict[str, object], second: dict[str, object]) -> None:
     one, other = (
-        FACTS.resolved(GenerationParams.parse({"prompt": "A", "seed": 1, **side})) for side in (first, second)
+        OF_MODEL.resolved(GenerationParams.parse({"prompt": "A", "seed": 1, **side})) for side in (first, second)
     )
     assert effective_inputs(one, None) == effective_inputs(other, None)
 
 
 def test_levels_equal_for_every_prompt_come_first_and_others_with_the_prompts_they_share() -> None:
     prompts = tuple(Prompt(f"p{count}", "c", "", "w" * count) for count in (50, 150, 50))
-    facts = replace(FACTS, count_tokens=lambda text: text.count("w"))
+    words = replace(OF_MODEL, count_tokens=lambda text: text.count("w"))
+    facts = defaultdict(lambda: words)
     plan = plan_of("max_text_tokens", 100, 200, 300, prompts=(*prompts[:2], replace(prompts[2], id="x", text="w w")))
     assert [(found.levels, found.prompts, found.of_prompts) for found in equal_levels(plan, facts)] == [
         (("200", "300"), 3, 3),

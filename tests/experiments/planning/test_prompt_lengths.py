@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable
 
 from experiments.planning.design import Axis, Experiment, Level, Plan, plan_experiment
@@ -16,7 +17,7 @@ DOWN = "long_prompt_mode brings them down to it."
 
 
 def facts_of(limit: int, count_tokens: Callable[[str], int] | None = len) -> ModelFacts:
-    return ModelFacts(9, limit, 64, ModelScheduler(3.0), 1e6, count_tokens)
+    return defaultdict(lambda: ModelFacts(9, limit, 1504, 64, ModelScheduler(3.0), 1e6, count_tokens))
 
 
 def plan_of(*sizes: int, levels: tuple[dict[str, object], ...] = ({"max_text_tokens": 200},)) -> Plan:

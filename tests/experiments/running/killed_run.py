@@ -19,8 +19,8 @@ from fake_pipeline import FakePipeline
 
 import experiments.metrics
 from experiments.planning.command_flags import request_from_arguments
-from experiments.running.execution import OneDevice
 from experiments.running.experiment_run import run_experiment
+from experiments.running.one_device import OneDevice
 from experiments.store.result_store import ResultStore
 from llm_dit.config import Config
 
@@ -60,9 +60,7 @@ def main(whole: str, parts: str, *instants: str) -> None:
     experiments.metrics.load_configured_scorers = lambda *arguments, **values: [judge]
     FakePipeline.draw = before("picture", FakePipeline.draw)
     ResultStore.write_manifest = before("manifest", ResultStore.write_manifest)
-    model = SimpleNamespace(
-        get=lambda settings, planned: OneDevice(FakePipeline()), check=lambda settings: None, release=lambda: None
-    )
+    model = SimpleNamespace(get=lambda *_: OneDevice.of(FakePipeline()), check=lambda _: None, release=lambda: None)
 
     def run(folder: str) -> None:
         asked = request_from_arguments([*ARGUMENTS, f"--output-dir={folder}"], Config({"num_inference_steps": 4}))

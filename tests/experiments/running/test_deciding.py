@@ -9,8 +9,9 @@ import pytest
 from fake_pipeline import FakePipeline
 
 from experiments.planning.command_flags import request_from_arguments
-from experiments.running.execution import OneDevice
-from experiments.running.experiment_run import Events, dry_run, run_experiment
+from experiments.running.dry_run import dry_run
+from experiments.running.experiment_run import Events, run_experiment
+from experiments.running.one_device import OneDevice
 from experiments.store.result_store import ResultStore
 from llm_dit.config import Config
 from llm_dit.errors import LlmDitError, OutputError
@@ -25,9 +26,9 @@ class Model:
     def __init__(self, **values):
         self.pipelines, self.values = [], values
 
-    def get(self, settings, planned_evaluations):
+    def get(self, settings_in_turn, planned_evaluations, on_load):
         self.pipelines.append(FakePipeline(**self.values))
-        return OneDevice(self.pipelines[-1])
+        return OneDevice.of(self.pipelines[-1])
 
     def check(self, settings):
         pass

@@ -16,7 +16,8 @@ from experiments.planning.design import Axis, Experiment, Level, plan_experiment
 from experiments.planning.experiment_file import find_experiment, load_experiments
 from experiments.planning.sweeps import experiment_from_sweeps
 from experiments.prompts import Prompt
-from experiments.running.execution import OneDevice, run_plan
+from experiments.running.execution import run_plan
+from experiments.running.one_device import OneDevice
 from experiments.running.worklist import make_worklist
 from experiments.store.result_store import ResultStore
 from llm_dit.errors import InvalidParameter, NonFiniteLatents, OutputError
@@ -32,7 +33,7 @@ def plan_of(*sweeps, prompts=(CAT, CUP), seeds=(42,), name="trial", **options):
 def make(folder, plan=None, pipeline=None, *, shares=True, **options):
     plan = plan or plan_of()
     store = ResultStore(folder / plan.experiment.name)
-    return store, run_plan(plan, OneDevice(pipeline or FakePipeline(), shares=shares), store, **options)
+    return store, run_plan(plan, OneDevice.of(pipeline or FakePipeline(), shares=shares), store, **options)
 
 
 def images(store):
@@ -477,7 +478,7 @@ def test_twenty_thousand_finished_runs_are_known_within_ten_seconds(tmp_path, mo
     plan = plan_of("shift=1..10", prompts=prompts)
     store, _ = make(tmp_path, plan)
     started = time.process_time()  # what other programs do meanwhile does not count
-    work = make_worklist(plan, FakePipeline(), store)
+    work = make_worklist(plan, lambda _settings: FakePipeline(), store)
     assert work.finished == count
     assert time.process_time() - started < 0.5
 

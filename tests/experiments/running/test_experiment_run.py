@@ -7,8 +7,9 @@ import pytest
 from fake_pipeline import FakePipeline
 
 from experiments.planning.command_flags import request_from_arguments
-from experiments.running.execution import OneDevice
-from experiments.running.experiment_run import Events, dry_run, run_experiment
+from experiments.running.dry_run import dry_run
+from experiments.running.experiment_run import Events, run_experiment
+from experiments.running.one_device import OneDevice
 from experiments.store.result_store import ResultStore
 from llm_dit.config import Config
 from llm_dit.errors import LlmDitError
@@ -17,14 +18,20 @@ ROWS_A_BATCH = 2
 
 
 class Model:
-    """Hands out a fake pipeline and notes what is asked of it."""
+    """Hands out fake pipelines and notes what is asked of it: the evaluations planned at each loading, and releases."""
 
     def __init__(self):
         self.asked = []
 
-    def get(self, settings, planned_evaluations):
-        self.asked.append((settings.compile, planned_evaluations))
-        return OneDevice(FakePipeline())
+    def check(self, settings):
+        pass
+
+    def get(self, settings_in_turn, planned_evaluations, on_load):
+        return OneDevice(SimpleNamespace(known=lambda *_: FakePipeline(), get=self._load), planned_evaluations)
+
+    def _load(self, settings, planned_evaluations):
+        self.asked.append(planned_evaluations)
+        return FakePipeline()
 
     def release(self):
         self.asked.append("release")
@@ -38,7 +45,7 @@ def request_(tmp_path):
 
 @pytest.fixture
 def scorer(monkeypatch):
-    metric = SimpleNamespace(name="siglip_score", model="m", compares_seeds=False)
+    metric = SimpleNamespace(name="siglip_score", model="m", compares_seeds=False, fidelity=None)
     stub = SimpleNamespace(
         metric=metric, move_to=lambda device: None, score_rows=lambda rows: [{"siglip_score": 0.5} for _ in rows]
     )
@@ -55,7 +62,7 @@ def test_the_model_is_asked_for_once_and_released_before_anything_is_scored(requ
     model = Model()
     scorer.move_to = lambda device: model.asked.append(f"scorer to {device}")
     result = run_experiment(request_, model, command="c", metrics=())
-    assert model.asked == [("auto", 3 * 2 * 4), "release", "scorer to auto"]
+    assert model.asked == [3 * 2 * 4, "release", "scorer to auto"]
     assert (result.outcome.made, result.problems, result.is_stopped) == (6, (), False)
     assert result.scoring.scored == {"siglip_score": 6}
     assert result.report == request_.folder / "report.html"

@@ -10,7 +10,8 @@ from safetensors.torch import save_file
 from experiments.planning.design import plan_experiment
 from experiments.planning.sweeps import experiment_from_sweeps
 from experiments.prompts import Prompt
-from experiments.running.execution import OneDevice, run_plan
+from experiments.running.execution import run_plan
+from experiments.running.one_device import OneDevice
 from experiments.store.comparable import run_identity, told_parameters
 from experiments.store.result_store import ResultStore
 from llm_dit import ZImagePipeline
@@ -35,7 +36,7 @@ def made(folder, pipeline, sweep, **overrides):
     plan = plan_experiment(experiment, [Prompt("a", "plants", "easy", "A red apple")], [1], overrides=settings)
     store = ResultStore(folder)
     store.create()
-    outcome = run_plan(plan, OneDevice(pipeline), store)
+    outcome = run_plan(plan, OneDevice.of(pipeline), store)
     records = [json.loads(path.read_text()) for path in store.metadata.glob("*.json")]
     pictures = {record["parameters"]["loras"]: record["image"]["sha256"] for record in records}
     return outcome, pictures

@@ -12,7 +12,8 @@ from fake_pipeline import FakePipeline
 from experiments.planning.design import Axis, Experiment, Level, plan_experiment
 from experiments.planning.sweeps import experiment_from_sweeps
 from experiments.prompts import Prompt
-from experiments.running.execution import OneDevice, run_plan
+from experiments.running.execution import run_plan
+from experiments.running.one_device import OneDevice
 from experiments.stats.findings import analyse
 from experiments.store.comparable import (
     Conditions,
@@ -63,7 +64,7 @@ def plan_of(*sweeps, prompts=(CAT, CUP), seeds=(42,), name="trial", **options):
 
 def make(folder, plan=None, pipeline=None, **options):
     store = ResultStore(folder)
-    return store, run_plan(plan or plan_of(), OneDevice(pipeline or FakePipeline()), store, **options)
+    return store, run_plan(plan or plan_of(), OneDevice.of(pipeline or FakePipeline()), store, **options)
 
 
 FIRST_NUMERICS = (

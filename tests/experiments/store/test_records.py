@@ -15,7 +15,8 @@ from experiments.planning.design import plan_experiment
 from experiments.planning.sweeps import experiment_from_sweeps
 from experiments.prompts import Prompt
 from experiments.reporting.report_page import write_report
-from experiments.running.execution import OneDevice, run_plan
+from experiments.running.execution import run_plan
+from experiments.running.one_device import OneDevice
 from experiments.stats.findings import analyse
 from experiments.store.records import RUN_TEXTS, DamagedRecord, RunRecord, read_record, record_from_metadata
 from experiments.store.result_store import ResultStore
@@ -31,7 +32,7 @@ def make(folder, **options):
     plan = plan_experiment(experiment_from_sweeps(["shift=2,3"], "trial"), (CAT, CUP), [42])
     notes = []
     outcome = run_plan(
-        plan, OneDevice(FakePipeline()), store, on_start=lambda work: notes.extend(work.notes), **options
+        plan, OneDevice.of(FakePipeline()), store, on_start=lambda work: notes.extend(work.notes), **options
     )
     return store, outcome, notes
 

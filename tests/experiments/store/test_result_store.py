@@ -13,7 +13,8 @@ from fake_pipeline import FakePipeline
 from experiments.planning.design import plan_experiment
 from experiments.planning.sweeps import experiment_from_sweeps
 from experiments.prompts import Prompt
-from experiments.running.execution import OneDevice, run_plan
+from experiments.running.execution import run_plan
+from experiments.running.one_device import OneDevice
 from experiments.store.result_store import ResultStore
 from llm_dit.atomic_file import write_atomically
 from llm_dit.errors import OutputError
@@ -29,7 +30,7 @@ def make(folder, *sweeps, prompts=PROMPTS, seeds=(42,), name="trial", pipeline=N
     experiment = experiment_from_sweeps(sweeps or ("shift=2,3",), name)
     plan = plan_experiment(experiment, prompts, seeds)
     store = ResultStore(folder / name)
-    outcome = run_plan(plan, OneDevice(pipeline or FakePipeline()), store, **options)
+    outcome = run_plan(plan, OneDevice.of(pipeline or FakePipeline()), store, **options)
     return store, outcome
 
 

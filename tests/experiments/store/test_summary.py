@@ -11,7 +11,8 @@ from sample_results import axis, sample_manifest, sample_plan, sample_records
 from experiments.planning.design import Axis, Experiment, Level, plan_experiment
 from experiments.planning.sweeps import experiment_from_sweeps
 from experiments.prompts import Prompt
-from experiments.running.execution import OneDevice, run_plan
+from experiments.running.execution import run_plan
+from experiments.running.one_device import OneDevice
 from experiments.store.result_store import ResultStore
 from experiments.store.summary import (
     axis_columns,
@@ -28,7 +29,7 @@ CAT = Prompt("animal_001", "animals", "easy", "A cat")
 
 def store_of(tmp_path, experiment, prompts=(CAT,)):
     store = ResultStore(tmp_path / experiment.name)
-    run_plan(plan_experiment(experiment, prompts, [42]), OneDevice(FakePipeline()), store)
+    run_plan(plan_experiment(experiment, prompts, [42]), OneDevice.of(FakePipeline()), store)
     return store
 
 

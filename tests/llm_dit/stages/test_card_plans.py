@@ -9,12 +9,13 @@ import torch
 
 from benchmarks.bench_placement import all_streamed
 from llm_dit import ZImagePipeline
+from llm_dit.acceleration.accelerate import Acceleration
 from llm_dit.checkpoints.model_parts import find_parts
 from llm_dit.errors import DeviceError, InvalidParameter
 from llm_dit.parameters import EngineSettings, GenerationParams
 from llm_dit.placement.budget import GIB
 from llm_dit.stages.card_plans import WORKSPACE, card_lines, network_sizes, plan_cards, working_bytes
-from llm_dit.stages.loading import memory_sentence
+from llm_dit.stages.loading import Placement, memory_sentence
 
 CPU = {"dit_device": "cpu", "text_encoder_device": "cpu", "compile": "off"}
 CARD = torch.device("cuda", 0)
@@ -126,7 +127,7 @@ def test_decoding_in_bands_needs_less(tiny_checkpoint):
 
 
 def test_a_card_that_can_hold_nothing_and_graphs_without_room_are_refused(tiny_checkpoint, monkeypatch):
-    monkeypatch.setattr("llm_dit.stages.loading.place_stages", lambda *_: _OnACard())
+    monkeypatch.setattr("llm_dit.stages.loading.place_stages", lambda *_: ON_A_CARD)
     monkeypatch.setattr("llm_dit.stages.card_plans._limit", lambda *_: 10 << 20)
     settings = EngineSettings(model_path=str(tiny_checkpoint), vram_limit=1)
     with pytest.raises(InvalidParameter, match=r"vram_limit leaves 0\.0 GiB, and this model needs 0\.3 with"):
@@ -136,7 +137,7 @@ def test_a_card_that_can_hold_nothing_and_graphs_without_room_are_refused(tiny_c
 
 
 def test_a_forecast_says_what_will_be_streamed(tiny_checkpoint, monkeypatch):
-    monkeypatch.setattr("llm_dit.stages.loading.place_stages", lambda *_: _OnACard())
+    monkeypatch.setattr("llm_dit.stages.loading.place_stages", lambda *_: ON_A_CARD)
     settings = EngineSettings(model_path=str(tiny_checkpoint), vram_limit=1)
     assert memory_sentence(settings) == "cuda:0: all weights stay"
     with all_streamed():
@@ -144,11 +145,8 @@ def test_a_forecast_says_what_will_be_streamed(tiny_checkpoint, monkeypatch):
         assert memory_sentence(settings) == f"cpu: {blocks} wait in the computer's memory and are streamed"
 
 
-class _OnACard:
-    """A placement on a card that this machine need not have."""
-
-    networks = places()
-    transformer = places()["transformer"]
+ON_A_CARD = Placement(**places(), acceleration=Acceleration("sdpa", "off", "none"))
+"""A placement on a card that this machine need not have."""
 
 
 def test_a_model_says_what_a_card_of_each_size_does_with_it():

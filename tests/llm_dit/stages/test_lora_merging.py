@@ -28,7 +28,7 @@ def pipeline(tiny_checkpoint):
 @pytest.fixture(scope="module")
 def factors(pipeline):
     """Small enough to leave a picture."""
-    return {layer: (up / 8, down / 8) for layer, (up, down) in factors_of(pipeline.denoiser.loras.layers).items()}
+    return {layer: (up / 8, down / 8) for layer, (up, down) in factors_of(pipeline.denoiser.loras.files.layers).items()}
 
 
 def written(factors, tmp_path, name="musubi", file="style.safetensors"):
@@ -162,8 +162,8 @@ def test_an_unknown_key_refuses_the_file_or_is_recorded(pipeline, factors, tmp_p
 def test_layers_that_are_fused_or_not_are_found(tiny_checkpoint, pipeline):
     stored = open_folder(tiny_checkpoint / "transformer", "transformer").tensors
     drawn(pipeline)  # without LoRAs
-    assert {"layers.0.attention.to_q", "layers.0.feed_forward.w3"} <= pipeline.denoiser.loras.layers.keys()
-    for layer, (rows, _) in pipeline.denoiser.loras.layers.items():
+    assert {"layers.0.attention.to_q", "layers.0.feed_forward.w3"} <= pipeline.denoiser.loras.files.layers.keys()
+    for layer, (rows, _) in pipeline.denoiser.loras.files.layers.items():
         module, start = pipeline.transformer.place_of(layer)
         expected = stored[f"{layer}.weight"].read(torch.float32, torch.device("cpu"))
         assert torch.equal(module.weight[start : start + rows], expected), layer
@@ -210,7 +210,9 @@ def test_a_malformed_entry_is_refused(value):
 def test_on_a_card_loras_come_and_go_without_a_trace(tmp_path, settings, placed):
     with placed():
         pipeline = ZImagePipeline.from_pretrained("mini", dit_device="cuda", text_encoder_device="cuda", **settings)
-    factors = {layer: (up / 8, down / 8) for layer, (up, down) in factors_of(pipeline.denoiser.loras.layers).items()}
+    factors = {
+        layer: (up / 8, down / 8) for layer, (up, down) in factors_of(pipeline.denoiser.loras.files.layers).items()
+    }
     path = written(factors, tmp_path)
     before = pixels(drawn(pipeline))
     changed = pixels(drawn(pipeline, str(path)))

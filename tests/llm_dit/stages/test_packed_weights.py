@@ -111,7 +111,7 @@ def test_a_packed_text_encoder_gives_the_same_embeddings(tiny_checkpoint, tmp_pa
 def test_a_lora_on_packed_weights_is_the_merged_one(tiny_checkpoint, tmp_path, kind, dtype):
     path = packed_file(tiny_checkpoint, tmp_path, kind)
     kept, plain = (loaded(tiny_checkpoint, path, keep_packed=is_kept, dtype=dtype) for is_kept in (True, False))
-    factors = {layer: (up / 8, down / 8) for layer, (up, down) in factors_of(kept.denoiser.loras.layers).items()}
+    factors = {layer: (up / 8, down / 8) for layer, (up, down) in factors_of(kept.denoiser.loras.files.layers).items()}
     lora = write_lora(tmp_path / "style.safetensors", *spellings(factors)["musubi"])
     base = drawn(kept)
     for strength in (1, 0.5):

@@ -18,7 +18,8 @@ from web_server import wait_until
 
 from experiments.planning.command_flags import Request, request_from_flags
 from experiments.run_ablation import main
-from experiments.running.execution import OneDevice, run_plan
+from experiments.running.execution import run_plan
+from experiments.running.one_device import OneDevice
 from experiments.store.result_store import ResultStore
 from llm_dit.config import Config, load_config
 from llm_dit.errors import LlmDitError, OutputError
@@ -52,7 +53,7 @@ class Page:
         self.pipelines: list[weakref.ref[LoadedPipeline]] = []
         self.engine = EngineHandle(config.engine, self._load)
         self.queue = JobQueue(queue_size, prepare=self.engine.load)
-        self.lab = Lab(config, self.engine, self.queue)
+        self.lab = Lab(config, self.engine, self.queue, known=LoadedPipeline)
         self.queue.start()
 
     def _load(self, settings: EngineSettings) -> LoadedPipeline:
@@ -86,7 +87,7 @@ def open_page(tmp_path: Path) -> Iterator[Callable[..., Page]]:
 @pytest.fixture
 def scorer(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     """One scorer in place of the real ones."""
-    metric = SimpleNamespace(name="siglip_score", model="m", compares_seeds=False)
+    metric = SimpleNamespace(name="siglip_score", model="m", compares_seeds=False, fidelity=None)
     stub = SimpleNamespace(
         metric=metric, move_to=lambda device: None, score_rows=lambda rows: [{"siglip_score": 0.5} for _ in rows]
     )
@@ -251,7 +252,7 @@ def test_a_folder_begun_with_another_choice_of_auto_is_gone_on_with(open_page: C
     compiled = LoadedPipeline(EngineSettings(compile="on"))
     store = page.store()
     asks = iter([False] * 3 + [True] * 99)
-    assert run_plan(plan, OneDevice(compiled), store, should_stop=lambda: next(asks)).made == 3
+    assert run_plan(plan, OneDevice.of(compiled), store, should_stop=lambda: next(asks)).made == 3
     job = page.run(**SMALL)
     assert (job.state, job.error) == (JobState.DONE, None)
     assert len(store.runs()) == 12
