@@ -138,6 +138,29 @@ def test_a_level_that_was_stopped_takes_its_part_of_the_error_and_may_still_be_c
     assert claimed > 20
 
 
+def test_a_level_that_was_stopped_is_within_the_margin_by_what_was_drawn_of_it():
+    rules = Rules(LOOKS, 1.0, NEVER_STOPS, ALPHA)
+    stopped = Standing((State.OPEN, State.UNPROMISING, State.UNPROMISING), (NEVER, 2, 1))
+    for differences in experiments(4, 15):
+        assert step(Evidence(differences, rules), stopped, 3) == plain_step(differences, rules, stopped, 3)
+
+
+def test_what_was_kept_of_some_levels_is_not_taken_for_others():
+    rules = Rules(LOOKS, None, NEVER_STOPS, ALPHA)
+    for differences in experiments(5, 10):
+        kept = Evidence(differences, rules)
+        for members in ((0, 1), (1, 2), (0, 2), (0, 1)):
+            fresh = Evidence(differences, rules).different(members, (3, 3), 3, ALPHA)
+            assert kept.different(members, (3, 3), 3, ALPHA) == fresh
+
+
+def test_all_levels_may_be_decided_at_one_look_and_each_has_its_share_of_the_error():
+    rules = Rules(LOOKS, None, 0.5, ALPHA)
+    apart = np.linspace(1.0, 2.0, 10) * np.array([[1.0], [-1.0]])
+    assert step(Evidence(apart, rules), Standing.at_start(2), 1) == Standing((State.DIFFERS,) * 2, (1, 1))
+    assert rules.shares(4) == pytest.approx([0.2 / 4, 0.2 / 3, 0.2 / 2, 0.2])
+
+
 def test_a_corrected_p_value_is_the_least_of_the_list_at_which_the_definition_claims():
     rules = Rules(LOOKS, None, NEVER_STOPS, ALPHA)
     for differences in experiments(3, 12):
