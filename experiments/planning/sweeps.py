@@ -76,10 +76,10 @@ def _expanded(match: re.Match[str], option: str) -> list[str]:
 
 
 def _axis_from_sweep(sweep: str) -> Axis:
-    name, equals, text = sweep.partition("=")
+    name, _, text = sweep.partition("=")
     option = f"--sweep {sweep if len(sweep) <= 60 else sweep[:60] + '…'}"
     name = own_name(name.strip().removeprefix("--").replace("-", "_"))
-    if not equals or not text.strip():
+    if not text.strip():
         raise LlmDitError(f"{option}: write parameter=values, for example shift=1..6 or steps=6,9,12.")
     if name not in AXIS_PARAMETERS:
         raise LlmDitError(f"{option}: there is no parameter {name!r}{parameter_hint(name)}")

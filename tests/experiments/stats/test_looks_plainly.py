@@ -152,6 +152,8 @@ def test_what_was_kept_of_some_levels_is_not_taken_for_others():
         for members in ((0, 1), (1, 2), (0, 2), (0, 1)):
             fresh = Evidence(differences, rules).different(members, (3, 3), 3, ALPHA)
             assert kept.different(members, (3, 3), 3, ALPHA) == fresh
+        early = Evidence(differences, rules).different((0, 1), (1, 1), 1, ALPHA)
+        assert kept.different((0, 1), (1, 1), 1, ALPHA) == early  # what a later look has shown says nothing of it
 
 
 def test_all_levels_may_be_decided_at_one_look_and_each_has_its_share_of_the_error():

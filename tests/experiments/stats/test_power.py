@@ -118,6 +118,13 @@ def test_a_spread_taken_for_known_promises_too_much():
         assert power.expected_power(estimated, prompts, estimated_from=prompts) == pytest.approx(0.80, abs=1e-3)
 
 
+def test_an_estimated_spread_is_averaged_over_what_the_estimate_could_have_been():
+    # the variance of 8 normal numbers is chi2 of 7 degrees of freedom, over 7
+    spreads = np.sqrt(stats.chi2.ppf((np.arange(100) + 0.5) / 100, 7) / 7)
+    expected = np.mean([TTestPower().power(0.5 * spread, 20, 0.05) for spread in spreads])
+    assert power.expected_power(0.5, 20, estimated_from=8) == pytest.approx(expected, abs=1e-9)
+
+
 def test_a_spread_from_many_prompts_is_as_good_as_known():
     assert power.detectable_effect(20, estimated_from=100_000) == pytest.approx(power.detectable_effect(20), rel=1e-3)
 

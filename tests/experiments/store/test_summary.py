@@ -2,6 +2,7 @@
 
 import io
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import pandas
 import pytest
@@ -13,6 +14,7 @@ from experiments.planning.sweeps import experiment_from_sweeps
 from experiments.prompts import Prompt
 from experiments.running.execution import run_plan
 from experiments.running.one_device import OneDevice
+from experiments.store.analyses import PastAnalysis
 from experiments.store.result_store import ResultStore
 from experiments.store.summary import (
     axis_columns,
@@ -139,11 +141,14 @@ def test_a_text_near_a_number_or_a_missing_value(value, field):
 
 
 def test_a_prompts_detail_named_like_the_column_of_an_axis_gets_one_of_its_own():
-    prompts = [replace(CAT, details={"mood": "calm", "speed": "slow", "steps": "4"})]
+    details = {"mood": "calm", "speed": "slow", "steps": "4", "seed": "x", "category": "y", "shift": "z", "width": "w"}
+    prompts = [replace(CAT, details=details)]
     levels = Axis("speed", (Level("usual", {}), Level("quick", {"shift": 2.0})))
     plan = sample_plan(axes=[levels], prompts=prompts)
-    (row, _) = summary_rows(sample_manifest(plan), sample_records(plan, lambda run: {}))
+    row, quick = summary_rows(sample_manifest(plan), sample_records(plan, lambda run: {}))
     assert (row["speed"], row["prompt_speed"], row["mood"], row["steps"]) == ("usual", "slow", "calm", "4")
+    assert [row[f"prompt_{name}"] for name in ("seed", "category", "shift", "width")] == ["x", "y", "z", "w"]
+    assert (quick["seed"], quick["category"], quick["shift"], quick["width"]) == (42, "animals", 2.0, 64)
 
 
 def test_a_level_without_a_value_has_its_name_in_the_column_of_its_axis():
@@ -184,6 +189,23 @@ def test_totals_count_what_failed_and_only_the_time_of_what_did_not():
         "image_reward": {"mean": 3.5, "min": 3.0, "max": 4.0, "count": 2},
         "siglip_score": {"mean": None, "min": None, "max": None, "count": 0},
     }
+
+
+def test_a_summary_names_the_experiment_its_baseline_and_who_analysed_it():
+    manifest, records = sample()
+    seen = PastAnalysis("2026-01-01", "analyze.py", frozenset({"image_reward"}), 5, frozenset({("a", 1), ("a", 2)}))
+    values = summarize(replace(manifest, analyses=(seen,)), records).values
+    assert (values["experiment"], values["variable_name"], values["baseline"]) == ("shift_sweep", "shift", "3.0")
+    assert values["primary"] is None
+    assert values["analyses"] == [{"when": "2026-01-01", "by": "analyze.py", "pictures": 5, "prompts": 1}]
+    assert datetime.fromisoformat(values["timestamp"]).tzinfo is UTC
+
+
+def test_a_finished_run_has_its_scores_and_its_picture_in_its_row():
+    manifest, records = sample()
+    row = summary_rows(manifest, records)[0]
+    assert (row["image_reward"], row["image_reward_seeds"], row["siglip_score"], row["error"]) == (2.0, 4.0, None, None)
+    assert row["output_path"] == f"results/images/{row['run_id']}.png"
 
 
 def test_the_total_time_takes_what_a_record_says_of_its_run():
