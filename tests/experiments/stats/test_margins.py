@@ -55,7 +55,7 @@ def test_non_inferiority_at_the_edge_of_the_margin_is_claimed_in_five_percent(ki
 
 @pytest.mark.parametrize("kind", ["normal", "heavy tails"])
 def test_levels_at_the_edge_together_claim_one_in_five_percent(kind: str) -> None:
-    differences = draws((EXPERIMENTS * 3, 15), kind) - 0.5
+    differences = draws((EXPERIMENTS * 3, 10), kind) - 0.5
     above, _ = p_values(differences, 0.5)
     any_claim = (statistics.holm(above.reshape(EXPERIMENTS, 3)) <= 0.05).any(axis=1).mean()
     assert any_claim <= 0.05 + SIMULATION_ERROR, f"{any_claim:.3f}"
