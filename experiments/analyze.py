@@ -67,7 +67,7 @@ def main(
     analysis = analyse(manifest, records, METRICS)
     analysis = replace(analysis, notes=(*notes, *analysis.notes))
     chosen = _chosen(analysis, columns)
-    print_analysis(analysis, chosen, Console())
+    print_analysis(analysis, chosen, records, Console())
     if len(stores) == 1 and not columns:
         _print_speeds(stores[0], manifest)
     seen = seen_now(manifest, records, analysis, by="analyze.py", columns=columns)
@@ -134,10 +134,13 @@ def _beside_each_other(
     return pair.manifest_with_choices(), records, (*pair.notes, *problems)
 
 
-def print_analysis(analysis: Analysis, results: list[MeasureAnalysis], console: Console) -> None:
+def print_analysis(
+    analysis: Analysis, results: list[MeasureAnalysis], records: Sequence[RunRecord], console: Console
+) -> None:
     """Print one table and its sentences per measure."""
     from rich.text import Text
 
+    from experiments.examination.kept import examination_notes
     from experiments.stats.verdict import sentences
 
     failed = f", {analysis.failed} failed" if analysis.failed else ""
@@ -153,7 +156,8 @@ def print_analysis(analysis: Analysis, results: list[MeasureAnalysis], console: 
         standing = " (exploratory)" if analysis.standing(result) == "exploratory" else ""
         for line in sentences(analysis, result):
             console.print(Text(f"{result.measure.title}{standing}: {line}"))
-        for note in result.notes:
+        examined = examination_notes(records, result.measure.metric) if result.measure.is_main else []
+        for note in (*result.notes, *examined):
             console.print(Text(f"Note: {note}", style="dim"))
 
 

@@ -62,7 +62,9 @@ def table() -> dict[str, frozenset[str]]:
 
 
 def room_of(module: str) -> str:
-    """The room of a module: its folder, or the module itself where the table names it, else its package's front."""
+    """The room of a module: the module itself where the table names it, else its folder, else its package's front."""
+    if module in table() and module not in PACKAGES:
+        return module
     package, *rest = module.split(".")
     room = f"{package}.{rest[0]}" if rest else ""
     front = f"{package}.{FRONT}"

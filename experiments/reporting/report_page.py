@@ -125,7 +125,7 @@ def _page(
     environment = Environment(loader=FileSystemLoader(ASSETS), autoescape=True, undefined=StrictUndefined)
     environment.filters["tojson_text"] = lambda value: json.dumps(value, ensure_ascii=False)
     script = "\n".join((ASSETS / name).read_text(encoding="utf-8") for name in SCRIPTS)
-    views = [_view(analysis, result) for result in analysis.measures]
+    views = [_view(analysis, result, records) for result in analysis.measures]
     return environment.get_template("report.html.j2").render(
         manifest=manifest,
         analysis=analysis,
@@ -180,7 +180,8 @@ def _content_hash(script: str) -> str:
     return "sha256-" + base64.b64encode(hashlib.sha256(script.encode("utf-8")).digest()).decode("ascii")
 
 
-def _view(analysis: Analysis, result: MeasureAnalysis) -> MeasureView:
+def _view(analysis: Analysis, result: MeasureAnalysis, records: Sequence[RunRecord]) -> MeasureView:
+    from experiments.examination.kept import examination_notes
     from experiments.reporting.plots import heat_map, measure_plot
     from experiments.stats.verdict import sentences
 
@@ -193,7 +194,7 @@ def _view(analysis: Analysis, result: MeasureAnalysis) -> MeasureView:
         standing=analysis.standing(result),
         better=result.measure.reading,
         sentences=sentences(analysis, result),
-        notes=result.notes,
+        notes=(*result.notes, *(examination_notes(records, result.measure.metric) if result.measure.is_main else ())),
         plot=measure_plot(result, analysis.baseline),
         axis_plots=axis_plots,
         heat_maps=[heat_map(result, interaction) for interaction in result.interactions],
