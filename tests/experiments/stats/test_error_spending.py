@@ -159,3 +159,27 @@ def test_several_levels_of_a_test_are_the_single_ones():
     for column, alpha in enumerate((0.05, 0.01)):
         alone = crossings(found.two_sided(), found.slack, looks, [alpha])
         assert (both[:, column] == alone[:, 0]).all()
+
+
+def test_each_data_set_is_tested_as_if_alone(monkeypatch):
+    looks = Looks((10, 20), enumerated=10)
+    differences = draw(13, 7, 20) + np.linspace(0, 1, 7)[:, None]
+    alone = [chunked_crossings(own[None], looks, [0.05], [Walks.two_sided])[0, 0, 0] for own in differences]
+    assert set(alone) == {0, 1, NEVER}
+    scales = np.array([1.0, 1e12, 1e-12, 1.0, 1e9, 1.0, 1e-9])[:, None]
+    for elements in (2**18, 2**11):  # all at once, and two at a time
+        monkeypatch.setattr("experiments.stats.error_spending._CHUNK_ELEMENTS", elements)
+        found = chunked_crossings(differences * scales, looks, [0.05], [Walks.two_sided])
+        assert found[0, :, 0].tolist() == alone
+
+
+def test_a_margin_of_one_is_a_margin_like_any_other():
+    looks, values = Looks((12,), enumerated=12), draw(14, 5, 12) * 0.8
+    for scale in (0.5, 1.0, 2.0):
+        found = equivalence_crossings(values * scale, looks, [0.05, 0.01], scale)
+        assert found.tolist() == equivalence_crossings(values * 3, looks, [0.05, 0.01], 3.0).tolist()
+    assert 0 < (found == NEVER).sum() < found.size
+
+
+def test_nothing_at_all_excludes_nothing():
+    assert repeated_interval(np.full(6, np.nan), Looks((6,), enumerated=6), 0.05) == (-np.inf, np.inf)
