@@ -134,6 +134,13 @@ def _print_dry_run(request: Request, wished: WishedSizes, *, overwrite: bool) ->
         click.echo(sentence)
     for sentence in found.sizes:
         click.echo(sentence)
+    if request.config.cluster.workers and found.totals.to_do:
+        from experiments.cluster.spreading import spread
+        from experiments.running.plan_models import facts_of
+
+        totals, facts = found.totals, facts_of(found.plan)
+        forecast = spread(found.plan, facts, totals.to_do, totals.seconds, request.config.cluster.workers)
+        click.echo(forecast.sentence())
     for sentence in found.warnings:
         click.echo(f"Warning: {sentence}")
 

@@ -6,7 +6,8 @@ Needs no generator. What has a score by the same weights already is left alone.
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,10 @@ import click
 
 from experiments.metrics import METRICS, Scorer, default_metrics, load_configured_scorers
 from experiments.metrics.judges import beyond_their_worlds
-from experiments.metrics.missing_scores import ScoringResult, score_results
+from experiments.metrics.missing_scores import ScoringResult, Spread, one_by_one, score_results
 from experiments.store.result_store import Manifest, ResultStore
 from llm_dit.cli import Command, config_from_flags, parameter_options, user_errors
-from llm_dit.parameters import MetricSettings
+from llm_dit.parameters import ClusterSettings, MetricSettings
 from llm_dit.placement.devices import resolve_device
 
 METRIC_NAMES = tuple(metric.name for metric in METRICS)
@@ -36,26 +37,44 @@ METRIC_NAMES = tuple(metric.name for metric in METRICS)
 @click.option(
     "--device", "score_on", default="auto", metavar="NAME", help="auto, cpu, cuda, cuda:N or mps. [default: auto]"
 )
-@parameter_options(MetricSettings)
+@parameter_options(MetricSettings, ClusterSettings)
 @user_errors
 def main(results_dir: Path, names: tuple[str, ...], score_on: str, **flags: Any) -> None:
     """Score the images in RESULTS_DIR that have no score yet."""
-    settings = config_from_flags(flags).metrics
-    if score_on not in ("auto", "cpu"):
+    config = config_from_flags(flags)
+    settings, wishes = config.metrics, config.cluster
+    if not wishes.is_wanted and score_on not in ("auto", "cpu"):
         resolve_device(score_on, "device")
     store = ResultStore(results_dir)
     generator = _generator_model(store.manifest())  # fails here, before anything is loaded, on any other folder
-    scorers = load_configured_scorers(names or default_metrics(settings), settings, generator, device=score_on)
-    for sentence in beyond_their_worlds(scorers, generator):
-        click.echo(f"Warning: {sentence}", err=True)
-    with store.lock(command="score.py"):
-        try:
-            result = _score(store, scorers)
-        finally:  # an interruption leaves whole batches of scores behind
-            store.write_summary()
+    with _scorers(wishes, names or default_metrics(settings), settings, generator, score_on) as (scorers, spread):
+        for sentence in beyond_their_worlds(scorers, generator):
+            click.echo(f"Warning: {sentence}", err=True)
+        with store.lock(command="score.py"):
+            try:
+                result = _score(store, scorers, spread)
+            finally:  # an interruption leaves whole batches of scores behind
+                store.write_summary()
     _say(result)
     _renew_report(store)
     sys.exit(1 if result.unreadable else 0)
+
+
+@contextmanager
+def _scorers(
+    wishes: ClusterSettings, names: Sequence[str], settings: MetricSettings, generator: str, device: str
+) -> Iterator[tuple[list[Scorer], Spread]]:
+    """Load the scorers, in this process or on workers, and say how batches get to them."""
+    if not wishes.is_wanted:
+        yield load_configured_scorers(names, settings, generator, device=device), one_by_one
+        return
+    from experiments.cluster.workers_model import scorers_on_workers
+
+    def tell(sentence: str) -> None:
+        click.echo(sentence, err=True)
+
+    with scorers_on_workers(wishes, names, settings, generator, device, tell) as found:
+        yield found
 
 
 def _generator_model(manifest: Manifest) -> str:
@@ -63,7 +82,7 @@ def _generator_model(manifest: Manifest) -> str:
     return str(manifest.raw.get("model_path", "mini"))
 
 
-def _score(store: ResultStore, scorers: Sequence[Scorer]) -> ScoringResult:
+def _score(store: ResultStore, scorers: Sequence[Scorer], spread: Spread) -> ScoringResult:
     """Score with a progress bar, which click leaves out where the output is not a terminal."""
     with click.progressbar(length=1, label="Scoring", file=sys.stderr) as bar:
 
@@ -71,7 +90,7 @@ def _score(store: ResultStore, scorers: Sequence[Scorer]) -> ScoringResult:
             bar.length = total
             bar.update(done - bar.pos)
 
-        return score_results(store, scorers, on_progress)
+        return score_results(store, scorers, on_progress, spread)
 
 
 def _say(result: ScoringResult) -> None:

@@ -6,7 +6,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from experiments.cluster.orders import BatchResult, LoadedModel, Order
+from experiments.cluster.orders import Loaded
+
+
+class Numbered(Protocol):
+    """An order or its answer."""
+
+    @property
+    def number(self) -> int:
+        """Of the order, among all of a command."""
 
 
 @dataclass(frozen=True)
@@ -14,7 +22,7 @@ class Ready:
     """A worker has its engine loaded and waits for orders, for the first time or after it was lost."""
 
     worker: str
-    model: LoadedModel
+    model: Loaded
 
 
 @dataclass(frozen=True)
@@ -22,7 +30,7 @@ class Done:
     """A worker has brought what an order asked for."""
 
     worker: str
-    result: BatchResult
+    result: Numbered
 
 
 @dataclass(frozen=True)
@@ -43,7 +51,7 @@ class Crew(Protocol):
     def expected(self) -> int:
         """How many workers there are or will be."""
 
-    def submit(self, worker: str, order: Order) -> None:
+    def submit(self, worker: str, order: Numbered) -> None:
         """Hand a worker an order; it draws its orders in turn."""
 
     def events(self, timeout_s: float) -> Sequence[Event]:

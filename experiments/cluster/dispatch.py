@@ -214,7 +214,7 @@ class Dispatcher:
         match event:
             case Ready():
                 self._take_in(event)
-            case Done(worker=worker, result=result):
+            case Done(worker=worker, result=BatchResult() as result):
                 self._take_result(worker, result, block, is_stopped=is_stopped)
             case Lost(worker=worker, reason=reason):
                 self._take_loss(worker, reason, block, is_stopped=is_stopped)

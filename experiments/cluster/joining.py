@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 
-from experiments.cluster.orders import LoadedModel, WorkerFacts
+from experiments.cluster.orders import Loaded, WorkerFacts
 from experiments.running.execution import Surroundings
 from experiments.store.comparable import surroundings_of
 from llm_dit.errors import listed
@@ -70,11 +70,11 @@ def kind_problem(facts: WorkerFacts, kind: Kind) -> str | None:
     return f"it has {listed(differences, NAMED)}; --mixed uses it all the same, and then pictures may differ by a level"
 
 
-def model_problem(model: LoadedModel, fingerprint: str, numerics: dict[str, str] | None) -> str | None:
+def model_problem(model: Loaded, fingerprint: str | None, numerics: Mapping[str, str] | None) -> str | None:
     """Return in what a worker's engine differs from the one in use; None if in nothing."""
-    if model.fingerprint != fingerprint:
+    if fingerprint not in (None, model.fingerprint):
         return (
-            f"its weights are others (fingerprint {model.fingerprint[:12]} instead of {fingerprint[:12]}); copy the "
+            f"its weights are others (fingerprint {model.fingerprint:.12} instead of {fingerprint:.12}); copy the "
             "model's folder there again"
         )
     if numerics is None or model.numerics == numerics:

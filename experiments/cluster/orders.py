@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from experiments.planning.design import Run
 from experiments.running.execution import Surroundings
+from experiments.running.models import Models
 from experiments.running.worklist import WorkItem
-from experiments.store.comparable import Conditions
+from experiments.store.comparable import Conditions, ModelIdentity
 from llm_dit.parameters import EngineSettings
 
-if TYPE_CHECKING:
-    from llm_dit.pipeline import ZImagePipeline
+
+class EngineSource(Protocol):
+    """Where a worker's engine comes from; travels to the worker."""
+
+    def surroundings(self, settings: EngineSettings, threads: int) -> Surroundings:
+        """Return versions and machine before anything is loaded.
+
+        Raises:
+            LlmDitError: If there is no such device.
+        """
+
+    def models(self) -> Models:
+        """Return what loads the models."""
 
 
 @dataclass(frozen=True)
@@ -21,16 +33,16 @@ class WorkerPlan:
     """What a worker is made from.
 
     Attributes:
-        settings: Which model it loads, and with which numerics.
-        planned_evaluations: Of the whole command; decides whether compiling pays.
+        settings_in_turn: Every setting of the engine that some level needs.
+        planned_evaluations: Under one of them; decides whether compiling pays.
         threads: Threads that divide sums on a CPU.
-        load: Loads the engine.
+        source: Where the engine comes from.
     """
 
-    settings: EngineSettings
+    settings_in_turn: tuple[EngineSettings, ...]
     planned_evaluations: int
     threads: int
-    load: Callable[[EngineSettings, int], ZImagePipeline]
+    source: EngineSource
 
 
 @dataclass(frozen=True)
@@ -51,18 +63,29 @@ class WorkerFacts:
 
 
 @dataclass(frozen=True)
-class LoadedModel:
-    """What a worker says of its engine.
+class Loaded:
+    """What a worker says of what it has loaded.
 
     Attributes:
-        fingerprint: Hash of the checkpoint.
+        fingerprint: Hash of all weights.
         numerics: Number formats, quantization and kernels in use.
-        surroundings: Versions and machine, with the device that it draws on.
+        surroundings: Versions and machine.
     """
 
     fingerprint: str
-    numerics: dict[str, str]
+    numerics: Mapping[str, str]
     surroundings: Surroundings
+
+
+@dataclass(frozen=True)
+class LoadedEngine(Loaded):
+    """What a worker says of its engine.
+
+    Attributes:
+        models: What its model is under each setting of the engine, in their order.
+    """
+
+    models: tuple[ModelIdentity, ...]
 
 
 @dataclass(frozen=True)
@@ -122,7 +145,7 @@ class BatchResult:
         number: Of the order.
         drawn: The finished runs.
         failed: The others.
-        seconds: From its beginning to the last image file.
+        seconds: From its beginning to the last image file, without loading.
         computing_seconds: Of these, in which the engine was at work on an image.
         shared_evaluations: Evaluations taken from an earlier image that began alike.
     """

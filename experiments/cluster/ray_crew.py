@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
-from experiments.cluster.crew import Done, Event, Lost, Ready
+from experiments.cluster.crew import Done, Event, Lost, Numbered, Ready
 from experiments.cluster.joining import Kind, code_problem, commonest, kind_problem, model_problem
-from experiments.cluster.orders import LoadedModel, Order, WorkerFacts, WorkerPlan
+from experiments.cluster.orders import Loaded, WorkerFacts
 from experiments.cluster.placing import Placing
-from experiments.cluster.worker import Worker
 from llm_dit.errors import LlmDitError
 
 GATHERING_S: Final = 20.0
@@ -22,6 +21,8 @@ PATIENCE_S: Final = 30.0
 """After so long without a worker it is said what is waited for."""
 ASK_AGAIN_S: Final = 0.5
 LOOK_FOR_DEVICES_S: Final = 5.0
+DEATHS: Final = 3
+"""So often one after the other a worker may die at its start, before it is given up."""
 CONTROL: Final = "control"
 """Ray's name for the thread on which a worker listens while it draws."""
 
@@ -39,6 +40,7 @@ class _Member:
     state: Literal["coming", "described", "loading", "ready", "refused"] = "coming"
     facts: WorkerFacts | None = None
     ask_at: float = 0.0
+    deaths: int = 0
     problem: str = ""
 
 
@@ -49,13 +51,13 @@ class Terms:
     Attributes:
         placing: How many, and what each gets.
         is_mixed: Whether other kinds of devices and versions are used too.
-        fingerprint: Of the model on the driver's side.
+        fingerprint: Of the model on the driver's side; None takes the first worker's.
         code: Of this project's code on the driver's side.
     """
 
     placing: Placing
     is_mixed: bool
-    fingerprint: str
+    fingerprint: str | None
     code: str
 
 
@@ -71,13 +73,15 @@ class RayCrew:
 
     Args:
         ray: Ray's module.
-        plan: What workers are made from.
+        make: What is made on each device; has the methods of `Worker`.
+        plan: What it is made from.
         terms: On which they join.
         tell: Told of every worker that is refused, and of waiting.
     """
 
-    def __init__(self, ray: Any, plan: WorkerPlan, terms: Terms, tell: Callable[[str], None]) -> None:
+    def __init__(self, ray: Any, make: type, plan: object, terms: Terms, tell: Callable[[str], None]) -> None:
         self._ray = ray
+        self._make = make
         self._plan = plan
         self._terms = terms
         self._tell = tell
@@ -85,7 +89,8 @@ class RayCrew:
         self._members: dict[str, _Member] = {}
         self._asked: dict[Any, _Asked] = {}
         self._kind: Kind | None = None
-        self._numerics: dict[str, str] | None = None
+        self._fingerprint = terms.fingerprint
+        self._numerics: Mapping[str, str] | None = None
         self._gathering_until: float | None = None
         self._told_waiting_at = time.monotonic()
         self._looked_at = 0.0
@@ -101,7 +106,7 @@ class RayCrew:
         """Return the seconds of this machine's clock."""
         return time.monotonic()
 
-    def first(self) -> tuple[LoadedModel, list[Event]]:
+    def first(self) -> tuple[Loaded, list[Event]]:
         """Wait for the first worker that has its engine, and return what it says, with all that happened so far.
 
         Raises:
@@ -114,7 +119,7 @@ class RayCrew:
             if ready:
                 return ready[0].model, happened
 
-    def submit(self, worker: str, order: Order) -> None:
+    def submit(self, worker: str, order: Numbered) -> None:
         """Hand a worker an order."""
         member = self._members[worker]
         self._asked[member.actor.draw.remote(order)] = _Asked(member, "draw", order.number)
@@ -154,15 +159,16 @@ class RayCrew:
             if self._members and self.now() - self._looked_at < LOOK_FOR_DEVICES_S:
                 return
             self._looked_at = self.now()
-            resource, each = ("GPU", 1) if self._terms.placing.on_gpu else ("CPU", self._plan.threads)
+            resource, each = ("GPU", 1) if self._terms.placing.on_gpu else ("CPU", self._terms.placing.threads)
             wanted = max(1, int(self._ray.cluster_resources().get(resource, 0)) // each)
         while len(self._members) < wanted:
             name = next(self._names)
             self._members[name] = _Member(name, self._made())
 
     def _made(self) -> Any:
-        device = {"num_gpus": 1, "num_cpus": 0} if self._terms.placing.on_gpu else {"num_cpus": self._plan.threads}
-        threads = str(self._plan.threads)
+        placing = self._terms.placing
+        device = {"num_gpus": 1, "num_cpus": 0} if placing.on_gpu else {"num_cpus": placing.threads}
+        threads = str(placing.threads)
         actor = self._ray.remote(
             max_restarts=-1,
             max_task_retries=0,
@@ -170,7 +176,7 @@ class RayCrew:
             scheduling_strategy="SPREAD",
             runtime_env={"env_vars": {"OMP_NUM_THREADS": threads, "HF_HUB_OFFLINE": "1"}},
             **device,
-        )(Worker)
+        )(self._make)
         return actor.remote(self._plan)
 
     def _ask_who_they_are(self) -> None:
@@ -215,6 +221,10 @@ class RayCrew:
         for ref in [ref for ref, other in self._asked.items() if other.member is member]:
             del self._asked[ref]
         if isinstance(error, self._ray.exceptions.ActorDiedError):  # for good; unavailable ones come back
+            member.deaths += 1
+            if member.deaths == DEATHS:
+                self._refuse(member, f"it can't be started: {last_line(error)}")
+                return
             member.actor = self._made()
         member.state, member.facts, member.ask_at = "coming", None, self.now() + ASK_AGAIN_S
         if was_ready:
@@ -242,14 +252,14 @@ class RayCrew:
                 member.state = "loading"
                 self._asked[member.actor.load.remote()] = _Asked(member, "load")
 
-    def _loaded(self, member: _Member, answer: LoadedModel | str) -> Iterator[Event]:
-        problem = answer if isinstance(answer, str) else model_problem(answer, self._terms.fingerprint, self._numerics)
+    def _loaded(self, member: _Member, answer: Loaded | str) -> Iterator[Event]:
+        problem = answer if isinstance(answer, str) else model_problem(answer, self._fingerprint, self._numerics)
         if problem is not None:
             self._refuse(member, problem)
             return
-        assert isinstance(answer, LoadedModel)
-        self._numerics = answer.numerics
-        member.state = "ready"
+        assert isinstance(answer, Loaded)
+        self._fingerprint, self._numerics = answer.fingerprint, answer.numerics
+        member.state, member.deaths = "ready", 0
         if self._is_stopped:
             member.actor.stop.options(concurrency_group=CONTROL).remote()
         yield Ready(member.name, answer)
@@ -268,8 +278,14 @@ class RayCrew:
             self._told_waiting_at = self.now()
         elif self.now() - self._told_waiting_at > PATIENCE_S:
             self._told_waiting_at = self.now()
-            device = "a free GPU" if self._terms.placing.on_gpu else f"{self._plan.threads} free processor(s)"
+            device = "a free GPU" if self._terms.placing.on_gpu else f"{self._terms.placing.threads} free processor(s)"
             self._tell(f"No worker is there yet; each needs {device} on a node of the cluster. Waiting.")
+
+
+def last_line(error: Exception) -> str:
+    """Return the end of what Ray says of an error that has a traceback in its text."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return f"{lines[-1]:.200}" if lines else type(error).__name__
 
 
 def _reason(error: Exception) -> str:

@@ -9,6 +9,7 @@ import logging
 import os
 import signal
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -61,11 +62,12 @@ def opened(address: str | None, *, cpus: int | None, workers: int | None) -> Ite
     Raises:
         LlmDitError: If Ray is not installed, there is no such cluster, or it can't be joined.
     """
-    os.environ.update(QUIET if address else {**QUIET, **LOOPBACK})
+    os.environ.update({**QUIET, **LOOPBACK} if is_on_this_machine(address) else QUIET)
     ray = imported_ray()
     if ray.is_initialized():  # by whoever called this process
         yield _described(ray, is_local=False)
         return
+    is_main = threading.current_thread() is threading.main_thread()  # others may not set signals, nor does Ray there
     before = signal.getsignal(signal.SIGTERM)
     logging.getLogger("ray").setLevel(logging.ERROR)
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR, "configure_logging": False}
@@ -78,12 +80,19 @@ def opened(address: str | None, *, cpus: int | None, workers: int | None) -> Ite
     except (ConnectionError, RuntimeError, ValueError) as error:
         ray.shutdown()
         raise LlmDitError(_problem(address, error), field="ray_address" if address else "workers") from error
-    if signal.getsignal(signal.SIGTERM) is not before:  # Ray's handler would end the command in the middle of a write
+    if (
+        is_main and signal.getsignal(signal.SIGTERM) is not before
+    ):  # Ray's handler would end the command in the middle of a write
         signal.signal(signal.SIGTERM, before)
     try:
         yield _described(ray, is_local=address is None)
     finally:
         ray.shutdown()
+
+
+def is_on_this_machine(address: str | None) -> bool:
+    """Return whether a cluster listens on this machine alone: none is named, or its address says so."""
+    return address is None or address.removeprefix("ray://").rpartition(":")[0] in ("127.0.0.1", "localhost", "[::1]")
 
 
 def _start_here(ray: Any, **options: Any) -> None:
@@ -94,7 +103,7 @@ def _start_here(ray: Any, **options: Any) -> None:
     """
     for _ in range(STARTS):
         try:
-            ray.init(**options)
+            ray.init(address="local", **options)  # never one that somebody else runs here
             return
         except Exception as error:
             if TOO_SLOW not in str(error):

@@ -11,14 +11,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from experiments.cluster.crew import Done, Event, Ready
+from experiments.cluster.crew import Done, Event, Numbered, Ready
 from experiments.cluster.dispatch import Dispatcher
-from experiments.cluster.orders import BatchResult, Drawn, LoadedModel, Order
+from experiments.cluster.orders import BatchResult, Drawn, Loaded, Order
 from experiments.planning.design import Run
 from experiments.running.worklist import WorkItem
 from experiments.store.comparable import Conditions
 
-NO_MODEL: Final = LoadedModel("", {}, {})
+NO_MODEL: Final = Loaded("", {}, {})
 BUSY_ENOUGH: Final = 0.9
 """Share of the time in which devices compute from which they themselves are what limits."""
 
@@ -132,7 +132,8 @@ class _TimedCrew:
         self._now += seconds
         self.driver_seconds += seconds
 
-    def submit(self, worker: str, order: Order) -> None:
+    def submit(self, worker: str, order: Numbered) -> None:
+        assert isinstance(order, Order)
         self.drive(self._timing.driver_per_order)
         seconds = sum(map(self._timing.drawing, order.items))
         self._free_at[worker] = max(self._free_at[worker], self._now) + seconds

@@ -9,17 +9,20 @@ import os
 import socket
 import threading
 import time
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Final
 
 from experiments.cluster.joining import code_fingerprint
-from experiments.cluster.orders import BatchResult, Drawn, Failed, LoadedModel, Order, WorkerFacts, WorkerPlan
+from experiments.cluster.orders import BatchResult, Drawn, Failed, LoadedEngine, Order, WorkerFacts, WorkerPlan
 from experiments.planning.design import Run
-from experiments.running.making import Maker, draw_in_turn
-from experiments.running.prompt_encodings import EncodingCache
-from llm_dit.errors import LlmDitError
+from experiments.running.execution import Surroundings
+from experiments.running.models import Models, OwnModels
+from experiments.running.one_device import OneDevice
+from experiments.running.prompt_encodings import RUN_ERRORS
+from experiments.running.worklist import KnownModel
+from experiments.store.comparable import ModelIdentity
 from llm_dit.parameters import EngineSettings
-from llm_dit.sampling.shared_work import SharedWork
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -29,11 +32,45 @@ if TYPE_CHECKING:
 PNG_THREADS: Final = 2
 
 
-def load_pipeline(settings: EngineSettings, planned_evaluations: int) -> ZImagePipeline:
-    """Load the engine, as a command on one device does."""
-    from llm_dit.pipeline import ZImagePipeline
+class OwnEngine:
+    """The engine as a command on one device loads it."""
 
-    return ZImagePipeline.from_pretrained(settings=settings, planned_evaluations=planned_evaluations)
+    def surroundings(self, settings: EngineSettings, threads: int) -> Surroundings:
+        """Return versions and machine."""
+        import torch
+
+        from llm_dit.pipeline import versions
+        from llm_dit.placement.devices import resolve_device
+        from llm_dit.placement.machine import machine_of
+
+        torch.set_num_threads(threads)
+        device = resolve_device(settings.dit_device, "dit_device")
+        return {"versions": versions(), "machine": machine_of(device)}
+
+    def models(self) -> Models:
+        """Return what loads the models."""
+        return OwnModels()
+
+
+class _TimedModels:
+    """Models that know how long their loading took."""
+
+    def __init__(self, models: Models) -> None:
+        self._models = models
+        self.seconds = 0.0
+
+    def known(self, settings: EngineSettings, planned_evaluations: int) -> KnownModel:
+        return self._models.known(settings, planned_evaluations)
+
+    def get(self, settings: EngineSettings, planned_evaluations: int) -> ZImagePipeline:
+        started = time.perf_counter()
+        try:
+            return self._models.get(settings, planned_evaluations)
+        finally:
+            self.seconds += time.perf_counter() - started
+
+    def release(self) -> None:
+        self._models.release()
 
 
 class Worker:
@@ -45,61 +82,51 @@ class Worker:
 
     def __init__(self, plan: WorkerPlan) -> None:
         self._plan = plan
-        self._pipeline: ZImagePipeline | None = None
-        self._shared: SharedWork | None = None
-        self._first_texts: dict[tuple[int | None, int | None], str] = {}
+        self._models = _TimedModels(plan.source.models())
+        self._device: OneDevice | None = None
+        self._told: tuple[str, str] | None = None
         self._is_stopped = threading.Event()
 
     def describe(self) -> WorkerFacts:
         """Return where it is and what it runs on; nothing is loaded for that."""
-        import torch
-
-        from llm_dit.pipeline import versions
-        from llm_dit.placement.devices import resolve_device
-        from llm_dit.placement.machine import machine_of
-
-        torch.set_num_threads(self._plan.threads)
-        device = resolve_device(self._plan.settings.dit_device, "dit_device")
-        surroundings = {"versions": versions(), "machine": machine_of(device)}
+        surroundings = self._plan.source.surroundings(self._plan.settings_in_turn[0], self._plan.threads)
         return WorkerFacts(socket.gethostname(), os.getpid(), surroundings, code_fingerprint())
 
-    def load(self) -> LoadedModel | str:
-        """Load the engine, once; a sentence says what is missing here."""
+    def load(self) -> LoadedEngine | str:
+        """Load the engine, where all runs need the same one; a sentence says what is missing here."""
+        plan = self._plan
+        device = OneDevice(self._models, plan.planned_evaluations)
         try:
-            if self._pipeline is None:
-                self._pipeline = self._plan.load(self._plan.settings, self._plan.planned_evaluations)
-                self._shared = SharedWork(self._pipeline.device)
-        except LlmDitError as error:
-            return str(error)
-        pipeline = self._pipeline
-        return LoadedModel(pipeline.fingerprint, dict(pipeline.numerics), pipeline.surroundings())
+            known = [device.known(settings) for settings in plan.settings_in_turn]
+            if len(known) == 1 and self._device is None:
+                self._models.get(plan.settings_in_turn[0], plan.planned_evaluations)
+        except RUN_ERRORS as error:
+            return str(error) or type(error).__name__
+        self._device = self._device or device
+        identities = tuple(ModelIdentity(model.fingerprint, dict(model.numerics)) for model in known)
+        fingerprint = " ".join(model.fingerprint for model in identities)
+        return LoadedEngine(fingerprint, _numerics_of(identities), known[0].surroundings(), identities)
 
     def draw(self, order: Order) -> BatchResult:
         """Draw a batch, up to its end or to `stop`."""
-        pipeline, shared = self._pipeline, self._shared
-        assert pipeline is not None and shared is not None, "an order comes after load"
-        started, reused_before = time.perf_counter(), shared.reused_evaluations
-        encodings = EncodingCache(pipeline, order.items)
+        device = self._device
+        assert device is not None, "an order comes after load"
+        started, loading = time.perf_counter(), self._models.seconds
+        reused_before = device.shared_evaluations
+        if self._told != (order.conditions.hash, order.session):
+            device.begin(order.conditions, order.experiment, lambda _surroundings: order.session)
+            self._told = order.conditions.hash, order.session
         with _Parcel() as parcel:
-            maker = Maker(
-                order.conditions,
-                pipeline,
-                shared,
-                encodings,
-                parcel,
-                experiment=order.experiment,
-                session=order.session,
-                first_texts=self._first_texts,
-            )
-            draw_in_turn(encodings, maker, lambda _item: None, self._is_stopped.is_set)
+            device.draw(order.items, parcel, lambda _run_id: None, self._is_stopped.is_set)
             computed = time.perf_counter()
+        loading = self._models.seconds - loading
         return BatchResult(
             order.number,
             tuple(parcel.drawn()),
             tuple(parcel.failed),
-            time.perf_counter() - started,
-            shared.reused_evaluations - reused_before,
-            computed - started,
+            time.perf_counter() - started - loading,
+            device.shared_evaluations - reused_before,
+            computed - started - loading,
         )
 
     def stop(self) -> None:
@@ -131,3 +158,14 @@ class _Parcel:
 
     def drawn(self) -> list[Drawn]:
         return [Drawn(run, png.result(), metadata) for run, png, metadata in self._drawn]
+
+
+def _numerics_of(models: Sequence[ModelIdentity]) -> dict[str, str]:
+    """Return the numerics of a worker's models; of several, by their place among them."""
+    if len(models) == 1:
+        return dict(models[0].numerics)
+    return {
+        f"{name} of model {place}": value
+        for place, model in enumerate(models, 1)
+        for name, value in model.numerics.items()
+    }

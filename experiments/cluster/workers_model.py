@@ -2,55 +2,60 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
-from typing import Any, Final
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 
-from experiments.cluster.dispatch import Dispatcher, Patience
+from experiments.cluster.crew import Ready
+from experiments.cluster.dispatch import Dispatcher, Patience, Tally
 from experiments.cluster.joining import code_fingerprint
-from experiments.cluster.orders import LoadedModel, WorkerPlan
+from experiments.cluster.orders import EngineSource, LoadedEngine, WorkerPlan
 from experiments.cluster.placing import check_devices, local_cpus, place_workers
 from experiments.cluster.ray_crew import RayCrew, Terms
 from experiments.cluster.ray_opening import imported_ray, opened
-from experiments.cluster.worker import load_pipeline
-from experiments.planning.model_facts import ModelFacts, local_folder, read_model_facts
+from experiments.cluster.scoring import RemoteScorer, ScoringCrew
+from experiments.cluster.scoring_worker import LoadedScorers, ScoringPlan, ScoringWorker
+from experiments.cluster.worker import OwnEngine, Worker
+from experiments.metrics.declaration import Scorer
+from experiments.metrics.missing_scores import Spread
+from experiments.planning.model_facts import local_folder, read_model_facts
 from experiments.running.execution import Surroundings
 from experiments.running.result_writer import ResultWriter
 from experiments.running.worklist import WorkItem
+from experiments.store.comparable import Conditions, ModelIdentity
+from llm_dit.checkpoints.lora_files import LoraFiles
 from llm_dit.checkpoints.model_parts import find_parts
-from llm_dit.errors import LlmDitError
-from llm_dit.parameters import ClusterSettings, EngineSettings, GenerationParams
+from llm_dit.parameters import ClusterSettings, EngineSettings, GenerationParams, MetricSettings
 
-ONLY_SETTING: Final = ""
-"""Name of the engine setting of every run."""
+Tell = Callable[[str], None]
 
 
 class RemoteModel:
-    """A worker's engine as far as sorting runs asks; see `KnownModel`.
+    """A worker's model under one setting of the engine, as far as sorting runs asks; see `KnownModel`.
 
     Attributes:
         fingerprint: Hash of the checkpoint.
         numerics: Number formats, quantization and kernels in use.
     """
 
-    def __init__(self, loaded: LoadedModel, facts: ModelFacts) -> None:
-        self._loaded = loaded
-        self._facts = facts
-        self.fingerprint = loaded.fingerprint
-        self.numerics = dict(loaded.numerics)
-
-    def resolve(self, params: GenerationParams) -> GenerationParams:
-        """Fill in size and shift, and check what only the model can say."""
-        return self._facts.checked(params)
+    def __init__(self, settings: EngineSettings, model: ModelIdentity, surroundings: Surroundings) -> None:
+        self._surroundings = surroundings
+        self._facts = read_model_facts(settings)
+        self._loras = LoraFiles(find_parts(settings, local_folder).transformer.tensors, settings.loras_folder)
+        self.fingerprint = model.fingerprint
+        self.numerics = dict(model.numerics)
 
     @property
     def device(self) -> str:
         """What the worker computes on."""
-        return str(self._loaded.surroundings["machine"].get("card", "unknown"))
+        return str(self._surroundings["machine"].get("card", "unknown"))
+
+    def resolve(self, params: GenerationParams) -> GenerationParams:
+        """Fill in what the model decides, and check what only it can say."""
+        return self._facts.checked(params).replaced(loras=self._loras.resolve(params))
 
     def surroundings(self) -> dict[str, dict[str, str]]:
         """Return versions and machine of the worker."""
-        return {name: dict(values) for name, values in self._loaded.surroundings.items()}
+        return {name: dict(values) for name, values in self._surroundings.items()}
 
 
 class WorkerHands:
@@ -58,39 +63,53 @@ class WorkerHands:
 
     Args:
         crew: Its workers.
-        facts: Of the model.
+        settings_in_turn: Every setting of the engine that some level needs.
         tell: Told of every fault, in a sentence.
         patience: With batches.
     """
 
     def __init__(
-        self, crew: RayCrew, facts: ModelFacts, tell: Callable[[str], None], patience: Patience | None = None
+        self,
+        crew: RayCrew,
+        settings_in_turn: Sequence[EngineSettings],
+        tell: Tell,
+        patience: Patience | None = None,
     ) -> None:
         first, self._early = crew.first()
-        self._model = RemoteModel(first, facts)
+        assert isinstance(first, LoadedEngine)
+        self._models = {
+            settings: RemoteModel(settings, model, first.surroundings)
+            for settings, model in zip(settings_in_turn, first.models, strict=True)
+        }
+        self._names = {settings: f"setting {place}" for place, settings in enumerate(settings_in_turn, 1)}
         self._crew = crew
         self._tell = tell
         self._patience = patience
         self._dispatcher: Dispatcher | None = None
 
-    def known(self, _settings: EngineSettings) -> RemoteModel:
-        """Return what the first worker has loaded."""
-        return self._model
+    def known(self, settings: EngineSettings) -> RemoteModel:
+        """Return what the first worker says of its model under these settings."""
+        return self._models[settings]
 
     @property
     def device(self) -> str:
         """How many workers there are, and on what."""
-        return f"{self._crew.expected} workers, {self._model.device}"
+        return f"{self._crew.expected} workers, {next(iter(self._models.values())).device}"
+
+    @property
+    def tally(self) -> Tally:
+        """What workers have done so far."""
+        return Tally() if self._dispatcher is None else self._dispatcher.tally
 
     @property
     def shared_evaluations(self) -> int:
         """Evaluations taken so far from earlier images that began alike."""
-        return 0 if self._dispatcher is None else self._dispatcher.tally.shared_evaluations
+        return self.tally.shared_evaluations
 
-    def begin(self, conditions: Any, experiment: str, session_of: Callable[[Surroundings], str]) -> None:
+    def begin(self, conditions: Conditions, experiment: str, session_of: Callable[[Surroundings], str]) -> None:
         """Learn what all runs of a plan share."""
         self._dispatcher = Dispatcher(
-            self._crew, conditions, experiment, session_of, _setting_of, self._tell, self._patience
+            self._crew, conditions, experiment, session_of, self._setting_of, self._tell, self._patience
         )
         self._dispatcher.welcome(self._early)
 
@@ -105,6 +124,78 @@ class WorkerHands:
         assert self._dispatcher is not None, "begin comes first"
         return self._dispatcher.draw(items, writer, on_finished, should_stop)
 
+    def wait_for_all(self) -> None:
+        """Wait until every worker has its engine, for measuring; a command begins with the first one."""
+        while sum(isinstance(event, Ready) for event in self._early) < self._crew.expected:
+            self._early += self._crew.events(1.0)
+
+    def _setting_of(self, item: WorkItem) -> str:
+        return self._names[item.run.settings]
+
+
+def crew_of(
+    wishes: ClusterSettings,
+    settings: EngineSettings,
+    make: type,
+    plan_of: Callable[[int], object],
+    fingerprint: str | None,
+    resources: ExitStack,
+    tell: Callable[[str], None],
+) -> RayCrew:
+    """Open the cluster and make workers, all closed with `resources`.
+
+    Args:
+        wishes: How many workers, where.
+        settings: Its devices say on what.
+        make: What is made on each device.
+        plan_of: Threads to what it is made from.
+        fingerprint: Of the model on this side; None takes the first worker's.
+        resources: Closes them.
+        tell: Told of every fault, in a sentence.
+
+    Raises:
+        LlmDitError: If there is no such cluster, or this machine has too few devices.
+    """
+    cpus = local_cpus(settings, wishes)
+    cluster = resources.enter_context(opened(wishes.ray_address, cpus=cpus, workers=wishes.workers))
+    placing = place_workers(settings, wishes, cluster)
+    terms = Terms(placing, wishes.mixed, fingerprint, code_fingerprint())
+    crew = RayCrew(imported_ray(), make, plan_of(placing.threads), terms, tell)
+    resources.callback(crew.close)
+    return crew
+
+
+@contextmanager
+def scorers_on_workers(
+    wishes: ClusterSettings, names: Sequence[str], settings: MetricSettings, generator: str, device: str, tell: Tell
+) -> Iterator[tuple[list[Scorer], Spread]]:
+    """Load scorers on workers; what they score goes through the function that comes with them.
+
+    Args:
+        wishes: How many workers, where.
+        names: Metrics.
+        settings: Which weights they have.
+        generator: The model that made the images, as configured.
+        device: `auto`, `cpu` or `cuda`.
+        tell: Told of every fault, in a sentence.
+
+    Raises:
+        LlmDitError: If there is no such cluster, or no worker that has the scorers.
+    """
+    where = EngineSettings(dit_device=device, text_encoder_device=device)
+    check_devices(where)
+
+    def plan_of(threads: int) -> ScoringPlan:
+        return ScoringPlan(tuple(names), settings, generator, device, threads)
+
+    with ExitStack() as resources:
+        crew = crew_of(wishes, where, ScoringWorker, plan_of, None, resources, tell)
+        first, happened = crew.first()
+        assert isinstance(first, LoadedScorers)
+        scoring = ScoringCrew(crew, tell)
+        scoring.welcome(happened)
+        yield [RemoteScorer(metric) for metric in first.metrics], scoring.spread
+
 
 class WorkersModel:
     """Opens the cluster when the model is wanted; see `experiments.running.experiment_run.Model`.
@@ -114,6 +205,7 @@ class WorkersModel:
         resources: Closes the cluster at the end of the command.
         tell: Told of what workers do, in sentences.
         patience: With batches.
+        source: Where workers have their engine from; as this process would have it by default.
     """
 
     def __init__(
@@ -122,11 +214,13 @@ class WorkersModel:
         resources: ExitStack,
         tell: Callable[[str], None],
         patience: Patience | None = None,
+        source: EngineSource | None = None,
     ) -> None:
         self._wishes = wishes
         self._resources = resources
         self._tell = tell
         self._patience = patience
+        self._source = source or OwnEngine()
         self._crew: RayCrew | None = None
 
     def get(
@@ -138,25 +232,20 @@ class WorkersModel:
         """Open the cluster, and return its workers once the first has the model loaded.
 
         Raises:
-            LlmDitError: If levels set the engine, there is no such cluster, too few devices, or no worker that can be
-                used.
+            LlmDitError: If there is no such cluster, too few devices, or no worker that can be used.
         """
-        if len(settings_in_turn) > 1:
-            raise LlmDitError(
-                f"--workers draws with one model, and these levels need {len(settings_in_turn)}; leave --workers out.",
-                field="workers",
-            )
-        wishes, settings = self._wishes, settings_in_turn[0]
-        on_load(settings)
-        fingerprint = find_parts(settings, local_folder).fingerprint()
-        cpus = local_cpus(settings, wishes)
-        cluster = self._resources.enter_context(opened(wishes.ray_address, cpus=cpus, workers=wishes.workers))
-        placing = place_workers(settings, wishes, cluster)
-        plan = WorkerPlan(settings, planned_evaluations, placing.threads, load_pipeline)
-        terms = Terms(placing, wishes.mixed, fingerprint, code_fingerprint())
-        self._crew = RayCrew(imported_ray(), plan, terms, self._tell)
-        self._resources.callback(self.release)
-        return WorkerHands(self._crew, read_model_facts(settings), self._tell, self._patience)
+        first = settings_in_turn[0]
+        for settings in settings_in_turn:
+            check_devices(settings)
+        on_load(first)
+        fingerprint = " ".join(find_parts(settings, local_folder).fingerprint() for settings in settings_in_turn)
+        source = self._source
+
+        def plan_of(threads: int) -> WorkerPlan:
+            return WorkerPlan(tuple(settings_in_turn), planned_evaluations, threads, source)
+
+        self._crew = crew_of(self._wishes, first, Worker, plan_of, fingerprint, self._resources, self._tell)
+        return WorkerHands(self._crew, settings_in_turn, self._tell, self._patience)
 
     def check(self, settings: EngineSettings) -> None:
         """Refuse devices by number, and a command without Ray; which devices there are is known later."""
@@ -168,7 +257,3 @@ class WorkersModel:
         if self._crew is not None:
             self._crew.close()
             self._crew = None
-
-
-def _setting_of(_item: WorkItem) -> str:
-    return ONLY_SETTING

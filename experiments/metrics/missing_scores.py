@@ -9,10 +9,11 @@ level made of it: the intention is the common yardstick.
 from __future__ import annotations
 
 import math
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -75,8 +76,35 @@ class ScoringResult:
         return [*done, *([left_out] if self.unpaired else [])]
 
 
+Spread = Callable[[Scorer, Iterable[list[ScoreInput]]], Iterator[list[Scores]]]
+"""Scores batches of rows, in their order; it may take several batches before it gives the first one's scores."""
+
+
+def one_by_one(scorer: Scorer, batches: Iterable[list[ScoreInput]]) -> Iterator[list[Scores]]:
+    """Yield the scores of each batch, made in this process."""
+    return map(scorer.score_rows, batches)
+
+
+@dataclass(frozen=True)
+class _Batch:
+    """Rows that are written together.
+
+    Attributes:
+        count: Runs of it, readable or not.
+        readable: Those that are scored.
+        company: How many rows before them are there for comparison only.
+    """
+
+    count: int
+    readable: list[RunRecord]
+    company: int
+
+
 def score_results(
-    results: ScoredResults, scorers: Sequence[Scorer], on_progress: Callable[[int, int], None] | None = None
+    results: ScoredResults,
+    scorers: Sequence[Scorer],
+    on_progress: Callable[[int, int], None] | None = None,
+    spread: Spread = one_by_one,
 ) -> ScoringResult:
     """Score every finished run that a scorer has not scored with its present weights.
 
@@ -84,6 +112,7 @@ def score_results(
         results: The folder, held by the caller.
         scorers: Loaded scorers.
         on_progress: Called with scores done and scores to do, after each batch.
+        spread: Who scores the batches: this process, or workers.
 
     Raises:
         LlmDitError: If a scorer names no weights, or a score is not a number.
@@ -106,22 +135,17 @@ def score_results(
     total, done = sum(len(records) for _, records in work), 0
     unreadable: dict[str, str] = {}
     scored: dict[str, int] = {}
+    rows_of = partial(_batches_of_rows, finished, prompts, unreadable)
     for scorer, records in work:
         name = scorer.metric.name
         scored[name] = 0
-        for batch in _whole_groups(records):
-            readable = [record for record in batch if _is_readable(record, unreadable)]
-            pairs = baselines if scorer.metric.fidelity else {}
-            if pairs:
-                readable = [record for record in readable if _is_readable(pairs[record.run_id], unreadable)]
-            company = _company(finished, readable, scorer.metric, unreadable)
-            rows = [_row(record, is_wanted=False) for record in company] + [
-                _row(record, pairs.get(record.run_id)) for record in readable
-            ]
-            rows = [_asked(row, record, prompts) for row, record in zip(rows, [*company, *readable], strict=True)]
-            _write(results, scorer.metric, readable, scorer.score_rows(rows)[len(company) :], pairs)
-            scored[name] += len(readable)
-            done += len(batch)
+        pairs = baselines if scorer.metric.fidelity else {}
+        begun: deque[_Batch] = deque()
+        for scores in spread(scorer, rows_of(records, scorer.metric, pairs, begun)):
+            batch = begun.popleft()
+            _write(results, scorer.metric, batch.readable, scores[batch.company :], pairs)
+            scored[name] += len(batch.readable)
+            done += batch.count
             if on_progress:
                 on_progress(done, total)
     present = {
@@ -129,6 +153,28 @@ def score_results(
     }
     unpaired = len(finished) - len(paired) if any(scorer.metric.fidelity for scorer in scorers) else 0
     return ScoringResult(scored, present, tuple(unreadable.values()), unpaired)
+
+
+def _batches_of_rows(
+    finished: Sequence[RunRecord],
+    prompts: Mapping[tuple[str, str], Prompt],
+    unreadable: dict[str, str],
+    records: Sequence[RunRecord],
+    metric: Metric,
+    pairs: Mapping[str, RunRecord],
+    begun: deque[_Batch],
+) -> Iterator[list[ScoreInput]]:
+    """Yield the rows of each batch, and keep in `begun` what they are the rows of."""
+    for batch in _whole_groups(records):
+        readable = [record for record in batch if _is_readable(record, unreadable)]
+        if pairs:
+            readable = [record for record in readable if _is_readable(pairs[record.run_id], unreadable)]
+        company = _company(finished, readable, metric, unreadable)
+        rows = [_row(record, is_wanted=False) for record in company] + [
+            _row(record, pairs.get(record.run_id)) for record in readable
+        ]
+        begun.append(_Batch(len(batch), readable, len(company)))
+        yield [_asked(row, record, prompts) for row, record in zip(rows, [*company, *readable], strict=True)]
 
 
 def runs_to_score(finished: Sequence[RunRecord], metric: Metric) -> list[RunRecord]:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
-from experiments.running.making import Maker, draw_in_turn, failure_record
+from experiments.running.making import Maker, Sink, draw_in_turn, failure_record
 from experiments.running.models import LoadedModel, Models
 from experiments.running.prompt_encodings import RUN_ERRORS, EncodingCache, KeptEncodings
 from experiments.running.worklist import KnownModel, WorkItem
@@ -18,7 +18,6 @@ from llm_dit.sampling.shared_work import HELD_RESULTS, SharedWork
 
 if TYPE_CHECKING:
     from experiments.running.execution import Surroundings
-    from experiments.running.result_writer import ResultWriter
     from llm_dit.pipeline import ZImagePipeline
 
 
@@ -82,7 +81,7 @@ class OneDevice:
     def draw(
         self,
         items: Sequence[WorkItem],
-        writer: ResultWriter,
+        writer: Sink,
         on_finished: Callable[[str], None],
         should_stop: Callable[[], bool],
     ) -> int:
@@ -132,7 +131,7 @@ class OneDevice:
     def _draw(
         self,
         items: Sequence[WorkItem],
-        writer: ResultWriter,
+        writer: Sink,
         on_finished: Callable[[str], None],
         should_stop: Callable[[], bool],
     ) -> int:
@@ -142,7 +141,7 @@ class OneDevice:
         return draw_in_turn(encodings, maker, lambda item: on_finished(item.run.run_id), should_stop)
 
     def _fail(
-        self, items: Sequence[WorkItem], error: Exception, writer: ResultWriter, on_finished: Callable[[str], None]
+        self, items: Sequence[WorkItem], error: Exception, writer: Sink, on_finished: Callable[[str], None]
     ) -> None:
         """Write down that a level's model could not be loaded; the others go on."""
         assert self._told is not None

@@ -7,11 +7,11 @@ from test_batches import items_of
 
 from experiments.cluster.crew import Done, Lost, Ready
 from experiments.cluster.dispatch import TRIES, Dispatcher, Patience
-from experiments.cluster.orders import BatchResult, Drawn, Failed, LoadedModel
+from experiments.cluster.orders import BatchResult, Drawn, Failed, Loaded
 from experiments.cluster.simulation import Timing, simulate
 from experiments.store.comparable import Conditions
 
-MODEL = LoadedModel("f", {}, {"machine": {"card": "x"}})
+MODEL = Loaded("f", {}, {"machine": {"card": "x"}})
 
 
 class Scripted:

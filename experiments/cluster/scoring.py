@@ -1,0 +1,164 @@
+"""Scores by workers: batches go out, at most two to a worker, and come back in the order in which they were asked for.
+
+The batches are those of one device, so that scores are the same bits. The driver alone reads and writes the folder.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from experiments.cluster.crew import Crew, Done, Lost, Ready
+from experiments.cluster.dispatch import LISTENING_S, ORDERS_IN_FLIGHT, TRIES
+from experiments.cluster.scoring_worker import PictureRow, ScoredBatch, ScoringOrder
+from experiments.metrics.declaration import Metric, ScoreInput, Scorer, Scores
+from llm_dit.errors import LlmDitError
+
+BATCH_PATIENCE_S: Final = 900.0
+"""Of a batch of scores, before its worker is replaced."""
+AHEAD: Final = 2
+"""Batches that wait for an earlier one, for each order that is out."""
+
+
+class RemoteScorer:
+    """A metric whose scorer is loaded on workers; what scores is `ScoringCrew.spread`.
+
+    Args:
+        metric: Its declaration.
+    """
+
+    def __init__(self, metric: Metric) -> None:
+        self.metric = metric
+
+    def move_to(self, device: str) -> None:
+        """Do nothing: it is where its worker is."""
+
+    def score_rows(self, _rows: Sequence[ScoreInput]) -> list[Scores]:
+        """Never called."""
+        raise AssertionError("rows go to workers by batches")
+
+
+@dataclass
+class _Batch:
+    order: ScoringOrder
+    tries: int = 0
+    due: float = field(default=float("inf"))
+
+
+class ScoringCrew:
+    """Workers that score.
+
+    Args:
+        crew: The workers.
+        tell: Told of every fault, in a sentence.
+    """
+
+    def __init__(self, crew: Crew, tell: Callable[[str], None]) -> None:
+        self._crew = crew
+        self._tell = tell
+        self._numbers = itertools.count()
+        self._out: dict[str, deque[_Batch]] = {}
+
+    def welcome(self, events: Iterable[object]) -> None:
+        """Take over workers that were ready before the first batch."""
+        for event in events:
+            if isinstance(event, Ready):
+                self._out[event.worker] = deque()
+            elif isinstance(event, Lost):
+                self._out.pop(event.worker, None)
+
+    def spread(self, scorer: Scorer, batches: Iterable[list[ScoreInput]]) -> Iterator[list[Scores]]:
+        """Yield the scores of each batch, in order; see `experiments.metrics.missing_scores.one_by_one`.
+
+        Raises:
+            LlmDitError: If a batch came to nothing three times, or no worker is left.
+        """
+        source = iter(batches)
+        again: deque[_Batch] = deque()
+        waiting: deque[int] = deque()
+        scored: dict[int, list[Scores]] = {}
+        while True:
+            self._hand_out(scorer.metric.name, source, again, waiting)
+            if not waiting:
+                return
+            if waiting[0] in scored:
+                yield scored.pop(waiting.popleft())
+                continue
+            for event in self._crew.events(LISTENING_S):
+                match event:
+                    case Ready(worker=worker):
+                        self._out.setdefault(worker, deque())
+                    case Lost(worker=worker, reason=reason):
+                        self._take_back(worker, reason, again)
+                    case Done(worker=worker, result=ScoredBatch() as result):
+                        self._take(worker, result, again, scored)
+            self._replace_late_ones()
+
+    def _hand_out(
+        self, metric: str, source: Iterator[list[ScoreInput]], again: deque[_Batch], waiting: deque[int]
+    ) -> None:
+        for depth in range(ORDERS_IN_FLIGHT):
+            for worker, out in self._out.items():
+                if len(out) > depth:
+                    continue
+                batch = self._next(metric, source, again, waiting)
+                if batch is None:
+                    return
+                batch.due = self._crew.now() + BATCH_PATIENCE_S * (1 + len(out))
+                out.append(batch)
+                self._crew.submit(worker, batch.order)
+
+    def _next(
+        self, metric: str, source: Iterator[list[ScoreInput]], again: deque[_Batch], waiting: deque[int]
+    ) -> _Batch | None:
+        if again:
+            return again.popleft()
+        if len(waiting) >= AHEAD * ORDERS_IN_FLIGHT * len(self._out):
+            return None
+        rows = next(source, None)
+        if rows is None:
+            return None
+        pictures = tuple(
+            PictureRow(row, row.image.read_bytes(), None if row.baseline is None else row.baseline.read_bytes())
+            for row in rows
+        )
+        batch = _Batch(ScoringOrder(next(self._numbers), metric, pictures))
+        waiting.append(batch.order.number)
+        return batch
+
+    def _take(self, worker: str, result: ScoredBatch, again: deque[_Batch], scored: dict[int, list[Scores]]) -> None:
+        out = self._out.get(worker, deque())
+        batch = next((batch for batch in out if batch.order.number == result.number), None)
+        if batch is None:
+            return  # of a worker that was given up meanwhile
+        out.remove(batch)
+        if result.scores is None:
+            self._try_again(batch, worker, result.error, again)
+        else:
+            scored[result.number] = result.scores
+
+    def _take_back(self, worker: str, reason: str, again: deque[_Batch]) -> None:
+        out = self._out.pop(worker, deque())
+        self._tell(f"{worker} is lost with {len(out)} batches of scores, which are made again: {reason}")
+        for position, batch in enumerate(out):
+            if position == 0:
+                self._try_again(batch, worker, reason, again)
+            else:
+                again.append(batch)
+
+    def _try_again(self, batch: _Batch, worker: str, error: str, again: deque[_Batch]) -> None:
+        batch.tries += 1
+        if batch.tries == TRIES:
+            raise LlmDitError(f"{batch.order.metric} could not be scored in {TRIES} tries: {error}")
+        self._tell(f"A batch of {batch.order.metric} failed on {worker} and is tried again: {error}")
+        again.append(batch)
+
+    def _replace_late_ones(self) -> None:
+        for worker, out in self._out.items():
+            if out and self._crew.now() > out[0].due:
+                out[0].due = float("inf")
+                self._tell(f"{worker} does not answer and is replaced.")
+                self._crew.replace(worker)
