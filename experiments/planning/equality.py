@@ -112,6 +112,8 @@ def effective_inputs(params: GenerationParams, count_tokens: TokenCounter | None
         acting["guided_steps"] = guided_steps(params)
     else:
         del acting["cfg_normalization"]
+    if not params.loras:
+        del acting["lora_strength"], acting["lora_ignore_unknown"]
     if params.num_inference_steps == 1:
         del acting["shift"]  # 1 and 0 are fixed points of the shift
     handled = tuple((text, _long_prompt_handling(params, text, count_tokens)) for text in texts)

@@ -270,7 +270,10 @@ def _provenance(manifest: Manifest) -> list[str]:
     raw = manifest.raw
     versions = ", ".join(f"{name} {version}" for name, version in raw.get("versions", {}).items())
     numerics = ", ".join(f"{name} {value}" for name, value in manifest.conditions.numerics.items())
-    lines = [f"Model fingerprint {manifest.conditions.fingerprint[:16]}; {numerics}", versions]
+    model = f"Model fingerprint {manifest.conditions.fingerprint[:16]}"
+    if "fingerprint" in manifest.conditions.varied:
+        model = "Models as the levels say"
+    lines = [f"{model}; {numerics}", versions]
     if "created" in raw and "updated" in raw:
         lines.append(f"Experiment begun {raw['created']}, last run {raw['updated']}")
     return [line for line in lines if line]

@@ -143,6 +143,7 @@ def analyse(manifest: Manifest, records: Sequence[RunRecord], metrics: Sequence[
         failed=len(records) - len(finished),
         measures=results,
         notes=(
+            *(found.sentence() for found in manifest.left_out),
             *_question_notes(manifest, results),
             *([] if manifest.looks is None else [other_measures_note(manifest.looks)]),
             *notes,

@@ -1,0 +1,134 @@
+"""Settings of the engine as axes: loaded once each, only what differs, and the same bytes as alone."""
+
+import os
+import signal
+import time
+
+import pytest
+from fake_pipeline import FakePipeline
+
+from experiments.planning.command_flags import request_from_arguments
+from experiments.planning.design import plan_experiment
+from experiments.planning.sweeps import experiment_from_sweeps
+from experiments.prompts import Prompt
+from experiments.running.dry_run import dry_run
+from experiments.running.execution import run_plan
+from experiments.running.models import OwnModels
+from experiments.running.one_device import OneDevice
+from experiments.running.plan_models import plan_of
+from experiments.store.result_store import ResultStore
+from llm_dit.config import Config
+from llm_dit.errors import LlmDitError
+from llm_dit.parameters import EngineSettings
+
+PROMPTS = (Prompt("a", "plants", "easy", "A red apple"), Prompt("b", "plants", "easy", "A blue dog"))
+
+
+def plan_of_sweeps(*sweeps, model="fake", **overrides):
+    engine = EngineSettings(model_path=str(model), dit_device="cpu", text_encoder_device="cpu")
+    experiment = experiment_from_sweeps(sweeps, "trial")
+    return plan_experiment(experiment, PROMPTS, [1], overrides={"num_inference_steps": 1, **overrides}, engine=engine)
+
+
+def images(store):
+    return {path.name: path.read_bytes() for path in store.images.iterdir()}
+
+
+class FakeModels:
+    """A fake pipeline for each quantization, which dies at the given drawing."""
+
+    def __init__(self, dies_at=0, dies_after=lambda: True):
+        self.loads, self.drawn, self.dies_at, self.dies_after = [], 0, dies_at, dies_after
+
+    def known(self, settings, _planned):
+        pipeline = FakePipeline()
+        pipeline.numerics = {"dtype": "float32", "quantization": settings.quantization}
+        return pipeline
+
+    def get(self, settings, planned):
+        self.loads.append(settings.quantization)
+        pipeline = self.known(settings, planned)
+        draw = pipeline.draw
+
+        def counted(*arguments):
+            self.drawn += 1
+            if self.drawn == self.dies_at:
+                while not self.dies_after():
+                    time.sleep(0.01)
+                os.kill(os.getpid(), signal.SIGKILL)
+            return draw(*arguments)
+
+        pipeline.draw = counted
+        return pipeline
+
+
+def test_killed_in_the_middle_of_the_second_arm_it_goes_on_there(tmp_path):
+    plan = plan_of_sweeps("quantization=none,int8", "shift=2,3")
+    whole, parts = ResultStore(tmp_path / "whole"), ResultStore(tmp_path / "parts")
+    run_plan(plan, OneDevice(FakeModels()), whole)
+    child = os.fork()
+    if not child:
+        run_plan(plan, OneDevice(FakeModels(7, lambda: len(parts.results()[0]) > 4)), parts)
+        os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
+    assert 4 < len(parts.results()[0]) < 7, "the first arm is whole, the second is not"
+    models = FakeModels()
+    outcome = run_plan(plan, OneDevice(models), parts)
+    assert models.loads == ["int8"], "the finished arm is not loaded"
+    assert outcome.made + outcome.skipped == 8
+    assert images(parts) == images(whole)
+
+
+def test_an_arm_whose_model_can_not_be_loaded_fails_alone(tmp_path):
+    class Broken(FakeModels):
+        def get(self, settings, planned):
+            if settings.quantization == "int8":
+                raise RuntimeError("out of memory")
+            return super().get(settings, planned)
+
+    store = ResultStore(tmp_path)
+    outcome = run_plan(plan_of_sweeps("quantization=int8,none"), OneDevice(Broken()), store)
+    assert (outcome.made, [error for _, error in outcome.failed]) == (2, ["out of memory"] * 2)
+    assert run_plan(plan_of_sweeps("quantization=int8,none"), OneDevice(FakeModels()), store).made == 2
+
+
+def test_levels_are_added_and_conditions_that_change_are_refused(tmp_path):
+    store = ResultStore(tmp_path)
+    run_plan(plan_of_sweeps("quantization=none"), OneDevice(FakeModels()), store)
+    assert run_plan(plan_of_sweeps("quantization=none,int8"), OneDevice(FakeModels()), store).made == 2
+    with pytest.raises(LlmDitError, match="made with other inputs"):
+        run_plan(plan_of_sweeps("quantization=none,int8", num_inference_steps=2), OneDevice(FakeModels()), store)
+
+
+def test_an_unsupported_level_is_refused_or_left_out_and_named(tmp_path):
+    arguments = ["--sweep=quantization=none,int8,float8", "--dit-device=cpu", f"--output-dir={tmp_path}"]
+    with pytest.raises(LlmDitError, match=r"level float8: .*needs a CUDA device.*--skip-unsupported"):
+        dry_run(request_from_arguments(arguments, Config()))
+    found = dry_run(request_from_arguments([*arguments, "--skip-unsupported", "--max-prompts=1"], Config()))
+    assert [cell.name for cell in found.plan.cells] == ["none", "int8"]
+    assert found.warnings[0].startswith("The level float8 of quantization is left out: ")
+    assert list(tmp_path.iterdir()) == []
+    predefined = request_from_arguments(["--experiment=attention", "--dit-device=cpu"], Config())
+    with pytest.raises(LlmDitError, match="only sdpa is left on this device, and nothing to compare it with"):
+        plan_of(predefined, ResultStore(tmp_path))
+
+
+@pytest.mark.parametrize(("name", "cells"), [("quantization", 2), ("speed_and_fidelity", 6)])
+def test_predefined_experiments_run_on_the_embedded_model_on_a_cpu(tmp_path, name, cells):
+    arguments = [f"--experiment={name}", "--prompt-ids=animal_001", "--dit-device=cpu", "--text-encoder-device=cpu"]
+    arguments += ["--width=64", "--height=64", f"--output-dir={tmp_path}"]
+    plan = plan_of(request_from_arguments(arguments, Config()), store := ResultStore(tmp_path))
+    assert run_plan(plan, OneDevice(OwnModels()), store).made == cells
+    assert [(found.axis, found.level) for found in store.manifest().left_out] == [("quantization", "float8")]
+    assert len({record.metadata["image"]["sha256"] for record in store.runs()}) == cells
+
+
+def test_one_file_under_two_names_makes_equal_arms(tmp_path, tiny_checkpoint):
+    twin = tmp_path / "twin"
+    twin.symlink_to(tiny_checkpoint)
+    sweep = f'--sweep=model_path=["{tiny_checkpoint}", "{twin}"]'
+    found = dry_run(request_from_arguments([sweep, "--max-prompts=1", f"--output-dir={tmp_path / 'out'}"], Config()))
+    names = f"{tiny_checkpoint.name}, twin"
+    assert f"The levels {names} are secretly equal: they reach the model as the same inputs for every prompt." in (
+        found.warnings
+    )
