@@ -7,10 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from experiments.stats.findings import Analysis, MeasureAnalysis
+from experiments.stats.level_names import quoted
 from experiments.stats.numbers_as_text import format_number
-from experiments.stats.speed_sentences import gib
+from experiments.stats.speed_sentences import MOST_NAMED, gib
 from experiments.stats.verdict import decimals_of
 from experiments.store.speeds import LevelSpeed, Speeds
+from llm_dit.errors import listed
 
 
 @dataclass(frozen=True)
@@ -35,11 +37,13 @@ class SpeedTable:
         measures: Titles of the scores' columns.
         rows: In the experiment's order.
         judged_by: What `is_unbeaten` looks at, in words.
+        sentence: Which levels are unbeaten.
     """
 
     measures: tuple[str, ...]
     rows: tuple[SpeedRow, ...]
     judged_by: str
+    sentence: str
 
 
 def speed_table(analysis: Analysis, speeds: Speeds) -> SpeedTable:
@@ -58,13 +62,15 @@ def speed_table(analysis: Analysis, speeds: Speeds) -> SpeedTable:
     }
     judged = [result.measure.title for result in (quality, fidelity) if result]
     has_memory = any(level.peak_memory_bytes is not None for level in speeds.levels)
+    judged_by = ", ".join([*judged, "seconds", *(["memory"] if has_memory else [])])
+    unbeaten = [name for name, cost in costs.items() if not any(_dominates(other, cost) for other in costs.values())]
     return SpeedTable(
         tuple(result.measure.title for result in shown),
         tuple(
             SpeedRow(
                 level.level,
                 level.level == analysis.baseline,
-                not any(_dominates(costs[other], costs[level.level]) for other in costs),
+                level.level in unbeaten,
                 tuple(_score(result, level.level) for result in shown),
                 f"{level.median_seconds:.3g} s",
                 f"{min(level.seconds):.3g} to {max(level.seconds):.3g}",
@@ -73,7 +79,9 @@ def speed_table(analysis: Analysis, speeds: Speeds) -> SpeedTable:
             )
             for level in speeds.levels
         ),
-        ", ".join([*judged, "seconds", *(["memory"] if has_memory else [])]),
+        judged_by,
+        f"No other measured level is at least as good in all of {judged_by} as: "
+        f"{listed([quoted(name) for name in unbeaten], MOST_NAMED)}.",
     )
 
 

@@ -31,7 +31,7 @@ def _clause(level: LevelSpeed, base: LevelSpeed | None) -> str:
         seconds += f" ({level.median_seconds / base.median_seconds:.2f} of {quoted(base.level)}'s)"
         if level.peak_memory_bytes and base.peak_memory_bytes:
             memory += f" ({level.peak_memory_bytes / base.peak_memory_bytes:.2f})"
-    return f"{quoted(level.level)} {seconds}{memory}, {level.load_seconds:.3g} s to load"
+    return f"{quoted(level.level)} takes {seconds}{memory}, {level.load_seconds:.3g} s to load"
 
 
 def gib(size: int) -> str:

@@ -114,9 +114,9 @@ def some_speeds(*numbers: tuple[str, float, float | None]) -> Speeds:
 def test_sentences_order_levels_by_seconds_and_hold_them_against_the_baseline():
     found = some_speeds(("3.0", 2.0, 16), ("1.0", 1.0, 8), ("2.0", 3.0, 16))
     assert speed_sentences(found, "shift", "3.0") == [
-        "Alone and warm on NVIDIA H100, median of 2, by shift: 1.0 1 s a picture (0.50 of 3.0's), 8.0 GiB at most "
-        "(0.50), 20 s to load; 3.0 2 s a picture, 16.0 GiB at most, 20 s to load; "
-        "2.0 3 s a picture (1.50 of 3.0's), 16.0 GiB at most (1.00), 20 s to load."
+        "Alone and warm on NVIDIA H100, median of 2, by shift: 1.0 takes 1 s a picture (0.50 of 3.0's), 8.0 GiB at "
+        "most (0.50), 20 s to load; 3.0 takes 2 s a picture, 16.0 GiB at most, 20 s to load; "
+        "2.0 takes 3 s a picture (1.50 of 3.0's), 16.0 GiB at most (1.00), 20 s to load."
     ]
     (told,) = speed_sentences(some_speeds(("3.0", 2.0, None)), "shift", "3.0")
     assert told.endswith("20 s to load. This device does not tell how much memory a picture took.")
@@ -140,6 +140,9 @@ def test_a_level_is_unbeaten_if_no_other_is_as_good_in_quality_fidelity_time_and
         True,
         True,
     ]  # 1.0 is better than 2.0
+    assert table.sentence == (
+        "No other measured level is at least as good in all of ImageReward, SSIM, seconds, memory as: 1.0, 3.0, 4.0."
+    )
     assert [(row.seconds, row.memory, row.load) for row in table.rows[:1]] == [("1 s", "8.0 GiB", "20 s")]
     assert dict(zip(table.measures, table.rows[0].scores, strict=True)) == {"ImageReward": "0.500", "SSIM": "0.900"}
 
@@ -172,6 +175,7 @@ def test_the_command_measures_the_levels_of_a_real_experiment(tmp_path: Path, ti
     assert {path.name: path.read_bytes() for path in (tmp_path / "s" / "images").iterdir()} == before
     page = (tmp_path / "s" / "report.html").read_text()
     assert "<h2>Speed beside quality</h2>" in page
+    assert "<dt>Speed</dt>" in page
     assert "PSNR <small>distance from" in page
     assert "Speed: Alone and warm on cpu" in CliRunner().invoke(analyze, [str(tmp_path / "s")]).stdout
     assert ResultStore(tmp_path / "s").manifest().name == "s"
