@@ -32,6 +32,7 @@ from llm_dit.cli import Command, config_from_flags, parameter_options, user_erro
 from llm_dit.parameters import EngineSettings
 
 if TYPE_CHECKING:
+    from experiments.cluster.watching import WorkerState
     from experiments.running.execution import Progress
     from experiments.running.one_device import OneDevice
     from experiments.running.worklist import Worklist
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
 INTERRUPTED_EXIT_CODE = 130
 STOP_SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")
 FAILURES_SHOWN = 5
+WORKERS_SHOWN = 16
 
 
 @click.command(cls=Command, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -86,14 +88,15 @@ def main(**flags: Any) -> None:
         return
     with ExitStack() as opened:
         stop_wish = _StopWish()
+        printed = _Printed(opened, stop_wish)
         result = run_experiment(
             request,
-            _model_of(request, opened),
+            _model_of(request, opened, printed),
             command=shlex.join(["run_ablation.py", *sys.argv[1:]]),
             metrics=metric_names if wants_metrics else None,
             overwrite=overwrite,
             verify=verify,
-            events=_Printed(opened, stop_wish),
+            events=printed,
             should_stop=stop_wish,
         )
     sys.exit(_say_end(result, request))
@@ -145,14 +148,14 @@ def _print_dry_run(request: Request, wished: WishedSizes, *, overwrite: bool) ->
         click.echo(f"Warning: {sentence}")
 
 
-def _model_of(request: Request, opened: ExitStack) -> Model:
+def _model_of(request: Request, opened: ExitStack, printed: _Printed) -> Model:
     """Return this process's own model, or workers in its place."""
     wishes = request.config.cluster
     if not wishes.is_wanted:
         return _OwnModel()
     from experiments.cluster.workers_model import WorkersModel
 
-    return WorkersModel(wishes, opened, lambda sentence: click.echo(sentence, err=True))
+    return WorkersModel(wishes, opened, printed.say, watch=printed.on_workers)
 
 
 class _OwnModel:
@@ -240,10 +243,21 @@ class _Printed(Events):
             )
 
     def on_load(self, settings: EngineSettings) -> None:
+        self.say(f"Loading {settings.model_path} ...")
+
+    def say(self, sentence: str) -> None:
+        """Say something, beside the bar where there is one."""
         if self._display is None:
-            click.echo(f"Loading {settings.model_path} ...", err=True)
+            click.echo(sentence, err=True)
         else:
-            self._display.say(f"Loading {settings.model_path} ...")
+            self._display.say(sentence)
+
+    def on_workers(self, states: Sequence[WorkerState]) -> None:
+        """Show what workers do."""
+        from experiments.cluster.watching import foremost
+
+        shown, others = foremost(states, WORKERS_SHOWN)
+        self._shown().show_workers([*(state.line() for state in shown), *([others] if others else [])])
 
     def on_look(self, log: LookLog) -> None:
         latest = log.latest
@@ -253,9 +267,12 @@ class _Printed(Events):
         click.echo(f"Look {len(log.taken)} of {len(log.plan.prompts)}, {latest.prompts} prompts: {states}", err=True)
 
     def on_progress(self, progress: Progress) -> None:
+        self._shown().show(progress)
+
+    def _shown(self) -> ProgressDisplay:
         if self._display is None:
             self._display = self._opened.enter_context(progress_display())
-        self._display.show(progress)
+        return self._display
 
 
 def _say_end(result: Result, request: Request) -> int:

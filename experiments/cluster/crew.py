@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
 from experiments.cluster.orders import Loaded
+from llm_dit.errors import LlmDitError
+
+MemberState = Literal["coming", "described", "loading", "ready", "refused"]
 
 
 class Numbered(Protocol):
@@ -44,6 +47,23 @@ class Lost:
 Event = Ready | Done | Lost
 
 
+@dataclass(frozen=True)
+class Standing:
+    """Where a worker stands on its way to its first order.
+
+    Attributes:
+        name: Its name.
+        state: How far it is; `ready` takes orders, `refused` never will.
+        host: Its machine; empty until it has said so.
+        pid: Its process there; None while it is not known.
+    """
+
+    name: str
+    state: MemberState
+    host: str
+    pid: int | None
+
+
 class Crew(Protocol):
     """Workers of one command."""
 
@@ -69,3 +89,18 @@ class Crew(Protocol):
 
     def now(self) -> float:
         """Return the seconds of the clock that all of them live by."""
+
+
+def first_ready(crew: Crew, should_stop: Callable[[], bool] = lambda: False) -> tuple[Loaded, list[Event]]:
+    """Wait for the first worker that has its engine, and return what it says, with all that happened so far.
+
+    Raises:
+        LlmDitError: If all are refused, or it was asked to stop before.
+    """
+    happened: list[Event] = []
+    while not should_stop():
+        happened += crew.events(1.0)
+        ready = [event for event in happened if isinstance(event, Ready)]
+        if ready:
+            return ready[0].model, happened
+    raise LlmDitError("Stopped before a worker was there; the same experiment goes on where it is.")

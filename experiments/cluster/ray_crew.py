@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
-from experiments.cluster.crew import Done, Event, Lost, Numbered, Ready
+from experiments.cluster.crew import Done, Event, Lost, MemberState, Numbered, Ready, Standing
 from experiments.cluster.joining import Kind, code_problem, commonest, kind_problem, model_problem
 from experiments.cluster.orders import Loaded, WorkerFacts
 from experiments.cluster.placing import Placing
@@ -37,7 +37,7 @@ class _Member:
 
     name: str
     actor: Any
-    state: Literal["coming", "described", "loading", "ready", "refused"] = "coming"
+    state: MemberState = "coming"
     facts: WorkerFacts | None = None
     ask_at: float = 0.0
     deaths: int = 0
@@ -106,18 +106,17 @@ class RayCrew:
         """Return the seconds of this machine's clock."""
         return time.monotonic()
 
-    def first(self) -> tuple[Loaded, list[Event]]:
-        """Wait for the first worker that has its engine, and return what it says, with all that happened so far.
-
-        Raises:
-            NoWorkerLeft: If all are refused.
-        """
-        happened: list[Event] = []
-        while True:
-            happened += self.events(1.0)
-            ready = [event for event in happened if isinstance(event, Ready)]
-            if ready:
-                return ready[0].model, happened
+    def standing(self) -> list[Standing]:
+        """Return where each worker stands."""
+        return [
+            Standing(
+                member.name,
+                member.state,
+                "" if member.facts is None else member.facts.host,
+                None if member.facts is None else member.facts.pid,
+            )
+            for member in self._members.values()
+        ]
 
     def submit(self, worker: str, order: Numbered) -> None:
         """Hand a worker an order."""

@@ -5,6 +5,7 @@ Nothing listens beyond this machine unless a cluster is named. Ray is imported h
 
 from __future__ import annotations
 
+import importlib.util
 import logging
 import os
 import signal
@@ -112,20 +113,29 @@ def _start_here(ray: Any, **options: Any) -> None:
     raise RuntimeError(f"it did not come up in {STARTS} times 30 s; this machine is too busy")
 
 
-def imported_ray() -> Any:
-    """Return the module.
+def require_ray() -> None:
+    """Refuse a process without Ray; nothing is imported, since Ray reads its environment then and never again.
 
     Raises:
         LlmDitError: If it is not installed.
     """
-    try:
-        import ray
-    except ImportError:
+    if importlib.util.find_spec("ray") is None:
         raise LlmDitError(
             "--workers needs Ray, which is not installed; run `uv sync --extra cluster`, or "
             "`pip install llm-dit[cluster]`.",
             field="workers",
-        ) from None
+        )
+
+
+def imported_ray() -> Any:
+    """Return the module; the environment that it reads is set by `opened`.
+
+    Raises:
+        LlmDitError: If it is not installed.
+    """
+    require_ray()
+    import ray
+
     return ray
 
 

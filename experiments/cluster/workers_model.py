@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 
-from experiments.cluster.crew import Ready
+from experiments.cluster.crew import Crew, Ready, first_ready
 from experiments.cluster.dispatch import Dispatcher, Patience, Tally
 from experiments.cluster.joining import code_fingerprint
 from experiments.cluster.orders import EngineSource, LoadedEngine, WorkerPlan
 from experiments.cluster.placing import check_devices, local_cpus, place_workers
 from experiments.cluster.ray_crew import RayCrew, Terms
-from experiments.cluster.ray_opening import imported_ray, opened
+from experiments.cluster.ray_opening import imported_ray, opened, require_ray
 from experiments.cluster.scoring import RemoteScorer, ScoringCrew
 from experiments.cluster.scoring_worker import LoadedScorers, ScoringPlan, ScoringWorker
+from experiments.cluster.watching import Watch, WatchedCrew
 from experiments.cluster.worker import OwnEngine, Worker
 from experiments.metrics.declaration import Scorer
 from experiments.metrics.missing_scores import Spread
@@ -66,16 +67,18 @@ class WorkerHands:
         settings_in_turn: Every setting of the engine that some level needs.
         tell: Told of every fault, in a sentence.
         patience: With batches.
+        should_stop: Asked while the first worker is waited for.
     """
 
     def __init__(
         self,
-        crew: RayCrew,
+        crew: Crew,
         settings_in_turn: Sequence[EngineSettings],
         tell: Tell,
         patience: Patience | None = None,
+        should_stop: Callable[[], bool] = lambda: False,
     ) -> None:
-        first, self._early = crew.first()
+        first, self._early = first_ready(crew, should_stop)
         assert isinstance(first, LoadedEngine)
         self._models = {
             settings: RemoteModel(settings, model, first.surroundings)
@@ -190,7 +193,7 @@ def scorers_on_workers(
 
     with ExitStack() as resources:
         crew = crew_of(wishes, where, ScoringWorker, plan_of, None, resources, tell)
-        first, happened = crew.first()
+        first, happened = first_ready(crew)
         assert isinstance(first, LoadedScorers)
         scoring = ScoringCrew(crew, tell)
         scoring.welcome(happened)
@@ -206,6 +209,8 @@ class WorkersModel:
         tell: Told of what workers do, in sentences.
         patience: With batches.
         source: Where workers have their engine from; as this process would have it by default.
+        watch: Told of all workers whenever one has changed.
+        should_stop: Asked while the first worker is waited for.
     """
 
     def __init__(
@@ -215,12 +220,17 @@ class WorkersModel:
         tell: Callable[[str], None],
         patience: Patience | None = None,
         source: EngineSource | None = None,
+        *,
+        watch: Watch = lambda _states: None,
+        should_stop: Callable[[], bool] = lambda: False,
     ) -> None:
         self._wishes = wishes
         self._resources = resources
         self._tell = tell
         self._patience = patience
         self._source = source or OwnEngine()
+        self._watch = watch
+        self._should_stop = should_stop
         self._crew: RayCrew | None = None
 
     def get(
@@ -245,12 +255,13 @@ class WorkersModel:
             return WorkerPlan(tuple(settings_in_turn), planned_evaluations, threads, source)
 
         self._crew = crew_of(self._wishes, first, Worker, plan_of, fingerprint, self._resources, self._tell)
-        return WorkerHands(self._crew, settings_in_turn, self._tell, self._patience)
+        crew = WatchedCrew(self._crew, self._watch)
+        return WorkerHands(crew, settings_in_turn, self._tell, self._patience, self._should_stop)
 
     def check(self, settings: EngineSettings) -> None:
         """Refuse devices by number, and a command without Ray; which devices there are is known later."""
         check_devices(settings)
-        imported_ray()
+        require_ray()
 
     def release(self) -> None:
         """End the workers, which gives their devices back."""

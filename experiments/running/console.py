@@ -15,6 +15,7 @@ from experiments.planning.design import Axis, Experiment, Plan
 from experiments.prompts import Prompt
 
 if TYPE_CHECKING:
+    from rich.live import Live
     from rich.progress import Progress as RichProgress
 
     from experiments.metrics.judges import Judge
@@ -121,6 +122,9 @@ class ProgressDisplay(Protocol):
     def show(self, progress: Progress) -> None:
         """Show where the runs stand."""
 
+    def show_workers(self, lines: Sequence[str]) -> None:
+        """Show what workers do, a line for each."""
+
     def say(self, sentence: str) -> None:
         """Say something beside it."""
 
@@ -132,22 +136,34 @@ def progress_display() -> Iterator[ProgressDisplay]:
         yield _PlainLines()
         return
     from rich.console import Console
+    from rich.live import Live
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
     from rich.progress import Progress as Bar
 
     columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]}"), TextColumn("{task.fields[last]}"))
-    with Bar(*columns, console=Console(stderr=True)) as bar:
-        yield _ShownBar(bar)
+    console = Console(stderr=True)
+    bar = Bar(*columns, console=console)
+    with Live(bar, console=console) as live:
+        yield _ShownBar(bar, live)
 
 
 class _ShownBar:
-    def __init__(self, bar: RichProgress) -> None:
+    """One bar for all runs, and below it a line for each worker."""
+
+    def __init__(self, bar: RichProgress, live: Live) -> None:
         self._bar = bar
+        self._live = live
         self._task = bar.add_task("runs", total=None, rate="", last="")
 
     def show(self, progress: Progress) -> None:
         rate, last = _rate(progress), progress.run_id
         self._bar.update(self._task, total=progress.total, completed=progress.done, rate=rate, last=last)
+
+    def show_workers(self, lines: Sequence[str]) -> None:
+        from rich.console import Group
+        from rich.text import Text
+
+        self._live.update(Group(self._bar, *(Text(line, style="dim", no_wrap=True) for line in lines)))
 
     def say(self, sentence: str) -> None:
         self._bar.console.print(sentence, markup=False)
@@ -156,12 +172,18 @@ class _ShownBar:
 class _PlainLines:
     def __init__(self) -> None:
         self._last = 0.0
+        self._workers: Sequence[str] = ()
 
     def show(self, progress: Progress) -> None:
         now = time.monotonic()
         if progress.done == progress.total or now - self._last >= LINE_INTERVAL_S:
             self._last = now
             click.echo(f"{progress.done}/{progress.total} done, {_rate(progress)}", err=True)
+            for line in self._workers:
+                click.echo(f"    {line}", err=True)
+
+    def show_workers(self, lines: Sequence[str]) -> None:
+        self._workers = lines  # told with the progress
 
     def say(self, sentence: str) -> None:
         click.echo(sentence, err=True)

@@ -6,13 +6,15 @@ import asyncio
 import math
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llm_dit.config import Config
 from llm_dit.errors import LlmDitError
 from llm_dit.parameters import EngineSettings
+from web.jobs.experiment_workers import check_wishes, may_share_device, workers_of_job
 from web.jobs.job import Job, JobState
 from web.jobs.lab_request import LabRequest
 from web.jobs.loaded_model import EngineHandle
@@ -24,7 +26,8 @@ from web.jobs.results_folders import ExperimentCard, ResultsFolders, read_card
 
 if TYPE_CHECKING:
     from experiments.planning.command_flags import Request
-    from experiments.running.experiment_run import Result
+    from experiments.running.dry_run import DryRun
+    from experiments.running.experiment_run import Model, Result
     from experiments.running.forecast import Totals
     from experiments.running.one_device import OneDevice
     from experiments.running.worklist import KnownModel
@@ -43,6 +46,7 @@ class Preview:
         warnings: Levels that are secretly equal.
         sizes: What the design can find.
         command: The same in a terminal.
+        spread: How long workers would take, and what limits them; empty without them.
     """
 
     name: str
@@ -50,6 +54,7 @@ class Preview:
     warnings: list[str]
     sizes: list[str]
     command: str
+    spread: str = ""
 
 
 class Lab:
@@ -109,6 +114,7 @@ class Lab:
             for name, problem in self._requests.unfinished()
             if name not in known
         ]
+        cards = [replace(card, faults=latest[card.name].faults) if card.name in latest else card for card in cards]
         return sorted(cards, key=lambda card: (card.job is not None, card.updated, card.name), reverse=True)
 
     def experiment(self, name: str) -> ExperimentCard | None:
@@ -216,18 +222,33 @@ class Lab:
 
         class Shown(Events):
             def on_progress(self, progress: Any) -> None:
+                handle.show_rate(progress.images_per_second)
                 handle.show(progress.done, progress.total, progress.seconds_left)
 
-        result = run_experiment(
-            request,
-            _PageModel(self._engine, self._known),
-            command=command,
-            metrics=asked.metrics if asked.compute_metrics else None,
-            events=Shown(),
-            should_stop=lambda: handle.job.is_cancel_requested,
-        )
+        with ExitStack() as resources:
+            try:
+                result = run_experiment(
+                    request,
+                    self._model_of(request, resources, handle),
+                    command=command,
+                    metrics=asked.metrics if asked.compute_metrics else None,
+                    events=Shown(),
+                    should_stop=lambda: handle.job.is_cancel_requested,
+                )
+            except LlmDitError:
+                handle.check()  # what comes of a job's end is not its failure
+                raise
         handle.check()
         _raise_problems(result)
+
+    def _model_of(self, request: Request, resources: ExitStack, handle: JobHandle) -> Model:
+        """Return the page's model, or workers in its place, which find the device free."""
+        wishes = request.config.cluster
+        if not wishes.is_wanted:
+            return _PageModel(self._engine, self._known)
+        if may_share_device(wishes):
+            self._engine.release()
+        return workers_of_job(wishes, resources, handle)
 
 
 class _PageModel:
@@ -319,7 +340,19 @@ def make_preview(config: Config, asked: LabRequest) -> Preview:
     request = _request_of(config, asked)
     found = dry_run(request)
     command = _command(request, asked)
-    return Preview(request.experiment.name, found.totals, list(found.warnings), list(found.sizes), command)
+    told = _spread(request, found)
+    return Preview(request.experiment.name, found.totals, list(found.warnings), list(found.sizes), command, told)
+
+
+def _spread(request: Request, found: DryRun) -> str:
+    """Say how a plan would be spread over as many workers as it asks for."""
+    workers, totals = request.config.cluster.workers, found.totals
+    if not workers or not totals.to_do:
+        return ""
+    from experiments.cluster.spreading import spread
+    from experiments.running.plan_models import facts_of
+
+    return spread(found.plan, facts_of(found.plan), totals.to_do, totals.seconds, workers).sentence()
 
 
 def _request_of(config: Config, asked: LabRequest) -> Request:
@@ -328,6 +361,7 @@ def _request_of(config: Config, asked: LabRequest) -> Request:
 
     check_typed_size(asked.arguments)
     request = request_from_arguments([*asked.arguments, f"--output-dir={config.server.results_dir}"], config)
+    check_wishes(request.config.cluster, request.config.engine, config)
     check_size(math.prod(len(axis.levels) or 1 for axis in request.experiment.axes), len(request.prompts))
     return request
 

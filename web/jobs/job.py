@@ -46,6 +46,10 @@ class Job:
         error_field: Parameter at fault, if one is.
         is_defect: True if it failed for a reason the user can't mend.
         notices: Sentences on what was asked for and has no effect, and on texts that were cut.
+        images_per_second: Mean rate of an experiment, of all workers together; None while unknown.
+        workers: What the workers of an experiment do, JSON-able; those in trouble where there are too many.
+        other_workers: A word on the workers that are not among them.
+        faults: The latest faults of workers, and what they wait for: each a `number`, Unix time `at`, sentence `text`.
         version: Number of the last change of this job; its place among the waiting ones has a number of its own, which
             they share (`JobQueue.told_version`). All numbers are in the order of the changes.
     """
@@ -69,6 +73,10 @@ class Job:
     error_field: str | None = None
     is_defect: bool = False
     notices: tuple[str, ...] = ()
+    images_per_second: float | None = None
+    workers: tuple[dict[str, Any], ...] = ()
+    other_workers: str = ""
+    faults: tuple[dict[str, Any], ...] = ()
     is_cancel_requested: bool = False
     is_result_wanted: bool = True
     version: int = 0

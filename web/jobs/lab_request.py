@@ -25,6 +25,8 @@ TEXT_OPTIONS = {
     "margin": "--margin",
     "max_images": "--max-images",
     "max_hours": "--max-hours",
+    "workers": "--workers",
+    "ray_address": "--ray-address",
 }
 """Field of a request to the option of `run_ablation.py` that it fills."""
 FIELDS = (*TEXT_OPTIONS, "sweeps", "compute_metrics", "metrics")
@@ -50,8 +52,9 @@ def lab_request(values: Mapping[str, Any]) -> LabRequest:
 
     Args:
         values: `experiment`, or `sweeps` (lines of `parameter=values`); `name`, `categories`, `ids`, `max_prompts`,
-            `seeds`, `primary`, `until_decided`, `find_best`, `margin`, `max_images`, `max_hours` (texts, empty for the
-            default); `compute_metrics`; `metrics` (names with commas, empty for all).
+            `seeds`, `primary`, `until_decided`, `find_best`, `margin`, `max_images`, `max_hours`, `workers`,
+            `ray_address` (texts, empty for the default); `compute_metrics`; `metrics` (names with commas, empty for
+            all).
 
     Raises:
         LlmDitError: If a value is not a text, `compute_metrics` not a switch, or a field or metric is unknown.

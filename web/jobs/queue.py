@@ -28,6 +28,7 @@ logger = logging.getLogger(__name__)
 FINISHED_KEPT = 4096
 """Finished jobs whose outcome stays in memory; older images are in the history."""
 PREVIEWS_KEPT = 16
+FAULTS_KEPT = 20
 LONGEST_RETRY_S = 600
 
 
@@ -77,6 +78,21 @@ class JobHandle:
     def note(self, notices: Sequence[str]) -> None:
         """Record what the user should know of the result."""
         self._queue.update(self.job, notices=tuple(notices))
+
+    def show_workers(self, workers: Sequence[dict[str, Any]], others: str) -> None:
+        """Record what workers do, and a word on those that are not named."""
+        self._queue.update(self.job, workers=tuple(workers), other_workers=others)
+
+    def show_rate(self, images_per_second: float) -> None:
+        """Record how fast an experiment goes; told with the next step."""
+        self.job.images_per_second = images_per_second
+
+    def tell_fault(self, sentence: str) -> None:
+        """Record a fault of a worker; the latest ones are kept."""
+        faults = self.job.faults
+        number = faults[-1]["number"] + 1 if faults else 1
+        fault = {"number": number, "at": round(time.time(), 2), "text": sentence}
+        self._queue.update(self.job, faults=(*faults, fault)[-FAULTS_KEPT:])
 
     def publish(self, partial: Any) -> None:
         """Show what the job has so far as its result; stop here if the job is cancelled."""

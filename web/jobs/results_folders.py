@@ -44,6 +44,7 @@ class ExperimentCard:
         is_unreadable: True if the folder can't be read.
         verdict: The first sentence of its report's verdict; empty without scores or report.
         thumbnails: A few of its pictures, spread over the runs, as paths in the folder.
+        faults: The latest faults of workers in the last job on it, as `Job.faults`.
         looks: What is decided so far (`look_chart`); None for a fixed design.
     """
 
@@ -65,6 +66,7 @@ class ExperimentCard:
     verdict: str = ""
     thumbnails: tuple[str, ...] = ()
     looks: dict[str, Any] | None = None
+    faults: tuple[dict[str, Any], ...] = ()
 
     @property
     def updated_at(self) -> float | None:

@@ -74,6 +74,10 @@ def _job_values(job: Job, version: int, position: int) -> dict[str, Any]:
         "error": job.error,
         "field": job.error_field,
         "notices": list(job.notices),
+        "images_per_second": job.images_per_second,
+        "workers": list(job.workers),
+        "other_workers": job.other_workers,
+        "faults": list(job.faults),
     }
 
 
@@ -105,6 +109,10 @@ def entry_as_job(entry: Entry, version: int) -> dict[str, Any]:
         "error": entry.error,
         "field": None,
         "notices": (entry.metadata or {}).get("notices", []),
+        "images_per_second": None,
+        "workers": [],
+        "other_workers": "",
+        "faults": [],
     }
 
 

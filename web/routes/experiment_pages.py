@@ -13,6 +13,7 @@ from web.jobs.experiment_jobs import lab_choices, usual_judges
 from web.jobs.lab_request import LabRequest, lab_request
 from web.responses import not_found
 from web.routes.experiments_api import Name, report_path, results_path
+from web.routes.form import Control, control
 from web.routes.images_api import unless_gone
 from web.routes.pages import render
 from web.security import is_same_text, results_token
@@ -37,7 +38,7 @@ REPORT_HEADERS = {
 def experiments_page(services: ServicesOf) -> Response:
     """Show the experiments and the form that starts one."""
     since = services.queue.version
-    context = {**_list_context(services), "choices": lab_choices(services.config)}
+    context = {**_list_context(services), "choices": lab_choices(services.config), "cluster": _cluster(services)}
     return render(services, "experiments.html", page="experiments", since=since, **context)
 
 
@@ -100,6 +101,12 @@ async def _asked(request: Request, services: Services) -> LabRequest:
     else:
         values.pop("sweeps", None)
     return lab_request(values)
+
+
+def _cluster(services: Services) -> dict[str, Control]:
+    """Return the form's fields for workers, by name, with the configuration's values."""
+    values = services.config.cluster.model_dump()
+    return {name: control(name, values) for name in ("workers", "ray_address")}
 
 
 def _list_context(services: Services) -> dict[str, Any]:

@@ -31,6 +31,7 @@ BODY = {
                     "properties": {
                         **{name: {"type": ["string", "null"]} for name in FIELDS},
                         "max_prompts": {"type": ["integer", "null"], "minimum": 1},
+                        "workers": {"type": ["integer", "null"], "minimum": 0},
                         "compute_metrics": {"type": "boolean"},
                     },
                     "additionalProperties": False,
