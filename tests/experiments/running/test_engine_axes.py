@@ -3,9 +3,12 @@
 import os
 import signal
 import time
+import weakref
 
+import numpy as np
 import pytest
 from fake_pipeline import FakePipeline
+from PIL import Image
 
 from experiments.planning.command_flags import request_from_arguments
 from experiments.planning.design import plan_experiment
@@ -17,9 +20,11 @@ from experiments.running.models import OwnModels
 from experiments.running.one_device import OneDevice
 from experiments.running.plan_models import plan_of
 from experiments.store.result_store import ResultStore
+from llm_dit import ZImagePipeline
 from llm_dit.config import Config
 from llm_dit.errors import LlmDitError
 from llm_dit.parameters import EngineSettings
+from llm_dit.stages.denoiser import Denoiser
 
 PROMPTS = (Prompt("a", "plants", "easy", "A red apple"), Prompt("b", "plants", "easy", "A blue dog"))
 
@@ -32,6 +37,48 @@ def plan_of_sweeps(*sweeps, model="fake", **overrides):
 
 def images(store):
     return {path.name: path.read_bytes() for path in store.images.iterdir()}
+
+
+def test_each_setting_is_loaded_once_with_what_differs_and_the_old_is_gone_before(
+    tmp_path, tiny_checkpoint, monkeypatch
+):
+    models, encoded, denoisers = OwnModels(), [], []
+    load, encode = Denoiser.from_stored.__func__, ZImagePipeline.encode_prompts
+
+    def noted(cls, *arguments, **values):
+        assert all(reference() is None for reference in denoisers), "the transformer before is still in memory"
+        denoisers.append(weakref.ref(made := load(cls, *arguments, **values)))
+        return made
+
+    monkeypatch.setattr(Denoiser, "from_stored", classmethod(noted))
+    monkeypatch.setattr(
+        ZImagePipeline,
+        "encode_prompts",
+        lambda self, texts, layers: (encoded.extend(texts), encode(self, texts, layers))[1],
+    )
+    store = ResultStore(tmp_path / "both")
+    plan = plan_of_sweeps("quantization=none,int8", "vae_tiling=false,true", model=tiny_checkpoint)
+    assert run_plan(plan, OneDevice(models), store).made == 8
+    # none in bands is left before int8, which begins in bands as well
+    assert models._model.loads == {"text_encoder": 1, "transformer": 2, "vae": 3}
+    assert len(encoded) == len(set(encoded)) == len(PROMPTS)
+    models.release()
+
+    alone = ResultStore(tmp_path / "alone")
+    run_plan(
+        plan_of_sweeps("quantization=int8", "vae_tiling=true", model=tiny_checkpoint), OneDevice(OwnModels()), alone
+    )
+    both, mine = images(store), images(alone)
+    assert len(mine) == 2 and {name: both[name] for name in mine} == mine
+    settings = plan.engine.replaced(quantization="int8", vae_tiling=True)
+    pipeline = ZImagePipeline.from_pretrained(settings=settings)
+    for run in plan.runs():
+        if run.settings == settings:
+            with Image.open(store.image_path(run.run_id)) as picture:
+                drawn = pipeline.generate(run.params).image
+                assert np.array_equal(np.asarray(picture), np.asarray(drawn)), run.run_id
+    assert len({run.identity for run in store.runs()}) == 8
+    assert run_plan(plan, OneDevice(OwnModels()), store).made == 0
 
 
 class FakeModels:
