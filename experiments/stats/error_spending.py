@@ -17,6 +17,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
 from typing import Final
 
 import numpy as np
@@ -54,7 +55,7 @@ class Looks:
 
     def __post_init__(self) -> None:
         assert self.prompts and self.prompts[0] >= 1, f"looks need prompts, got {self.prompts}"
-        assert all(a < b for a, b in zip(self.prompts, self.prompts[1:], strict=False)), f"not rising: {self.prompts}"
+        assert all(a < b for a, b in pairwise(self.prompts)), f"not rising: {self.prompts}"
 
     @property
     def patterns(self) -> int:
@@ -90,11 +91,6 @@ class Walks:
     counts: Floats
     lengths: Floats
     slack: Floats
-
-    def standardised(self) -> Floats:
-        """Return the distance of each pattern's sum from zero in units that no sign changes, so that levels compare."""
-        lengths = self.lengths[..., None]
-        return np.abs(self.sums) / np.where(lengths > 0, lengths, 1.0)
 
     def two_sided(self, value: float = 0.0) -> Floats:
         """Return how far each pattern's sum is from zero if `value` is taken from every difference."""
@@ -323,12 +319,13 @@ def repeated_interval(differences: Floats, looks: Looks, alpha: float) -> tuple[
         slack = found.slack + RELATIVE_TOLERANCE * abs(value) * len(there)
         return bool(statistics[0, -1, 0] > boundaries(statistics, slack, spent)[0, 0, -1])
 
+    far = 2 * reach or max(abs(mean), 1.0)  # where all are equal, any other mean is as far
     ends = []
     for side in (-1.0, 1.0):
-        inside, outside = 0.0, 2 * reach
-        if reach == 0 or not is_rejected(mean + side * outside):
-            ends.append(side * np.inf if reach or not is_rejected(mean + side * max(abs(mean), 1.0)) else mean)
+        if not is_rejected(mean + side * far):
+            ends.append(side * np.inf)
             continue
+        inside, outside = 0.0, 2 * reach
         for _ in range(_INTERVAL_STEPS):
             middle = (inside + outside) / 2
             inside, outside = (inside, middle) if is_rejected(mean + side * middle) else (middle, outside)

@@ -102,11 +102,13 @@ def corrected_over_looks(differences: Mapping[Key, pd.Series], looks: Sequence[L
         The corrected p-values of contrasts with two prompts or more, and the probability that tests at 5 % at each look
         and now claim anything where nothing differs.
     """
-    table = _by_look(differences, looks)  # [contrasts, looks + 1, prompts]
-    if not len(table):
+    tested = {key: series for key, series in differences.items() if series.index.get_level_values(0).nunique() >= 2}
+    if not tested:
         return {}, statistics.ALPHA
+    prompts = pd.Index(sorted({prompt for series in tested.values() for prompt in series.index.get_level_values(0)}))
+    table = np.stack([at_looks(series, looks, prompts) for series in tested.values()])
     p_values = np.minimum(statistics.sign_flip_p_values_together(table) * COST, 1.0)
-    return dict(zip(_tested(differences), p_values.tolist(), strict=True)), false_claims_of(table)
+    return dict(zip(tested, p_values.tolist(), strict=True)), false_claims_of(table)
 
 
 def false_claims_of(table: Floats) -> float:
@@ -148,18 +150,6 @@ def at_looks(series: pd.Series, looks: Sequence[Look], prompts: pd.Index) -> Flo
     parts = [series[[unit in look.pairs for unit in units]] for look in looks]
     means = [part.groupby(level=0, sort=True).mean().reindex(prompts) for part in (*parts, series)]
     return np.stack([mean.to_numpy(dtype=np.float64) for mean in means])
-
-
-def _by_look(differences: Mapping[Key, pd.Series], looks: Sequence[Look]) -> Floats:
-    tested = _tested(differences)
-    prompts = pd.Index(sorted({prompt for key in tested for prompt in differences[key].index.get_level_values(0)}))
-    if not tested:
-        return np.zeros((0, len(looks) + 1, 0))
-    return np.stack([at_looks(differences[key], looks, prompts) for key in tested])
-
-
-def _tested(differences: Mapping[Key, pd.Series]) -> list[Key]:
-    return [key for key, series in differences.items() if series.index.get_level_values(0).nunique() >= 2]
 
 
 def this_analysis(by: str, measures: Iterable[str], pictures: int, pairs: Iterable[tuple[str, int]]) -> PastAnalysis:

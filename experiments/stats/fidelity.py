@@ -8,11 +8,10 @@ another. Pictures whose value has no bound (PSNR of equal ones) are counted apar
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
-
-import pandas as pd
 
 from experiments.metrics.declaration import Fidelity
 from experiments.stats.comparable_scores import counts_with, prompt_units, weights_that_count
@@ -23,6 +22,8 @@ from experiments.stats.numbers_as_text import decimals_for, format_number
 from llm_dit.errors import listed
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from experiments.store.records import RunRecord
 
 MOST_NAMED = 5
@@ -51,7 +52,7 @@ def fidelity_summaries(
         record for record in records if measure.column in record.scores and counts_with(record, measure.metric, weights)
     ]
     equal = [record for record in counted if record.scores[measure.column] == equal_value]
-    counts = pd.Series([record.level for record in equal], dtype=object).value_counts()
+    counts = Counter(record.level for record in equal)
     numbers = frame.dropna(subset=[measure.column])
     prompts: dict[str, set[str]] = {}
     for record in counted:
@@ -59,9 +60,9 @@ def fidelity_summaries(
     return tuple(
         replace(
             summary,
-            runs=summary.runs + (int(counts.get(summary.level, 0)) if math.isinf(equal_value) else 0),
+            runs=summary.runs + (counts[summary.level] if math.isinf(equal_value) else 0),
             prompts=len(prompts.get(summary.level, ())),
-            equal=int(counts.get(summary.level, 0)),
+            equal=counts[summary.level],
         )
         for summary in level_summaries(numbers, CELL, names, measure.column)
     )
@@ -72,9 +73,9 @@ def fidelity_notes(levels: Sequence[LevelSummary], baseline: str, measure: Measu
     if not math.isinf(fidelity_of(measure).equal):
         return []
     some = [
-        f"{summary.level} ({summary.equal} of {summary.runs})"
+        f"{quoted(summary.level)} ({summary.equal} of {summary.runs})"
         for summary in levels
-        if summary.level != baseline and summary.equal and summary.estimate
+        if summary.equal and summary.estimate
     ]
     if not some:
         return []
@@ -91,7 +92,7 @@ def fidelity_sentences(measure: Measure, levels: Sequence[LevelSummary], variabl
     if not others:
         return [f"Nothing can be compared with {variable} {quoted(baseline)}: no other level has pictures beside its."]
     same = [summary for summary in others if summary.equal == summary.runs]
-    apart = [summary for summary in others if summary.equal < summary.runs and summary.estimate]
+    apart = [summary for summary in others if summary.equal < summary.runs]
     apart.sort(key=lambda summary: _mean(summary), reverse=closer == "lower")
     sentences = []
     if apart:

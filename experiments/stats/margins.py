@@ -144,9 +144,9 @@ def _standings(
 ) -> tuple[MarginStanding, ...]:
     sides = np.stack([margin_p_values(_by_look(series, looks)[None], margin)[:, 0] for series in tested.values()])
     alone = sides.max(axis=1)
-    as_good = statistics.holm(np.minimum(alone * cost, 1.0))
+    as_good = statistics.holm(alone * cost)
     worse = {"higher": sides[:, 0], "lower": sides[:, 1]}.get(direction)
-    not_worse = None if worse is None else statistics.holm(np.minimum(worse * cost, 1.0))
+    not_worse = None if worse is None else statistics.holm(worse * cost)
     return tuple(
         MarginStanding(
             name,
@@ -162,7 +162,7 @@ def _standings(
 
 def _ninety_percent(by_prompt: statistics.Floats) -> Estimate:
     low, high = (float(end) for end in statistics.interval_of_difference(by_prompt, alpha=MARGIN_ALPHA))
-    is_bounded = math.isfinite(low) and math.isfinite(high)
+    is_bounded = math.isfinite(high - low)
     return Estimate(float(by_prompt.mean()), low if is_bounded else None, high if is_bounded else None)
 
 

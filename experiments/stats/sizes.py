@@ -64,7 +64,7 @@ def size_sentences(size: Size, spreads: Sequence[Spread], detect: float | None) 
     if not size.comparisons:
         return []
     if math.isinf(power.detectable_effect(size.prompts, alpha=size.alpha)):
-        needed = least_prompts(max(size.comparisons, 1))
+        needed = least_prompts(size.comparisons)
         found = [f"No difference can be shown with {size}, however large: it takes at least {needed} prompts."]
     elif not spreads:
         effect = power.detectable_effect(size.prompts, alpha=size.alpha)

@@ -181,5 +181,37 @@ def test_a_margin_of_one_is_a_margin_like_any_other():
     assert 0 < (found == NEVER).sum() < found.size
 
 
+@pytest.mark.parametrize("value", [0.0, 0.5, -3.0, 1e12, -1e-12])
+def test_differences_that_are_all_equal_exclude_every_other_mean_if_the_look_can_exclude_any(value):
+    looks = Looks((5, 12), enumerated=12)
+    assert repeated_interval(np.full(12, value), looks, 0.05) == (value, value)
+    assert repeated_interval(np.full(5, value), looks, 0.05) == (-np.inf, np.inf)
+
+
+@pytest.mark.parametrize("gap", [None, 3])
+def test_lengths_are_the_norms_of_the_differences_up_to_each_look(gap):
+    differences = draw(15, 3, 6) * np.array([[1.0], [1e6], [0.0]])
+    if gap is not None:
+        differences[:, gap] = np.nan
+    there = np.nan_to_num(differences)
+    expected = np.stack([np.linalg.norm(there[:, :end], axis=1) for end in (4, 6)], axis=1)
+    assert walks(differences, Looks((4, 6), enumerated=6)).lengths == pytest.approx(expected)
+
+
+def test_boundaries_of_numbers_below_zero_are_in_their_order():
+    values = -np.arange(1.0, 21.0)[None, None, ::-1]  # -20 to -1, without mirrors
+    assert boundaries(values, np.zeros(1), [[0.1]])[0, 0, 0] == -3.0  # of 20 two may be above
+
+
+@pytest.mark.parametrize(
+    ("prompts", "said"),
+    [((), "looks need prompts, got ()"), ((0, 5), "looks need prompts, got (0, 5)"), ((5, 5), "not rising: (5, 5)")],
+)
+def test_looks_have_prompts_and_rise(prompts, said):
+    with pytest.raises(AssertionError) as caught:
+        Looks(prompts)
+    assert str(caught.value) == said
+
+
 def test_nothing_at_all_excludes_nothing():
     assert repeated_interval(np.full(6, np.nan), Looks((6,), enumerated=6), 0.05) == (-np.inf, np.inf)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import re
 
 import numpy as np
 import pandas as pd
@@ -101,6 +102,20 @@ def test_false_claims_of_looks_equal_their_definition():
     assert false_claims_of(table) == pytest.approx(claimed / 2**9)
 
 
+def test_false_claims_by_random_patterns_are_those_whose_own_p_value_is_five_percent():
+    """Of 25 prompts; a pattern's p-value counts those as extreme, and the one seen, as `sign_flip_p_value` does."""
+    differences = np.random.default_rng(9).normal(0, 1, 25)
+    signs, _ = statistics.sign_patterns(25)
+    claimed = np.zeros(signs.shape[1], dtype=bool)
+    for prompts in (12, 25):
+        extremes = np.abs(differences[:prompts] @ signs[:prompts]).round(9)
+        as_extreme = len(extremes) - np.searchsorted(np.sort(extremes), extremes)
+        claimed |= (as_extreme + 1) / (len(extremes) + 1) <= 0.05
+    table = np.stack([np.where(np.arange(25) < 12, differences, np.nan), differences])[None]
+    assert false_claims_of(table) == claimed.mean()
+    assert 0.05 < claimed.mean() < 0.1
+
+
 def test_one_look_alone_claims_no_more_than_five_percent():
     assert false_claims_of(np.random.default_rng(5).normal(size=(3, 1, 12))) <= 0.05
 
@@ -112,6 +127,21 @@ def test_the_level_of_the_last_test_is_less_than_what_is_left_and_falls_with_the
         for looks in ([look_of(12)], [look_of(12), look_of(27)], [look_of(12), look_of(27), look_of(40)])
     ]
     assert 0.005 > levels[0] > levels[1] > levels[2] > 0.001
+
+
+def test_one_look_with_ties_leaves_all_that_is_left():
+    # of 12 equal differences 0.6 % of the sums are 10 or more and 3.9 % are 8 or more
+    assert level_of_last_test(np.ones((1, 12)), 4) == 0.01 / 4
+
+
+def test_random_patterns_belong_to_prompts_in_the_order_of_their_ids():
+    differences = np.random.default_rng(10).normal(0.3, 1, (2, 25))
+    contrasts = {name: series_of(row) for name, row in zip("ab", differences, strict=True)}
+    table = np.stack([[np.where(np.arange(25) < 12, row, np.nan), row] for row in differences])
+    expected = statistics.sign_flip_p_values_together(table)
+    p_values, _ = corrected_over_looks({name: row[::-1] for name, row in contrasts.items()}, [look_of(12)])
+    assert list(p_values.values()) == np.minimum(COST * expected, 1.0).tolist()
+    assert (statistics.sign_flip_p_values_together(table[..., ::-1]) != expected).all()
 
 
 def test_each_state_of_the_data_counts_once_and_the_present_one_never():
@@ -129,6 +159,7 @@ def test_another_measure_and_pictures_that_are_gone_are_no_looks():
 def test_a_look_that_could_show_nothing_does_not_count():
     assert earlier_looks([seen(5)], "reward", pairs_now(30), 1) == ()
     assert len(earlier_looks([seen(6)], "reward", pairs_now(30), 1)) == 1
+    assert len(earlier_looks([seen(6)], "reward", pairs_now(30), 1.6)) == 1  # 2 / 2^6 times 1.6 is 5 %
     assert earlier_looks([seen(6)], "reward", pairs_now(30), 3) == ()  # three levels need 7 prompts
 
 
@@ -289,6 +320,7 @@ def test_what_is_kept_of_an_analysis_is_what_it_showed():
     assert everything.measures == {"image_reward", "siglip_score"}
     assert everything.seen == {(text, seed) for text in hashes[1:] for seed in (1, 2)}
     assert (everything.by, everything.pictures) == ("report.py", 16)
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\+00:00", everything.when)
     assert records[0].generation_time_seconds is not None  # of a run that failed
     timed = seen_now(manifest, records, analyse(manifest, records, METRICS), by="report.py")
     assert timed.seen == everything.seen

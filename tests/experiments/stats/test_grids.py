@@ -121,6 +121,31 @@ def test_all_contrasts_of_a_grid_are_one_plan_of_tests() -> None:
     assert {(item.tests, item.cost) for item in everything} == {(1, 1.0)}
 
 
+def test_p_values_of_a_grid_are_those_of_the_contrasts_written_out() -> None:
+    manifest = sample_manifest(sample_plan(axes=[SHIFTS, STEPS], prompts=1, baseline=dict(list(BASELINE.items())[:2])))
+    for prompts in (2, 7):
+        table = np.random.default_rng(1).normal(size=(prompts, 2, 2)) + np.array([[0.0, 0.5], [1.0, 2.0]])
+        rows = [
+            {"prompt_id": f"p{number}", "seed": 1, "cell": f"{shift} x {steps}", "axis 0": shift, "axis 1": steps,
+             "reward": table[number, row, column]}
+            for number in reversed(range(prompts))
+            for (row, shift), (column, steps) in itertools.product(enumerate(("3.0", "4.0")), enumerate("49"))
+        ]  # fmt: skip
+        grid = analyse_grid(manifest, pd.DataFrame(rows), "reward", ["3.0 x 4", "3.0 x 9", "4.0 x 4", "4.0 x 9"], ())
+        cells = (table - table[:, :1, :1]).reshape(prompts, 4)[:, 1:]
+        axes = [(table[:, 1] - table[:, 0]).mean(axis=1), (table[:, :, 1] - table[:, :, 0]).mean(axis=1)]
+        corner = (table[:, 1, 1] - table[:, 1, 0] - table[:, 0, 1] + table[:, 0, 0]) / 4
+        contrasts = np.stack([*cells.T, *axes, corner, -corner, -corner, corner])
+        found = [
+            *grid.comparisons,
+            *(item for effect in grid.main_effects for item in effect.comparisons),
+            *(item for row in grid.interactions[0].deviations for item in row),
+        ]
+        expected = statistics.sign_flip_p_values_together(contrasts)
+        assert [item.p_holm for item in found] == pytest.approx(expected.tolist())
+        assert [item.difference.mean for item in found] == pytest.approx(contrasts.mean(axis=1).tolist())
+
+
 def test_what_a_grid_detects_is_reckoned_for_its_combinations() -> None:
     corner = grid_of([SHIFTS, STEPS], prompts=9, corner=0.5).comparisons[2]
     effect = power.detectable_effect(9, alpha=0.05 / 3, estimated_from=9)

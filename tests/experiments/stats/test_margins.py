@@ -283,17 +283,32 @@ def test_the_flag_takes_lists_and_repeats() -> None:
     ],
 )
 def test_what_is_no_margin_is_refused_with_an_example(text: str) -> None:
-    with pytest.raises(LlmDitError, match=r"is not MEASURE=X with X above 0.*write for example image_reward=0\.05"):
+    with pytest.raises(LlmDitError) as caught:
+        margins_from_flags([f" {text} "], METRICS)
+    assert (str(caught.value), caught.value.field) == (
+        f"--margin {text!r} is not MEASURE=X with X above 0, the largest difference that does not matter; write for "
+        "example image_reward=0.05.",
+        "margin",
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("imag_reward=1", "--margin 'imag_reward' is no measure; did you mean 'image_reward'"),
+        (
+            "psnr_db=30",
+            "--margin psnr_db: psnr_db is a distance from the baseline itself, so no level is as good as it by that; "
+            "give a margin of a measure that has a better direction.",
+        ),
+        ("image_reward = 1,image_reward=2", "--margin gives image_reward two margins; leave one out."),
+    ],
+)
+def test_unknown_measures_and_two_margins_of_one_are_refused(text: str, said: str) -> None:
+    with pytest.raises(LlmDitError) as caught:
         margins_from_flags([text], METRICS)
-
-
-def test_unknown_measures_and_two_margins_of_one_are_refused() -> None:
-    with pytest.raises(LlmDitError, match="--margin 'imag_reward' is no measure; did you mean 'image_reward'"):
-        margins_from_flags(["imag_reward=1"], METRICS)
-    with pytest.raises(LlmDitError, match="psnr_db is a distance from the baseline itself"):
-        margins_from_flags(["psnr_db=30"], METRICS)
-    with pytest.raises(LlmDitError, match="--margin gives image_reward two margins"):
-        margins_from_flags(["image_reward=1,image_reward=2"], METRICS)
+    assert str(caught.value).startswith(said)
+    assert caught.value.field == "margin"
 
 
 def test_a_margin_is_kept_once_and_every_surface_answers_it(folder: Path) -> None:

@@ -43,11 +43,13 @@ def test_an_estimated_spread_asks_for_more_prompts():
     assert estimated == power.prompts_for_effect(0.5, estimated_from=8) > given
 
 
-def test_without_a_spread_the_size_is_in_standard_deviations():
-    (sentence,) = size_sentences(Size(12, 1), [], None)
+@pytest.mark.parametrize(("comparisons", "counted"), [(1, "1 comparison"), (3, "3 comparisons")])
+def test_without_a_spread_the_size_is_in_standard_deviations(comparisons, counted):
+    (sentence,) = size_sentences(Size(60, comparisons), [], None)
+    effect = TTestPower().solve_power(nobs=60, alpha=0.05 / comparisons, power=0.8)
     assert sentence == (
-        "With 12 prompts and 1 comparison, 4 in 5 such experiments find a difference of 0.89 standard deviations of "
-        "the paired differences."
+        f"With 60 prompts and {counted}, 4 in 5 such experiments find a difference of {effect:.2f} standard deviations "
+        "of the paired differences."
     )
 
 
