@@ -135,14 +135,16 @@ def test_networks_compute_the_same_plain_compiled_and_replayed(backend: str, qua
         before = counters["stats"]["unique_graphs"]
         conditionings = [model.prepare([embed], 16, 16) for embed in embeds]
         outputs[compile] = [model(latents, model_time, conditioning) for conditioning in conditionings]
-        assert counters["stats"]["unique_graphs"] - before == (2 if compile == "on" else 0)
+        compiled = counters["stats"]["unique_graphs"] - before
+        assert compiled in ((2, 3) if compile == "on" else (0,))
         graphs = EvaluationGraphs(CUDA, 1.0)
         replayed = [graphs(model.forward, latents, model_time, conditionings[0]) for _ in range(PLAIN_EVALUATIONS + 2)]
         assert len(graphs.graphs) == 1
         assert torch.equal(replayed[-1], outputs[compile][0])
-    exact, other = accelerated("sdpa", "none", "off"), accelerated("cudnn", quantization, "off")
+    exact, other = build_ours("mini", CUDA, torch.float32), accelerated("cudnn", quantization, "off")
     for index, embed in enumerate(embeds):
-        expected, known = (net(latents, model_time, net.prepare([embed], 16, 16)) for net in (exact, other))
+        expected = exact(latents, model_time, exact.prepare([embed.float()], 16, 16))
+        known = other(latents, model_time, other.prepare([embed], 16, 16))
         errors = [relative_error(outputs[compile][index], expected) for compile in ("off", "on")]
         assert max(errors) < 1.6 * relative_error(known, expected), (errors, relative_error(known, expected))
 
