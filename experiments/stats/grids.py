@@ -111,7 +111,7 @@ def analyse_grid(
     )
     axes = [_axis_family(manifest, runs, index, column) for index in varied]
     rest = [_Family("the sum of both axes", _deviations_from_additivity(table)) for table in tables]
-    corrections, false_claims = _corrected_together([cells, *axes, *rest], max(len(names) - 1, 1), looks)
+    corrections, false_claims = _corrected_together([cells, *axes, *rest], len(names) - 1, looks)
     compared = [
         compare(family.differences, family.baseline, correction)
         for family, correction in zip([cells, *axes, *rest], corrections, strict=True)

@@ -9,6 +9,7 @@ from experiments.stats import paired_statistics as statistics
 from experiments.stats.equivalence import equivalence_crossings
 from experiments.stats.error_spending import (
     NEVER,
+    Boundaries,
     Looks,
     Walks,
     boundaries,
@@ -26,6 +27,21 @@ def draw(seed, *shape):
 def test_spent_error_follows_the_power_family_and_ends_at_alpha():
     looks = Looks((15, 30, 60), exponent=1.5)
     assert [looks.spent(look, 0.05) for look in range(3)] == pytest.approx([0.05 / 8, 0.05 / 2**1.5, 0.05])
+
+
+def test_a_plan_is_of_the_exponent_1_5_with_8192_patterns_unless_told_otherwise():
+    looks = Looks((1, 4))
+    assert looks.spent(0, 0.08) == pytest.approx(0.01)  # a quarter of the prompts, an eighth of the error
+    assert (looks.patterns, walks(np.ones((1, 4)), looks).sums.shape[-1]) == (8192, 8192)
+
+
+def test_prompts_beyond_the_enumerated_ones_have_random_signs_of_their_own():
+    looks = Looks((30,), enumerated=10)
+    signs = walks(np.eye(30), looks).sums[:, 0]  # one data set per prompt, whose sum is that prompt's sign
+    assert len({tuple(pattern) for pattern in signs[:10].T}) == looks.patterns == 512
+    assert (np.abs(signs) == 1).all() and (signs[:, 0] == 1).all() and (signs[0] == 1).all()
+    alike = signs[1:] @ signs[1:].T / 512 - np.eye(29)
+    assert np.abs(alike).max() < 5 / 512**0.5
 
 
 def test_all_patterns_of_few_prompts_are_counted_and_the_first_is_the_one_seen():
@@ -201,6 +217,35 @@ def test_lengths_are_the_norms_of_the_differences_up_to_each_look(gap):
 def test_boundaries_of_numbers_below_zero_are_in_their_order():
     values = -np.arange(1.0, 21.0)[None, None, ::-1]  # -20 to -1, without mirrors
     assert boundaries(values, np.zeros(1), [[0.1]])[0, 0, 0] == -3.0  # of 20 two may be above
+
+
+def test_never_are_all_patterns_above_a_boundary():
+    values = np.arange(1.0, 21.0)[None, None]
+    assert boundaries(values, np.zeros(1), [[1.0], [0.94], [0.95]])[:, 0, 0].tolist() == [1.0, 2.0, 1.0]
+
+
+def test_boundaries_of_some_data_sets_are_those_that_each_has_alone():
+    looks = Looks((8, 12, 16), enumerated=8)
+    found = walks(draw(16, 4, 16), looks)
+    shares = [0.05, 0.15, 0.3]
+    for make, has_mirrors in ((Walks.two_sided, False), (Walks.above, True)):
+        values = make(found)
+        alone = [
+            boundaries(values[[row]], found.slack[[row]], [shares], has_mirrors=has_mirrors)[0, 0] for row in range(4)
+        ]
+        together = Boundaries(1, 4, looks.patterns, has_mirrors=has_mirrors)
+        for look, rows in enumerate(([0, 1, 2, 3], [3, 1], [1, 3])):
+            chosen = np.array(rows)
+            bounds = together.next(values[chosen, look], found.slack[chosen], [shares[look]], chosen)
+            assert bounds[0].tolist() == [alone[row][look] for row in rows]
+
+
+def test_the_repeated_interval_has_the_scale_of_the_differences_and_no_ends_before_the_first_look():
+    looks, values = Looks((12, 18), enumerated=12), draw(17, 18)
+    ends = np.array(repeated_interval(values, looks, 0.05))
+    for scale in (1e-6, 1e6):
+        assert repeated_interval(values * scale, looks, 0.05) == pytest.approx(tuple(ends * scale), rel=1e-6)
+    assert repeated_interval(values[:11], looks, 0.05) == (-np.inf, np.inf)
 
 
 @pytest.mark.parametrize(

@@ -123,6 +123,7 @@ def test_the_five_farthest_are_told_and_the_others_counted(levels: int, more: st
     summaries = [summary(BASE, math.inf, equal=4), *(summary(f"{i}.5", 40.0 - i) for i in range(levels))]
     (told,) = fidelity_sentences(measure_of("psnr_db"), summaries, "shift", BASE)
     named = [clause.split(" has ")[0] for clause in told.removeprefix(f"Beside shift {BASE}: ").split("; ")]
+    assert len(named) == 5 + bool(more)
     assert named[:5] == [f"{i}.5" for i in reversed(range(levels - 5, levels))]
     assert more in told and ("more" in told) == bool(more)
 

@@ -13,7 +13,7 @@ from experiments.stats import paired_statistics as statistics
 from experiments.stats import power
 from experiments.stats.extension import COST, Look
 from experiments.stats.grids import Grid, analyse_grid
-from experiments.stats.levels import Estimate
+from experiments.stats.levels import Comparison, Estimate
 
 SHIFTS, STEPS, LAYERS = axis("shift", 3.0, 4.0), axis("num_inference_steps", 4, 9), axis("hidden_layer", -2, -3, -4)
 BASELINE = {"shift": "3.0", "num_inference_steps": "4", "hidden_layer": "-2"}
@@ -121,35 +121,70 @@ def test_all_contrasts_of_a_grid_are_one_plan_of_tests() -> None:
     assert {(item.tests, item.cost) for item in everything} == {(1, 1.0)}
 
 
-def test_p_values_of_a_grid_are_those_of_the_contrasts_written_out() -> None:
+def grid_of_numbers(table: np.ndarray, present: np.ndarray) -> Grid:
+    """The grid of two shifts and two numbers of steps, [prompts, shifts, steps], of the runs that are present."""
     manifest = sample_manifest(sample_plan(axes=[SHIFTS, STEPS], prompts=1, baseline=dict(list(BASELINE.items())[:2])))
-    for prompts in (2, 7):
-        table = np.random.default_rng(1).normal(size=(prompts, 2, 2)) + np.array([[0.0, 0.5], [1.0, 2.0]])
-        rows = [
-            {"prompt_id": f"p{number}", "seed": 1, "cell": f"{shift} x {steps}", "axis 0": shift, "axis 1": steps,
-             "reward": table[number, row, column]}
-            for number in reversed(range(prompts))
-            for (row, shift), (column, steps) in itertools.product(enumerate(("3.0", "4.0")), enumerate("49"))
-        ]  # fmt: skip
-        grid = analyse_grid(manifest, pd.DataFrame(rows), "reward", ["3.0 x 4", "3.0 x 9", "4.0 x 4", "4.0 x 9"], ())
-        cells = (table - table[:, :1, :1]).reshape(prompts, 4)[:, 1:]
-        axes = [(table[:, 1] - table[:, 0]).mean(axis=1), (table[:, :, 1] - table[:, :, 0]).mean(axis=1)]
-        corner = (table[:, 1, 1] - table[:, 1, 0] - table[:, 0, 1] + table[:, 0, 0]) / 4
-        contrasts = np.stack([*cells.T, *axes, corner, -corner, -corner, corner])
-        found = [
-            *grid.comparisons,
-            *(item for effect in grid.main_effects for item in effect.comparisons),
-            *(item for row in grid.interactions[0].deviations for item in row),
-        ]
-        expected = statistics.sign_flip_p_values_together(contrasts)
-        assert [item.p_holm for item in found] == pytest.approx(expected.tolist())
-        assert [item.difference.mean for item in found] == pytest.approx(contrasts.mean(axis=1).tolist())
+    rows = [
+        {
+            "prompt_id": f"p{number}",
+            "seed": 1,
+            "cell": f"{shift} x {steps}",
+            "axis 0": shift,
+            "axis 1": steps,
+            "reward": table[number, row, column],
+        }
+        for number in reversed(range(len(table)))
+        for (row, shift), (column, steps) in itertools.product(enumerate(("3.0", "4.0")), enumerate("49"))
+        if present[number, row, column]
+    ]
+    names = ["3.0 x 4", "3.0 x 9", "4.0 x 4", "4.0 x 9"]
+    return analyse_grid(manifest, pd.DataFrame(rows), "reward", names, ())
+
+
+def contrasts_of(grid: Grid) -> list[Comparison]:
+    effects = [item for effect in grid.main_effects for item in effect.comparisons]
+    return [*grid.comparisons, *effects, *(item for row in grid.interactions[0].deviations for item in row)]
+
+
+@pytest.mark.parametrize("prompts", [2, 7])
+def test_p_values_of_a_grid_are_those_of_the_contrasts_written_out(prompts: int) -> None:
+    table = np.random.default_rng(1).normal(size=(prompts, 2, 2)) + np.array([[0.0, 0.5], [1.0, 2.0]])
+    cells = (table - table[:, :1, :1]).reshape(prompts, 4)[:, 1:]
+    axes = [(table[:, 1] - table[:, 0]).mean(axis=1), (table[:, :, 1] - table[:, :, 0]).mean(axis=1)]
+    corner = (table[:, 1, 1] - table[:, 1, 0] - table[:, 0, 1] + table[:, 0, 0]) / 4
+    contrasts = np.stack([*cells.T, *axes, corner, -corner, -corner, corner])
+    found = contrasts_of(grid_of_numbers(table, np.ones(table.shape, dtype=bool)))
+    expected = statistics.sign_flip_p_values_together(contrasts)
+    assert [item.p_holm for item in found] == pytest.approx(expected.tolist())
+    assert [item.difference.mean for item in found] == pytest.approx(contrasts.mean(axis=1).tolist())
+
+
+def test_contrasts_of_one_prompt_take_no_part_in_the_correction_of_the_others() -> None:
+    table, present = np.random.default_rng(1).normal(size=(7, 2, 2)), np.ones((7, 2, 2), dtype=bool)
+    present[1:, 1, 1] = False  # the corner has one prompt only
+    right, down = table[:, 0, 1] - table[:, 0, 0], table[:, 1, 0] - table[:, 0, 0]
+    shift, steps = down.copy(), right.copy()
+    shift[0], steps[0] = (table[0, 1] - table[0, 0]).mean(), (table[0, :, 1] - table[0, :, 0]).mean()
+    expected = statistics.sign_flip_p_values_together(np.stack([right, down, shift, steps]))
+    found = contrasts_of(grid_of_numbers(table, present))
+    p_values = [found[index].p_holm for index in (0, 1, 3, 4)]
+    assert p_values == pytest.approx(expected.tolist())
+    assert max(p_values) < 1
+    assert [found[index].p_holm for index in (2, 5, 6, 7, 8)] == [None] * 5
 
 
 def test_what_a_grid_detects_is_reckoned_for_its_combinations() -> None:
     corner = grid_of([SHIFTS, STEPS], prompts=9, corner=0.5).comparisons[2]
     effect = power.detectable_effect(9, alpha=0.05 / 3, estimated_from=9)
     assert corner.detectable == pytest.approx(effect * np.std(np.arange(9) / 200, ddof=1))
+    (single,) = grid_of([axis("shift", 3.0), STEPS], prompts=9, corner=0.5).comparisons
+    effect = power.detectable_effect(9, alpha=0.05, estimated_from=9)
+    assert single.detectable == pytest.approx(effect * np.std(np.arange(9) / 200, ddof=1))
+
+
+def test_a_grid_of_one_combination_has_nothing_to_compare() -> None:
+    grid = grid_of([axis("shift", 3.0), axis("num_inference_steps", 4)])
+    assert (grid.comparisons, grid.main_effects, grid.interactions) == ((), (), ())
 
 
 def test_looks_before_are_corrected_for_in_all_contrasts() -> None:
