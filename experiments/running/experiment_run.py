@@ -142,6 +142,9 @@ def run_experiment(
     facts = facts_of(plan)
     check_levels(plan, lambda settings: facts[settings].checked)
     looks = planned_looks(request, plan, store)
+    if store.metadata.is_dir():
+        with store.lock(command=command):
+            pass  # another command that holds it may hold the devices too: told before they are waited for
     hands = model.get(plan.loading_order, evaluations_of_each(plan, facts), events.on_load)
     for sentence in plan_warnings(plan, facts, hands.known):
         events.on_warning(sentence)

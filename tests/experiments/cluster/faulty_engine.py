@@ -1,0 +1,85 @@
+"""The embedded model, with faults where a folder has a note of them: what a worker of the tests loads.
+
+A note is a file `KIND-RUN` for a run of seed and shift, as `kill-42-3.0`. Whoever comes to it takes it away, so that it
+happens once; notes whose kind begins with `always` stay.
+"""
+
+import os
+import signal
+import time
+from pathlib import Path
+
+from experiments.cluster.worker import OwnEngine
+from experiments.running.models import OwnModels
+
+
+class KillsWhenSent:
+    """Ends its process in the middle of the answer that it is a part of."""
+
+    def __reduce__(self):
+        os.kill(os.getpid(), signal.SIGKILL)
+        return dict, ()
+
+
+class FaultyPipeline:
+    """The pipeline, but for `draw` and what goes along with a picture."""
+
+    def __init__(self, pipeline, notes):
+        self._pipeline, self._notes, self._sends = pipeline, notes, False
+
+    def __getattr__(self, name):
+        return getattr(self._pipeline, name)
+
+    def _is_noted(self, kind, params):
+        note = self._notes / f"{kind}-{params.seed}-{params.shift}"
+        if kind in ("always_fails", "slow", "slower"):
+            return note.exists() or (self._notes / kind).exists()
+        try:
+            note.unlink()
+        except FileNotFoundError:
+            return False
+        (self._notes / f"happened-{kind}").touch()
+        return True
+
+    def draw(self, params, conditioning, shared=None):
+        if self._is_noted("slow", params):
+            time.sleep(0.5)
+        if self._is_noted("slower", params):
+            time.sleep(4)
+        if self._is_noted("kill", params):
+            os.kill(os.getpid(), signal.SIGKILL)
+        if self._is_noted("hang", params):
+            time.sleep(3600)
+        if self._is_noted("memory", params):
+            raise RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB")
+        if self._is_noted("always_fails", params):
+            raise RuntimeError("this run always fails")
+        self._sends = self._is_noted("send", params)
+        return self._pipeline.draw(params, conditioning, shared)
+
+    def metadata(self, *arguments):
+        record = self._pipeline.metadata(*arguments)
+        if self._sends:  # in a part of the record that the image file leaves out
+            record["stage_times_s"] = {**record["stage_times_s"], "killer": KillsWhenSent()}
+        return record
+
+
+class FaultyModels(OwnModels):
+    """Loads the model with the faults of a folder."""
+
+    def __init__(self, notes):
+        super().__init__()
+        self._notes = notes
+
+    def get(self, settings, planned_evaluations):
+        return FaultyPipeline(super().get(settings, planned_evaluations), self._notes)
+
+
+class FaultyEngine(OwnEngine):
+    """Brings such models to a worker."""
+
+    def __init__(self, notes):
+        self._notes = Path(notes)
+
+    def models(self):
+        return FaultyModels(self._notes)

@@ -1,0 +1,237 @@
+"""Experiments on a real Ray cluster of this machine: the same bytes as on one device, whatever happens on the way."""
+
+import csv
+import itertools
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+from faulty_engine import FaultyEngine
+
+from experiments.cluster.dispatch import Patience
+from experiments.cluster.ray_opening import LOOPBACK, QUIET, TOO_SLOW
+from experiments.cluster.workers_model import WorkersModel
+from experiments.planning.command_flags import request_from_arguments
+from experiments.running.experiment_run import Events, run_experiment
+from experiments.running.models import OwnModels
+from experiments.running.one_device import OneDevice
+from experiments.store.result_store import ResultStore
+from llm_dit.config import Config
+from llm_dit.parameters import ClusterSettings
+
+ROOT = Path(__file__).parents[3]
+NODE = {
+    "num_cpus": 1,
+    "node_ip_address": "127.0.0.1",
+    "object_store_memory": 80 << 20,
+    "include_log_monitor": False,
+    "no_monitor": True,
+}
+ARGUMENTS = ["--sweep=shift=1..3", "--name=trial", "--max-prompts=3", "--seeds=42,43"]
+RUNS = 18
+PATHS = os.pathsep.join(map(str, (ROOT, ROOT / "src", Path(__file__).parent)))
+FAST = {"num_inference_steps": 2, "width": 64, "height": 64, "dit_device": "cpu", "text_encoder_device": "cpu"}
+PATIENCE = Patience(first_s=60.0, least_s=8.0, factor=8.0)
+TIMES = ("generation_time_seconds", "output_path")
+
+
+def up(cluster, **more):
+    """Add a node; Ray gives it 30 s, which a busy machine may exceed."""
+    for last in (False, False, True):
+        try:
+            return cluster.add_node(**NODE, **more)
+        except Exception as error:
+            if last or TOO_SLOW not in str(error):
+                raise
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    """Two nodes on this machine with a processor each; this process is connected to them."""
+    os.environ.update({**QUIET, **LOOPBACK, "PYTHONPATH": PATHS, "RAY_worker_niceness": "0"})
+    ray = pytest.importorskip("ray")
+    from ray.cluster_utils import Cluster
+
+    nodes = Cluster()
+    up(nodes, include_dashboard=False)
+    nodes.second = up(nodes)
+    ray.init(address=nodes.address, log_to_driver=False, configure_logging=False, logging_level="ERROR")
+    yield nodes
+    ray.shutdown()
+    nodes.shutdown()
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory):
+    """The folder of the same experiment on one device, with as many threads as a worker has."""
+    import torch
+
+    class Own:
+        def get(self, settings_in_turn, planned, on_load):
+            return OneDevice(OwnModels(), planned)
+
+        def check(self, settings):
+            pass
+
+        def release(self):
+            pass
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    folder = tmp_path_factory.mktemp("alone")
+    run_experiment(request(folder), Own(), command="c")
+    torch.set_num_threads(before)
+    return folder / "trial"
+
+
+def request(folder):
+    return request_from_arguments([*ARGUMENTS, f"--output-dir={folder}"], Config(FAST))
+
+
+def pictures(folder):
+    return {path.name: path.read_bytes() for path in sorted((folder / "images").iterdir())}
+
+
+def rows(folder):
+    with (folder / "trial_summary.csv").open(encoding="utf-8") as file:
+        return [{name: value for name, value in row.items() if name not in TIMES} for row in csv.DictReader(file)]
+
+
+class Watched(Events):
+    """Does something after so many pictures."""
+
+    def __init__(self, at=10**9, then=lambda: None):
+        self.at, self.then = at, then
+
+    def on_progress(self, progress):
+        if progress.done >= self.at:
+            self.at = 10**9
+            self.then()
+
+
+def drawn_on(folder, notes, *, workers=2, events=None, should_stop=lambda: False):
+    """Draw on workers with the faults noted in a folder; return the result and what was told."""
+    told = []
+    with ExitStack() as resources:
+        model = WorkersModel(
+            ClusterSettings(workers=workers, worker_threads=1),
+            resources,
+            told.append,
+            PATIENCE,
+            FaultyEngine(notes),
+        )
+        result = run_experiment(request(folder), model, command="c", events=events or Events(), should_stop=should_stop)
+    return result, told
+
+
+def test_whatever_happens_to_workers_every_run_is_there_once_with_the_bytes_of_one_device(cluster, alone, tmp_path):
+    notes = tmp_path / "notes"
+    notes.mkdir()
+    for note in ("kill-42-1.0", "send-43-2.0", "hang-42-3.0", "memory-43-3.0", "always_fails-43-1.0"):
+        (notes / note).touch()
+    result, told = drawn_on(tmp_path, notes)
+    happened = {path.name.removeprefix("happened-") for path in notes.iterdir()}
+    assert happened == {"hang", "kill", "memory", "send", "always_fails-43-1.0"}
+    assert (result.outcome.made, result.outcome.remaining) == (RUNS - 3, 0)
+    for name, error in result.outcome.failed:
+        assert "shift_1.0_seed43" in name
+        assert re.fullmatch(r"this run always fails \(tried 3 times, on worker [12](, worker [12])?\)", error)
+    assert len(result.outcome.failed) == 3
+
+    (notes / "always_fails-43-1.0").unlink()
+    again, _ = drawn_on(tmp_path, notes)
+    assert (again.outcome.made, again.outcome.skipped) == (3, RUNS - 3)
+    assert pictures(tmp_path / "trial") == pictures(alone)
+    assert rows(tmp_path / "trial") == rows(alone)
+    assert any("does not answer" in sentence for sentence in told)
+    assert sum("is lost with" in sentence for sentence in told) == 3
+    manifest = ResultStore(tmp_path / "trial").manifest().raw
+    assert [session["machine"]["threads"] for session in manifest["sessions"]] == ["1", "1"]
+
+
+def test_a_node_may_go_and_another_one_come(cluster, alone, tmp_path):
+    notes = tmp_path / "notes"
+    notes.mkdir()
+    (notes / "slow").touch()
+
+    def change():
+        cluster.remove_node(cluster.second, allow_graceful=False)
+        cluster.second = up(cluster)
+
+    result, told = drawn_on(tmp_path, notes, events=Watched(4, change))
+    assert result.outcome.made == RUNS
+    assert pictures(tmp_path / "trial") == pictures(alone)
+    assert rows(tmp_path / "trial") == rows(alone)
+    assert any("is lost with" in sentence for sentence in told)
+
+
+def test_a_full_disk_stops_no_worker_and_what_is_missing_is_made_later(cluster, alone, tmp_path, monkeypatch):
+    sync, calls = os.fsync, itertools.count()
+
+    def full(descriptor):
+        if next(calls) >= 8:
+            raise OSError(28, "No space left on device")
+        sync(descriptor)
+
+    class Full(Events):
+        def on_start(self, work):
+            monkeypatch.setattr(os, "fsync", full)
+
+    result, _ = drawn_on(tmp_path, tmp_path, events=Full())
+    assert 0 < result.outcome.made < RUNS
+    assert all("No space left on device" in error for _, error in result.outcome.failed)
+    monkeypatch.setattr(os, "fsync", sync)
+    again, _ = drawn_on(tmp_path, tmp_path)
+    assert again.outcome.made == RUNS - result.outcome.made
+    assert pictures(tmp_path / "trial") == pictures(alone)
+    assert rows(tmp_path / "trial") == rows(alone)
+
+
+def test_a_driver_may_be_killed_or_stopped_and_a_second_one_is_told(cluster, alone, tmp_path):
+    (tmp_path / "slower").touch()  # than the start of another driver
+    values = [f"--{name.replace('_', '-')}={value}" for name, value in FAST.items()]
+    command = [
+        sys.executable,
+        str(Path(__file__).with_name("driver.py")),
+        str(tmp_path),
+        *ARGUMENTS,
+        *values,
+        f"--output-dir={tmp_path}",
+        f"--ray-address={cluster.address}",
+        "--workers=2",
+        "--worker-threads=1",
+    ]
+    environment = {**os.environ, "PYTHONPATH": PATHS}
+
+    def started(count):
+        driver = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
+        until = time.monotonic() + 120
+        while len(list((tmp_path / "trial" / "metadata").glob("*.json"))) < count and time.monotonic() < until:
+            assert driver.poll() is None, driver.communicate()[1]
+            time.sleep(0.02)
+        return driver
+
+    first = started(1)
+    second = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert second.returncode == 2
+    assert f"is in use by process {first.pid}" in second.stderr
+    first.kill()
+    first.communicate()
+
+    held = len(pictures(tmp_path / "trial"))
+    third = started(held + 1)
+    third.send_signal(signal.SIGINT)
+    told = third.communicate()[1]
+    assert third.returncode == 130, told
+    assert re.search(r"Stopped with [1-9]\d* runs to do", told)
+
+    (tmp_path / "slower").unlink()
+    assert subprocess.run(command, env=environment, capture_output=True, check=False).returncode == 0
+    assert pictures(tmp_path / "trial") == pictures(alone)
+    assert rows(tmp_path / "trial") == rows(alone)
