@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from experiments.planning.command_flags import Request
@@ -45,7 +46,11 @@ def planned_looks(request: Request, plan: Plan, store: ResultStore) -> LookPlan 
         looks = plan_looks(plan, request.looks)
     has_results = next(iter(store.some_runs()), None) is not None
     manifest = store.whole_manifest()
-    check_looks(None if manifest is None else manifest.looks, looks, store.folder, has_results=has_results)
+    log = None if manifest is None else manifest.looks
+    if looks is not None and log is not None:  # when to look was fixed by the version that began
+        kept = replace(looks, prompts=log.plan.prompts, exponent=log.plan.exponent)
+        looks = kept if kept == log.plan else looks
+    check_looks(log, looks, store.folder, has_results=has_results)
     return looks
 
 

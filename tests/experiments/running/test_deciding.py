@@ -11,6 +11,7 @@ from fake_pipeline import FakePipeline
 from experiments.planning.command_flags import request_from_arguments
 from experiments.running.dry_run import dry_run
 from experiments.running.experiment_run import Events, run_experiment
+from experiments.running.look_runs import planned_looks
 from experiments.running.one_device import OneDevice
 from experiments.store.result_store import ResultStore
 from llm_dit.config import Config
@@ -132,6 +133,16 @@ def test_a_stopped_run_goes_on_with_the_same_looks_and_ends_as_if_it_had_not_sto
     again = run(asked)
     assert again.outcome.made == 0
     assert again.looks.taken == logs[-1].taken
+
+
+def test_a_folder_goes_on_with_the_looks_that_another_version_planned(tmp_path, monkeypatch):
+    asked = request(tmp_path, "--margin=0.4")
+    monkeypatch.setattr("experiments.planning.looks.look_counts", lambda *_, **__: (10, 17, 24))
+    first = run(asked, should_stop=_after(30)).looks
+    assert first.plan.prompts == (10, 17, 24)
+    monkeypatch.undo()
+    assert planned_looks(asked, asked.plan(), ResultStore(tmp_path / "other")).prompts != (10, 17, 24)
+    assert planned_looks(asked, asked.plan(), ResultStore(asked.folder)) == first.plan
 
 
 def test_scores_that_change_later_undo_no_decision(tmp_path, judge):
