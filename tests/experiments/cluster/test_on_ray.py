@@ -69,29 +69,39 @@ def cluster():
 
 @pytest.fixture(scope="module")
 def alone(tmp_path_factory):
-    """The folder of the same experiment on one device, with as many threads as a worker has."""
-    import torch
-
-    class Own:
-        def get(self, settings_in_turn, planned, on_load):
-            return OneDevice(OwnModels(), planned)
-
-        def check(self, settings):
-            pass
-
-        def release(self):
-            pass
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
+    """The folder of the same experiment on one device."""
     folder = tmp_path_factory.mktemp("alone")
-    run_experiment(request(folder), Own(), command="c")
-    torch.set_num_threads(before)
+    drawn_alone(request(folder))
     return folder / "trial"
 
 
-def request(folder):
-    return request_from_arguments([*ARGUMENTS, f"--output-dir={folder}"], Config(FAST))
+def request(folder, arguments=ARGUMENTS):
+    return request_from_arguments([*arguments, f"--output-dir={folder}"], Config(FAST))
+
+
+class Own:
+    """This process's device."""
+
+    def get(self, settings_in_turn, planned, on_load):
+        return OneDevice(OwnModels(), planned)
+
+    def check(self, settings):
+        pass
+
+    def release(self):
+        pass
+
+
+def drawn_alone(asked):
+    """Draw on one device, with as many threads as a worker has."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        return run_experiment(asked, Own(), command="c")
+    finally:
+        torch.set_num_threads(before)
 
 
 def pictures(folder):
@@ -115,7 +125,7 @@ class Watched(Events):
             self.then()
 
 
-def drawn_on(folder, notes, *, workers=2, events=None, should_stop=lambda: False):
+def drawn_on(folder, notes, *, workers=2, events=None, should_stop=lambda: False, arguments=ARGUMENTS):
     """Draw on workers with the faults noted in a folder; return the result and what was told."""
     told = []
     with ExitStack() as resources:
@@ -126,7 +136,8 @@ def drawn_on(folder, notes, *, workers=2, events=None, should_stop=lambda: False
             PATIENCE,
             FaultyEngine(notes),
         )
-        result = run_experiment(request(folder), model, command="c", events=events or Events(), should_stop=should_stop)
+        asked = request(folder, arguments)
+        result = run_experiment(asked, model, command="c", events=events or Events(), should_stop=should_stop)
     return result, told
 
 
@@ -169,6 +180,19 @@ def test_a_node_may_go_and_another_one_come(cluster, alone, tmp_path):
     assert pictures(tmp_path / "trial") == pictures(alone)
     assert rows(tmp_path / "trial") == rows(alone)
     assert any("is lost with" in sentence for sentence in told)
+
+
+def test_settings_of_the_engine_and_planned_looks_end_as_on_one_device(cluster, tmp_path):
+    more = ["--sweep=quantization=none,int8", "--name=trial", "--max-prompts=8", "--until-decided=siglip_score"]
+    here, there = tmp_path / "here", tmp_path / "there"
+    expected = drawn_alone(request(here, more))
+    result, _ = drawn_on(there, tmp_path, arguments=more)
+    assert expected.outcome.made == result.outcome.made > 0
+    assert pictures(there / "trial") == pictures(here / "trial")
+    looks = [[(look.prompts, look.levels) for look in found.looks.taken] for found in (expected, result)]
+    assert looks[0] == looks[1] != []
+    assert result.looks.end == expected.looks.end
+    assert result.verdict == expected.verdict
 
 
 def test_a_full_disk_stops_no_worker_and_what_is_missing_is_made_later(cluster, alone, tmp_path, monkeypatch):
