@@ -61,6 +61,7 @@ def test_a_missing_compiler_is_told_before_anything_is_read(nothing_is_read, mon
 def test_flash_without_its_package_is_told_before_anything_is_read(nothing_is_read, monkeypatch):
     monkeypatch.setattr(attention, "find_spec", lambda name: None)
     monkeypatch.setattr(loading, "resolve_device", lambda *_: torch.device("cuda", 0))
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (8, 0))
     with pytest.raises(DeviceError, match=r"flash can't be used on cuda in bfloat16; available here:"):
         ZImagePipeline.from_pretrained(attention_backend="flash")
 
