@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 import torch
+import transformers
 from clip_models import IMAGE_SIZE, open_clip_weights, reference_cosine, write_hps, write_pick_score
 from PIL import Image
-from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
 from experiments.metrics.declaration import ScoreInput
 from experiments.metrics.hps import HPSScorer, fitted
@@ -14,6 +14,7 @@ from llm_dit.errors import LlmDitError
 
 PROMPTS = ["a red cat sits on the table", "A Blue CAT.", "dog"]
 LONG = "cat " * 75
+PROCESSOR = getattr(transformers, "CLIPImageProcessorPil", None) or transformers.CLIPImageProcessor  # before 5.4
 MEAN = torch.tensor([0.48145466, 0.4578275, 0.40821073])[:, None, None]
 STD = torch.tensor([0.26862954, 0.26130258, 0.27577711])[:, None, None]
 
@@ -46,9 +47,7 @@ def close(ours: list[float], expected: list[float]) -> None:
 
 def test_pick_score_equals_an_independent_computation(pick, weights, tmp_path):
     images = [picture(0, 32, 32), picture(1, 47, 33), picture(2, 64, 71)]
-    seen = CLIPImageProcessorPil(
-        size={"shortest_edge": IMAGE_SIZE}, crop_size={"height": IMAGE_SIZE, "width": IMAGE_SIZE}
-    )
+    seen = PROCESSOR(size={"shortest_edge": IMAGE_SIZE}, crop_size={"height": IMAGE_SIZE, "width": IMAGE_SIZE})
     pixels = seen(images, return_tensors="pt")["pixel_values"]
     expected = [
         float(weights["logit_scale"].exp()) * reference_cosine(weights, own, prompt)
@@ -122,7 +121,7 @@ def test_weights_that_do_not_fit_are_named(tmp_path):
         torch.save(content, folder / "HPS_v2.1_compressed.pt")
         with pytest.raises(LlmDitError, match=message):
             HPSScorer(folder)
-    torch.save({"state_dict": {"a": CLIPImageProcessorPil()}}, folder / "HPS_v2.1_compressed.pt")
+    torch.save({"state_dict": {"a": PROCESSOR()}}, folder / "HPS_v2.1_compressed.pt")
     with pytest.raises(LlmDitError, match="holds more than tensors and was not read"):
         HPSScorer(folder)
 

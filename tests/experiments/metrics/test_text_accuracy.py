@@ -1,8 +1,8 @@
 """Words in pictures: which are asked for, how near a reading comes, and the reader itself on rendered words."""
 
+from importlib.util import find_spec
 from pathlib import Path
 
-import matplotlib
 import pytest
 from PIL import Image, ImageDraw, ImageFont
 
@@ -12,7 +12,7 @@ from experiments.metrics.text_accuracy import TextAccuracyScorer
 from experiments.prompts import get_prompts_by_category
 from llm_dit.errors import LlmDitError
 
-LATIN = Path(matplotlib.__file__).parent / "mpl-data" / "fonts" / "ttf"
+LATIN = Path(find_spec("matplotlib").submodule_search_locations[0], "mpl-data", "fonts", "ttf")
 PAPER, INK = (236, 229, 214), (30, 40, 60)
 
 

@@ -5,15 +5,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import transformers
 from PIL import Image
 from tokenizers import Tokenizer
 from transformers import Qwen3VLForConditionalGeneration
-from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 from vqa_models import LIMITS, PATCH, VOCABULARY, write_vqa
 
 from experiments.metrics.declaration import ScoreInput
 from experiments.metrics.vqa_score import VQAScorer
 from llm_dit.errors import LlmDitError
+
+PROCESSOR = getattr(transformers, "Qwen2VLImageProcessorPil", None) or transformers.Qwen2VLImageProcessor  # before 5.4
 
 
 def picture(seed: int, width: int, height: int) -> Image.Image:
@@ -34,7 +36,7 @@ def scorer(folder) -> VQAScorer:
 @pytest.fixture(scope="module")
 def reference(folder):
     """The probability of "Yes" by transformers' processor of pictures and its generation of one token."""
-    processor = Qwen2VLImageProcessorPil(
+    processor = PROCESSOR(
         size=LIMITS, patch_size=PATCH, merge_size=2, temporal_patch_size=2, image_mean=[0.5] * 3, image_std=[0.5] * 3
     )
     model = Qwen3VLForConditionalGeneration.from_pretrained(folder)
