@@ -36,7 +36,7 @@ def test_cancel_says_so_until_the_step_is_over(page: Any, engine: FakeEngine) ->
     engine.halt.at = 2
     fill_prompt(page, "a fox")
     page.click("#generate-button")
-    page.get_by_text("Step 2 of").wait_for()
+    page.locator("#status-text", has_text="Step 2 of").wait_for()
     page.click("#cancel-button")
     page.locator("#status-text", has_text="Cancelling…").wait_for()
     assert page.locator("#cancel-button").is_disabled()

@@ -39,7 +39,7 @@ def test_a_server_that_stops_while_it_draws_and_starts_again_leaves_no_step_on_t
         fill_prompt(page, "A fox")
         engine.halt.at = 2
         page.click("#generate-button")
-        page.get_by_text("Step 2 of").wait_for()
+        page.locator("#status-text", has_text="Step 2 of").wait_for()
         engine.halt.at = 0
         engine.halt.may_pass.set()
     folder = tmp_path / ("first" if is_history_kept else "second")
