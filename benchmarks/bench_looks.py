@@ -1,4 +1,4 @@
-"""What planned looks cost and find: `uv run python -m benchmarks.bench_looks`, two minutes on one core.
+"""What planned looks cost and find: `uv run python -m benchmarks.bench_looks`, ten minutes on one core.
 
 Prints the tables of docs/statistics.md: 1,000 simulated experiments a row, with at most 60 prompts and five levels
 beside a baseline, two of which differ by 1.2 standard deviations of the paired differences, one by 0.5, and two not at
