@@ -1,7 +1,8 @@
 """In which order settings of the engine are loaded, so that its parts are read anew as seldom as possible.
 
 The text encoder's settings are outermost, since its encodings outlive every change of the other parts; then those of
-the transformer, then those of the VAE. Each group goes back the way the last one came, so that neighbours share a part.
+the transformer's weights, then its attention kernel, which changes without them, then those of the VAE. Each group goes
+back the way the last one came, so that neighbours share a part.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ KeyOf = Callable[[EngineSettings], Hashable]
 
 def in_loading_order(settings: Iterable[EngineSettings]) -> tuple[EngineSettings, ...]:
     """Order settings, each of which is there once; those that differ in nothing that is loaded stay as they came."""
-    return tuple(_nested(list(settings), (_text_encoder, _transformer, _vae)))
+    return tuple(_nested(list(settings), (_text_encoder, _weights, _kernel, _vae)))
 
 
 def _nested(settings: list[EngineSettings], keys: Sequence[KeyOf]) -> list[EngineSettings]:
@@ -42,11 +43,12 @@ def _text_encoder(settings: EngineSettings) -> Hashable:
     )
 
 
-def _transformer(settings: EngineSettings) -> Hashable:
-    return (
-        *(settings.model_path, settings.model_revision, settings.dtype, settings.quantization),
-        *(settings.attention_backend, settings.compile),
-    )
+def _weights(settings: EngineSettings) -> Hashable:
+    return settings.model_path, settings.model_revision, settings.dtype, settings.quantization, settings.compile
+
+
+def _kernel(settings: EngineSettings) -> Hashable:
+    return settings.attention_backend
 
 
 def _vae(settings: EngineSettings) -> Hashable:

@@ -107,13 +107,28 @@ def accelerate(
     transformer.fuse_projections()
     if wanted.quantization == "float8" and transformer.config.qk_norm:
         _fuse_float8(transformer)
-    attend = attention_function(wanted.attention_backend)  # one for all blocks, which share compiled code
-    for block in blocks:
-        block.attention.attend = attend
+    _attend_by(transformer, wanted.attention_backend)
     if wanted.compile == "on":
         compile_blocks(blocks, is_whole=wanted.attention_backend not in PACKAGES)
     if device.type == "cuda" and stays:
         _replay(transformer, device, graphs)
+
+
+def change_attention(transformer: ZImageTransformer, backend: Backend) -> None:
+    """Give `transformer`, which is accelerated already and not compiled, another attention kernel, in place.
+
+    Its weights stay as they are; evaluations that were captured with the kernel before are let go.
+    """
+    _attend_by(transformer, backend)
+    graphs = getattr(transformer, "graphs", None)
+    if graphs is not None:
+        graphs.forget()
+
+
+def _attend_by(transformer: ZImageTransformer, backend: Backend) -> None:
+    attend = attention_function(backend)  # one for all blocks, which share compiled code
+    for block in transformer.blocks:
+        block.attention.attend = attend
 
 
 def _is_compiled(compile: CompileMode, device: torch.device, planned_evaluations: int) -> bool:

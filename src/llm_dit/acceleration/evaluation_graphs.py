@@ -65,6 +65,13 @@ class EvaluationGraphs:
         self.plain_evaluations: dict[tuple[Shape, ...], int] = {}
         self.has_room = True
 
+    def forget(self) -> None:
+        """Let go of all captured evaluations, whose kernels are no longer the transformer's."""
+        self.graphs.clear()
+        self.plain_evaluations.clear()
+        self.has_room = True
+        give_back_memory(self.device)
+
     def __call__(self, evaluate: Evaluate, latents: Tensor, model_time: Tensor, conditioning: Conditioning) -> Tensor:
         """Do what `evaluate` does, which is `ZImageTransformer.forward` of the one transformer."""
         tokens = conditioning.joint_rope.shape[2] * latents.shape[0]

@@ -13,7 +13,13 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from llm_dit.acceleration.accelerate import Acceleration, accelerate, check_graphs, choose_acceleration
+from llm_dit.acceleration.accelerate import (
+    Acceleration,
+    accelerate,
+    change_attention,
+    check_graphs,
+    choose_acceleration,
+)
 from llm_dit.acceleration.attention import check_head_width
 from llm_dit.acceleration.compilation import compile_decoder
 from llm_dit.acceleration.quantization import check_quantization
@@ -148,6 +154,7 @@ def load_stages(
     shelf.keep(keys)
     streamed = _streamed(parts, wanted, placement, shelf)
     check_graphs(wanted.cuda_graphs, placement.transformer[0], stays=not any(streamed.values()))
+    _change_kernel(placement.acceleration, shelf)
     _load_missing(parts, placement, wanted, streamed, shelf, keys)
     stages = shelf.stages
     return LoadedStages(
@@ -176,7 +183,9 @@ def _streamed(
 
 
 def _stage_keys(parts: ModelParts, placement: Placement, wanted: EngineSettings) -> dict[str, Hashable]:
-    """Return what each stage is loaded from and with: files and their state, device, number format, kernels.
+    """Return what each stage is loaded from and with: files and their state, device, number format, compiled kernels.
+
+    A kernel that is not compiled into the transformer is no part of what is loaded; `_change_kernel` changes it.
 
     Args:
         parts: Opened, not read.
@@ -185,13 +194,14 @@ def _stage_keys(parts: ModelParts, placement: Placement, wanted: EngineSettings)
     """
     applied = placement.acceleration
     is_compiled = applied.compile == "on" and not wanted.vae_tiling
+    kernel = applied.attention_backend if applied.compile == "on" else None
     return {
         "text_encoder": (
             *(state_of(parts.text_encoder.path), state_of(parts.tokenizer)),
             *(placement.text_encoder, wanted.text_encoder_quantization, wanted.keep_packed),
         ),
         "transformer": (
-            *(state_of(parts.transformer.path), placement.transformer, applied),
+            *(state_of(parts.transformer.path), placement.transformer, applied.compile, applied.quantization, kernel),
             *(wanted.cuda_graphs, wanted.loras_folder, wanted.keep_packed),
         ),
         "vae": (
@@ -214,6 +224,13 @@ def memory_sentence(wanted: EngineSettings) -> str:
         require_fit(plan)
         sentences.append(f"{device}: {streamed_sentence(plan) or 'all weights stay'}")
     return "; ".join(sentences)
+
+
+def _change_kernel(applied: Acceleration, shelf: StageShelf) -> None:
+    """Give a transformer that stays loaded the kernel that is wanted now; one that is missing gets it when loaded."""
+    if "transformer" in shelf.stages and shelf.attention_backend != applied.attention_backend:
+        change_attention(shelf.stages["transformer"].transformer, applied.attention_backend)
+    shelf.attention_backend = applied.attention_backend
 
 
 def _load_missing(

@@ -24,12 +24,14 @@ class StageShelf:
         keys: What each was loaded from and with; equal keys are equal stages.
         loads: How often each network was loaded since the shelf was made.
         seconds: What the last loading of each took.
+        attention_backend: Kernel of the transformer, which is changed without loading; None before the first.
     """
 
     stages: dict[str, Any] = field(default_factory=dict)
     keys: dict[str, Hashable] = field(default_factory=dict)
     loads: Counter[str] = field(default_factory=Counter)
     seconds: dict[str, float] = field(default_factory=dict)
+    attention_backend: str | None = None
 
     def put(self, network: str, key: Hashable, stage: Any, seconds: float) -> None:
         """Take a stage that was loaded just now."""
