@@ -70,7 +70,7 @@ def _prompt(words: Sequence[str], named: str | None) -> str:
     """Return the one prompt of the command line."""
     given = [*words, *([] if named is None else [named])]
     if not given:
-        raise LlmDitError('The prompt is missing; say what the image shows: generate.py "A red fox".', field="prompt")
+        raise LlmDitError('The prompt is missing; say what the image shows, such as "A red fox".', field="prompt")
     if len(given) > 1 and named is not None:
         raise LlmDitError(f"Give the prompt once: {given[0]!r} and --prompt {named!r} are two.", field="prompt")
     if len(given) > 1:

@@ -36,6 +36,7 @@ from experiments.planning.looks import LookWishes
 from experiments.planning.sweeps import experiment_from_sweeps, parse_numbers
 from experiments.prompts import PROMPT_SETS, Prompt, read_prompt_list
 from llm_dit.cli import config_from_flags, flags_from_values, parameter_options
+from llm_dit.commands import command_words
 from llm_dit.config import Config, load_config
 from llm_dit.config_file import DEFAULT_PROFILE
 from llm_dit.errors import LlmDitError
@@ -271,7 +272,7 @@ def command_of(
     folder = [] if output == DEFAULT_OUTPUT else [f"--output-dir={output}"]
     scoring = [f"--metric={name}" for name in metrics] or ["--compute-metrics"] if compute_metrics else []
     words = [*arguments, *file, *flags_from_values(values), *folder, *scoring]
-    return shlex.join(["uv", "run", "experiments/run_ablation.py", *words])
+    return shlex.join([*command_words("ablate"), *words])
 
 
 def _values_in_file(config: Config) -> Mapping[str, Any] | None:

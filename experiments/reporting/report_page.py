@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from llm_dit.commands import command_words
 from llm_dit.errors import OutputError, unwritable
 
 if TYPE_CHECKING:
@@ -123,6 +124,7 @@ def _page(
     from experiments.stats.speed_sentences import speed_sentences
 
     environment = Environment(loader=FileSystemLoader(ASSETS), autoescape=True, undefined=StrictUndefined)
+    environment.globals["command_words"] = command_words
     environment.filters["tojson_text"] = lambda value: json.dumps(value, ensure_ascii=False)
     script = "\n".join((ASSETS / name).read_text(encoding="utf-8") for name in SCRIPTS)
     views = [_view(analysis, result, records) for result in analysis.measures]

@@ -153,7 +153,7 @@ def test_the_profile_of_a_file_is_used_and_flags_win(run, tmp_path):
         (["A cat", "--steps", "0"], "--steps 0 is not allowed; use a whole number 1 to 1000 steps."),
         (["A cat", "--shift", "nan"], "--shift nan is not allowed; use a number above 0 up to 100."),
         (["A cat", "--num-inference-steps", "0"], "--num-inference-steps 0 is not allowed; use a whole number 1 to"),
-        ([], 'The prompt is missing; say what the image shows: generate.py "A red fox".'),
+        ([], 'The prompt is missing; say what the image shows, such as "A red fox".'),
         (["--compile"], "The prompt is missing; say what the image shows"),
         (["a", "cat"], 'The prompt has to stand in quotes: "a cat".'),
         (["A cat", "--prompt", "A dog"], "Give the prompt once: 'A cat' and --prompt 'A dog' are two."),

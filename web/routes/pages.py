@@ -15,6 +15,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoes
 from markupsafe import Markup, escape
 
 from llm_dit.checkpoints.lora_folder import loras_in
+from llm_dit.commands import command_words
 from llm_dit.errors import CheckpointError
 from llm_dit.parameters import PARAMETERS, RewriterSettings
 from llm_dit.prompting.templates import DEFAULT_REWRITER
@@ -43,6 +44,7 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.globals["command_words"] = command_words
     environment.filters["ago"] = _ago
     environment.filters["label"] = label_of
     environment.filters["pretty_json"] = lambda value: json.dumps(value, ensure_ascii=False, indent=2)

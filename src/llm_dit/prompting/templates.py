@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from llm_dit.errors import LlmDitError, nearest
+from llm_dit.home import home
 
 TemplateKind = Literal["prompt", "rewriter"]
 FRONT_MATTER_LINE = "---"
@@ -97,7 +98,7 @@ class TemplateShelf:
 
 def included_folder() -> Path:
     """Return the folder of the templates that come with the project."""
-    return Path(__file__).resolve().parents[3] / "templates"
+    return home() / "templates"
 
 
 def read_template(path: Path, *, is_own: bool = False) -> Template:

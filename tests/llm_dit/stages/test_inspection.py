@@ -1,8 +1,11 @@
 """What `scripts/inspect_model.py` says of files and folders."""
 
 import pytest
+from click.testing import CliRunner
 from model_files import declaration, pack_layers, transformer_tensors, write_comfy_tree, write_file
 
+from llm_dit.checkpoints.finding import EMBEDDED_MODELS
+from llm_dit.commands import main
 from llm_dit.errors import CheckpointError
 from llm_dit.stages.inspection import inspect_model
 
@@ -39,3 +42,11 @@ def test_a_folder_is_told_by_component(tiny_checkpoint):
 def test_anything_else_is_refused(tmp_path):
     with pytest.raises(CheckpointError, match=r"neither a \.safetensors or \.gguf file nor a folder with transformer"):
         list(inspect_model(tmp_path))
+
+
+def test_the_command_knows_the_embedded_model_by_its_name():
+    named, placed = (
+        CliRunner().invoke(main, ["inspect", name]).output for name in ("mini", str(EMBEDDED_MODELS / "mini"))
+    )
+    assert named == placed
+    assert named.startswith(f"{EMBEDDED_MODELS / 'mini'}: a folder as on the hub\n")
