@@ -242,8 +242,8 @@ class _Printed(Events):
                 err=True,
             )
 
-    def on_load(self, settings: EngineSettings) -> None:
-        self.say(f"Loading {settings.model_path} ...")
+    def on_load(self, settings: EngineSettings, arm: str) -> None:
+        self.say(f"Loading {settings.model_path}{f' ({arm})' if arm else ''} ...")
 
     def say(self, sentence: str) -> None:
         """Say something, beside the bar where there is one."""

@@ -8,13 +8,12 @@ from typing import Final
 
 from experiments.cluster.simulation import Forecast, Timing, simulate
 from experiments.planning.design import Plan
+from experiments.running.loadings import LOADED_BYTES_PER_SECOND
 from experiments.running.plan_models import Facts
 from experiments.running.worklist import COMPLETED, WorkItem
 from experiments.store.comparable import ModelIdentity
 from llm_dit.sampling.guidance import evaluation_count
 
-LOADED_BYTES_PER_SECOND: Final = 1e9
-"""Of weights, from a local disk to the device."""
 BYTES_PER_WEIGHT: Final = 2.0
 SHARE_OF_TRANSFORMER: Final = 0.6
 """Of the model's weights: 6.15 of 10.2 billion in Z-Image."""

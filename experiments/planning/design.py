@@ -148,6 +148,15 @@ class Plan:
         """Each setting of the engine once, in the order in which runs load them."""
         return in_loading_order(dict.fromkeys(self.settings))
 
+    def arm(self, settings: EngineSettings) -> str:
+        """Return the levels that set the engine so, such as `quantization int8`; empty where no level sets it."""
+        cells = [cell for cell, own in zip(self.cells, self.settings, strict=True) if own == settings]
+        names = []
+        for axis in self.experiment.axes:
+            if axis.parameter_names & set(ENGINE_PARAMETERS):
+                names.append(f"{axis.name} {' or '.join(dict.fromkeys(cell.levels[axis.name] for cell in cells))}")
+        return ", ".join(names)
+
     @property
     def run_count(self) -> int:
         """Number of images."""

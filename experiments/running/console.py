@@ -88,7 +88,8 @@ def print_plan(plan: Plan, totals: Totals, folder: str) -> None:
     table.add_row("distinct encodings", f"{totals.encodings:,}")
     table.add_row("transformer evaluations", f"{totals.evaluations:,}")
     table.add_row("disk", f"about {bytes_text(totals.disk_bytes)}")
-    table.add_row("time", f"about {duration_text(totals.seconds)} ({totals.seconds_basis})")
+    table.add_row("loading", loading_text(totals))
+    table.add_row("time", time_text(totals))
     if totals.memory:
         table.add_row("memory", totals.memory)
     table.add_row("on disk already", f"{totals.on_disk:,}")
@@ -97,6 +98,19 @@ def print_plan(plan: Plan, totals: Totals, folder: str) -> None:
     table.add_row("to do", f"{totals.to_do:,}")
     table.add_row("folder", escape(folder))
     Console(soft_wrap=False, width=None if sys.stdout.isatty() else 100).print(table)
+
+
+def loading_text(totals: Totals) -> str:
+    """Return what is loaded and how long that takes, for people."""
+    loadings = totals.loadings
+    if not loadings.counts:
+        return loadings.sentence()
+    return f"{loadings.sentence()}, about {duration_text(loadings.seconds)} ({loadings.basis})"
+
+
+def time_text(totals: Totals) -> str:
+    """Return how long all of it takes, for people."""
+    return f"about {duration_text(totals.all_seconds)} (with loading; drawing {totals.seconds_basis})"
 
 
 def bytes_text(count: float) -> str:

@@ -74,7 +74,7 @@ def dry_run(
     work = None
     if store.metadata.is_dir():  # else nothing is finished, which needs no torch
         work = make_worklist(plan, known, store, overwrite=overwrite)
-    totals = forecast(plan, facts, store, work)
+    totals = forecast(plan, facts, store, work, looks=1 if looks is None else len(looks.prompts))
     notes = () if work is None else work.notes
     sizes = _sizes(request, plan, spreads or {}, detect)
     expected = () if looks is None else expected_pictures(plan, looks)

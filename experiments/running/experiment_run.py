@@ -67,8 +67,8 @@ class Events:
     def on_start(self, work: Worklist) -> None:
         """With what is left to do, before anything is loaded."""
 
-    def on_load(self, settings: EngineSettings) -> None:
-        """Before each loading of a model."""
+    def on_load(self, settings: EngineSettings, arm: str) -> None:
+        """Before each loading of a model, with the levels that it is loaded for; empty where none sets the engine."""
 
     def on_progress(self, progress: Progress) -> None:
         """After each image."""
@@ -145,7 +145,11 @@ def run_experiment(
     if store.metadata.is_dir():
         with store.lock(command=command):
             pass  # another command that holds it may hold the devices too: told before they are waited for
-    hands = model.get(plan.loading_order, evaluations_of_each(plan, facts), events.on_load)
+
+    def on_load(settings: EngineSettings) -> None:
+        events.on_load(settings, plan.arm(settings))
+
+    hands = model.get(plan.loading_order, evaluations_of_each(plan, facts), on_load)
     for sentence in plan_warnings(plan, facts, hands.known):
         events.on_warning(sentence)
     if request.primary is not None:

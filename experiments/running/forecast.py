@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
 from experiments.planning.design import Plan
 from experiments.planning.model_facts import ModelFacts
-from experiments.running.plan_models import Facts
+from experiments.running.loadings import Loadings, loadings_of
+from experiments.running.plan_models import Facts, evaluations_of_each
 from experiments.running.worklist import Worklist
+from experiments.store.records import RunRecord
 from experiments.store.result_store import ResultStore
 from llm_dit.checkpoints.finding import expanded, is_embedded_name, model_name
 from llm_dit.parameters import EngineSettings
@@ -39,8 +42,9 @@ class Totals:
         encodings: Distinct formatted prompts, negative ones included: forward passes of the text encoder.
         evaluations: Evaluations of the transformer, both branches of guidance counted.
         disk_bytes: Images and metadata, estimated.
-        seconds: Time of the runs that are left, estimated.
+        seconds: Time of drawing the runs that are left, estimated; loading left out.
         seconds_basis: Where the estimate comes from.
+        loadings: What is loaded for them, how often, and for how long.
         memory: What stays on the cards and what is streamed; empty where that is not known or there is no card.
         on_disk: Runs that have their result already.
         stale: Runs whose file was made with other inputs, and which nothing but `--overwrite` makes again.
@@ -56,13 +60,19 @@ class Totals:
     disk_bytes: float
     seconds: float
     seconds_basis: str
+    loadings: Loadings
     memory: str
     on_disk: int
     stale: int
     to_do: int
 
+    @property
+    def all_seconds(self) -> float:
+        """Time of loading and drawing together."""
+        return self.loadings.seconds + self.seconds
 
-def forecast(plan: Plan, facts: Facts, store: ResultStore, work: Worklist | None = None) -> Totals:
+
+def forecast(plan: Plan, facts: Facts, store: ResultStore, work: Worklist | None = None, *, looks: int = 1) -> Totals:
     """Count and estimate a plan.
 
     Args:
@@ -70,6 +80,7 @@ def forecast(plan: Plan, facts: Facts, store: ResultStore, work: Worklist | None
         facts: Of its models.
         store: The folder it would run into.
         work: What is left to do; all of it where None.
+        looks: Times that it is looked at while it runs, before each of which all settings have their turn.
     """
     texts: set[int] = set()
     for index, template in enumerate(plan.templates):
@@ -90,7 +101,9 @@ def forecast(plan: Plan, facts: Facts, store: ResultStore, work: Worklist | None
         cost_of = {cell.name: cost for cell, cost in zip(plan.cells, costs, strict=True)}
         cost, to_do = sum(cost_of[item.run.cell.name] for item in work.to_do), len(work.to_do)
     first = plan.loading_order[0]
-    seconds, basis = _seconds(cost, facts[first], first, store)
+    sampled = _sampled(store, plan.loading_order)
+    seconds, basis = _seconds(cost, facts[first], first, sampled)
+    in_turn = plan.loading_order if work is None else [item.run.settings for item in work.to_do]
     return Totals(
         runs=plan.run_count,
         levels=len(plan.cells),
@@ -101,6 +114,7 @@ def forecast(plan: Plan, facts: Facts, store: ResultStore, work: Worklist | None
         disk_bytes=repeats * sum(BYTES_PER_PIXEL * size + METADATA_BYTES for size in pixels),
         seconds=seconds,
         seconds_basis=basis,
+        loadings=loadings_of(list(in_turn) * looks, sampled, evaluations_of_each(plan, facts)),
         memory="; ".join(dict.fromkeys(filter(None, map(_memory, plan.loading_order)))),
         on_disk=0 if work is None else work.finished,
         stale=0 if work is None else len(work.stale),
@@ -108,21 +122,29 @@ def forecast(plan: Plan, facts: Facts, store: ResultStore, work: Worklist | None
     )
 
 
-def _seconds(work: float, facts: ModelFacts, settings: EngineSettings, store: ResultStore) -> tuple[float, str]:
+def _sampled(store: ResultStore, used: Sequence[EngineSettings]) -> list[RunRecord]:
+    """Return some finished runs of the folder with models of the plan."""
+    paths = {settings.model_path for settings in used}
+    names = {*paths, *(model_name(path) for path in paths)}  # records of earlier versions hold the path
+    return [run for run in islice(store.some_runs(), SAMPLED_RUNS) if run.metadata.get("model_path") in names]
+
+
+def _seconds(
+    work: float, facts: ModelFacts, settings: EngineSettings, sampled: Sequence[RunRecord]
+) -> tuple[float, str]:
     """Estimate from finished runs in the folder, else from the model's size.
 
     Args:
         work: Sum of evaluations x pixels.
         facts: Of the model.
         settings: Where it runs.
-        store: The folder.
+        sampled: Finished runs of the folder.
     """
     rates = []
-    names = (model_name(settings.model_path), settings.model_path)  # records of earlier versions hold the path
-    for record in islice(store.some_runs(), SAMPLED_RUNS):
+    for record in sampled:
         size = record.metadata["image"]["width"] * record.metadata["image"]["height"]
         evaluations = record.metadata.get("evaluations")
-        if record.generation_time_seconds and evaluations and record.metadata.get("model_path") in names:
+        if record.generation_time_seconds and evaluations:
             rates.append(record.generation_time_seconds / (evaluations * size))
     if rates:
         return work * sorted(rates)[len(rates) // 2], f"from {len(rates)} finished runs in this folder"

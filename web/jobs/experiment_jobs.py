@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from llm_dit.checkpoints.finding import model_name
 from llm_dit.config import Config
 from llm_dit.errors import LlmDitError
 from llm_dit.parameters import EngineSettings
@@ -46,6 +47,7 @@ class Preview:
         warnings: Levels that are secretly equal.
         sizes: What the design can find.
         command: The same in a terminal.
+        loading: Which networks are loaded how often, and how long that takes, for people.
         spread: How long workers would take, and what limits them; empty without them.
     """
 
@@ -54,6 +56,7 @@ class Preview:
     warnings: list[str]
     sizes: list[str]
     command: str
+    loading: str
     spread: str = ""
 
 
@@ -221,7 +224,11 @@ class Lab:
         from experiments.running.experiment_run import Events, run_experiment
 
         class Shown(Events):
+            def on_load(self, settings: EngineSettings, arm: str) -> None:
+                handle.show_loading(arm or model_name(settings.model_path))
+
             def on_progress(self, progress: Any) -> None:
+                handle.job.loading = ""  # told with the next step, as the rate is
                 handle.show_rate(progress.images_per_second)
                 handle.show(progress.done, progress.total, progress.seconds_left)
 
@@ -335,13 +342,20 @@ def make_preview(config: Config, asked: LabRequest) -> Preview:
     Raises:
         LlmDitError: For whatever is wrong with the request.
     """
+    from experiments.running.console import loading_text
     from experiments.running.dry_run import dry_run
 
     request = _request_of(config, asked)
     found = dry_run(request)
-    command = _command(request, asked)
-    told = _spread(request, found)
-    return Preview(request.experiment.name, found.totals, list(found.warnings), list(found.sizes), command, told)
+    return Preview(
+        request.experiment.name,
+        found.totals,
+        list(found.warnings),
+        list(found.sizes),
+        _command(request, asked),
+        loading_text(found.totals),
+        _spread(request, found),
+    )
 
 
 def _spread(request: Request, found: DryRun) -> str:

@@ -47,6 +47,7 @@ class Job:
         is_defect: True if it failed for a reason the user can't mend.
         notices: Sentences on what was asked for and has no effect, and on texts that were cut.
         images_per_second: Mean rate of an experiment, of all workers together; None while unknown.
+        loading: The arm of an experiment whose model is being loaded, or the model's name; empty while none is.
         workers: What the workers of an experiment do, JSON-able; those in trouble where there are too many.
         other_workers: A word on the workers that are not among them.
         faults: The latest faults of workers, and what they wait for: each a `number`, Unix time `at`, sentence `text`.
@@ -74,6 +75,7 @@ class Job:
     is_defect: bool = False
     notices: tuple[str, ...] = ()
     images_per_second: float | None = None
+    loading: str = ""
     workers: tuple[dict[str, Any], ...] = ()
     other_workers: str = ""
     faults: tuple[dict[str, Any], ...] = ()

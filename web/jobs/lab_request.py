@@ -29,7 +29,8 @@ TEXT_OPTIONS = {
     "ray_address": "--ray-address",
 }
 """Field of a request to the option of `run_ablation.py` that it fills."""
-FIELDS = (*TEXT_OPTIONS, "sweeps", "compute_metrics", "metrics")
+SWITCHES = ("skip_unsupported", "compute_metrics")
+FIELDS = (*TEXT_OPTIONS, "sweeps", *SWITCHES, "metrics")
 
 
 @dataclass(frozen=True)
@@ -53,20 +54,20 @@ def lab_request(values: Mapping[str, Any]) -> LabRequest:
     Args:
         values: `experiment`, or `sweeps` (lines of `parameter=values`); `name`, `categories`, `ids`, `max_prompts`,
             `seeds`, `primary`, `until_decided`, `find_best`, `margin`, `max_images`, `max_hours`, `workers`,
-            `ray_address` (texts, empty for the default); `compute_metrics`; `metrics` (names with commas, empty for
-            all).
+            `ray_address` (texts, empty for the default); `skip_unsupported` and `compute_metrics` (true or false);
+            `metrics` (names with commas, empty for all).
 
     Raises:
-        LlmDitError: If a value is not a text, `compute_metrics` not a switch, or a field or metric is unknown.
+        LlmDitError: If a value is not a text or, for a switch, not true or false, or a field or metric is unknown.
     """
     from experiments.metrics import METRICS, metric_named
 
     for name, value in values.items():
         if name not in FIELDS:
             raise LlmDitError(f"{name[:100]!a} is not a field; use {', '.join(FIELDS)}.", field=name)
-        if name == "compute_metrics":
+        if name in SWITCHES:
             if not isinstance(value, bool | None):
-                raise LlmDitError(f"compute_metrics {str(value)[:100]!a} is not true or false.", field=name)
+                raise LlmDitError(f"{name} {str(value)[:100]!a} is not true or false.", field=name)
         elif not isinstance(value, str | int | None) or "\x00" in str(value) or not _is_unicode(str(value)):
             raise LlmDitError(f"{name} has to be a plain text.", field=name)
     arguments = []
@@ -76,6 +77,7 @@ def lab_request(values: Mapping[str, Any]) -> LabRequest:
             arguments.append(f"{option}={text}")
     sweeps = str(values.get("sweeps") or "").splitlines()
     arguments += [f"--sweep={line.strip()}" for line in sweeps if line.strip()]
+    arguments += ["--skip-unsupported"] if values.get("skip_unsupported") else []
     names = [name.strip() for name in str(values.get("metrics") or "").split(",") if name.strip()]
     chosen = {metric_named(name).name for name in names}
     is_all = len(chosen) == len(METRICS)

@@ -83,6 +83,10 @@ class JobHandle:
         """Record what workers do, and a word on those that are not named."""
         self._queue.update(self.job, workers=tuple(workers), other_workers=others)
 
+    def show_loading(self, arm: str) -> None:
+        """Record which arm of an experiment is being loaded, at once."""
+        self._queue.update(self.job, loading=arm)
+
     def show_rate(self, images_per_second: float) -> None:
         """Record how fast an experiment goes; told with the next step."""
         self.job.images_per_second = images_per_second

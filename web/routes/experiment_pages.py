@@ -10,7 +10,7 @@ from fastapi.responses import FileResponse, Response
 
 from llm_dit.errors import LlmDitError
 from web.jobs.experiment_jobs import lab_choices, usual_judges
-from web.jobs.lab_request import LabRequest, lab_request
+from web.jobs.lab_request import SWITCHES, LabRequest, lab_request
 from web.responses import not_found
 from web.routes.experiments_api import Name, report_path, results_path
 from web.routes.form import Control, control
@@ -88,7 +88,7 @@ async def _asked(request: Request, services: Services) -> LabRequest:
     """Read the page's form; all judges that can score are the same as none named."""
     form = await request.form()
     values: dict[str, Any] = dict(form)
-    values["compute_metrics"] = values.get("compute_metrics") == "on"
+    values |= {name: values.get(name) == "on" for name in SWITCHES}
     chosen = [str(name) for name in form.getlist("metrics")]
     if values["compute_metrics"] and not chosen:
         raise LlmDitError("Choose a judge, or leave the images unscored.", field="metrics")

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Path, Request
 from fastapi.responses import Response
 
 from web.jobs.experiment_jobs import lab_choices
-from web.jobs.lab_request import FIELDS, lab_request
+from web.jobs.lab_request import FIELDS, SWITCHES, lab_request
 from web.jobs.results_folders import ExperimentCard
 from web.jobs.snapshots import job_snapshot
 from web.responses import AsciiJSONResponse, not_found, read_json
@@ -32,7 +32,7 @@ BODY = {
                         **{name: {"type": ["string", "null"]} for name in FIELDS},
                         "max_prompts": {"type": ["integer", "null"], "minimum": 1},
                         "workers": {"type": ["integer", "null"], "minimum": 0},
-                        "compute_metrics": {"type": "boolean"},
+                        **{name: {"type": "boolean"} for name in SWITCHES},
                     },
                     "additionalProperties": False,
                 },

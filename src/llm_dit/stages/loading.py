@@ -6,7 +6,7 @@ Knows nothing of drawing.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -27,7 +27,7 @@ from llm_dit.checkpoints.finding import find_checkpoint
 from llm_dit.checkpoints.model_parts import ModelParts, find_parts
 from llm_dit.checkpoints.scheduler import ModelScheduler, read_scheduler
 from llm_dit.parameters import EngineSettings
-from llm_dit.placement.budget import require_fit
+from llm_dit.placement.budget import CardPlan, require_fit
 from llm_dit.placement.devices import resolve_device, resolve_dtype
 from llm_dit.stages.card_plans import plan_cards, streamed_sentence
 from llm_dit.stages.denoiser import Denoiser
@@ -173,13 +173,41 @@ def _streamed(
 ) -> dict[str, Sequence[int]]:
     """Return each network's blocks that are streamed; empties the shelf where its stages leave too little room."""
     plans = plan_cards(parts, wanted, placement.networks, loaded=tuple(shelf.stages))
-    is_tight = any(not plan.fits or any(plan.streamed.values()) for plan in plans.values())
-    if shelf.stages and (is_tight or shelf.is_streaming):
+    if shelf.stages and (_is_tight(plans) or shelf.is_streaming):
         shelf.clear()
         plans = plan_cards(parts, wanted, placement.networks)
     for plan in plans.values():
         require_fit(plan)
     return {name: blocks for plan in plans.values() for name, blocks in plan.streamed.items()}
+
+
+def _is_tight(plans: Mapping[torch.device, CardPlan]) -> bool:
+    return any(not plan.fits or any(plan.streamed.values()) for plan in plans.values())
+
+
+def loads_in_turn(
+    settings_in_turn: Iterable[EngineSettings],
+    find: Callable[..., Path] = find_checkpoint,
+    planned_evaluations: int = 0,
+) -> Iterator[tuple[str, ...]]:
+    """Yield the networks that `load_stages` would read for each of these settings after those before; reads no weight.
+
+    Args:
+        settings_in_turn: One after the other, with one shelf.
+        find: See `find_parts`.
+        planned_evaluations: See `place_stages`.
+
+    Raises:
+        LlmDitError: As `load_stages` does.
+    """
+    held: Mapping[str, Hashable] = {}
+    for wanted in settings_in_turn:
+        placement = place_stages(wanted, planned_evaluations)
+        parts = find_parts(wanted, find)
+        keys = _stage_keys(parts, placement, wanted)
+        is_tight = _is_tight(plan_cards(parts, wanted, placement.networks))
+        yield tuple(network for network, key in keys.items() if is_tight or held.get(network) != key)
+        held = {} if is_tight else keys
 
 
 def _stage_keys(parts: ModelParts, placement: Placement, wanted: EngineSettings) -> dict[str, Hashable]:

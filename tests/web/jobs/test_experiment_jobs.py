@@ -293,6 +293,10 @@ def test_what_was_refused_is_not_resumed(open_page: Callable[..., Page]) -> None
 def test_a_switch_is_true_or_false() -> None:
     with pytest.raises(LlmDitError, match="compute_metrics 'false' is not true or false"):
         lab_request({**SMALL, "compute_metrics": "false"})
+    with pytest.raises(LlmDitError, match="skip_unsupported 'on' is not true or false"):
+        lab_request({**SMALL, "skip_unsupported": "on"})
+    asked = [lab_request({**SMALL, "skip_unsupported": wanted}).arguments for wanted in (True, False, None)]
+    assert asked == [(*asked[1], "--skip-unsupported"), asked[1], asked[1]]
 
 
 def test_the_page_imports_no_command() -> None:
