@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from experiments.stats.findings import Analysis, MeasureAnalysis
     from experiments.stats.levels import Comparison, Estimate, LevelSummary
+    from experiments.stats.questions.answering import Answers, Asked
     from experiments.store.manifest import Manifest
     from experiments.store.records import RunRecord
     from experiments.store.result_store import ResultStore
@@ -38,6 +39,27 @@ if TYPE_CHECKING:
     help="Name the largest difference of a measure that does not matter, once: is a level as good as the baseline?",
 )
 @click.option("--measure", "columns", multiple=True, metavar="COLUMN", help="Only this measure; may be repeated.")
+@click.option(
+    "--where",
+    "conditions",
+    multiple=True,
+    metavar="NAME=VALUE[,...]",
+    help="Only runs like that: category=animals, num_inference_steps=4, a level, a seed; may be repeated.",
+)
+@click.option("--baseline", metavar="LEVEL", help="Compare with this level in place of the experiment's baseline.")
+@click.option("--all-pairs", is_flag=True, help="Compare every level with every other, corrected for all pairs.")
+@click.option(
+    "--by",
+    metavar="NAME",
+    help="Compare in every group, by category or at every level of an axis, and say whether the answer differs.",
+)
+@click.option(
+    "--trend", metavar="AXIS", help="Fit a line along an axis of numbers, with its test, and a slope a prompt."
+)
+@click.option(
+    "--per-prompt", is_flag=True, help="Tell how differences, and slopes with --trend, are spread over prompts."
+)
+@click.option("--correlate", is_flag=True, help="Tell how the measures go together, within a prompt and over prompts.")
 @user_errors
 def main(
     results_dirs: tuple[Path, ...],
@@ -45,17 +67,28 @@ def main(
     primary: str | None,
     margins: tuple[str, ...],
     columns: tuple[str, ...],
+    conditions: tuple[str, ...],
+    baseline: str | None,
+    all_pairs: bool,
+    by: str | None,
+    trend: str | None,
+    per_prompt: bool,
+    correlate: bool,
 ) -> None:
     """Compare the levels of the experiment in RESULTS_DIR with its baseline, measure by measure.
 
-    With two folders, the pictures of OTHER are compared with those of RESULTS_DIR, paired by prompt and seed.
+    With two folders, the pictures of OTHER are compared with those of RESULTS_DIR, paired by prompt and seed. What is
+    asked further (--where to --correlate) is corrected together, question by question.
     """
     from rich.console import Console
 
     from experiments.metrics import METRICS
-    from experiments.stats.findings import analyse, seen_now
+    from experiments.stats.findings import seen_now
+    from experiments.stats.questions.answering import Asked, answer
+    from experiments.stats.questions.narrowing import conditions_from_flags
     from experiments.store.result_store import ResultStore
 
+    asked = Asked(conditions_from_flags(conditions), baseline, all_pairs, by, trend, per_prompt, correlate)
     stores = [ResultStore(folder) for folder in results_dirs]
     by_seed = _pairs_by_seed(stores, pair_by)
     notes: tuple[str, ...] = ()
@@ -64,13 +97,16 @@ def main(
         manifest, records = stores[0].manifest(), stores[0].runs()
     else:
         manifest, records, notes = _beside_each_other(stores, primary, margins, by_seed=by_seed)
-    analysis = analyse(manifest, records, METRICS)
-    analysis = replace(analysis, notes=(*notes, *analysis.notes))
+    answers = answer(manifest, records, METRICS, asked)
+    analysis = replace(answers.analysis, notes=(*notes, *answers.analysis.notes))
+    answers = replace(answers, analysis=analysis)
     chosen = _chosen(analysis, columns)
-    print_analysis(analysis, chosen, records, Console())
-    if len(stores) == 1 and not columns:
+    console = Console()
+    print_analysis(analysis, chosen, answers.records, console, asked, answers)
+    if len(stores) == 1 and not columns and not str(asked):
         _print_speeds(stores[0], manifest)
-    seen = seen_now(manifest, records, analysis, by="analyze.py", columns=columns)
+    # whoever asks of a part has the whole before him, so what he sees is kept as all that there is
+    seen = replace(seen_now(manifest, records, analysis, by="analyze.py", columns=columns), asked=str(asked))
     for store, other in zip(stores, [None] if len(stores) == 1 else stores[::-1], strict=True):
         beside = "" if other is None else other.manifest().conditions.hash
         problem = store.note_analysis(replace(seen, beside=beside))
@@ -135,9 +171,14 @@ def _beside_each_other(
 
 
 def print_analysis(
-    analysis: Analysis, results: list[MeasureAnalysis], records: Sequence[RunRecord], console: Console
+    analysis: Analysis,
+    results: list[MeasureAnalysis],
+    records: Sequence[RunRecord],
+    console: Console,
+    asked: Asked,
+    answers: Answers,
 ) -> None:
-    """Print one table and its sentences per measure."""
+    """Print one table and its sentences per measure, and what was asked beside them."""
     from rich.text import Text
 
     from experiments.examination.kept import examination_notes
@@ -146,6 +187,8 @@ def print_analysis(
     failed = f", {analysis.failed} failed" if analysis.failed else ""
     heading = f"{analysis.name}: {analysis.finished} pictures{failed}, baseline {analysis.baseline}"
     console.print(Text(heading, style="bold"))
+    if str(asked):
+        console.print(Text(f"Asked: {asked}"))
     for note in analysis.notes:
         console.print(Text(f"Note: {note}", style="dim"))
     if not results:
@@ -159,6 +202,40 @@ def print_analysis(
         examined = examination_notes(records, result.measure.metric) if result.measure.is_main else []
         for note in (*result.notes, *examined):
             console.print(Text(f"Note: {note}", style="dim"))
+        _print_answer(answers, result, console, with_slopes=asked.per_prompt)
+    _print_correlations(answers, [result.measure.column for result in results], console)
+
+
+def _print_answer(answers: Answers, result: MeasureAnalysis, console: Console, *, with_slopes: bool) -> None:
+    """Print what was asked of one measure beside the comparison with the baseline."""
+    from rich.text import Text
+
+    from experiments.reporting.number_tables import answer_tables, rich_table
+    from experiments.stats.questions.sentences import answer_sentences
+
+    found = answers.of(result.measure)
+    if found is None:
+        return
+    for table in answer_tables(found, with_slopes=with_slopes):
+        console.print()
+        console.print(rich_table(table))
+    for line in answer_sentences(found):
+        console.print(Text(f"{result.measure.title}: {line}"))
+
+
+def _print_correlations(answers: Answers, columns: Sequence[str], console: Console) -> None:
+    from rich.text import Text
+
+    from experiments.reporting.number_tables import correlations_table, rich_table
+    from experiments.stats.questions.sentences import correlation_sentence
+
+    shown = [item for item in answers.correlations if {item.first.column, item.second.column} <= set(columns)]
+    if not shown:
+        return
+    console.print()
+    console.print(rich_table(correlations_table(shown)))
+    for item in shown:
+        console.print(Text(correlation_sentence(item)))
 
 
 def _chosen(analysis: Analysis, columns: tuple[str, ...]) -> list[MeasureAnalysis]:

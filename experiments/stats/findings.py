@@ -129,11 +129,10 @@ def analyse(manifest: Manifest, records: Sequence[RunRecord], metrics: Sequence[
         records: Its finished and failed runs.
         metrics: Declarations of the metrics whose columns are read.
     """
-    finished, time_note = with_comparable_times([record for record in records if record.is_finished])
+    time_note = with_comparable_times([record for record in records if record.is_finished])[1]
+    finished, measures, frame = measured_runs(manifest, records, metrics)
     doubles = double_prompts_note(prompt_units(finished))
     notes = [note for note in (doubles, time_note, mixed_surroundings(finished)) if note is not None]
-    measures = sorted(measures_of(finished, metrics), key=lambda measure: measure.column != manifest.primary)
-    frame = _frame(manifest, finished, measures)
     results = tuple(_analyse_measure(manifest, frame, finished, measure) for measure in measures)
     return Analysis(
         name=manifest.name,
@@ -150,6 +149,18 @@ def analyse(manifest: Manifest, records: Sequence[RunRecord], metrics: Sequence[
         ),
         primary=manifest.primary,
     )
+
+
+def measured_runs(
+    manifest: Manifest, records: Sequence[RunRecord], metrics: Sequence[Metric]
+) -> tuple[list[RunRecord], list[Measure], pd.DataFrame]:
+    """Return the finished runs with times that may be compared, their measures, and their table.
+
+    The table has one row per run: prompt, pairing seed, cell, one column per axis (`axis 0`, ...), one per measure.
+    """
+    finished = with_comparable_times([record for record in records if record.is_finished])[0]
+    measures = sorted(measures_of(finished, metrics), key=lambda measure: measure.column != manifest.primary)
+    return finished, measures, _frame(manifest, finished, measures)
 
 
 def seen_now(
@@ -207,7 +218,7 @@ def _analyse_measure(
     levels = level_summaries(scored, CELL, names, measure.column)
     differences = differences_from(paired, names, manifest.baseline_name)
     tests = len(differences) if len(manifest.axes) == 1 else 1
-    looks = _looks_before(manifest, scored, records, measure, tests)
+    looks = looks_before(manifest, scored, records, measure, tests)
     if len(manifest.axes) > 1:
         grid = analyse_grid(manifest, scored, measure.column, names, looks)
     else:
@@ -237,7 +248,7 @@ def _analyse_measure(
             manifest.margins.get(measure.column),
             measure.direction,
             # one-sided p-values are half the others, so fewer prompts could have ended in a claim
-            _looks_before(manifest, scored, records, measure, tests / 2),
+            looks_before(manifest, scored, records, measure, tests / 2),
         ),
     )
 
@@ -262,7 +273,7 @@ def _analyse_fidelity(
     )
 
 
-def _looks_before(
+def looks_before(
     manifest: Manifest, scored: pd.DataFrame, records: Sequence[RunRecord], measure: Measure, tests: float
 ) -> tuple[Look, ...]:
     """Return the analyses that somebody saw of this measure before the data that are there now.

@@ -43,7 +43,7 @@ def sentences(analysis: Analysis, result: MeasureAnalysis) -> list[str]:
     if result.looks is not None:
         first = look_sentences(result.looks, result.measure, variable, quoted(analysis.baseline))
     else:
-        first = [_comparison_sentence(result.measure, variable, analysis.baseline, result.comparisons)]
+        first = [comparison_sentence(result.measure, variable, analysis.baseline, result.comparisons)]
     axes = [_axis_sentence(result.measure, effect) for effect in result.main_effects]
     rest = [_interaction_sentence(item) for item in result.interactions]
     can_claim = result.extension is not None and not all(item.is_identical for item in result.comparisons)
@@ -105,7 +105,8 @@ def _verbs(measure: Measure) -> tuple[str, str]:
     return ("is higher than", "is lower than") if measure.direction == "none" else ("beats", "loses to")
 
 
-def _comparison_sentence(measure: Measure, variable: str, baseline: str, comparisons: Sequence[Comparison]) -> str:
+def comparison_sentence(measure: Measure, variable: str, baseline: str, comparisons: Sequence[Comparison]) -> str:
+    """Return how the levels stand to the baseline: what is found, what is not, and what could not have been."""
     paired = [comparison for comparison in comparisons if comparison.pairs]
     named = f"{variable} {quoted(baseline)}"
     if not paired:
@@ -236,7 +237,7 @@ def _nothing_possible(measure: Measure, variable: str, baseline: str, paired: Se
 
 
 def _axis_sentence(measure: Measure, effect: AxisEffect) -> str:
-    sentence = _comparison_sentence(measure, effect.axis, effect.baseline, effect.comparisons)
+    sentence = comparison_sentence(measure, effect.axis, effect.baseline, effect.comparisons)
     return f"Averaged over the other axes: {sentence}"
 
 

@@ -28,6 +28,7 @@ class PastAnalysis:
         pictures: Finished pictures then.
         seen: The prompts and seeds that it rested on.
         beside: Hash of the conditions of the folder that it was compared with; empty for the folder alone.
+        asked: The question, where it was not the first one: every level beside the baseline, on all runs.
     """
 
     when: str
@@ -36,10 +37,11 @@ class PastAnalysis:
     pictures: int
     seen: frozenset[Unit]
     beside: str = ""
+    asked: str = ""
 
     def is_told_by(self, other: PastAnalysis) -> bool:
         """Return True if another analysis showed the same measures of the same data."""
-        is_of_the_same = (self.seen, self.beside) == (other.seen, other.beside)
+        is_of_the_same = (self.seen, self.beside, self.asked) == (other.seen, other.beside, other.asked)
         return is_of_the_same and self.measures <= other.measures
 
 
@@ -62,6 +64,7 @@ def analysis_values(analysis: PastAnalysis) -> dict[str, Any]:
         "measures": sorted(analysis.measures),
         "pictures": analysis.pictures,
         **({"beside": analysis.beside} if analysis.beside else {}),
+        **({"asked": analysis.asked} if analysis.asked else {}),
         "prompts": len(seeds),
         "seen": [{"seeds": list(of_group), "prompts": prompts} for of_group, prompts in groups.items()],
     }
@@ -77,14 +80,21 @@ def analysis_from_values(values: Mapping[str, Any]) -> PastAnalysis:
         (str(text), int(seed)) for group in values["seen"] for text in group["prompts"] for seed in group["seeds"]
     )
     measures = frozenset(str(name) for name in values["measures"])
-    beside = str(values.get("beside", ""))
-    return PastAnalysis(str(values["when"]), str(values["by"]), measures, int(values["pictures"]), seen, beside)
+    beside, asked = str(values.get("beside", "")), str(values.get("asked", ""))
+    return PastAnalysis(str(values["when"]), str(values["by"]), measures, int(values["pictures"]), seen, beside, asked)
 
 
 def united_analyses(*lists: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Return the entries of several lists, made by `analysis_values`, each once and in the order of their time."""
     entries = {
-        (entry["when"], entry["by"], entry.get("beside"), str(entry["measures"]), str(entry["seen"])): dict(entry)
+        (
+            entry["when"],
+            entry["by"],
+            entry.get("beside"),
+            entry.get("asked"),
+            str(entry["measures"]),
+            str(entry["seen"]),
+        ): dict(entry)
         for entries in lists
         for entry in entries
     }
