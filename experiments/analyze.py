@@ -87,6 +87,7 @@ def main(
     from experiments.stats.questions.answering import Asked, answer
     from experiments.stats.questions.narrowing import conditions_from_flags
     from experiments.store.result_store import ResultStore
+    from experiments.voting.vote_scores import with_votes
 
     asked = Asked(conditions_from_flags(conditions), baseline, all_pairs, by, trend, per_prompt, correlate)
     stores = [ResultStore(folder) for folder in results_dirs]
@@ -94,7 +95,8 @@ def main(
     notes: tuple[str, ...] = ()
     if len(stores) == 1:
         _name_choices(stores, primary, margins)
-        manifest, records = stores[0].manifest(), stores[0].runs()
+        manifest = stores[0].manifest()
+        records = with_votes(stores[0].folder, manifest, stores[0].runs())
     else:
         manifest, records, notes = _beside_each_other(stores, primary, margins, by_seed=by_seed)
     answers = answer(manifest, records, METRICS, asked)

@@ -63,6 +63,8 @@ class Metric:
             given; 0 where a row's value is its own. The column `<name>_seeds` says how many pictures were compared, the
             row's own included.
         fidelity: How it reads, for a metric of pairs; None where a row's value needs no picture of the baseline.
+        counted: Score that stands for the main column in means and tests, where what is shown beside a picture is not
+            what it adds to them; empty where it is. Only people's votes have one, and no scorer makes them.
     """
 
     name: str
@@ -76,6 +78,7 @@ class Metric:
     below: str = ""
     compares_seeds: int = 0
     fidelity: Fidelity | None = None
+    counted: str = ""
 
     def __post_init__(self) -> None:
         assert self.columns[0].name == self.name, f"the first column of {self.name} must bear its name"
@@ -87,8 +90,8 @@ class Metric:
 
     @property
     def can_decide(self) -> bool:
-        """True if one direction is the better one, and a row's value is its own: levels may be decided by it."""
-        return self.direction != "none" and not self.compares_seeds
+        """True if one direction is the better one, and a scorer gives each row its own value: it may decide levels."""
+        return self.direction != "none" and not self.compares_seeds and not self.counted
 
     def label(self, value: float) -> str:
         """Return the band a value of the main column lies in, or an empty string without bands."""

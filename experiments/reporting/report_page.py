@@ -78,12 +78,14 @@ def write_report(
     from experiments.reporting.thumbnails import data_uris, make_thumbnails
     from experiments.stats.findings import analyse, seen_now
     from experiments.store.result_store import ResultStore
+    from experiments.voting.vote_scores import with_votes
     from llm_dit.atomic_file import write_atomically
 
     if output is not None and not bundle:
         raise OutputError("--output needs --bundle: without it the report refers to the pictures beside it.")
     store = ResultStore(folder)
-    manifest, records = store.manifest(), store.runs()
+    manifest = store.manifest()
+    records = with_votes(folder, manifest, store.runs())
     unreadable = make_thumbnails(folder, records)
     damaged = [f"Left out, since it is damaged: {found}." for found in store.damaged_runs()[:MOST_FAILURES_LISTED]]
     damaged += [f"Damaged: {problem}." for problem in list(unreadable.values())[:MOST_FAILURES_LISTED]]

@@ -195,7 +195,7 @@ def _frame(manifest: Manifest, records: Sequence[RunRecord], measures: Sequence[
             CELL: manifest.level_name(record.levels),
             **{f"{AXIS}{index}": record.levels[axis.name] for index, axis in enumerate(manifest.axes)},
             **{
-                measure.column: measure.value(record)
+                measure.column: measure.counted(record)
                 if counts_with(record, measure.metric, weights[measure.metric])
                 else math.nan
                 for measure in measures
@@ -233,7 +233,7 @@ def _analyse_measure(
         interactions=grid.interactions,
         prompts=scored[PROMPT].nunique(),
         notes=(
-            *_missing_notes(manifest, levels),
+            *([] if measure.metric.counted else _missing_notes(manifest, levels)),  # votes are on a part by intention
             *_pair_notes(frame, scored, grid.comparisons, measure),
             *shape_notes(paired, grid.comparisons),
             *_score_notes(manifest, records, measure),
@@ -334,7 +334,7 @@ def _pair_notes(
     frame: pd.DataFrame, scored: pd.DataFrame, comparisons: Sequence[Comparison], measure: Measure
 ) -> list[str]:
     notes = []
-    if len(scored) < len(frame):
+    if len(scored) < len(frame) and not measure.metric.counted:
         notes.append(f"{len(frame) - len(scored)} of {len(frame)} pictures have no {measure.title} and are left out.")
     most = max((comparison.pairs for comparison in comparisons), default=0)
     short = [comparison for comparison in comparisons if comparison.pairs < most]

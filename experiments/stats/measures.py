@@ -1,4 +1,4 @@
-"""What of an experiment's numbers is compared: every scored column that has a direction, and the generation time.
+"""What of an experiment's numbers is compared: scored columns that have a direction, votes, and the generation time.
 
 Nothing here knows a metric by name; the metrics declare themselves in `experiments.metrics`.
 """
@@ -25,6 +25,20 @@ GENERATION_TIME = Metric(
     columns=(Column(TIME_COLUMN, "Seconds for encoding (its share), denoising and decoding one picture"),),
     source="time.perf_counter on the machine in the manifest",
 )
+
+VOTES = Metric(
+    name="votes",
+    title="Votes",
+    unit="share of votes",
+    direction="higher",
+    model="people",
+    columns=(
+        Column("votes", "Share of votes for it minus share for the baseline, -1 to 1, by Bradley-Terry with ties"),
+    ),
+    source="Davidson 1970, doi:10.1080/01621459.1970.10481082",
+    counted="votes_counted",
+)
+"""What people say. No scorer makes it: `experiments.voting` reads the votes of a results folder."""
 
 
 @dataclass(frozen=True)
@@ -79,6 +93,12 @@ class Measure:
         """Return the band of `value`; empty where there are none."""
         return self.metric.label(value) if self.bands else ""
 
+    def counted(self, record: RunRecord) -> float:
+        """Return what a finished run adds to means and tests: its number, but for votes; NaN where there is none."""
+        if self.is_main and self.metric.counted:
+            return number(record.scores.get(self.metric.counted))
+        return self.value(record)
+
     def value(self, record: RunRecord) -> float:
         """Return a finished run's number; NaN where there is none."""
         value = record.generation_time_seconds if self.column == TIME_COLUMN else record.scores.get(self.column)
@@ -91,7 +111,7 @@ def check_measure(column: str, flag: str, metrics: Sequence[Metric]) -> None:
     Raises:
         LlmDitError: If `column`, given as `flag`, is no measure; it names the nearest.
     """
-    known = [name.name for metric in (*metrics, GENERATION_TIME) for name in metric.columns]
+    known = [name.name for metric in (*metrics, VOTES, GENERATION_TIME) for name in metric.columns]
     if column not in known:
         raise LlmDitError(f"{flag} {column!r} is no measure{nearest(column, known)}", field=flag.lstrip("-"))
 
@@ -104,14 +124,14 @@ def number(value: Any) -> float:
 
 
 def measures_of(records: Sequence[RunRecord], metrics: Sequence[Metric]) -> tuple[Measure, ...]:
-    """Return the measures that at least one run has, in the order of `metrics`, the generation time last.
+    """Return the measures that at least one run has, in the order of `metrics`, votes and the generation time last.
 
     Further columns of a metric are measures only where the metric has a direction; flags never are.
     """
     present = {name for record in records for name, value in record.scores.items() if _is_measured(value)}
     measures = [
         Measure(column.name, metric.title if column.name == metric.name else column.name, column.meaning, metric)
-        for metric in metrics
+        for metric in (*metrics, VOTES)
         for column in metric.columns
         if column.name in present and (column.name == metric.name or metric.direction != "none")
     ]

@@ -25,6 +25,7 @@ COMMANDS: Final = {
     "analyze": "experiments/analyze.py",
     "report": "experiments/report.py",
     "compare": "experiments/compare.py",
+    "vote": "experiments/vote.py",
     "examine": "experiments/metrics/examine.py",
     "serve": "web/server.py",
     "inspect": "scripts/inspect_model.py",

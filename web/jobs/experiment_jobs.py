@@ -317,13 +317,15 @@ def lab_choices(config: Config) -> dict[str, Any]:
     from experiments.metrics.judges import judges_for
     from experiments.planning.experiment_file import load_experiments
     from experiments.prompts import get_categories
+    from experiments.stats.measures import VOTES
 
     experiments = load_experiments()
     return {
         "experiments": [{"name": item.name, "description": item.description} for item in experiments.values()],
         "categories": get_categories(),
         "measures": [
-            {"name": metric.name, "title": metric.title, "can_decide": metric.can_decide} for metric in METRICS
+            {"name": metric.name, "title": metric.title, "can_decide": metric.can_decide}
+            for metric in (*METRICS, VOTES)
         ],
         "judges": [vars(judge) for judge in judges_for(config.metrics, config.engine.model_path)],
     }

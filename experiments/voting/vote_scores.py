@@ -1,0 +1,123 @@
+"""Votes as numbers of pictures, so that the statistics of any measure are those of votes."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from experiments.stats.measures import VOTES
+from experiments.voting.pairs import Pairs
+from experiments.voting.strengths import Tally, preferences
+from experiments.voting.votes_file import Vote, read_votes
+
+if TYPE_CHECKING:
+    from experiments.store.manifest import Manifest
+    from experiments.store.records import RunRecord
+
+LEAST_SHARE: Final = 1e-6
+"""Of the information about a level, below which a prompt says nothing of it; rounding gives less."""
+
+
+class CountedVotes:
+    """The votes of a folder that hold for its pictures.
+
+    Args:
+        folder: The results folder.
+        manifest: Its experiment.
+        records: Its runs.
+
+    Attributes:
+        pairs: The pictures.
+        first: Votes on pairs that their voters had not seen before, which count.
+        repeats: Those that asked again.
+        stale: Number of votes on pictures that are no longer there.
+        torn: Number of lines that can't be read.
+    """
+
+    def __init__(self, folder: Path, manifest: Manifest, records: Sequence[RunRecord]) -> None:
+        votes = read_votes(folder)
+        self.pairs = Pairs(manifest, records)
+        held = [vote for vote in votes.standing if self.pairs.holds(vote)]
+        self.first = tuple(vote for vote in held if vote.repeats is None)
+        self.repeats = tuple(vote for vote in held if vote.repeats is not None)
+        self.stale, self.torn = len(votes.standing) - len(held), votes.torn
+
+    def tally(self) -> tuple[Tally, list[str]]:
+        """Return the weighted votes by prompt and pair of levels, and the prompts."""
+        prompts = sorted({self.pairs.by_run[vote.left][1][0] for vote in self.first})
+        rows = {prompt: row for row, prompt in enumerate(prompts)}
+        net, ties, votes = np.zeros((3, len(prompts), len(self.pairs.pairs)))
+        for vote in self.first:
+            index, (prompt, _seed), sign = self.pairs.pair_of(vote)
+            at = rows[prompt], index
+            net[at] += sign * vote.weight
+            ties[at] += (sign == 0) * vote.weight
+            votes[at] += vote.weight
+        return Tally(self.pairs.pairs, len(self.pairs.levels), self.pairs.baseline, net, ties, votes), prompts
+
+    def scored(self, records: Sequence[RunRecord]) -> list[RunRecord]:
+        """Return the runs with their votes among the scores: as shown beside a picture, and as they count in means."""
+        if not self.first:
+            return list(records)
+        shown, counted = self._shown(), self._counted()
+        found = []
+        for record in records:
+            own = {
+                **({VOTES.name: shown[record.run_id]} if record.run_id in shown else {}),
+                **({VOTES.counted: counted[record.run_id]} if record.run_id in counted else {}),
+            }
+            found.append(replace(record, scores={**record.scores, **own}) if own else record)
+        return found
+
+    def _shown(self) -> dict[str, float]:
+        """Return the votes for each picture minus those for the baseline's, over all of them; 0 for the baseline's."""
+        net: Counter[str] = Counter()
+        votes: Counter[str] = Counter()
+        for vote in self.first:
+            sides = (vote.left, vote.right)
+            if not any(self._is_baseline(run) for run in sides):
+                continue
+            for run in sides:
+                votes[run] += 1
+                net[run] += 0 if self._is_baseline(run) else {run: 1, None: 0}.get(vote.chosen, -1)
+        return {run: net[run] / votes[run] for run in votes}
+
+    def _counted(self) -> dict[str, float]:
+        """Return what each picture voted on adds to its level's preference, as a mean over prompts needs it."""
+        tally, prompts = self.tally()
+        shares, parts = preferences(tally)
+        says = shares > LEAST_SHARE
+        values = np.where(says, parts * says.sum(axis=0), np.nan)
+        rows = {prompt: row for row, prompt in enumerate(prompts)}
+        voted = defaultdict(set)
+        for vote in self.first:
+            for run in (vote.left, vote.right):
+                level, place, _record = self.pairs.by_run[run]
+                voted[place].add(level)
+        counted = {}
+        for run, (level, place, _record) in self.pairs.by_run.items():
+            if place in voted and level == self.pairs.baseline:
+                counted[run] = 0.0
+            elif place in voted and level in voted[place]:
+                value = float(values[rows[place[0]], level])
+                if np.isfinite(value):
+                    counted[run] = value
+        return counted
+
+    def _is_baseline(self, run: str) -> bool:
+        return self.pairs.by_run[run][0] == self.pairs.baseline
+
+
+def with_votes(folder: Path, manifest: Manifest, records: Sequence[RunRecord]) -> list[RunRecord]:
+    """Return an experiment's runs with the votes of its folder among their scores."""
+    return CountedVotes(folder, manifest, records).scored(records)
+
+
+def choices_of(votes: Sequence[Vote]) -> Counter[str]:
+    """Return how often each answer was given."""
+    return Counter(vote.choice for vote in votes)

@@ -1,0 +1,110 @@
+"""Votes as a measure: which count, what they add to a level, and that statistics treat them as any other measure."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from sample_results import axis, noisy_scores, sample_plan, write_results
+
+from experiments.metrics import METRICS
+from experiments.stats.findings import analyse
+from experiments.stats.verdict import sentences
+from experiments.store.result_store import ResultStore
+from experiments.voting.vote_scores import CountedVotes, with_votes
+from experiments.voting.votes_file import Vote, append_votes
+
+LEVELS = {"1.0": "a", "2.0": "baseline", "3.0": "b"}
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> ResultStore:
+    plan = sample_plan(prompts=12, axes=(axis("shift", 1.0, 2.0, 3.0),), baseline={"shift": "2.0"})
+    return ResultStore(write_results(tmp_path / "sweep", plan, noisy_scores({})))
+
+
+def vote(store: ResultStore, prompt: int, left: str, right: str, choice: str, **changes: object) -> Vote:
+    """A vote on two levels' pictures of a prompt."""
+    runs = {record.level: record for record in store.runs() if record.prompt_id.endswith(f"{prompt:03}")}
+    pictures = tuple(hashlib.sha256(runs[level].image_path.read_bytes()).hexdigest() for level in (left, right))
+    values = {"probability": 0.5, "evenly": 0.5, "of_pictures": 0.1, "at": "2026-01-01T00:00:00+00:00", "voter": "Ada"}
+    number = hashlib.sha256(repr((prompt, left, right, choice, changes)).encode()).hexdigest()[:24]
+    return Vote(**{"id": number, "left": runs[left].run_id, "right": runs[right].run_id, "pictures": pictures,
+                   "choice": choice, **values, **changes})  # fmt: skip
+
+
+def result_of(store: ResultStore):
+    manifest = store.manifest()
+    records = with_votes(store.folder, manifest, store.runs())
+    analysis = analyse(manifest, records, METRICS)
+    (result,) = [item for item in analysis.measures if item.measure.column == "votes"]
+    return analysis, result
+
+
+def test_a_level_that_wins_ten_of_twelve_beats_the_baseline(store: ResultStore) -> None:
+    append_votes(store.folder, [vote(store, i, "3.0", "2.0", "left" if i < 10 else "right") for i in range(12)])
+    analysis, result = result_of(store)
+    (_, found) = result.comparisons
+    assert found.difference is not None
+    assert found.difference.mean == pytest.approx(8 / 12)
+    # by flipping signs: 2 or fewer of 12 against, or for: 2 (1 + 12 + 66) / 4096
+    assert found.p_value == pytest.approx(158 / 4096)
+    assert sentences(analysis, result)[0] == "shift 3.0 beats 2.0 by 0.7, 95 % interval 0.2 to 1.0."
+    assert result.comparisons[0].pairs == 0  # nobody voted on 1.0
+
+
+def test_a_picture_shows_its_votes_against_the_baselines(store: ResultStore) -> None:
+    append_votes(
+        store.folder,
+        [
+            vote(store, 0, "3.0", "2.0", choice, voter=f"{number}")
+            for number, choice in enumerate(("left", "left", "right", "tie"))
+        ],
+    )
+    records = with_votes(store.folder, store.manifest(), store.runs())
+    shown = {record.level: record.scores["votes"] for record in records if "votes" in record.scores}
+    assert shown == {"3.0": 0.25, "2.0": 0.0}
+
+
+def test_both_bad_counts_as_a_tie(store: ResultStore) -> None:
+    for choice in ("tie", "both_bad"):
+        append_votes(store.folder, [vote(store, i, "2.0", "1.0", choice) for i in range(3)])
+    tally, _ = CountedVotes(store.folder, store.manifest(), store.runs()).tally()
+    assert tally.ties.sum() == tally.votes.sum() == 6.0
+
+
+def test_a_vote_whose_pair_was_drawn_half_as_often_counts_twice(store: ResultStore) -> None:
+    rare, usual = {"probability": 0.25}, {"probability": 0.5}
+    append_votes(
+        store.folder, [vote(store, 0, "3.0", "2.0", "left", **rare), vote(store, 1, "3.0", "2.0", "right", **usual)]
+    )
+    _, result = result_of(store)
+    assert result.levels[2].estimate is not None
+    assert result.levels[2].estimate.mean == pytest.approx((2 - 1) / 3)
+
+
+def test_repeats_and_votes_on_pictures_that_have_gone_do_not_count(store: ResultStore) -> None:
+    first = vote(store, 0, "3.0", "2.0", "left")
+    gone = replace(vote(store, 1, "3.0", "2.0", "left"), pictures=("another", "picture"))
+    unknown = replace(vote(store, 2, "3.0", "2.0", "left"), left="a run that is not there")
+    append_votes(store.folder, [first, vote(store, 0, "2.0", "3.0", "left", repeats=first.id), gone, unknown])
+    counted = CountedVotes(store.folder, store.manifest(), store.runs())
+    assert [item.id for item in counted.first] == [first.id]
+    assert (len(counted.repeats), counted.stale) == (1, 2)
+
+
+def test_votes_beside_a_third_level_tell_of_the_baseline_too(store: ResultStore) -> None:
+    # 3.0 wins 8 of 10 against 1.0, which ties with the baseline in all
+    append_votes(store.folder, [vote(store, i, "1.0", "2.0", "tie") for i in range(12)])
+    append_votes(store.folder, [vote(store, i, "3.0", "1.0", "left" if i < 8 else "right") for i in range(10)])
+    _, result = result_of(store)
+    assert result.levels[0].estimate is not None and result.levels[2].estimate is not None
+    assert result.levels[0].estimate.mean == pytest.approx(0.0, abs=0.05)
+    assert result.levels[2].estimate.mean > 0.2
+
+
+def test_no_votes_leave_every_run_as_it_is(store: ResultStore) -> None:
+    records = store.runs()
+    assert with_votes(store.folder, store.manifest(), records) == records
