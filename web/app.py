@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from importlib.metadata import version
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -59,9 +60,14 @@ def create_app(config: Config, *, engine_factory: EngineFactory | None = None) -
         services.history.close()
 
     app = FastAPI(
-        title="llm-dit", description=DESCRIPTION, version="0.1.0", lifespan=lifespan, docs_url=None, redoc_url=None,
+        title="llm-dit",
+        description=DESCRIPTION,
+        version=version("llm-dit"),
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
         default_response_class=AsciiJSONResponse,
-    )  # fmt: skip
+    )
     app.state.services = services
     for module in (api, history_api, rewriter_api, lab_api, openai_api, pages, history_pages, lab_pages):
         app.include_router(module.router)
