@@ -19,7 +19,7 @@ HEAD = """\
 def tested_versions() -> str:
     """Return the text of the file: a line for each package but our own, local parts (`+cpu`) left out."""
     found = {canonicalize_name(item.metadata["Name"]): Version(item.version).public for item in distributions()}
-    found.pop(OWN, None)
+    del found[canonicalize_name(OWN)]
     return HEAD + "".join(f"{name}=={found[name]}\n" for name in sorted(found))
 
 
