@@ -30,6 +30,14 @@ if TYPE_CHECKING:
     metavar="NAMES",
     help="Of two folders, by what their pictures are paired: prompt,seed or prompt. [default: prompt,seed]",
 )
+@click.option(
+    "--metric",
+    "metrics",
+    multiple=True,
+    metavar="NAME",
+    help="Of two folders, a distance to compute beside PSNR and SSIM: embedding_distance or lpips; may be repeated. "
+    "[default: those that both folders have]",
+)
 @click.option("--primary", metavar="MEASURE", help="Name the measure that counts, once; the others are exploratory.")
 @click.option(
     "--margin",
@@ -64,6 +72,7 @@ if TYPE_CHECKING:
 def main(
     results_dirs: tuple[Path, ...],
     pair_by: str | None,
+    metrics: tuple[str, ...],
     primary: str | None,
     margins: tuple[str, ...],
     columns: tuple[str, ...],
@@ -83,6 +92,7 @@ def main(
     from rich.console import Console
 
     from experiments.metrics import METRICS
+    from experiments.stats.beside import beside_each_other, name_choices, note_analysis, pairing_of
     from experiments.stats.findings import seen_now
     from experiments.stats.questions.answering import Asked, answer
     from experiments.stats.questions.narrowing import conditions_from_flags
@@ -91,14 +101,14 @@ def main(
 
     asked = Asked(conditions_from_flags(conditions), baseline, all_pairs, by, trend, per_prompt, correlate)
     stores = [ResultStore(folder) for folder in results_dirs]
-    by_seed = _pairs_by_seed(stores, pair_by)
+    pairing = pairing_of(stores, pair_by, metrics)
     notes: tuple[str, ...] = ()
     if len(stores) == 1:
-        _name_choices(stores, primary, margins)
+        name_choices(stores, primary, margins)
         manifest = stores[0].manifest()
         records = with_votes(stores[0].folder, manifest, stores[0].runs())
     else:
-        manifest, records, notes = _beside_each_other(stores, primary, margins, by_seed=by_seed)
+        manifest, records, notes = beside_each_other(stores, primary, margins, pairing)
     answers = answer(manifest, records, METRICS, asked)
     analysis = replace(answers.analysis, notes=(*notes, *answers.analysis.notes))
     answers = replace(answers, analysis=analysis)
@@ -109,11 +119,8 @@ def main(
         _print_speeds(stores[0], manifest)
     # whoever asks of a part has the whole before him, so what he sees is kept as all that there is
     seen = replace(seen_now(manifest, records, analysis, by="analyze.py", columns=columns), asked=str(asked))
-    for store, other in zip(stores, [None] if len(stores) == 1 else stores[::-1], strict=True):
-        beside = "" if other is None else other.manifest().conditions.hash
-        problem = store.note_analysis(replace(seen, beside=beside))
-        if problem is not None:
-            click.echo(problem, err=True)
+    for problem in note_analysis(stores, seen):
+        click.echo(problem, err=True)
 
 
 def _print_speeds(store: ResultStore, manifest: Manifest) -> None:
@@ -126,50 +133,6 @@ def _print_speeds(store: ResultStore, manifest: Manifest) -> None:
     click.echo()
     for sentence in speed_sentences(speeds, manifest.variable_name, manifest.baseline_name):
         click.echo(f"Speed: {sentence}")
-
-
-def _pairs_by_seed(stores: Sequence[ResultStore], pair_by: str | None) -> bool:
-    from experiments.store.folder_pair import is_paired_by_seed
-    from llm_dit.errors import LlmDitError
-
-    if len(stores) > 2:
-        raise LlmDitError(f"{len(stores)} folders are given; give one, or two that are compared.")
-    if len(stores) == 1 and pair_by is not None:
-        raise LlmDitError("--pair-by belongs to two folders; name the other one too, or leave it out.", field="pair_by")
-    return is_paired_by_seed(pair_by or "prompt,seed")
-
-
-def _name_choices(stores: Sequence[ResultStore], primary: str | None, margins: Sequence[str]) -> None:
-    """Keep the measure that counts and the margins in every folder, or in none."""
-    from experiments.metrics import METRICS
-    from experiments.stats.margins import margins_from_flags
-    from experiments.stats.measures import check_measure
-
-    named = margins_from_flags(margins, METRICS)
-    if primary is not None:
-        check_measure(primary, "--primary", METRICS)
-    for store in stores:
-        store.check_margins(named)
-        if primary is not None:
-            store.check_primary(primary)
-    for store in stores:
-        store.name_margins(named)
-        if primary is not None:
-            store.name_primary(primary)
-
-
-def _beside_each_other(
-    stores: Sequence[ResultStore], primary: str | None, margins: Sequence[str], *, by_seed: bool
-) -> tuple[Manifest, list[RunRecord], tuple[str, ...]]:
-    """Return two folders as one experiment; what can't be paired is refused before anything is written."""
-    from experiments.metrics.folder_fidelity import with_pixel_fidelity
-    from experiments.store.folder_pair import pair_folders
-
-    pair = pair_folders(stores[0], stores[1], by_seed=by_seed)
-    _name_choices(stores, primary, margins)
-    partners = pair.partners() if by_seed else {}  # without seeds no picture has one partner
-    records, problems = with_pixel_fidelity(pair.records, partners)
-    return pair.manifest_with_choices(), records, (*pair.notes, *problems)
 
 
 def print_analysis(

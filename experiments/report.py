@@ -10,9 +10,24 @@ from llm_dit.cli import Command, user_errors
 
 
 @click.command(cls=Command, context_settings={"help_option_names": ["-h", "--help"]})
-@click.argument("results_dir", type=click.Path(path_type=Path))
+@click.argument("results_dirs", type=click.Path(path_type=Path), nargs=-1, required=True, metavar="RESULTS_DIR [OTHER]")
 @click.option("--bundle", is_flag=True, help="Put the pictures into the file, so that it can be sent alone.")
-@click.option("-o", "--output", type=click.Path(path_type=Path), metavar="FILE", help="Where a bundle goes.")
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path), metavar="FILE", help="Where a bundle goes, or a pair's."
+)
+@click.option(
+    "--pair-by",
+    metavar="NAMES",
+    help="Of two folders, by what their pictures are paired: prompt,seed or prompt. [default: prompt,seed]",
+)
+@click.option(
+    "--metric",
+    "metrics",
+    multiple=True,
+    metavar="NAME",
+    help="Of two folders, a distance to compute beside PSNR and SSIM: embedding_distance or lpips; may be repeated. "
+    "[default: those that both folders have]",
+)
 @click.option("--primary", metavar="MEASURE", help="Name the measure that counts, once; the others are exploratory.")
 @click.option(
     "--margin",
@@ -22,25 +37,37 @@ from llm_dit.cli import Command, user_errors
     help="Name the largest difference of a measure that does not matter, once: is a level as good as the baseline?",
 )
 @user_errors
-def main(results_dir: Path, bundle: bool, output: Path | None, primary: str | None, margins: tuple[str, ...]) -> None:
-    """Write RESULTS_DIR/report.html: verdict, plots and all pictures of an experiment, for reading offline."""
-    from experiments.metrics import METRICS
+def main(
+    results_dirs: tuple[Path, ...],
+    bundle: bool,
+    output: Path | None,
+    pair_by: str | None,
+    metrics: tuple[str, ...],
+    primary: str | None,
+    margins: tuple[str, ...],
+) -> None:
+    """Write RESULTS_DIR/report.html: verdict, plots and all pictures of an experiment, for reading offline.
+
+    With two folders, OTHER beside RESULTS_DIR: --output FILE.html with the pictures in it, FILE.csv and FILE.json.
+    """
+    from experiments.reporting.pair_report import pair_output, write_pair_report
     from experiments.reporting.report_page import write_report
-    from experiments.stats.margins import margins_from_flags
-    from experiments.stats.measures import check_measure
+    from experiments.stats.beside import beside_each_other, name_choices, pairing_of
     from experiments.store.result_store import ResultStore
 
-    store, named = ResultStore(results_dir), margins_from_flags(margins, METRICS)
-    store.check_margins(named)
-    if primary is not None:
-        check_measure(primary, "--primary", METRICS)
-        store.name_primary(primary)
-    store.name_margins(named)
+    stores = [ResultStore(folder) for folder in results_dirs]
+    pairing = pairing_of(stores, pair_by, metrics)
+    if len(stores) == 2:
+        place = pair_output(output)
+        for path in write_pair_report(stores, *beside_each_other(stores, primary, margins, pairing), place):
+            click.echo(path)
+        return
+    name_choices(stores, primary, margins)
 
     def tell(sentence: str) -> None:
         click.echo(sentence, err=True)
 
-    click.echo(write_report(results_dir, bundle=bundle, output=output, tell=tell))
+    click.echo(write_report(results_dirs[0], bundle=bundle, output=output, tell=tell))
 
 
 if __name__ == "__main__":

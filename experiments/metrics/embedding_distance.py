@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from experiments.metrics.declaration import Column, Fidelity, Metric, ScoreInput, Scores
+from experiments.metrics.images import open_image, read_ahead
 from experiments.metrics.siglip import EMBEDDED, SigLIPScorer
 
 METRIC = Metric(
@@ -41,16 +42,34 @@ class EmbeddingDistanceScorer:
         self.siglip.move_to(device)
 
     def score_rows(self, rows: Sequence[ScoreInput]) -> list[Scores]:
-        """Return the column for every row; none for one without a baseline. Each picture is embedded once."""
-        pairs = [(row.image, row.baseline) for row in rows if row.baseline is not None]
-        paths = list(dict.fromkeys(path for pair in pairs for path in pair))
-        embeds = dict(zip(paths, self.siglip.embed(paths), strict=True)) if paths else {}
-        return [
-            {} if row.baseline is None else {"embedding_distance": _distance(embeds[row.image], embeds[row.baseline])}
-            for row in rows
+        """Return the column for every row; none for one without a baseline, 0 where all pixels are equal.
+
+        Each of the other pictures is embedded once. What a picture's embedding rounds to depends on its place in a
+        batch, so equal pictures are told by their pixels.
+        """
+        are_equal = [found for _, (found,) in read_ahead(rows, _is_equal, batch_size=1)]
+        apart = [
+            row for row, is_equal in zip(rows, are_equal, strict=True) if row.baseline is not None and not is_equal
         ]
+        paths = list(dict.fromkeys(path for row in apart for path in (row.image, row.baseline) if path is not None))
+        embeds = dict(zip(paths, self.siglip.embed(paths), strict=True)) if paths else {}
+
+        def distance(row: ScoreInput, is_equal: bool) -> Scores:
+            if row.baseline is None:
+                return {}
+            return {"embedding_distance": 0.0 if is_equal else _distance(embeds[row.image], embeds[row.baseline])}
+
+        return [distance(row, is_equal) for row, is_equal in zip(rows, are_equal, strict=True)]
+
+
+def _is_equal(row: ScoreInput) -> bool:
+    """Return whether a picture has the baseline's pixels."""
+    if row.baseline is None:
+        return False
+    picture, baseline = (np.asarray(open_image(path).convert("RGB")) for path in (row.image, row.baseline))
+    return np.array_equal(picture, baseline)
 
 
 def _distance(first: NDArray[np.float64], second: NDArray[np.float64]) -> float:
-    """Return 1 - cosine of two normalised embeddings; exactly 0 for equal ones, whatever rounding left."""
-    return 0.0 if np.array_equal(first, second) else max(0.0, 1.0 - float(first @ second))
+    """Return 1 - cosine of two normalised embeddings, not below 0, whatever rounding left."""
+    return max(0.0, 1.0 - float(first @ second))

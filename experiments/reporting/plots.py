@@ -163,7 +163,8 @@ def measure_plot(result: MeasureAnalysis, baseline: str) -> MeasurePlot:
     margin = None if result.margin is None else result.margin.margin
     differences = [0.0, *(value for item in result.comparisons for value in _values(item.difference))]
     differences += [] if margin is None else [-margin, margin]
-    mean_scale, difference_scale = scale_over(means or [0.0]), scale_over(differences)
+    # a mean without bound, which has no place on an axis, gets no numbers beside it
+    mean_scale, difference_scale = scale_over(means) if means else Scale(0.0, 1.0, ()), scale_over(differences)
     rows = [
         _level_row(result, summary, comparisons.get(summary.level), baseline, mean_scale, difference_scale)
         for summary in result.levels

@@ -97,7 +97,8 @@ def write_report(
     path = output or folder / REPORT_FILE
     try:
         write_atomically(
-            path, _page(folder, manifest, records, analysis, speeds, grid, damaged).encode("utf-8", "backslashreplace")
+            path,
+            report_text(folder, manifest, records, analysis, speeds, grid, damaged).encode("utf-8", "backslashreplace"),
         )
     except OSError as error:
         raise unwritable(f"{path} can't be written", error) from None
@@ -107,7 +108,7 @@ def write_report(
     return path
 
 
-def _page(
+def report_text(
     folder: Path,
     manifest: Manifest,
     records: Sequence[RunRecord],
@@ -116,6 +117,17 @@ def _page(
     grid: dict[str, Any],
     damaged: list[str],
 ) -> str:
+    """Return the page.
+
+    Args:
+        folder: What it names as the place of the results.
+        manifest: The experiment.
+        records: Its finished and failed runs.
+        analysis: Its numbers.
+        speeds: What was measured alone; None where nothing was.
+        grid: See `experiments.reporting.report_data.grid_data`.
+        damaged: Sentences on what can't be shown.
+    """
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
     from markupsafe import Markup
 

@@ -13,6 +13,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, Final
 
 from experiments.planning.axes import Axis, Experiment, Level
@@ -155,14 +156,20 @@ def _number(key: Key) -> int:
 
 
 def _arms(first: ResultStore, second: ResultStore) -> tuple[_Arm, _Arm]:
-    names = [first.folder.resolve().name, second.folder.resolve().name]
-    if names[0] == names[1]:
-        names = [str(first.folder), str(second.folder)]
+    names = _shortest_names(first.folder.resolve(), second.folder.resolve())
     arms = [
         _Arm(name, store, store.manifest(), tuple(record for record in store.runs() if record.is_finished))
         for name, store in zip(names, (first, second), strict=True)
     ]
     return arms[0], arms[1]
+
+
+def _shortest_names(first: Path, second: Path) -> tuple[str, str]:
+    """Return as little of the ends of two paths as tells them apart: `none` and `int8`, or `x/none` and `y/none`."""
+    length = 1
+    while first.parts[-length:] == second.parts[-length:]:
+        length += 1
+    return "/".join(first.parts[-length:]), "/".join(second.parts[-length:])
 
 
 @dataclass(frozen=True)

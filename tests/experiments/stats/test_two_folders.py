@@ -18,15 +18,18 @@ from sample_results import axis, noisy_scores, sample_plan, sample_prompts, writ
 
 from experiments import analyze
 from experiments.metrics import METRICS
-from experiments.metrics.folder_fidelity import with_pixel_fidelity
+from experiments.metrics.folder_fidelity import with_fidelity
+from experiments.metrics.pixel_fidelity import PSNRScorer, SSIMScorer
 from experiments.planning.design import Axis
 from experiments.stats.findings import MeasureAnalysis, analyse
 from experiments.stats.verdict import sentences
 from experiments.store.folder_pair import FolderPair, pair_folders
+from experiments.store.records import RunRecord
 from experiments.store.result_store import ResultStore
 from llm_dit.errors import LlmDitError
 
 ONE = (axis("shift", 3.0),)
+PIXELS = (PSNRScorer(), SSIMScorer())
 
 
 def folder_of(
@@ -72,6 +75,10 @@ def image_reward(pair: FolderPair) -> tuple[MeasureAnalysis, list[str]]:
     return result, sentences(analysis, result)
 
 
+def distances(pair: FolderPair) -> tuple[list[RunRecord], list[str]]:
+    return with_fidelity(pair.records, pair.partners(), PIXELS)
+
+
 def command(*words: Any) -> tuple[int, str]:
     result = CliRunner().invoke(analyze.main, [str(word) for word in words])
     return result.exit_code, " ".join(result.output.split())
@@ -89,7 +96,7 @@ def test_none_beside_none_differs_by_nothing_and_its_pictures_have_no_bound(tmp_
     assert "infinite" in said
     assert "Generation time" not in said
     assert "Time is not compared: each folder was drawn by runs of the command of its own." in said
-    records, problems = with_pixel_fidelity((pair := paired(first, second)).records, pair.partners())
+    records, problems = distances(paired(first, second))
     assert problems == []
     assert {(record.scores["psnr_db"], record.scores["ssim"]) for record in records} == {(math.inf, 1.0)}
 
@@ -167,14 +174,14 @@ def test_distances_are_those_of_the_pictures_in_both_folders(tmp_path: Path) -> 
     flat(first, 100)
     flat(second, 105)
     pair = paired(first, second)
-    records, _ = with_pixel_fidelity(pair.records, pair.partners())
+    records, _ = distances(pair)
     expected = 10 * math.log10(255**2 / 25)
     assert [record.scores["psnr_db"] for record in records if record.level == "b"] == pytest.approx([expected] * 12)
     code, said = command(first, second)
     assert code == 0
     assert "Beside folder “a”: “b” has PSNR 34.15" in said
     flat(second, 105, size=32)  # sizes that differ have no distance
-    records, _ = with_pixel_fidelity((pair := paired(first, second)).records, pair.partners())
+    records, _ = distances(paired(first, second))
     assert all("psnr_db" not in record.scores for record in records if record.level == "b")
 
 
@@ -184,7 +191,7 @@ def test_a_picture_that_cannot_be_read_has_no_distance_and_is_named(tmp_path: Pa
     broken.write_bytes(b"\0" * broken.stat().st_size)
     code, said = command(first, second)
     assert code == 0, said
-    _, problems = with_pixel_fidelity((pair := paired(first, second)).records, pair.partners())
+    _, problems = distances(paired(first, second))
     assert [problem.startswith(f"No distance: Image {broken} can't be read") for problem in problems] == [True]
     assert "No distance: Image" in said
     assert "“b” (all 11)" in said
@@ -270,7 +277,7 @@ def test_scores_beside_each_folders_own_baseline_do_not_stand_for_those_of_the_p
     first, second = folder_of(tmp_path / "a", axes=(axis("shift", 3.0, 1.0),)), folder_of(tmp_path / "b")
     pair = paired(first, second)
     marked = tuple(replace(record, scores={**record.scores, "lpips": 0.5, "psnr_db": 1.0}) for record in pair.records)
-    records, _ = with_pixel_fidelity(marked, {})
+    records, _ = with_fidelity(marked, {}, PIXELS)
     assert all(not {"lpips", "psnr_db"} & record.scores.keys() for record in records)
 
 
