@@ -18,10 +18,12 @@ Floats = NDArray[np.float64]
 
 EVEN_SHARE: Final = 0.5
 """Of the probability, that no vote changes. No vote counts for more than twice another of its pair's kind."""
-AMONG_OTHERS: Final = 0.25
+AMONG_OTHERS: Final = 0.1
 """How often a pair without the baseline comes, for one with it: the question is what beats the baseline."""
 LEAST_VOTES: Final = 4
 """Below so many nothing is known of a pair, and it counts as open."""
+LEAST_CHANCE: Final = 1e-3
+"""Where all pairs that are left are decided, one of them comes all the same."""
 DECIDED: Final = 1.96
 """Standard errors from 0, as of a test at 5 %."""
 
@@ -64,7 +66,7 @@ def chance_to_change(net: Floats, decided: Floats, votes: Floats) -> Floats:
     later = np.sqrt(2.0) * now
     is_decided_later = special.ndtr(later - DECIDED) + special.ndtr(-later - DECIDED)
     changes = np.where(now > DECIDED, 1 - is_decided_later, is_decided_later)
-    return np.where(votes < LEAST_VOTES, 1.0, changes)
+    return np.where(votes < LEAST_VOTES, 1.0, np.maximum(changes, LEAST_CHANCE))
 
 
 def _normalised(values: Floats) -> Floats:

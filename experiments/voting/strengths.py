@@ -1,4 +1,4 @@
-"""Strengths of levels from votes on pairs: Bradley & Terry's model with Davidson's ties, and what each prompt adds.
+"""Strengths of levels from votes on pairs: Bradley & Terry's model with Davidson's ties, and what prompts say.
 
 Pure functions on arrays with leading axes. With d the difference of two strengths and e^n the weight of ties, the first
 level wins, ties or loses with odds e^(d/2) : e^n : e^(-d/2), so among decided votes it wins with odds e^d : 1. This is
@@ -6,7 +6,7 @@ an exponential family, and the most likely strengths are those by which every le
 as was seen.
 
 Nothing is fitted by a library: choix has no ties, and statsmodels would need its log-linear form with a parameter for
-each pair, once for each of thousands of resamples; a test compares with it.
+each pair; a test compares with it.
 
 Source: Bradley & Terry 1952; Davidson 1970, "On extending the Bradley-Terry model to accommodate ties".
 """
@@ -19,6 +19,7 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import special
 
 Floats = NDArray[np.float64]
 
@@ -28,11 +29,9 @@ MOST_STEPS: Final = 60
 LONGEST_STEP: Final = 2.0
 """In any strength, in logits; Newton's own may overshoot where a level hardly ever lost."""
 TOLERANCE: Final = 1e-9
-SINGULAR: Final = 1e-12
-"""Share of the largest information, below which votes say nothing in a direction."""
-RESAMPLES: Final = 999
+LEAST_DECIDED: Final = 3
+"""Votes won, and lost, from which a strength has both ends: a level that always won may be of any strength."""
 CONFIDENCE: Final = 0.95
-_SEED: Final = 0
 
 
 @dataclass(frozen=True)
@@ -61,65 +60,65 @@ def strengths(tally: Tally) -> Floats:
     return _spread_out(tally, _fitted(tally, *(part.sum(axis=-2) for part in (tally.net, tally.ties, tally.votes))))
 
 
-def strength_intervals(tally: Tally, resamples: int = RESAMPLES) -> tuple[Floats, Floats]:
-    """Return the 95 % intervals of `strengths`, ends [levels + 1] each, by resampling whole prompts.
+def strength_intervals(tally: Tally) -> tuple[Floats, Floats]:
+    """Return the 95 % intervals of the levels' strengths, ends [..., levels] each.
 
-    Source: Efron & Tibshirani 1993, section 13.3 (percentiles; strengths are skewed, and their intervals follow).
-    """
-    prompts = tally.net.shape[-2]
-    weights = np.random.default_rng(_SEED).multinomial(prompts, np.full(prompts, 1 / prompts), size=resamples)
-    parts = (weights.astype(np.float64) @ part for part in (tally.net, tally.ties, tally.votes))
-    fitted = _spread_out(tally, _fitted(tally, *parts))
-    low, high = np.quantile(fitted, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2], axis=-2)
-    return low, high
+    By the spread of what prompts add to a strength, with Student's quantile; whole prompts, since votes on one prompt
+    are not independent. An end is infinite where a level has lost, or won, too few votes to tell how strong it may be.
 
-
-def preferences(tally: Tally) -> tuple[Floats, Floats]:
-    """Return how much each level is preferred to the baseline, as the sum of what every prompt says of it.
-
-    A preference is the share of votes for the level minus the share against it, -1 to 1, as the model has it between
-    that level and the baseline, whomever it was shown beside. Its estimate is divided over prompts: each has a share of
-    the information (the others' strengths being estimated too) and a value. Where every vote is between a level and the
-    baseline, a prompt's value is its own votes for minus against, over all.
-
-    Args:
-        tally: Votes.
-
-    Returns:
-        Share of information of each prompt, [..., prompts, levels], 0 where it says nothing, sum 1; and the prompt's
-        part of the estimate, [..., prompts, levels], whose sum is the preference. All 0 for a level that no votes link
-        to the baseline, and for the baseline.
-
-    Source: the score contributions of Hemerik, Goeman & Finos 2020, "Robust testing in generalized linear models by
-    sign flipping score contributions", whose signs the test flips.
+    Source: Efron 1982, "The Jackknife, the Bootstrap and Other Resampling Plans", chapter 6 (infinitesimal jackknife).
     """
     design = _design(tally.levels, tally.baseline)
     totals = [part.sum(axis=-2) for part in (tally.net, tally.ties, tally.votes)]
     fitted = _fitted(tally, *totals)
-    mean, covariance = _moments(fitted @ design[:, 0].T * 2, fitted[..., -1:])
+    mean, covariance = _moments(2 * fitted @ design[:, 0].T, fitted[..., -1:])
     seen = np.stack([tally.net, tally.ties], axis=-1) - tally.votes[..., None] * mean[..., None, :, :]
     scores = np.einsum("...pki,kid->...pd", seen, design)
-    information = np.einsum("kid,...kij,kje->...kde", design, covariance, design)  # of one vote
-    shape = (*scores.shape[:-1], tally.levels)
-    shares, parts = np.zeros(shape), np.zeros(shape)
-    # without pseudo-votes, so that equal votes have equal values and signs can tie as they should
-    inverse = np.linalg.pinv(np.einsum("...k,...kde->...de", totals[2], information), rcond=SINGULAR, hermitian=True)
-    is_linked = _linked(tally, totals[2])
-    for index, pair in enumerate(tally.pairs):
-        if tally.baseline not in pair:
+    influence = np.einsum("...pd,...de->...pe", scores, np.linalg.inv(_information(tally, totals[2], covariance)))
+    prompts = (tally.votes.sum(axis=-1) > 0).sum(axis=-1)[..., None]
+    error = np.sqrt((influence**2).sum(axis=-2) * prompts / np.maximum(prompts - 1, 1))
+    half = special.stdtrit(np.maximum(prompts - 1, 1), 0.5 + CONFIDENCE / 2) * error
+    wins, losses = _decided(tally)
+    low = np.where(wins < LEAST_DECIDED, -np.inf, _spread_out(tally, fitted - half)[..., :-1])
+    high = np.where(losses < LEAST_DECIDED, np.inf, _spread_out(tally, fitted + half)[..., :-1])
+    low[..., tally.baseline] = high[..., tally.baseline] = 0.0
+    return low, high
+
+
+def preferences(tally: Tally) -> Floats:
+    """Return what each prompt says of each level beside the baseline, so that the mean over prompts is the level's.
+
+    A preference is the share of votes for a level minus the share for the baseline, in votes on those two, -1 to 1: by
+    the model, what its strength makes it win more than it loses. A prompt's value is its own net vote, times its votes'
+    weight beside that of the mean prompt.
+
+    Returns:
+        [..., prompts, levels]; NaN where a prompt has no votes on the two, and for the baseline.
+    """
+    values = np.full((*tally.net.shape[:-1], tally.levels), np.nan)
+    for index, (first, second) in enumerate(tally.pairs):
+        if tally.baseline not in (first, second):
             continue
-        level, sign = (pair[1], -1) if pair[0] == tally.baseline else (pair[0], 1)
-        gradient = sign * np.einsum("kd,...k->...d", design[index], covariance[..., index, :, 0])
-        direction = np.einsum("...de,...e->...d", inverse, gradient)
-        of_vote = np.einsum("...d,...kde,...e->...k", direction, information, direction)
-        told = np.einsum("...pk,...k->...p", tally.votes, of_vote)
-        total = told.sum(axis=-1, keepdims=True)
-        share = np.where(total > 0, told / np.where(total > 0, total, 1.0), 0.0)
-        preference = sign * mean[..., index, 0][..., None]
-        part = share * preference + np.einsum("...pd,...d->...p", scores, direction)
-        shares[..., level] = share * is_linked[..., level, None]
-        parts[..., level] = part * is_linked[..., level, None]
-    return shares, parts
+        level, sign = (first, 1) if second == tally.baseline else (second, -1)
+        votes = tally.votes[..., index]
+        is_voted_on = votes > 0
+        of_mean_prompt = votes.sum(axis=-1, keepdims=True) / np.maximum(is_voted_on.sum(axis=-1, keepdims=True), 1)
+        net = sign * tally.net[..., index] / np.where(of_mean_prompt > 0, of_mean_prompt, 1.0)
+        values[..., level] = np.where(is_voted_on, net, np.nan)
+    return values
+
+
+def linked(tally: Tally) -> NDArray[np.bool_]:
+    """Return which levels a chain of votes links to the baseline, itself included, [..., levels]."""
+    votes = tally.votes.sum(axis=-2)
+    found = np.zeros((*votes.shape[:-1], tally.levels), dtype=bool)
+    found[..., tally.baseline] = True
+    for _ in range(tally.levels):
+        for index, (first, second) in enumerate(tally.pairs):
+            either = (found[..., first] | found[..., second]) & (votes[..., index] > 0)
+            found[..., first] |= either
+            found[..., second] |= either
+    return found
 
 
 @lru_cache(maxsize=8)
@@ -178,8 +177,7 @@ def _fitted(tally: Tally, net: Floats, ties: Floats, votes: Floats) -> Floats:
     for _ in range(MOST_STEPS):
         mean, covariance = _moments(2 * fitted @ design[:, 0].T, fitted[..., -1:])
         score = np.einsum("...ki,kid->...d", seen - counts[..., None] * mean, design)
-        information = np.einsum("...k,kid,...kij,kje->...de", counts, design, covariance, design, optimize=True)
-        step = np.linalg.solve(information, score[..., None])[..., 0]
+        step = np.linalg.solve(_information(tally, votes, covariance), score[..., None])[..., 0]
         longest = np.abs(step).max(axis=-1, keepdims=True)
         fitted = fitted + step * np.minimum(1.0, LONGEST_STEP / np.maximum(longest, TOLERANCE))
         if longest.max() < TOLERANCE:
@@ -192,14 +190,17 @@ def _spread_out(tally: Tally, fitted: Floats) -> Floats:
     return np.insert(fitted, tally.baseline, 0.0, axis=-1)
 
 
-def _linked(tally: Tally, votes: Floats) -> NDArray[np.bool_]:
-    """Return which levels a chain of votes links to the baseline, the baseline left out, [..., levels]."""
-    linked = np.zeros((*votes.shape[:-1], tally.levels), dtype=bool)
-    linked[..., tally.baseline] = True
-    for _ in range(tally.levels):
-        for index, (first, second) in enumerate(tally.pairs):
-            either = (linked[..., first] | linked[..., second]) & (votes[..., index] > 0)
-            linked[..., first] |= either
-            linked[..., second] |= either
-    linked[..., tally.baseline] = False
-    return linked
+def _information(tally: Tally, votes: Floats, covariance: Floats) -> Floats:
+    """Return Fisher's information of so many votes on each pair, [..., parameters, parameters]."""
+    design = _design(tally.levels, tally.baseline)
+    counts = votes + 3 * PSEUDO_VOTES
+    found: Floats = np.einsum("...k,kid,...kij,kje->...de", counts, design, covariance, design, optimize=True)
+    return found
+
+
+def _decided(tally: Tally) -> tuple[Floats, Floats]:
+    """Return the weighted votes that each level won and lost, whomever it was beside, [..., levels] each."""
+    net, ties, votes = (part.sum(axis=-2) for part in (tally.net, tally.ties, tally.votes))
+    first, second = (votes - ties + net) / 2, (votes - ties - net) / 2
+    is_first, is_second = (np.arange(tally.levels) == tally.pairs[:, [side]] for side in (0, 1))  # [pairs, levels]
+    return first @ is_first + second @ is_second, first @ is_second + second @ is_first

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -18,9 +18,6 @@ from experiments.voting.votes_file import Vote, read_votes
 if TYPE_CHECKING:
     from experiments.store.manifest import Manifest
     from experiments.store.records import RunRecord
-
-LEAST_SHARE: Final = 1e-6
-"""Of the information about a level, below which a prompt says nothing of it; rounding gives less."""
 
 
 class CountedVotes:
@@ -88,25 +85,18 @@ class CountedVotes:
         return {run: net[run] / votes[run] for run in votes}
 
     def _counted(self) -> dict[str, float]:
-        """Return what each picture voted on adds to its level's preference, as a mean over prompts needs it."""
+        """Return what each picture that was voted on beside the baseline's adds to its level; 0 for the baseline's."""
         tally, prompts = self.tally()
-        shares, parts = preferences(tally)
-        says = shares > LEAST_SHARE
-        values = np.where(says, parts * says.sum(axis=0), np.nan)
+        values = preferences(tally)
         rows = {prompt: row for row, prompt in enumerate(prompts)}
-        voted = defaultdict(set)
-        for vote in self.first:
-            for run in (vote.left, vote.right):
-                level, place, _record = self.pairs.by_run[run]
-                voted[place].add(level)
         counted = {}
-        for run, (level, place, _record) in self.pairs.by_run.items():
-            if place in voted and level == self.pairs.baseline:
-                counted[run] = 0.0
-            elif place in voted and level in voted[place]:
-                value = float(values[rows[place[0]], level])
-                if np.isfinite(value):
-                    counted[run] = value
+        for vote in self.first:
+            sides = (vote.left, vote.right)
+            if not any(self._is_baseline(run) for run in sides):
+                continue
+            for run in sides:
+                level, (prompt, _seed), _record = self.pairs.by_run[run]
+                counted[run] = 0.0 if self._is_baseline(run) else float(values[rows[prompt], level])
         return counted
 
     def _is_baseline(self, run: str) -> bool:

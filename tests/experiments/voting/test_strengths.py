@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import statsmodels.api as sm
+from scipy import special
 
 from experiments.voting.choice import level_pairs
-from experiments.voting.strengths import PSEUDO_VOTES, Tally, preferences, strength_intervals, strengths
+from experiments.voting.strengths import PSEUDO_VOTES, Tally, linked, preferences, strength_intervals, strengths
 
 
 def tally_of(levels: int, baseline: int, answers: np.ndarray, votes: np.ndarray) -> Tally:
@@ -48,39 +49,46 @@ def test_strengths_are_those_of_the_log_linear_form_by_statsmodels() -> None:
     assert strengths(tally) == pytest.approx(np.insert(found, 1, 0.0), abs=1e-6)
 
 
-def test_beside_the_baseline_alone_a_prompt_says_its_own_votes() -> None:
+def test_a_preference_is_what_the_model_makes_a_level_win_more_than_it_loses() -> None:
     answers, votes = random_votes(4, 20, seed=3)
     pairs, _ = level_pairs(4, 2)
-    votes = votes * (pairs == 2).any(axis=-1)
-    shares, parts = preferences(tally_of(4, 2, answers, votes))
-    for index, pair in enumerate(pairs):
-        if 2 in pair:
-            level, sign = (pair[0], 1) if pair[1] == 2 else (pair[1], -1)
-            whole = votes[:, index].sum()
-            assert parts[:, level] == pytest.approx(sign * (answers * votes)[:, index] / whole, abs=1e-12)
-            assert shares[:, level] == pytest.approx(votes[:, index] / whole, abs=1e-12)
-
-
-def test_the_parts_of_prompts_add_up_to_the_preference_of_the_model() -> None:
-    tally = tally_of(4, 0, *random_votes(4, 25, seed=1))
-    shares, parts = preferences(tally)
+    tally = tally_of(4, 2, answers, 1000 * votes * (pairs == 2).any(axis=-1))  # pseudo-votes are nothing beside
     found = strengths(tally)
-    odds = np.exp([found[1:4] / 2, np.full(3, found[4]), -found[1:4] / 2])
-    assert parts.sum(axis=0)[1:] == pytest.approx((odds[0] - odds[2]) / odds.sum(axis=0), abs=2e-3)
-    assert shares.sum(axis=0) == pytest.approx([0.0, 1.0, 1.0, 1.0])
+    odds = np.exp([found[:4] / 2, np.full(4, found[4]), -found[:4] / 2])
+    expected = (odds[0] - odds[2]) / odds.sum(axis=0)
+    values = preferences(tally)
+    assert np.nanmean(np.delete(values, 2, axis=-1), axis=0) == pytest.approx(np.delete(expected, 2), abs=1e-5)
+    assert np.isnan(values[:, 2]).all()
 
 
-def test_a_level_that_votes_do_not_link_to_the_baseline_has_no_preference() -> None:
+def test_a_prompt_with_twice_the_weight_counts_twice() -> None:
+    pairs, _ = level_pairs(2, 0)
+    net, votes = np.array([[-2.0], [1.0], [0.0]]), np.array([[2.0], [1.0], [0.0]])  # net is for the baseline
+    values = preferences(Tally(pairs, 2, 0, net, np.zeros((3, 1)), votes))[:, 1]
+    assert values[:2] == pytest.approx([2 / 1.5, -1 / 1.5])
+    assert np.isnan(values[2])
+
+
+def test_levels_that_votes_link_to_the_baseline_are_known() -> None:
     answers, votes = random_votes(4, 20)
     pairs, _ = level_pairs(4, 0)
-    votes = votes * ((pairs == 1).any(axis=-1) == (pairs == 0).any(axis=-1))  # 0 with 1, 2 with 3
-    shares, parts = preferences(tally_of(4, 0, answers, votes))
-    assert not shares[:, 2:].any() and not parts[:, 2:].any()
-    assert shares[:, 1].sum() == pytest.approx(1.0)
+    apart = votes * ((pairs == 1).any(axis=-1) == (pairs == 0).any(axis=-1))  # 0 with 1, 2 with 3
+    assert linked(tally_of(4, 0, answers, apart)).tolist() == [True, True, False, False]
+    assert linked(tally_of(4, 0, answers, votes)).all()
 
 
-def test_a_level_that_never_lost_has_a_strength_and_an_interval() -> None:
+def test_a_level_that_never_lost_may_be_of_any_strength() -> None:
     tally = tally_of(2, 0, np.full((12, 1), -1), np.ones((12, 1), dtype=int))
     low, high = strength_intervals(tally)
     assert strengths(tally)[1] == pytest.approx(np.log((12 + PSEUDO_VOTES) / PSEUDO_VOTES), abs=1e-6)
-    assert np.isfinite(low).all() and np.isfinite(high).all()
+    assert np.isfinite(low[1]) and high[1] == np.inf
+
+
+def test_the_interval_of_two_levels_is_that_of_their_log_odds() -> None:
+    # one vote a prompt: the influence of a vote on log(wins / losses) is 1 / wins, -1 / losses or 0
+    wins, losses, ties = 40, 25, 15
+    answers = np.repeat([-1, 1, 0], [wins, losses, ties])[:, None]
+    low, high = strength_intervals(tally_of(2, 0, answers, np.ones_like(answers)))
+    prompts = wins + losses + ties
+    half = special.stdtrit(prompts - 1, 0.975) * np.sqrt((1 / wins + 1 / losses) * prompts / (prompts - 1))
+    assert [low[1], high[1]] == pytest.approx([np.log(40 / 25) - half, np.log(40 / 25) + half], abs=2e-3)
