@@ -126,8 +126,13 @@ def main(
 def _print_speeds(store: ResultStore, manifest: Manifest) -> None:
     from experiments.stats.speed_sentences import speed_sentences
     from experiments.store.speeds import read_speeds
+    from llm_dit.errors import OutputError
 
-    speeds = read_speeds(store.folder)
+    try:
+        speeds = read_speeds(store.folder, manifest.conditions.hash)
+    except OutputError as error:
+        click.echo(str(error), err=True)
+        return
     if speeds is None:
         return
     click.echo()

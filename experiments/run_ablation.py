@@ -28,7 +28,9 @@ from experiments.running.console import (
 )
 from experiments.running.dry_run import dry_run
 from experiments.running.experiment_run import Events, Model, Result, run_experiment
+from experiments.running.speed import REPEATS
 from llm_dit.cli import Command, config_from_flags, parameter_options, user_errors
+from llm_dit.errors import LlmDitError
 from llm_dit.parameters import EngineSettings
 
 if TYPE_CHECKING:
@@ -50,6 +52,11 @@ WORKERS_SHOWN = 16
 @click.option("--metric", "metrics", multiple=True, metavar="NAME", help="Score by this metric only; may be repeated.")
 @click.option("--overwrite", is_flag=True, help="Make results again that were made with other inputs.")
 @click.option("--verify", is_flag=True, help="Compare every picture with its hash; make again what does not fit.")
+@click.option(
+    "--measure-speed",
+    is_flag=True,
+    help="Then measure each level's seconds, memory and loading, alone and warm, as measure_speed.py does.",
+)
 @click.option("--dry-run", is_flag=True, help="Print the plan, and do nothing.")
 @click.option(
     "--detect",
@@ -76,6 +83,7 @@ def main(**flags: Any) -> None:
     """
     metric_names = flags.pop("metrics")
     wants_metrics = flags.pop("compute_metrics") or bool(metric_names)
+    measures_speed = flags.pop("measure_speed")
     overwrite, verify, is_dry = flags.pop("overwrite"), flags.pop("verify"), flags.pop("dry_run")
     wished = wished_sizes(flags.pop("spreads"), flags.pop("detect"), is_dry=is_dry)
     if _listed(flags):
@@ -86,6 +94,12 @@ def main(**flags: Any) -> None:
     if is_dry:
         _print_dry_run(request, wished, overwrite=overwrite)
         return
+    if measures_speed and request.config.cluster.is_wanted:
+        raise LlmDitError(
+            "--measure-speed measures this process's device, and the pictures are drawn by workers; leave it out, and "
+            "run measure_speed.py on the folder afterwards.",
+            field="measure_speed",
+        )
     with ExitStack() as opened:
         stop_wish = _StopWish()
         printed = _Printed(opened, stop_wish)
@@ -96,6 +110,7 @@ def main(**flags: Any) -> None:
             metrics=metric_names if wants_metrics else None,
             overwrite=overwrite,
             verify=verify,
+            speed_repeats=REPEATS if measures_speed else 0,
             events=printed,
             should_stop=stop_wish,
         )
@@ -244,6 +259,9 @@ class _Printed(Events):
 
     def on_load(self, settings: EngineSettings, arm: str) -> None:
         self.say(f"Loading {settings.model_path}{f' ({arm})' if arm else ''} ...")
+
+    def on_measuring(self, level: str) -> None:
+        self.say(f"Measuring the speed of {level} ...")
 
     def say(self, sentence: str) -> None:
         """Say something, beside the bar where there is one."""

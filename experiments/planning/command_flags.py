@@ -5,7 +5,6 @@ The flags are declared here, since the page reads its requests with them too and
 
 from __future__ import annotations
 
-import math
 import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -33,6 +32,7 @@ from experiments.planning.experiment_file import (
     load_experiments,
 )
 from experiments.planning.looks import LookWishes
+from experiments.planning.margins import margins_and_plain
 from experiments.planning.sweeps import experiment_from_sweeps, parse_numbers
 from experiments.prompts import PROMPT_SETS, Prompt, read_prompt_list
 from llm_dit.cli import config_from_flags, flags_from_values, parameter_options
@@ -96,9 +96,11 @@ OPTIONS = (
     ),
     click.option(
         "--margin",
-        type=float,
-        metavar="X",
-        help="Largest difference of the measure that does not matter: a level within it is as good as the baseline.",
+        "margins",
+        multiple=True,
+        metavar="[MEASURE=]X",
+        help="Largest difference of a measure that does not matter: a level within it is as good as the baseline. "
+        "Without a name it is of the measure that decides, else of the one that counts.",
     ),
     click.option(
         "--futility/--no-futility",
@@ -141,6 +143,7 @@ class Request:
         folder: The experiment's results folder.
         told: What was read from a prompts file of the user's own; empty without one.
         primary: The measure that counts; None where nobody named one.
+        margins: Measure to the largest difference of it that does not matter, for the analysis at the end.
         looks: Whether and how it is looked at while it runs.
         skips_unsupported: Leave out, and name, the levels that this device can't do.
     """
@@ -153,6 +156,7 @@ class Request:
     folder: Path
     told: str = ""
     primary: str | None = None
+    margins: Mapping[str, float] = field(default_factory=dict)
     looks: LookWishes = field(default_factory=LookWishes)
     skips_unsupported: bool = False
 
@@ -228,15 +232,16 @@ def request_from_flags(flags: dict[str, Any], base: Config | None = None) -> Req
     own_file, wildcards = flags.pop("prompts_file"), flags.pop("wildcards")
     read = read_prompt_list(own_file or PROMPT_SETS[experiment.prompt_set], wildcards)
     prompts = select_prompts(read.prompts, categories=categories, ids=ids, max_prompts=flags.pop("max_prompts"))
-    seeds, folder, looks = flags.pop("seeds"), flags.pop("output_dir") / experiment.name, _looks(flags)
+    seeds, folder = flags.pop("seeds"), flags.pop("output_dir") / experiment.name
     primary, skips = flags.pop("primary"), flags.pop("skip_unsupported")
+    looks, margins = _looks(flags, primary)
     given = {name for name in AXIS_PARAMETERS if flags.get(name) not in (None, ())}
     config = config_from_flags(flags, base)
     assert not flags, f"options that nothing reads: {flags}"
     overrides = {name: config.values[name] for name in given if name != "seed"}
     chosen_seeds = _seeds(seeds, config, is_flag="seed" in given)
     told = read.told if own_file else ""
-    return Request(experiment, prompts, chosen_seeds, config, overrides, folder, told, primary, looks, skips)
+    return Request(experiment, prompts, chosen_seeds, config, overrides, folder, told, primary, margins, looks, skips)
 
 
 def command_of(
@@ -307,25 +312,32 @@ def _experiment(flags: dict[str, Any]) -> Experiment:
     return replace(experiment, name=name) if name else experiment
 
 
-def _looks(flags: dict[str, Any]) -> LookWishes:
-    """Read whether and how the experiment is looked at while it runs."""
+def _looks(flags: dict[str, Any], primary: str | None) -> tuple[LookWishes, dict[str, float]]:
+    """Read whether and how the experiment is looked at while it runs, and the margins of all other measures.
+
+    A margin without a name is of the measure that decides, else of the one that counts.
+    """
     measure, best = flags.pop("until_decided"), flags.pop("find_best")
-    margin, futility = flags.pop("margin"), flags.pop("futility")
+    margins, margin = margins_and_plain(flags.pop("margins"))
+    futility = flags.pop("futility")
     max_images, max_hours = flags.pop("max_images"), flags.pop("max_hours")
     if measure and best:
         raise LlmDitError("Give --until-decided or --find-best, not both.", field="find_best")
-    wishes = LookWishes(measure or best, bool(best), margin, futility, max_images, max_hours)
+    decisive = measure or best
+    of_decisive = margins.pop(decisive, margin) if decisive else None
+    if decisive and margin not in (None, of_decisive):
+        raise LlmDitError(f"--margin gives {decisive} two margins; leave one out.", field="margin")
+    if not decisive and margin is not None and primary:
+        if margins.setdefault(primary, margin) != margin:
+            raise LlmDitError(f"--margin gives {primary} two margins; leave one out.", field="margin")
+        margin = None
+    wishes = LookWishes(decisive, bool(best), of_decisive or margin, futility, max_images, max_hours)
     if wishes.measure is None and wishes != LookWishes():
         raise LlmDitError(
-            "--margin, --no-futility, --max-images and --max-hours belong to --until-decided MEASURE or --find-best "
-            "MEASURE; add one of them."
+            "--margin X, --no-futility, --max-images and --max-hours belong to --until-decided MEASURE or --find-best "
+            "MEASURE; add one of them, or write --margin MEASURE=X for the analysis at the end."
         )
-    if margin is not None and not (margin > 0 and math.isfinite(margin)):
-        raise LlmDitError(
-            f"--margin {margin:g} is not above 0; use the largest difference of the measure that does not matter.",
-            field="margin",
-        )
-    return wishes
+    return wishes, margins
 
 
 def _seeds(text: str | None, config: Config, *, is_flag: bool) -> tuple[int, ...]:

@@ -90,7 +90,7 @@ def write_report(
     damaged = [f"Left out, since it is damaged: {found}." for found in store.damaged_runs()[:MOST_FAILURES_LISTED]]
     damaged += [f"Damaged: {problem}." for problem in list(unreadable.values())[:MOST_FAILURES_LISTED]]
     analysis = analyse(manifest, records, METRICS)
-    speeds, unread = _speeds(folder)
+    speeds, unread = _speeds(folder, manifest)
     damaged += [unread] if unread else []
     pictures = data_uris(folder, records) if bundle else None
     grid = grid_data(manifest, records, analysis, unreadable=unreadable, pictures=pictures)
@@ -217,12 +217,12 @@ def _view(analysis: Analysis, result: MeasureAnalysis, records: Sequence[RunReco
     )
 
 
-def _speeds(folder: Path) -> tuple[Speeds | None, str]:
+def _speeds(folder: Path, manifest: Manifest) -> tuple[Speeds | None, str]:
     """Return what `measure_speed.py` found, and what is wrong with its file."""
     from experiments.store.speeds import read_speeds
 
     try:
-        return read_speeds(folder), ""
+        return read_speeds(folder, manifest.conditions.hash), ""
     except OutputError as error:
         return None, str(error)
 

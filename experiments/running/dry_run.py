@@ -67,8 +67,7 @@ def dry_run(
     plan = plan_of(request, store)
     looks = planned_looks(request, plan, store)
     facts = facts_of(plan)
-    if request.primary is not None:
-        check_primary(request.primary, store)
+    check_choices(request, store)
     known = _Unloaded(evaluations_of_each(plan, facts))
     check_levels(plan, lambda settings: facts[settings].checked)
     work = None
@@ -107,17 +106,24 @@ def plan_warnings(plan: Plan, facts: Facts, known: Callable[[EngineSettings], Kn
             yield item.sentence()
 
 
-def check_primary(measure: str, store: ResultStore) -> None:
-    """Refuse a measure that is none, or another one than counts in the folder.
+def check_choices(request: Request, store: ResultStore) -> None:
+    """Refuse a measure that counts, or a margin, of what is none, or other than is named in the folder.
 
     Raises:
         LlmDitError: Naming both.
     """
+    if request.primary is None and not request.margins:
+        return
     from experiments.metrics import METRICS
+    from experiments.stats.margins import check_margin_measure
     from experiments.stats.measures import check_measure
 
-    check_measure(measure, "--primary", METRICS)
-    store.check_primary(measure)
+    if request.primary is not None:
+        check_measure(request.primary, "--primary", METRICS)
+        store.check_primary(request.primary)
+    for measure in request.margins:
+        check_margin_measure(measure, METRICS)
+    store.check_margins(request.margins)
 
 
 class _Unloaded:

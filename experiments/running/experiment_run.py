@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from experiments.planning.command_flags import Request
 from experiments.planning.design import Plan
-from experiments.running.dry_run import check_primary, plan_warnings
+from experiments.running.dry_run import check_choices, plan_warnings
 from experiments.running.look_runs import make_decider, planned_looks, scores_of, verdict_of
 from experiments.running.plan_models import evaluations_of_each, facts_of, judged_model, plan_of
 from experiments.running.worklist import check_levels
 from experiments.store.result_store import ResultStore
-from llm_dit.errors import OutputError
+from llm_dit.errors import LlmDitError, OutputError
 from llm_dit.parameters import EngineSettings
 
 if TYPE_CHECKING:
@@ -73,6 +73,9 @@ class Events:
     def on_progress(self, progress: Progress) -> None:
         """After each image."""
 
+    def on_measuring(self, level: str) -> None:
+        """Before the speed of each level, or of several that share a model, is measured."""
+
     def on_scoring(self, done: int, total: int) -> None:
         """After each batch of scores."""
 
@@ -111,6 +114,7 @@ def run_experiment(
     metrics: Sequence[str] | None = None,
     overwrite: bool = False,
     verify: bool = False,
+    speed_repeats: int = 0,
     events: Events | None = None,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> Result:
@@ -123,6 +127,7 @@ def run_experiment(
         metrics: Names of metrics to score by, all of them if empty; None scores nothing.
         overwrite: Make runs again whose file was made with other inputs.
         verify: Compare every picture with its hash, and make again what does not fit.
+        speed_repeats: Measure the speed of each level by so many pictures drawn alone, after all are made; 0 does not.
         events: Whom to tell.
         should_stop: Asked before each image and after each batch of scores; what is done stays.
 
@@ -152,8 +157,7 @@ def run_experiment(
     hands = model.get(plan.loading_order, evaluations_of_each(plan, facts), on_load)
     for sentence in plan_warnings(plan, facts, hands.known):
         events.on_warning(sentence)
-    if request.primary is not None:
-        check_primary(request.primary, store)
+    check_choices(request, store)
     store.create()
     with store.lock(command=command):
         pass  # whether the folder is in use or can't be written is known before the model is loaded
@@ -177,8 +181,11 @@ def run_experiment(
     log = None if decider is None else decider.log
     if should_stop():
         return Result(outcome, None, None, tuple(problems), is_stopped=True, looks=log, verdict=verdict_of(store, log))
+    if speed_repeats:
+        model.release()
+        problems += _measure(store, speed_repeats, events, should_stop, command)
     scoring = None
-    if scorers:
+    if scorers and not should_stop():
         model.release()
         scoring, found_problems = _score(store, scorers, plan.engine.dit_device, events, should_stop, command)
         problems += found_problems
@@ -188,9 +195,37 @@ def run_experiment(
     return Result(outcome, scoring, report, told_once, is_stopped=should_stop(), looks=log, verdict=told)
 
 
+class _Stopped(Exception):
+    """Leaves the measurement between two models."""
+
+
+def _measure(
+    store: ResultStore, repeats: int, events: Events, should_stop: Callable[[], bool], command: str
+) -> list[str]:
+    """Measure the speed of each level on a device that is free; return why it could not be done."""
+    from experiments.running.making import free_device_memory
+    from experiments.running.speed import measure_folder
+
+    gc.collect()
+    free_device_memory()
+
+    def on_level(level: str) -> None:
+        if should_stop():
+            raise _Stopped
+        events.on_measuring(level)
+
+    try:
+        measure_folder(store, repeats=repeats, command=command, on_level=on_level)
+    except _Stopped:
+        return []
+    except LlmDitError as error:
+        return [f"The speed could not be measured: {error}"]
+    return []
+
+
 def _about(request: Request, plan: Plan, command: str) -> dict[str, Any]:
     """Return what the manifest says beside the experiment."""
-    from experiments.store.manifest import primary_values
+    from experiments.store.manifest import margin_values, primary_values
     from llm_dit.pipeline import versions
 
     config = request.config
@@ -207,6 +242,7 @@ def _about(request: Request, plan: Plan, command: str) -> dict[str, Any]:
         },
         "versions": versions(),
         **({"primary": primary_values(request.primary)} if request.primary else {}),
+        **({"margins": {name: margin_values(x) for name, x in request.margins.items()}} if request.margins else {}),
     }
 
 

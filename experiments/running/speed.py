@@ -15,14 +15,17 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from experiments.running.making import free_device_memory
-from experiments.store.speeds import LevelSpeed, Speeds
+from experiments.store.speeds import LevelSpeed, Speeds, write_speeds
 from llm_dit.errors import CheckpointError, OutputError
 from llm_dit.parameters import EngineSettings, GenerationParams
 
 if TYPE_CHECKING:
     from experiments.store.manifest import Manifest
     from experiments.store.records import RunRecord
+    from experiments.store.result_store import ResultStore
 
+REPEATS: Final = 5
+"""Timed pictures a level where nobody says otherwise."""
 BUSY_LOAD: Final = 1.5
 """Processes running or waiting in the minute before, from which the machine is called busy."""
 FOREIGN_BYTES: Final = 1 << 30
@@ -87,7 +90,41 @@ def measure_speeds(
         for found in levels
         if found.spread > WIDE_SPREAD
     ]
-    return Speeds(tuple(levels), device, datetime.now(UTC).isoformat(timespec="seconds"), tuple(dict.fromkeys(notes)))
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    return Speeds(tuple(levels), device, now, tuple(dict.fromkeys(notes)), manifest.conditions.hash)
+
+
+def measure_folder(
+    store: ResultStore,
+    *,
+    repeats: int,
+    command: str,
+    load: Load | None = None,
+    on_level: Callable[[str], None] = lambda _level: None,
+) -> Speeds:
+    """Measure every level of a folder that has a picture, and keep it there.
+
+    Args:
+        store: The folder; its lock is held meanwhile.
+        repeats: Pictures a level that are timed.
+        command: What measures, for whoever finds the folder in use.
+        load: Loads a model; a pipeline of its settings if None.
+        on_level: Called before each level; what it raises ends the measurement, and nothing is kept.
+
+    Raises:
+        LlmDitError: As `measure_speeds`, or if the folder is in use or can't be written.
+    """
+    manifest = store.manifest()
+    with store.lock(command=command):
+        speeds = measure_speeds(manifest, store.runs(), load or _pipeline, repeats=repeats, on_level=on_level)
+        write_speeds(store.folder, speeds)
+    return speeds
+
+
+def _pipeline(settings: EngineSettings) -> Any:
+    from llm_dit.pipeline import ZImagePipeline
+
+    return ZImagePipeline.from_pretrained(settings=settings)
 
 
 def settings_of(manifest: Manifest, record: RunRecord) -> EngineSettings:

@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 
 from experiments.metrics.declaration import Metric
+from experiments.planning.margins import margins_of
 from experiments.stats import paired_statistics as statistics
 from experiments.stats import power
 from experiments.stats.equivalence import margin_p_values
@@ -86,29 +87,25 @@ def margins_from_flags(texts: Sequence[str], metrics: Sequence[Metric]) -> dict[
     Raises:
         LlmDitError: For what is no measure or one of pairs, no number above 0, or there twice.
     """
-    margins: dict[str, float] = {}
-    for part in (part.strip() for text in texts for part in text.split(",")):
-        column, _, amount = (side.strip() for side in part.partition("="))
-        try:
-            margin = float(amount)
-        except ValueError:
-            margin = math.nan
-        if not column or not margin > 0 or math.isinf(margin):
-            raise LlmDitError(
-                f"--margin {part!r} is not MEASURE=X with X above 0, the largest difference that does not matter; "
-                "write for example image_reward=0.05.",
-                field="margin",
-            )
-        check_measure(column, "--margin", metrics)
-        if any(metric.fidelity is not None and metric.name == column for metric in metrics):
-            raise LlmDitError(
-                f"--margin {column}: {column} is a distance from the baseline itself, so no level is as good as it by "
-                "that; give a margin of a measure that has a better direction.",
-                field="margin",
-            )
-        if margins.setdefault(column, margin) != margin:
-            raise LlmDitError(f"--margin gives {column} two margins; leave one out.", field="margin")
+    margins = margins_of(texts)
+    for column in margins:
+        check_margin_measure(column, metrics)
     return margins
+
+
+def check_margin_measure(column: str, metrics: Sequence[Metric]) -> None:
+    """Refuse a margin of what is no measure, or of one of pairs.
+
+    Raises:
+        LlmDitError: If it is so.
+    """
+    check_measure(column, "--margin", metrics)
+    if any(metric.fidelity is not None and metric.name == column for metric in metrics):
+        raise LlmDitError(
+            f"--margin {column}: {column} is a distance from the baseline itself, so no level is as good as it by "
+            "that; give a margin of a measure that has a better direction.",
+            field="margin",
+        )
 
 
 def margin_answer(

@@ -126,7 +126,9 @@ class ResultStore:
             if old is not None and not old.conditions.differences(manifest.conditions):
                 analyses = united_analyses(values.get("analyses", ()), old.raw.get("analyses", ()))
                 dated = {**dated, **({"analyses": analyses} if analyses else {})}
-                dated = {**dated, **{name: old.raw[name] for name in ("primary", "margins") if name in old.raw}}
+                dated = {**dated, **({"primary": old.raw["primary"]} if "primary" in old.raw else {})}
+                margins = {**values.get("margins", {}), **old.raw.get("margins", {})}  # what was named first stays
+                dated = {**dated, **({"margins": margins} if margins else {})}
             self._write_manifest_file(dated)
         return manifest_from_values(dated, path)
 

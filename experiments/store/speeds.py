@@ -55,12 +55,14 @@ class Speeds:
         device: Name of the transformer's device.
         when: Time of the measurement, ISO 8601, UTC.
         notes: What may have disturbed it: other work on the machine or the device, repeats that lie apart.
+        conditions: Hash of what all runs of the folder shared then.
     """
 
     levels: tuple[LevelSpeed, ...]
     device: str
     when: str
     notes: tuple[str, ...] = ()
+    conditions: str = ""
 
 
 def write_speeds(folder: Path, speeds: Speeds) -> None:
@@ -76,11 +78,15 @@ def write_speeds(folder: Path, speeds: Speeds) -> None:
         raise unwritable(f"{path} can't be written", error) from None
 
 
-def read_speeds(folder: Path) -> Speeds | None:
+def read_speeds(folder: Path, conditions: str) -> Speeds | None:
     """Return what was measured; None where nothing was.
 
+    Args:
+        folder: The results folder.
+        conditions: Hash of what all its runs share now.
+
     Raises:
-        OutputError: If the file is damaged.
+        OutputError: If the file is damaged, or what was measured then are not the pictures that are there now.
     """
     path = folder / SPEED_FILE
     if not path.exists():
@@ -90,9 +96,18 @@ def read_speeds(folder: Path) -> Speeds | None:
         if values is None or values["format"] != SPEED_FORMAT:
             raise ValueError("it is no measurement of this version")
         levels = tuple(_level(entry) for entry in values["levels"])
-        return Speeds(levels, str(values["device"]), str(values["when"]), tuple(map(str, values["notes"])))
+        notes = tuple(map(str, values["notes"]))
+        found = Speeds(
+            levels, str(values["device"]), str(values["when"]), notes, str(values.get("conditions", conditions))
+        )
     except (KeyError, TypeError, ValueError) as error:
         raise OutputError(f"{path} is damaged ({error}); measure_speed.py writes it anew, or delete it.") from None
+    if found.conditions != conditions:
+        raise OutputError(
+            f"{path} was measured with other settings than the pictures have that are there now; measure_speed.py "
+            "measures anew, or delete it."
+        )
+    return found
 
 
 def _level(entry: Mapping[str, Any]) -> LevelSpeed:

@@ -26,7 +26,6 @@ COMMANDS: Final = {
     "report": "experiments/report.py",
     "compare": "experiments/compare.py",
     "vote": "experiments/vote.py",
-    "vote": "experiments/vote.py",
     "examine": "experiments/metrics/examine.py",
     "serve": "web/server.py",
     "inspect": "scripts/inspect_model.py",

@@ -160,3 +160,39 @@ def test_a_dry_run_names_levels_that_are_secretly_equal_and_writes_nothing(tmp_p
     assert found.totals.runs == 2
     assert [sentence[:40] for sentence in found.warnings] == ["The levels blurry, dark are secretly equ"]
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_margin_named_before_the_first_picture_stands_in_the_manifest_first_and_answers_at_the_end(tmp_path, scorer):
+    names = ["animal_001", "animal_002", "animal_003", "simple_001", "simple_002", "simple_003"]
+    arguments = ["--sweep=shift=1,2", f"--prompt-ids={','.join(names)}", f"--output-dir={tmp_path}"]
+    asked = request_from_arguments([*arguments, "--margin=siglip_score=0.1"], Config({"num_inference_steps": 4}))
+    seen = []
+
+    class Watched(Events):
+        def on_start(self, work):
+            seen.append(ResultStore(asked.folder).manifest().margins)
+
+    result = run_experiment(asked, Model(), command="c", metrics=(), events=Watched())
+    assert (seen, result.problems) == ([{"siglip_score": 0.1}], ())
+    page = result.report.read_text()
+    assert "The margin of 0.1 was named before any analysis of it." in page
+    assert "shift 2.0 is as good as 1.0 within 0.1" in page
+    named = ResultStore(asked.folder).manifest().raw["margins"]
+
+    more = request_from_arguments(
+        [*arguments, "--margin=siglip_score=0.1,image_reward=0.2"], Config({"num_inference_steps": 4})
+    )
+    assert run_experiment(more, Model(), command="c").outcome.made == 0
+    kept = ResultStore(asked.folder).manifest()
+    assert kept.margins == {"siglip_score": 0.1, "image_reward": 0.2}
+    assert kept.raw["margins"]["siglip_score"] == named["siglip_score"], "what was named first keeps its time"
+
+    for margin, sentence in (
+        ("siglip_score=0.3", "is 0.1, and it can't be chosen again"),
+        ("siglip_scor=0.3", "'siglip_scor' is no measure"),
+        ("psnr_db=1", "is a distance from the baseline itself"),
+    ):
+        other = request_from_arguments([*arguments, f"--margin={margin}"], Config({"num_inference_steps": 4}))
+        for tried in (dry_run, lambda one: run_experiment(one, Model(), command="c")):
+            with pytest.raises(LlmDitError, match=sentence):
+                tried(other)

@@ -10,16 +10,17 @@ from types import SimpleNamespace
 
 import pytest
 from click.testing import CliRunner
-from sample_results import sample_manifest, sample_plan, sample_records, write_results
+from sample_results import CONDITIONS, sample_manifest, sample_plan, sample_records, write_results
 
 from experiments.analyze import main as analyze
 from experiments.measure_speed import main as measure_speed
 from experiments.metrics import METRICS
-from experiments.reporting.report_page import write_report
+from experiments.reporting.report_page import _frontiers, write_report
 from experiments.reporting.speed_table import speed_table
 from experiments.run_ablation import main as run_ablation
 from experiments.running import speed
-from experiments.running.speed import WARM_UPS, measure_speeds, settings_of
+from experiments.running.experiment_run import Events, _measure
+from experiments.running.speed import REPEATS, WARM_UPS, measure_speeds, settings_of
 from experiments.stats.findings import analyse
 from experiments.stats.speed_sentences import speed_sentences
 from experiments.store.manifest import Manifest
@@ -149,13 +150,13 @@ def test_a_level_is_unbeaten_if_no_other_is_as_good_in_quality_fidelity_time_and
 
 def test_a_measurement_is_read_as_it_was_written_and_a_damaged_one_is_named(tmp_path: Path):
     folder = write_results(tmp_path / "r", sample_plan(prompts=2), lambda run: {})
-    assert read_speeds(folder) is None
-    found = some_speeds(("3.0", 2.0, 16), ("1.0", 1.0, None))
+    assert read_speeds(folder, CONDITIONS.hash) is None
+    found = replace(some_speeds(("3.0", 2.0, 16), ("1.0", 1.0, None)), conditions=CONDITIONS.hash)
     write_speeds(folder, found)
-    assert read_speeds(folder) == found
+    assert read_speeds(folder, CONDITIONS.hash) == found
     (folder / "speed.json").write_text('{"format": 1, "levels": [{"level": "3.0", "seconds": []}]}')
     with pytest.raises(OutputError, match=r"speed\.json is damaged .*measure_speed\.py writes it anew"):
-        read_speeds(folder)
+        read_speeds(folder, CONDITIONS.hash)
     assert "speed.json is damaged" in write_report(folder).read_text()
 
 
@@ -169,7 +170,7 @@ def test_the_command_measures_the_levels_of_a_real_experiment(tmp_path: Path, ti
     assert done.exit_code == 0, done.output
     assert "Alone and warm on cpu, median of 2, by num_inference_steps:" in done.stdout
     assert "This device does not tell how much memory a picture took." in done.stdout
-    found = read_speeds(tmp_path / "s")
+    found = read_speeds(tmp_path / "s", ResultStore(tmp_path / "s").manifest().conditions.hash)
     assert [(level.level, len(level.seconds)) for level in found.levels] == [("1", 2), ("4", 2)]
     assert min(found.levels[0].seconds) > 0
     assert {path.name: path.read_bytes() for path in (tmp_path / "s" / "images").iterdir()} == before
@@ -180,3 +181,75 @@ def test_the_command_measures_the_levels_of_a_real_experiment(tmp_path: Path, ti
     assert "Speed: Alone and warm on cpu" in CliRunner().invoke(analyze, [str(tmp_path / "s")]).stdout
     assert ResultStore(tmp_path / "s").manifest().name == "s"
     assert json.loads((tmp_path / "s" / "speed.json").read_text())["format"] == 1
+
+
+def test_what_was_measured_of_other_pictures_is_told_and_not_shown(tmp_path: Path):
+    folder = write_results(tmp_path / "r", sample_plan(prompts=2), lambda run: {"image_reward": 0.5})
+    write_speeds(folder, replace(some_speeds(("3.0", 2.0, 16), ("1.0", 1.0, 8)), conditions="others"))
+    sentence = (
+        "was measured with other settings than the pictures have that are there now; measure_speed.py measures anew"
+    )
+    page = write_report(folder).read_text()
+    assert sentence in page
+    assert "<h2>Speed beside quality</h2>" not in page
+    told = CliRunner().invoke(analyze, [str(folder)])
+    assert told.exit_code == 0
+    assert sentence in told.stderr
+    assert "Speed: " not in told.stdout
+
+
+def test_the_frontier_stands_on_the_seconds_that_were_measured_alone(tmp_path: Path):
+    plan = sample_plan(prompts=6)
+    folder = write_results(tmp_path / "r", plan, lambda run: {"image_reward": run.params.shift, "ssim": 0.5})
+    manifest, records = ResultStore(folder).manifest(), ResultStore(folder).runs()
+    analysis = analyse(manifest, records, METRICS)
+    speeds = some_speeds(("1.0", 4.0, 8), ("2.0", 3.0, 8), ("3.0", 2.0, 8), ("4.0", 1.0, 8))
+    for plot in _frontiers(analysis, speeds):
+        assert {point.level: point.seconds for point in plot.points} == {
+            "1.0": "4 s",
+            "2.0": "3 s",
+            "3.0": "2 s",
+            "4.0": "1 s",
+        }
+    assert [plot.title for plot in _frontiers(analysis, speeds)] == ["ImageReward", "SSIM"]
+    (drawn, _) = _frontiers(analysis, None)
+    assert {point.seconds for point in drawn.points} == {"0.45 s"}, (
+        "else it is the time of the pictures, 9 steps of 0.05"
+    )
+
+
+def test_the_command_measures_in_the_same_go_with_the_device_to_itself(
+    tmp_path: Path, tiny_checkpoint: Path, monkeypatch
+):
+    released = []
+    monkeypatch.setattr(
+        "experiments.running.models.OwnModels.release", lambda self: released.append(self._model.release())
+    )
+    arguments = [f"--model-path={tiny_checkpoint}", "--dit-device=cpu", "--text-encoder-device=cpu", "--vae-device=cpu"]
+    arguments += ["--sweep=quantization=none,int8", "--steps=1", "--prompt-ids=simple_001", f"--output-dir={tmp_path}"]
+    done = CliRunner().invoke(run_ablation, [*arguments, "--name=s", "--measure-speed", "--metric=psnr_db"])
+    assert done.exit_code == 0, done.output
+    assert "Loading" in done.stderr and "(quantization int8) ..." in done.stderr
+    assert "Measuring the speed of int8 ..." in done.stderr
+    assert len(released) == 2, "before it is measured, and before it is scored"
+    store = ResultStore(tmp_path / "s")
+    found = read_speeds(store.folder, store.manifest().conditions.hash)
+    assert [(level.level, len(level.seconds)) for level in found.levels] == [("none", REPEATS), ("int8", REPEATS)]
+    assert "<h2>Speed beside quality</h2>" in (store.folder / "report.html").read_text()
+    with_workers = CliRunner().invoke(run_ablation, [*arguments, "--measure-speed", "--workers=1"])
+    assert with_workers.exit_code == 2
+    assert (
+        "--measure-speed measures this process's device, and the pictures are drawn by workers" in with_workers.output
+    )
+
+
+def test_a_measurement_that_is_stopped_or_fails_keeps_the_pictures_and_says_why(tmp_path: Path, monkeypatch):
+    folder = write_results(tmp_path / "r", sample_plan(prompts=2), lambda run: {})
+    store = ResultStore(folder)
+    assert _measure(store, 2, Events(), lambda: True, "c") == []
+    monkeypatch.setattr(speed, "_pipeline", lambda settings: Pipeline([0.0], [1.0]))
+    monkeypatch.setattr(Pipeline, "fingerprint", "0" * 64)
+    (problem,) = _measure(store, 2, Events(), lambda: False, "c")
+    assert problem.startswith("The speed could not be measured: ")
+    assert "is another model now" in problem
+    assert not (folder / "speed.json").exists()

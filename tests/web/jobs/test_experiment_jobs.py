@@ -107,7 +107,7 @@ def in_terminal(command: str) -> Request:
     assert words[:3] == ["uv", "run", "experiments/run_ablation.py"]
     flags = dict(main.make_context("run_ablation.py", words[3:]).params)
     lists, sizes = ("list_experiments", "list_prompts", "list_metrics"), ("detect", "spreads")
-    for name in ("metrics", "compute_metrics", "overwrite", "verify", "dry_run", *lists, *sizes):
+    for name in ("metrics", "compute_metrics", "overwrite", "verify", "measure_speed", "dry_run", *lists, *sizes):
         flags.pop(name)
     return request_from_flags(flags)
 
