@@ -61,6 +61,11 @@ OPTIONS = (
         "--experiments-file", type=click.Path(path_type=Path), metavar="FILE", help="Experiments of your own."
     ),
     click.option(
+        "--prompt-set",
+        type=click.Choice(list(PROMPT_SETS)),
+        help="Another set of the project's prompts than the experiment's own; first is of the embedded model's world.",
+    ),
+    click.option(
         "--prompts-file",
         type=click.Path(path_type=Path),
         metavar="FILE",
@@ -230,7 +235,8 @@ def request_from_flags(flags: dict[str, Any], base: Config | None = None) -> Req
     experiment = _experiment(flags)
     categories, ids = texts_of(flags.pop("categories"), "--prompt-category"), texts_of(flags.pop("ids"), "--prompt-ids")
     own_file, wildcards = flags.pop("prompts_file"), flags.pop("wildcards")
-    read = read_prompt_list(own_file or PROMPT_SETS[experiment.prompt_set], wildcards)
+    prompt_set = _prompt_set(flags, own_file) or experiment.prompt_set
+    read = read_prompt_list(own_file or PROMPT_SETS[prompt_set], wildcards)
     prompts = select_prompts(read.prompts, categories=categories, ids=ids, max_prompts=flags.pop("max_prompts"))
     seeds, folder = flags.pop("seeds"), flags.pop("output_dir") / experiment.name
     primary, skips = flags.pop("primary"), flags.pop("skip_unsupported")
@@ -242,6 +248,14 @@ def request_from_flags(flags: dict[str, Any], base: Config | None = None) -> Req
     chosen_seeds = _seeds(seeds, config, is_flag="seed" in given)
     told = read.told if own_file else ""
     return Request(experiment, prompts, chosen_seeds, config, overrides, folder, told, primary, margins, looks, skips)
+
+
+def _prompt_set(flags: dict[str, Any], own_file: Path | None) -> str | None:
+    """Return the set that the command names; refuses one beside a file."""
+    name: str | None = flags.pop("prompt_set")
+    if name is not None and own_file is not None:
+        raise LlmDitError(f"Give --prompt-set {name} or --prompts-file {own_file}, not both.", field="prompt_set")
+    return name
 
 
 def command_of(

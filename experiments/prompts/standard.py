@@ -1,4 +1,4 @@
-"""The lab's own prompts, as Python sees them: sixty standard ones, and six long ones at three lengths.
+"""The lab's own prompts, as Python sees them: sixty standard, thirty first, six long ones at three lengths.
 
 The counts in `metadata` are computed from the prompts, so that they can't be wrong. Which prompts an experiment uses is
 decided in `experiments.planning.design`.
@@ -21,12 +21,14 @@ STANDARD_PROMPTS = Path(__file__).parent / "standard_prompts.yaml"
 LONG_PROMPTS = Path(__file__).parent / "long_prompts.yaml"
 PROMPT_SETS = {
     "standard": STANDARD_PROMPTS,
+    "first": Path(__file__).parent / "first_prompts.yaml",
     "long": LONG_PROMPTS,
     "long_1.1": Path(__file__).parent / "long_prompts_1.1.yaml",
     "long_2": Path(__file__).parent / "long_prompts_2.yaml",
 }
-"""What an experiment may name as its prompts. The long ones have 1.5, 1.1 and 2 times 1024 tokens of the embedded
-model's tokenizer; they tell the same six scenes, so one set at a time has independent prompts."""
+"""What an experiment may name as its prompts. The first ones are of the embedded model's world. The long ones have 1.5,
+1.1 and 2 times 1024 tokens of its tokenizer; they tell the same six scenes, so one set at a time has independent
+prompts."""
 
 
 def load_standard_prompts() -> dict[str, Any]:

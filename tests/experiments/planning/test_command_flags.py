@@ -113,6 +113,14 @@ def test_a_list_with_nothing_after_its_comma_names_its_flag(option: str) -> None
     assert str(refusal(*SWEEP, f"{option}=animals,")).startswith(f"{option}: there is nothing after the last comma; ")
 
 
+def test_another_set_of_prompts_takes_the_place_of_the_experiments_own() -> None:
+    asked = request(*SWEEP, "--prompt-set=first")
+    assert len(asked.prompts) == 30
+    assert {prompt.category for prompt in asked.prompts} == {"things", "animals", "people", "places", "styles", "light"}
+    refused = refusal(*SWEEP, "--prompt-set=first", "--prompts-file=mine.txt")
+    assert str(refused) == "Give --prompt-set first or --prompts-file mine.txt, not both."
+
+
 def test_a_list_of_ones_own_is_read_and_told(tmp_path: Path) -> None:
     path = tmp_path / "mine.txt"
     path.write_text("A __animal__\nA cup\n", encoding="utf-8")

@@ -4,6 +4,7 @@ import re
 from collections import Counter
 
 import pytest
+from tokenizers import Tokenizer
 
 from experiments.planning.model_facts import read_model_facts
 from experiments.prompts import (
@@ -16,6 +17,7 @@ from experiments.prompts import (
     load_standard_prompts,
     read_prompts,
 )
+from llm_dit.checkpoints.finding import EMBEDDED_MODELS
 from llm_dit.errors import ConfigError, LlmDitError
 from llm_dit.parameters import EngineSettings, GenerationParams
 from llm_dit.prompting.chat_template import formatted_prompt_from_params
@@ -102,7 +104,11 @@ def test_long_prompts_have_the_promised_multiple_of_1024_tokens_of_the_embedded_
 
 
 def test_the_long_sets_tell_the_same_scenes():
-    scenes = [[prompt.id.split("_")[0] for prompt in read_prompts(PROMPT_SETS[name])] for name in PROMPT_SETS][1:]
+    scenes = [
+        [prompt.id.split("_")[0] for prompt in read_prompts(path)]
+        for name, path in PROMPT_SETS.items()
+        if "long" in name
+    ]
     assert scenes == [["lighthouse", "workshop", "forest", "square", "valley", "museum"]] * 3
 
 
@@ -136,3 +142,22 @@ def test_a_broken_prompt_file_is_refused_with_file_and_line(tmp_path, text, mess
     with pytest.raises(ConfigError, match=message) as caught:
         read_prompts(path)
     assert str(path) in str(caught.value)
+
+
+def test_first_prompts_are_thirty_in_six_categories_that_the_embedded_judges_read_whole():
+    prompts = read_prompts(PROMPT_SETS["first"])
+    assert Counter(prompt.category for prompt in prompts) == dict.fromkeys(
+        ["things", "animals", "people", "places", "styles", "light"], 5
+    )
+    assert Counter(prompt.difficulty for prompt in prompts) == {"easy": 12, "medium": 12, "hard": 6}
+    tokenizer = Tokenizer.from_file(str(EMBEDDED_MODELS / "image-reward-mini" / "tokenizer.json"))
+    assert max(len(tokenizer.encode(prompt.text).ids) for prompt in prompts) <= 35
+
+
+def test_first_prompts_are_none_of_those_that_judges_are_examined_or_the_model_is_evaluated_on():
+    first = {prompt.text for prompt in read_prompts(PROMPT_SETS["first"])}
+    examined = {
+        prompt.text for prompt in read_prompts(PROMPT_SETS["first"].parents[1] / "examination" / "world_prompts.yaml")
+    }
+    assert len(first) == 30
+    assert first.isdisjoint(examined)
