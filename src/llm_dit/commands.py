@@ -57,12 +57,13 @@ class Scripts(click.Group):
         """Return the command of a word; None where there is none."""
         if cmd_name not in COMMANDS:
             return None
-        command = _script(cmd_name).main
+        command = script(cmd_name).main
         assert isinstance(command, click.Command)
         return command
 
 
-def _script(name: str) -> ModuleType:
+def script(name: str) -> ModuleType:
+    """Import the file of a word; its `main` is the command."""
     apps = str(home())
     if apps not in sys.path:
         sys.path.insert(0, apps)

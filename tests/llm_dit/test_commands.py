@@ -11,12 +11,12 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
-from llm_dit.commands import COMMANDS, _script, command_words, main
+from llm_dit.commands import COMMANDS, command_words, main, script
 from llm_dit.home import home
 
 
 def test_a_word_runs_the_main_of_its_file():
-    files = {name: _script(name).__file__ for name in COMMANDS}
+    files = {name: script(name).__file__ for name in COMMANDS}
     assert files == {name: str(home() / path) for name, path in COMMANDS.items()}
 
 
@@ -25,7 +25,7 @@ def test_help_lists_every_word_in_the_order_of_work():
     assert re.findall(r"^  ([a-z-]+)  ", text.partition("Commands:")[2], re.MULTILINE) == list(COMMANDS)
 
 
-def test_every_script_that_a_checkout_runs_has_a_word():
+def test_everyscript_that_a_checkout_runs_has_a_word():
     commands = {
         path.relative_to(home()).as_posix()
         for folder in ("experiments", "web")
@@ -35,7 +35,7 @@ def test_every_script_that_a_checkout_runs_has_a_word():
     assert commands <= set(COMMANDS.values()) | {"experiments/metrics/selftest.py"}
 
 
-def test_a_picture_of_the_command_is_that_of_the_script(tmp_path):
+def test_a_picture_of_the_command_is_that_of_thescript(tmp_path):
     flags = ["A red apple", "--height", "64", "--width", "64", "--steps", "1", "--seed", "1", "--output"]
     assert CliRunner().invoke(main, ["generate", *flags, str(tmp_path / "command.png")]).exit_code == 0
     script = [sys.executable, str(home() / "scripts" / "generate.py"), *flags, str(tmp_path / "script.png")]
@@ -58,7 +58,7 @@ def test_a_shell_completes_the_words(monkeypatch):
 
 
 @pytest.mark.parametrize(("name", "words"), [("ablate", ["uv", "run", "experiments/run_ablation.py"])])
-def test_a_checkout_is_told_its_scripts(name, words):
+def test_a_checkout_is_told_itsscripts(name, words):
     assert command_words(name) == words
 
 

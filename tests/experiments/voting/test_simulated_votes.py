@@ -1,4 +1,4 @@
-"""Voters whose preferences are known: intervals hold what is true, and where nothing is preferred nothing is claimed."""
+"""Voters whose preferences are known: intervals hold what is true; where nothing is preferred nothing is claimed."""
 
 from __future__ import annotations
 
