@@ -20,7 +20,7 @@ from web.jobs.loaded_model import EngineFactory
 from web.responses import OPENAI_PREFIX, AsciiJSONResponse, HttpError, error_from_exception, error_response
 from web.routes import experiment_pages as lab_pages
 from web.routes import experiments_api as lab_api
-from web.routes import history_api, history_pages, openai_api, pages, rewriter_api
+from web.routes import history_api, history_pages, openai_api, pages, rewriter_api, voting
 from web.routes import images_api as api
 from web.routes.static_files import add_static_files
 from web.security import ANSWER_HEADERS, Guard, KeyAttempts, allowed_hosts, check_exposure, names_in
@@ -69,7 +69,7 @@ def create_app(config: Config, *, engine_factory: EngineFactory | None = None) -
         default_response_class=AsciiJSONResponse,
     )
     app.state.services = services
-    for module in (api, history_api, rewriter_api, lab_api, openai_api, pages, history_pages, lab_pages):
+    for module in (api, history_api, rewriter_api, lab_api, openai_api, pages, history_pages, lab_pages, voting):
         app.include_router(module.router)
     _add_probes(app)
     add_static_files(app)

@@ -18,6 +18,7 @@ from web.jobs.image_jobs import ImageStudio
 from web.jobs.job import Job
 from web.jobs.loaded_model import EngineFactory, EngineHandle
 from web.jobs.queue import JobQueue
+from web.jobs.voting_booths import Booths
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,7 @@ class Services:
         lab: Experiments.
         templates: Prompt and rewriter templates.
         monitoring: Counters.
+        booths: Where people vote on experiments' pictures.
     """
 
     config: Config
@@ -45,6 +47,7 @@ class Services:
     lab: Lab
     templates: TemplateShelf
     monitoring: Monitoring
+    booths: Booths
 
 
 def assemble(config: Config, engine_factory: EngineFactory | None) -> Services:
@@ -67,7 +70,9 @@ def assemble(config: Config, engine_factory: EngineFactory | None) -> Services:
     monitoring = Monitoring(queue)
     own_templates = None if server.templates_dir is None else Path(server.templates_dir)
     lab = Lab(config, engine, queue)
-    return Services(config, engine, queue, hub, history, studio, lab, TemplateShelf(own_templates), monitoring)
+    return Services(
+        config, engine, queue, hub, history, studio, lab, TemplateShelf(own_templates), monitoring, Booths()
+    )
 
 
 def _record(job: Job, studio: ImageStudio, lab: Lab, monitoring: Monitoring) -> None:

@@ -13,6 +13,7 @@ from experiments.store.json_file import read_json
 from experiments.store.records import RunRecord, read_record
 from experiments.store.result_store import MANIFEST_FILE, ResultStore
 from experiments.store.verification import hash_problem, size_problem
+from experiments.voting.votes_file import VOTES_LOCK_FILE
 from llm_dit.errors import LlmDitError, unwritable
 
 
@@ -23,8 +24,8 @@ def remove_results(folder: Path) -> list[str]:
         folder: The experiment's folder.
 
     Returns:
-        What stays there, as paths in the folder: files of others, pictures that are not those that were written, and
-        records that can't be read.
+        What stays there, as paths in the folder: votes, which nobody can make again, files of others, pictures that are
+        not those that were written, and records that can't be read.
 
     Raises:
         OutputError: If another process works in the folder, or it can't be written.
@@ -35,7 +36,7 @@ def remove_results(folder: Path) -> list[str]:
             for path in _written(store):
                 path.unlink(missing_ok=True)
             (folder / MANIFEST_FILE).unlink(missing_ok=True)
-        for name in (LOCK_FILE, MANIFEST_LOCK_FILE):
+        for name in (LOCK_FILE, MANIFEST_LOCK_FILE, VOTES_LOCK_FILE):
             (folder / name).unlink(missing_ok=True)
     except OSError as error:
         raise unwritable(f"{folder} can't be deleted", error, field="results_dir") from None

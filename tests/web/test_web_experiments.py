@@ -17,6 +17,7 @@ from web_tab import open_tab
 
 from experiments.reporting.report_page import headline_of, write_report
 from experiments.store.result_store import ResultStore
+from experiments.voting.votes_file import read_votes
 
 EFFECT = {"2.0": 1.5}
 UPDATED = datetime.now(UTC) - timedelta(days=3, hours=1)
@@ -169,3 +170,33 @@ def test_the_api_page_has_the_address_in_use_and_marks_code(tmp_path: Path) -> N
     with client_of(make_app(tmp_path, FakeEngine(), api_key="a long random text")) as client:
         client.headers["Authorization"] = "Bearer a long random text"
         assert "-H &#39;Authorization: Bearer KEY&#39; -H" in client.get("/docs").text.replace("'", "&#39;")
+
+
+def test_an_experiment_can_be_voted_on_from_its_card(page: Any, folder: Path) -> None:
+    write_results(folder / "results" / "voted", sample_plan(prompts=2, name="voted"), noisy_scores(EFFECT))
+    page.reload()
+    page.locator("[data-name=voted] a", has_text="Vote").click()
+    page.fill("#voter", "Ada")
+    page.keyboard.press("Enter")
+    page.locator("#pair:not([data-loading])").wait_for()
+    page.wait_for_timeout(260)  # no vote before a look
+    with page.expect_response("**/experiments/voted/vote/vote") as answer:
+        page.keyboard.press("ArrowLeft")
+    assert answer.value.json()["votes"] == 1
+    assert read_votes(folder / "results" / "voted").standing[0].choice == "left"
+    page.click("text=Experiments")
+    page.locator("[data-name=voted]").wait_for()
+
+
+@pytest.mark.parametrize("path", ["/experiments/nothing/vote/", "/experiments/..%2fdata/vote/"])
+def test_there_is_no_vote_on_what_is_no_experiment(address: str, path: str) -> None:
+    assert httpx.get(f"{address}{path}").status_code == 404
+
+
+def test_votes_outlive_the_experiment_that_is_deleted(address: str, folder: Path) -> None:
+    results = write_results(folder / "results" / "gone", sample_plan(prompts=2, name="gone"), noisy_scores(EFFECT))
+    asked = httpx.post(f"{address}/experiments/gone/vote/next", json={"voter": "Ada"}).json()
+    vote = {"voter": "Ada", "ballot": asked["ballot"], "choice": "tie"}
+    assert httpx.post(f"{address}/experiments/gone/vote/vote", json=vote).json()["votes"] == 1
+    assert httpx.delete(f"{address}/api/experiments/gone").json()["left"] == ["votes.jsonl"]
+    assert len(read_votes(results).standing) == 1
