@@ -203,7 +203,7 @@ def _view(analysis: Analysis, result: MeasureAnalysis, records: Sequence[RunReco
 
     axis_plots = []
     for effect in result.main_effects:
-        averaged = replace(result, levels=effect.levels, comparisons=effect.comparisons, margin=None)
+        averaged = replace(result, levels=effect.levels, comparisons=effect.comparisons, margin=effect.margin)
         axis_plots.append((effect.axis, measure_plot(averaged, effect.baseline)))
     return MeasureView(
         measure=result.measure,

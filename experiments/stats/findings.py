@@ -7,8 +7,8 @@ Nothing here reads or writes a file; the sentences are in `experiments.stats.ver
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -26,7 +26,7 @@ from experiments.stats.decided import decided_comparisons, other_measures_note
 from experiments.stats.difference_shapes import shape_notes
 from experiments.stats.extension import Extension, Look, earlier_looks, this_analysis
 from experiments.stats.fidelity import fidelity_notes, fidelity_summaries
-from experiments.stats.grids import AxisEffect, Grid, Interaction, analyse_grid
+from experiments.stats.grids import AxisEffect, Grid, Interaction, analyse_grid, axis_differences
 from experiments.stats.levels import (
     AXIS,
     CELL,
@@ -41,7 +41,7 @@ from experiments.stats.levels import (
     paired_table,
 )
 from experiments.stats.margin_sentences import margin_note
-from experiments.stats.margins import MarginAnswer, margin_answer
+from experiments.stats.margins import MarginAnswer, margin_answers
 from experiments.stats.measures import Measure, flag_counts, measures_of
 from experiments.stats.numbers_as_text import format_share
 from experiments.store.comparable import mixed_surroundings, with_comparable_times
@@ -225,11 +225,15 @@ def _analyse_measure(
         correction, false_claims = correction_for(differences, looks)
         grid = Grid(compare(differences, manifest.baseline_name, correction), (), (), false_claims)
     log = manifest.looks if manifest.looks is not None and manifest.looks.plan.measure == measure.column else None
+    margin, *of_axes = [None] if log is not None else _margins(manifest, scored, records, measure, differences, tests)
+    of_axes = of_axes or [None] * len(grid.main_effects)
     return MeasureAnalysis(
         measure=measure,
         levels=levels,
         comparisons=grid.comparisons if log is None else decided_comparisons(grid.comparisons, log),
-        main_effects=grid.main_effects,
+        main_effects=tuple(
+            replace(effect, margin=found) for effect, found in zip(grid.main_effects, of_axes, strict=True)
+        ),
         interactions=grid.interactions,
         prompts=scored[PROMPT].nunique(),
         notes=(
@@ -241,16 +245,23 @@ def _analyse_measure(
         ),
         extension=Extension(looks, grid.false_claims) if looks and log is None else None,
         looks=log,
-        margin=None
-        if log is not None
-        else margin_answer(
-            differences,
-            manifest.margins.get(measure.column),
-            measure.direction,
-            # one-sided p-values are half the others, so fewer prompts could have ended in a claim
-            looks_before(manifest, scored, records, measure, tests / 2),
-        ),
+        margin=margin,
     )
+
+
+def _margins(
+    manifest: Manifest,
+    scored: pd.DataFrame,
+    records: Sequence[RunRecord],
+    measure: Measure,
+    differences: Mapping[str, pd.Series],
+    tests: int,
+) -> list[MarginAnswer | None]:
+    """Hold all levels, and in grids those of each axis averaged over the others, against the margin."""
+    # one-sided p-values are half the others, so fewer prompts could have ended in a claim
+    looks = looks_before(manifest, scored, records, measure, tests / 2)
+    families = [differences, *axis_differences(manifest, scored, measure.column)]
+    return margin_answers(families, manifest.margins.get(measure.column), measure.direction, looks)
 
 
 def _analyse_fidelity(

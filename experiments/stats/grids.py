@@ -32,6 +32,7 @@ from experiments.stats.levels import (
     paired_table,
     prompt_means,
 )
+from experiments.stats.margins import MarginAnswer
 
 if TYPE_CHECKING:
     from experiments.store.manifest import Manifest
@@ -62,12 +63,17 @@ class Interaction:
 
 @dataclass(frozen=True)
 class AxisEffect:
-    """Main effect of one axis of a grid: its levels, averaged over the other axes, beside its baseline level."""
+    """Main effect of one axis of a grid: its levels, averaged over the other axes, beside its baseline level.
+
+    `margin` is how they stand against the margin that does not matter; None where nothing can be said, or the other
+    axes have one level, so that the combinations say it.
+    """
 
     axis: str
     baseline: str
     levels: tuple[LevelSummary, ...]
     comparisons: tuple[Comparison, ...]
+    margin: MarginAnswer | None = None
 
 
 @dataclass(frozen=True)
@@ -128,6 +134,12 @@ def analyse_grid(
         ),
         false_claims,
     )
+
+
+def axis_differences(manifest: Manifest, runs: pd.DataFrame, column: str) -> list[Mapping[str, pd.Series]]:
+    """Return the differences behind each main effect, in the order of `Grid.main_effects`; none for a lone axis."""
+    varied = _varied(manifest)
+    return [_axis_family(manifest, runs, index, column).differences for index in varied if len(varied) > 1]
 
 
 def _corrected_together(

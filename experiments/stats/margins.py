@@ -9,7 +9,7 @@ The sentences are in `experiments.stats.margin_sentences`.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -111,50 +111,68 @@ def check_margin_measure(column: str, metrics: Sequence[Metric]) -> None:
 def margin_answer(
     differences: Mapping[str, pd.Series], margin: float | None, direction: str, looks: tuple[Look, ...]
 ) -> MarginAnswer | None:
-    """Weigh every level against the margin.
+    """Weigh every level against the margin; see `margin_answers`, of one family."""
+    return margin_answers([differences], margin, direction, looks)[0]
+
+
+def margin_answers(
+    families: Sequence[Mapping[str, pd.Series]], margin: float | None, direction: str, looks: tuple[Look, ...]
+) -> list[MarginAnswer | None]:
+    """Weigh the levels of several families against the margin: the combinations of a grid, and the levels of each axis.
+
+    They are corrected together, since a reader takes the first of them that is as good.
 
     Args:
-        differences: Level name to paired differences from the baseline, indexed by prompt and seed.
+        families: Level name to paired differences from the family's baseline, indexed by prompt and seed (and more).
         margin: Largest difference that does not matter, in the measure's unit; None asks which margin could be shown.
         direction: `higher`, `lower` or `none`: which direction of the measure is the better one.
         looks: Analyses before.
 
     Returns:
-        None where no level shares two prompts with the baseline.
+        One answer a family; None where no level shares two prompts with the baseline.
     """
     tested = {
-        name: series for name, series in differences.items() if series.index.get_level_values(PROMPT).nunique() > 1
+        (place, name): series
+        for place, family in enumerate(families)
+        for name, series in family.items()
+        if series.index.get_level_values(PROMPT).nunique() > 1
     }
-    if not tested:
-        return None
     cost = COST if looks else 1.0
-    return MarginAnswer(
-        margin,
-        () if margin is None else _standings(tested, margin, direction, looks, cost),
-        _could_show(tested.values(), looks),
-        statistics.least_prompts(len(tested) * cost / 2),  # one-sided p-values are half the two-sided ones
-    )
+    standings = {} if margin is None or not tested else _standings(tested, margin, direction, looks, cost)
+
+    def answer(place: int) -> MarginAnswer | None:
+        own = [key for key in tested if key[0] == place]
+        if not own:
+            return None
+        return MarginAnswer(
+            margin,
+            tuple(standings[key] for key in own if key in standings),
+            _could_show([tested[key] for key in own], looks, len(tested)),
+            statistics.least_prompts(len(tested) * cost / 2),  # one-sided p-values are half the two-sided ones
+        )
+
+    return [answer(place) for place in range(len(families))]
 
 
 def _standings(
-    tested: Mapping[str, pd.Series], margin: float, direction: str, looks: tuple[Look, ...], cost: float
-) -> tuple[MarginStanding, ...]:
+    tested: Mapping[tuple[int, str], pd.Series], margin: float, direction: str, looks: tuple[Look, ...], cost: float
+) -> dict[tuple[int, str], MarginStanding]:
     sides = np.stack([margin_p_values(_by_look(series, looks)[None], margin)[:, 0] for series in tested.values()])
     alone = sides.max(axis=1)
     as_good = statistics.holm(alone * cost)
     worse = {"higher": sides[:, 0], "lower": sides[:, 1]}.get(direction)
     not_worse = None if worse is None else statistics.holm(worse * cost)
-    return tuple(
-        MarginStanding(
-            name,
+    return {
+        key: MarginStanding(
+            key[1],
             len(by_prompt := prompt_means(series)),
             _ninety_percent(by_prompt),
             float(alone[index]),
             float(as_good[index]),
             None if not_worse is None else float(not_worse[index]),
         )
-        for index, (name, series) in enumerate(tested.items())
-    )
+        for index, (key, series) in enumerate(tested.items())
+    }
 
 
 def _ninety_percent(by_prompt: statistics.Floats) -> Estimate:
@@ -163,10 +181,15 @@ def _ninety_percent(by_prompt: statistics.Floats) -> Estimate:
     return Estimate(float(by_prompt.mean()), low if is_bounded else None, high if is_bounded else None)
 
 
-def _could_show(series_of_levels: Iterable[pd.Series], looks: tuple[Look, ...]) -> float | None:
-    """Return the margin that 4 in 5 such experiments show of the level whose differences spread most."""
-    levels = list(series_of_levels)
-    margins = [_could_show_one(series, looks, len(levels)) for series in levels]
+def _could_show(levels: Sequence[pd.Series], looks: tuple[Look, ...], contrasts: int) -> float | None:
+    """Return the margin that 4 in 5 such experiments show of the level whose differences spread most.
+
+    Args:
+        levels: Differences of a family.
+        looks: Analyses before.
+        contrasts: How many are corrected together, in all families.
+    """
+    margins = [_could_show_one(series, looks, contrasts) for series in levels]
     found = [margin for margin in margins if margin is not None]
     return max(found) if len(found) == len(margins) else None
 

@@ -44,7 +44,7 @@ def sentences(analysis: Analysis, result: MeasureAnalysis) -> list[str]:
         first = look_sentences(result.looks, result.measure, variable, quoted(analysis.baseline))
     else:
         first = [comparison_sentence(result.measure, variable, analysis.baseline, result.comparisons)]
-    axes = [_axis_sentence(result.measure, effect) for effect in result.main_effects]
+    axes = [sentence for effect in result.main_effects for sentence in _axis_sentences(result.measure, effect)]
     rest = [_interaction_sentence(item) for item in result.interactions]
     can_claim = result.extension is not None and not all(item.is_identical for item in result.comparisons)
     extended = [_extension_sentence(result, result.extension)] if result.extension and can_claim else []
@@ -236,9 +236,11 @@ def _nothing_possible(measure: Measure, variable: str, baseline: str, paired: Se
     return f"{beginning}: {needed} at least {least_prompts(tests * cost)} prompts{_tendency(measure, paired)}."
 
 
-def _axis_sentence(measure: Measure, effect: AxisEffect) -> str:
-    sentence = comparison_sentence(measure, effect.axis, effect.baseline, effect.comparisons)
-    return f"Averaged over the other axes: {sentence}"
+def _axis_sentences(measure: Measure, effect: AxisEffect) -> list[str]:
+    found = [comparison_sentence(measure, effect.axis, effect.baseline, effect.comparisons)]
+    if effect.margin is not None and effect.margin.margin is not None:
+        found.append(margin_sentence(measure, effect.axis, effect.baseline, effect.margin))
+    return [f"Averaged over the other axes: {sentence}" for sentence in found]
 
 
 def _extension_sentence(result: MeasureAnalysis, extension: Extension) -> str:
