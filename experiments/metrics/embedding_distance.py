@@ -9,14 +9,14 @@ Source: Tschannen et al. 2025, "SigLIP 2"; the image tower of `siglip`.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from experiments.metrics.declaration import Column, Fidelity, Metric, ScoreInput, Scores
 from experiments.metrics.images import open_image, read_ahead
-from experiments.metrics.siglip import EMBEDDED, SigLIPScorer
+from experiments.metrics.shared_siglip import OnEmbeddings
+from experiments.metrics.siglip import EMBEDDED
 
 METRIC = Metric(
     name="embedding_distance",
@@ -30,16 +30,10 @@ METRIC = Metric(
 )
 
 
-class EmbeddingDistanceScorer:
+class EmbeddingDistanceScorer(OnEmbeddings):
     """Compares each picture with the baseline's by a SigLIP scorer, which it may share with others."""
 
-    def __init__(self, siglip: SigLIPScorer) -> None:
-        self.siglip = siglip
-        self.metric = replace(METRIC, model=siglip.metric.model)
-
-    def move_to(self, device: str) -> None:
-        """Go to another device, the scorer that is shared as well."""
-        self.siglip.move_to(device)
+    declared = METRIC
 
     def score_rows(self, rows: Sequence[ScoreInput]) -> list[Scores]:
         """Return the column for every row; none for one without a baseline, 0 where all pixels are equal.

@@ -12,14 +12,14 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from experiments.metrics.declaration import Column, Metric, ScoreInput, Scores
 from experiments.metrics.pixel_diversity import MOST_COMPARED
-from experiments.metrics.siglip import EMBEDDED, SigLIPScorer
+from experiments.metrics.shared_siglip import OnEmbeddings
+from experiments.metrics.siglip import EMBEDDED
 
 METRIC = Metric(
     name="embedding_diversity",
@@ -39,16 +39,10 @@ METRIC = Metric(
 )
 
 
-class EmbeddingDiversityScorer:
+class EmbeddingDiversityScorer(OnEmbeddings):
     """Compares the seeds of each group by a SigLIP scorer, which it may share with others."""
 
-    def __init__(self, siglip: SigLIPScorer) -> None:
-        self.siglip = siglip
-        self.metric = replace(METRIC, model=siglip.metric.model)
-
-    def move_to(self, device: str) -> None:
-        """Go to another device, the scorer that is shared as well."""
-        self.siglip.move_to(device)
+    declared = METRIC
 
     def score_rows(self, rows: Sequence[ScoreInput]) -> list[Scores]:
         """Return the columns for every wanted row; a row without a second seed has none.

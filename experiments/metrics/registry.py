@@ -30,6 +30,7 @@ from experiments.metrics.pick_score import PickScoreScorer
 from experiments.metrics.picture_model import is_embedded
 from experiments.metrics.pixel_diversity import PixelDiversityScorer
 from experiments.metrics.pixel_fidelity import PSNRScorer, SSIMScorer
+from experiments.metrics.shared_siglip import OnEmbeddings
 from experiments.metrics.siglip import SigLIPScorer
 from experiments.metrics.text_accuracy import TextAccuracyScorer
 from experiments.metrics.vqa_score import VQAScorer
@@ -86,7 +87,7 @@ def _siglip_of(models: ScorerModels, device: str, loaded: Mapping[str, Scorer]) 
     for scorer in loaded.values():
         if isinstance(scorer, SigLIPScorer):
             return scorer
-        if isinstance(scorer, EmbeddingDiversityScorer | EmbeddingDistanceScorer):
+        if isinstance(scorer, OnEmbeddings):
             return scorer.siglip
     return SigLIPScorer(models.siglip_model, device=device)
 
