@@ -6,6 +6,7 @@ It lies in neither folder, since it is of both: `pair.html`, `pair.csv` with a r
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -99,7 +100,7 @@ def _pictures(records: Sequence[RunRecord]) -> tuple[Mapping[int, str], list[str
             places.setdefault(record.image_path.parent.parent, []).append(place)
     for folder, own in places.items():
         theirs = [records[place] for place in own]
-        problems = make_thumbnails(folder, theirs)
+        problems = make_thumbnails(folder, theirs, math.inf).problems
         for place, picture in zip(own, data_uris(folder, theirs), strict=True):
             pictures[place] = picture
             if (problem := problems.get(records[place].run_id)) is not None:

@@ -10,6 +10,7 @@ import base64
 import hashlib
 import html
 import json
+import math
 import re
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from experiments.stats.measures import Measure
     from experiments.store.manifest import Manifest
     from experiments.store.records import RunRecord
+    from experiments.store.result_store import ResultStore
     from experiments.store.speeds import Speeds
 
 REPORT_FILE = "report.html"
@@ -57,6 +59,7 @@ def write_report(
     output: Path | None = None,
     by: str = "report.py",
     tell: Callable[[str], None] = lambda _sentence: None,
+    store: ResultStore | None = None,
 ) -> Path:
     """Write the report of a results folder, and keep in its manifest that the results were analysed.
 
@@ -66,6 +69,7 @@ def write_report(
         output: The bundle's file; `report.html` in `folder` by default, and always for what is not a bundle.
         by: What shows the report, for the manifest.
         tell: Called with a sentence where the manifest can't be written.
+        store: The folder as this process has read it before; it reads again what has changed since.
 
     Returns:
         The file written.
@@ -75,30 +79,36 @@ def write_report(
     """
     from experiments.metrics import METRICS
     from experiments.reporting.report_data import grid_data
-    from experiments.reporting.thumbnails import data_uris, make_thumbnails
+    from experiments.reporting.thumbnails import MOST_SECONDS, data_uris, make_thumbnails
     from experiments.stats.findings import analyse, seen_now
+    from experiments.store.folder_state import folder_state
     from experiments.store.result_store import ResultStore
     from experiments.voting.vote_scores import with_votes
     from llm_dit.atomic_file import write_atomically
 
     if output is not None and not bundle:
         raise OutputError("--output needs --bundle: without it the report refers to the pictures beside it.")
-    store = ResultStore(folder)
-    manifest = store.manifest()
+    store = store or ResultStore(folder)
+    made_from, manifest = folder_state(folder), store.manifest()
     records = with_votes(folder, manifest, store.runs())
-    unreadable = make_thumbnails(folder, records)
+    thumbnails = make_thumbnails(folder, records, math.inf if bundle else MOST_SECONDS)
+    unreadable = thumbnails.problems
     damaged = [f"Left out, since it is damaged: {found}." for found in store.damaged_runs()[:MOST_FAILURES_LISTED]]
     damaged += [f"Damaged: {problem}." for problem in list(unreadable.values())[:MOST_FAILURES_LISTED]]
     analysis = analyse(manifest, records, METRICS)
     speeds, unread = _speeds(folder, manifest)
     damaged += [unread] if unread else []
+    damaged += [thumbnails.sentence] if thumbnails.left else []
     pictures = data_uris(folder, records) if bundle else None
     grid = grid_data(manifest, records, analysis, unreadable=unreadable, pictures=pictures)
+    made_from = "" if damaged or bundle else f"{made_from} {_page_version()}"
     path = output or folder / REPORT_FILE
     try:
         write_atomically(
             path,
-            report_text(folder, manifest, records, analysis, speeds, grid, damaged).encode("utf-8", "backslashreplace"),
+            report_text(folder, manifest, records, analysis, speeds, grid, damaged, made_from).encode(
+                "utf-8", "backslashreplace"
+            ),
         )
     except OSError as error:
         raise unwritable(f"{path} can't be written", error) from None
@@ -116,6 +126,7 @@ def report_text(
     speeds: Speeds | None,
     grid: dict[str, Any],
     damaged: list[str],
+    made_from: str = "",
 ) -> str:
     """Return the page.
 
@@ -127,6 +138,7 @@ def report_text(
         speeds: What was measured alone; None where nothing was.
         grid: See `experiments.reporting.report_data.grid_data`.
         damaged: Sentences on what can't be shown.
+        made_from: What it is made from, so that it is not made again from the same; empty where it always is.
     """
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
     from markupsafe import Markup
@@ -153,6 +165,7 @@ def report_text(
         if speeds is None
         else speed_sentences(speeds, manifest.variable_name, manifest.baseline_name),
         headline=_headline(analysis, views),
+        made_from=made_from,
         is_unscored=bool(views) and all(view.measure.column == TIME_COLUMN for view in views),
         folder=folder.as_posix(),
         has_heat_maps=any(view.heat_maps for view in views),
@@ -182,13 +195,28 @@ def _headline(analysis: Analysis, views: Sequence[MeasureView]) -> str:
 
 def headline_of(report: Path) -> str:
     """Return the line that a report says of itself; empty where there is no report, or none of a verdict."""
+    return _told_in_head(report, "description")
+
+
+def is_report_of(report: Path, state: str) -> bool:
+    """Return True if a report was made from what is there now, by this version's page, with all its thumbnails."""
+    return _told_in_head(report, "made-from") == f"{state} {_page_version()}"
+
+
+def _told_in_head(report: Path, name: str) -> str:
     try:
         with report.open(encoding="utf-8", errors="replace") as file:
             head = file.read(HEAD_CHARACTERS)
     except OSError:
         return ""
-    found = re.search(r'<meta name="description" content="([^"]*)">', head)
+    found = re.search(rf'<meta name="{name}" content="([^"]*)">', head)
     return html.unescape(found[1]) if found else ""
+
+
+def _page_version() -> str:
+    """Return a hash of the page's template, style and scripts."""
+    texts = (ASSETS / name for name in sorted(path.name for path in ASSETS.iterdir()))
+    return hashlib.sha256(b"".join(path.read_bytes() for path in texts)).hexdigest()[:16]
 
 
 def _content_hash(script: str) -> str:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import base64
 import io
 import os
+import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,21 +25,42 @@ THUMBNAIL_PIXELS = 256
 LEFT_BEHIND_S = 3600.0
 """A partial thumbnail of this age is that of a process that was killed; two processes may write reports at a time."""
 BUNDLED_PIXELS = 768
+MOST_SECONDS = 4.0
+"""So long a report waits for its thumbnails; whole pictures take the place of those that are left."""
 PICTURE_ERRORS = (OSError, SyntaxError, ValueError)
 """What Pillow raises for a damaged picture; its own kind of error is an OSError."""
 BUNDLED_IN_FULL = 300
 """A bundle of more pictures holds thumbnails only, so that a browser can still open it."""
 
 
-def make_thumbnails(folder: Path, records: Sequence[RunRecord]) -> Mapping[str, str]:
-    """Make the thumbnails that are missing or older than their picture.
+@dataclass(frozen=True)
+class Thumbnails:
+    """What came of making thumbnails.
+
+    Attributes:
+        problems: Run id to the reason for pictures that can't be read.
+        left: Pictures that nobody has looked at, since the time was up.
+    """
+
+    problems: Mapping[str, str]
+    left: int
+
+    @property
+    def sentence(self) -> str:
+        """Say what the page shows in place of those that are left."""
+        return (
+            f"{self.left:,} pictures have not been looked at for damage, and have no thumbnail unless an earlier "
+            "report made one: the page shows the whole picture in its place. The next report goes on with them."
+        )
+
+
+def make_thumbnails(folder: Path, records: Sequence[RunRecord], most_seconds: float = MOST_SECONDS) -> Thumbnails:
+    """Make the thumbnails that are missing or older than their picture, those without one first.
 
     Args:
         folder: The results folder.
         records: Runs; those without a picture are passed over.
-
-    Returns:
-        Run id to the reason for pictures that can't be read.
+        most_seconds: When to stop.
 
     Raises:
         OutputError: If the folder can't be written.
@@ -50,8 +73,14 @@ def make_thumbnails(folder: Path, records: Sequence[RunRecord]) -> Mapping[str, 
     except OSError as error:
         raise unwritable(f"{target} can't be made", error) from None
 
+    ends = time.monotonic() + most_seconds
+    left: list[str] = []
+
     def make(record: RunRecord) -> str | None:
         assert record.image_path is not None
+        if time.monotonic() > ends:
+            left.append(record.run_id)
+            return None
         name = f"{record.run_id}.webp"
         problem = hash_problem(record)
         if problem is not None:
@@ -62,9 +91,11 @@ def make_thumbnails(folder: Path, records: Sequence[RunRecord]) -> Mapping[str, 
         return _write_thumbnail(record.image_path, target / name)
 
     pictured = [record for record in records if record.image_path is not None]
+    pictured.sort(key=lambda record: f"{record.run_id}.webp" in existing)
     with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
         problems = pool.map(make, pictured)
-    return {record.run_id: problem for record, problem in zip(pictured, problems, strict=True) if problem}
+    found = {record.run_id: problem for record, problem in zip(pictured, problems, strict=True) if problem}
+    return Thumbnails(found, len(left))
 
 
 def data_uris(folder: Path, records: Sequence[RunRecord]) -> list[str | None]:

@@ -18,6 +18,7 @@ from experiments.planning.design import Plan
 from experiments.running.result_writer import ResultWriter
 from experiments.running.worklist import KnownModel, WorkItem, Worklist, make_worklist
 from experiments.store.comparable import Conditions
+from experiments.store.folder_state import folder_state, has_summary_of
 from experiments.store.result_store import ResultStore
 from llm_dit.errors import OutputError
 from llm_dit.parameters import EngineSettings
@@ -171,7 +172,8 @@ def run_plan(
         if decider is not None:
             decider.finish()
         try:
-            store.write_summary()
+            if work.to_do or work.notes or work.stale or not has_summary_of(store.folder, folder_state(store.folder)):
+                store.write_summary()
         except OutputError as error:  # on a full disk; it can be rebuilt from the metadata
             outcome = replace(outcome, summary_error=str(error))
     return outcome

@@ -18,6 +18,7 @@ from experiments.running.dry_run import check_choices, plan_warnings
 from experiments.running.look_runs import make_decider, planned_looks, scores_of, verdict_of
 from experiments.running.plan_models import evaluations_of_each, facts_of, judged_model, plan_of
 from experiments.running.worklist import check_levels
+from experiments.store.folder_state import folder_state
 from experiments.store.result_store import ResultStore
 from llm_dit.errors import LlmDitError, OutputError
 from llm_dit.parameters import EngineSettings
@@ -189,7 +190,8 @@ def run_experiment(
         model.release()
         scoring, found_problems = _score(store, scorers, plan.engine.dit_device, events, should_stop, command)
         problems += found_problems
-    report, found_problems = _report(store)
+    has_changed = bool(outcome.made or outcome.failed or outcome.stale or scoring or problems)
+    report, found_problems = _report(store, has_changed=has_changed)
     told_once = tuple(dict.fromkeys(problems + found_problems))
     told = verdict_of(store, log)
     return Result(outcome, scoring, report, told_once, is_stopped=should_stop(), looks=log, verdict=told)
@@ -290,11 +292,15 @@ def _summary_problems(store: ResultStore) -> list[str]:
     return []
 
 
-def _report(store: ResultStore) -> tuple[Path | None, list[str]]:
-    from experiments.reporting.report_page import write_report
+def _report(store: ResultStore, *, has_changed: bool) -> tuple[Path | None, list[str]]:
+    """Write the report, unless the one that lies there was made from the same."""
+    from experiments.reporting.report_page import REPORT_FILE, is_report_of, write_report
 
     problems: list[str] = []
+    path = store.folder / REPORT_FILE
+    if not has_changed and is_report_of(path, folder_state(store.folder)):
+        return path, problems
     try:
-        return write_report(store.folder, by="run_ablation.py", tell=problems.append), problems
+        return write_report(store.folder, by="run_ablation.py", tell=problems.append, store=store), problems
     except OutputError as error:
         return None, [f"The report could not be written: {error}"]

@@ -9,9 +9,10 @@ from pathlib import Path
 from experiments.reporting.report_page import REPORT_FILE
 from experiments.reporting.thumbnails import THUMBNAILS_FOLDER
 from experiments.store.folder_lock import LOCK_FILE, MANIFEST_LOCK_FILE
+from experiments.store.folder_state import MANIFEST_FILE
 from experiments.store.json_file import read_json
 from experiments.store.records import RunRecord, read_record
-from experiments.store.result_store import MANIFEST_FILE, ResultStore
+from experiments.store.result_store import ResultStore
 from experiments.store.verification import hash_problem, size_problem
 from experiments.voting.votes_file import VOTES_LOCK_FILE
 from llm_dit.errors import LlmDitError, unwritable

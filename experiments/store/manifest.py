@@ -226,7 +226,7 @@ class Manifest:
 
     def _prompt_of(self, record: RunRecord, entry: ResolvedCell) -> Prompt | None:
         """Return the prompt a run shows; one that nobody listed keeps its name, unless another text has it now."""
-        if OWN_PROMPT in self.prompts and PROMPT_PLACEHOLDER not in entry.parameters.get("prompt", PROMPT_PLACEHOLDER):
+        if self._brings_own_prompts and PROMPT_PLACEHOLDER not in entry.parameters.get("prompt", PROMPT_PLACEHOLDER):
             return OWN_PROMPT
         known = self._by_text.get(record.prompt)
         if known is not None or record.prompt_id in self._ids:
@@ -236,6 +236,10 @@ class Manifest:
     @cached_property
     def _by_levels(self) -> dict[tuple[tuple[str, str], ...], ResolvedCell]:
         return {tuple(entry.cell.levels.items()): entry for entry in self.resolved}
+
+    @cached_property
+    def _brings_own_prompts(self) -> bool:
+        return OWN_PROMPT in self.prompts
 
     @cached_property
     def _by_text(self) -> dict[str, Prompt]:

@@ -15,14 +15,15 @@ from typing import TYPE_CHECKING, Any
 
 from experiments.planning.design import Axis, Level, Run
 from experiments.store.analyses import PastAnalysis, united_analyses, with_analysis
+from experiments.store.files_known import KnownFiles, record_in_file, with_picture
 from experiments.store.folder_lock import holder_of, locked, manifest_locked
+from experiments.store.folder_state import MANIFEST_FILE, folder_state
 from experiments.store.json_file import read_json, write_json
 from experiments.store.manifest import Manifest, check_format, manifest_from_values, margin_values, primary_values
 from experiments.store.pair_scores import baselines_of, with_pair_scores
-from experiments.store.records import DamagedRecord, RunRecord, read_record
+from experiments.store.records import DamagedRecord, RunRecord
 from experiments.store.score_files import add_pair_scores, add_scores
 from experiments.store.summary import Summary, summarize, summary_csv, summary_rows
-from experiments.store.verification import size_problem
 from llm_dit.atomic_file import remove_partial_files, write_atomically
 from llm_dit.errors import LlmDitError, OutputError, unwritable
 
@@ -30,8 +31,6 @@ if TYPE_CHECKING:
     import pandas
 
 __all__ = ["Axis", "Level", "Manifest", "ResultStore", "RunRecord", "Summary"]
-
-MANIFEST_FILE = "manifest.json"
 
 
 class ResultStore:
@@ -49,6 +48,7 @@ class ResultStore:
         self.images = self.folder / "images"
         self.metadata = self.folder / "metadata"
         self.failed = self.folder / "failed"
+        self._known = KnownFiles()
 
     @staticmethod
     def is_results(folder: Path | str) -> bool:
@@ -312,7 +312,8 @@ class ResultStore:
 
     def some_runs(self) -> Iterator[RunRecord]:
         """Yield whole records of any kind as they are found, without reading the rest."""
-        return (record for record in self._records() if record.is_finished)
+        found = (self.read(path) for path in sorted(self.metadata.glob("*.json")))
+        return (record for record in found if isinstance(record, RunRecord) and record.is_finished)
 
     def damaged_runs(self) -> list[DamagedRecord]:
         """Return the results that are not whole; they count as missing, and the same command makes them again."""
@@ -329,20 +330,11 @@ class ResultStore:
             yield from (found for found in self._found(folder) if isinstance(found, RunRecord))
 
     def _found(self, folder: Path) -> Iterator[RunRecord | DamagedRecord]:
-        return (self.read(path) for path in sorted(folder.glob("*.json")))
+        return self._known.records(folder, self.folder)
 
     def read(self, path: Path) -> RunRecord | DamagedRecord:
         """Read the record in a file of the folder: whole, or named with what is wrong."""
-        values = read_json(path)
-        if values is None:
-            return DamagedRecord(path.stem, "its metadata can't be read")
-        record = read_record(values, self.folder)
-        if isinstance(record, str):
-            return DamagedRecord(path.stem, record)
-        if record.run_id != path.stem:
-            return DamagedRecord(path.stem, f"its metadata is that of {record.run_id}")
-        picture_problem = size_problem(record) if record.is_finished else None
-        return record if picture_problem is None else DamagedRecord(path.stem, picture_problem)
+        return with_picture(record_in_file(path, self.folder))
 
     # Scores
 
@@ -385,8 +377,9 @@ class ResultStore:
         Raises:
             OutputError: If they can't be written; they can be rebuilt from the metadata at any time.
         """
+        state = folder_state(self.folder)
         manifest, records = self.manifest(), self.runs()
-        summary = summarize(manifest, records)
+        summary = summarize(manifest, records, state)
         table = summary_csv(manifest, records).encode("utf-8", "backslashreplace")
         try:
             write_atomically(self.folder / f"{manifest.name}_summary.csv", table)

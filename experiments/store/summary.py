@@ -138,8 +138,14 @@ def _is_number(text: str) -> bool:
         return False
 
 
-def summarize(manifest: Manifest, records: Sequence[RunRecord]) -> Summary:
-    """Return totals over all runs and per level; scores that no run has show a count of 0 and no numbers."""
+def summarize(manifest: Manifest, records: Sequence[RunRecord], made_from: str = "") -> Summary:
+    """Return totals over all runs and per level; scores that no run has show a count of 0 and no numbers.
+
+    Args:
+        manifest: The experiment.
+        records: Its runs.
+        made_from: Hash of what it is made from, so that it is not made again from the same.
+    """
     levels = {cell.name: [record for record in records if record.level == cell.name] for cell in manifest.combinations}
     return Summary(
         {
@@ -160,6 +166,7 @@ def summarize(manifest: Manifest, records: Sequence[RunRecord]) -> Summary:
                 for found in manifest.analyses
             ],
             "levels": {name: _totals(group) for name, group in levels.items()},
+            **({"made_from": made_from} if made_from else {}),
         }
     )
 

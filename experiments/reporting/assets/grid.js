@@ -36,6 +36,11 @@ function formatted(value, measure = view.measure, signed = false) {
   return signed && Number(text) > 0 ? `+${plain}` : plain;
 }
 
+// a thumbnail that nobody has made yet, or that was deleted, is replaced by the whole picture
+document.addEventListener("error", ({ target }) => {
+  if (target.tagName === "IMG" && target.src.includes("/thumbnails/")) target.src = target.src.replace("/thumbnails/", "/images/").replace(/\.webp$/, ".png");
+}, { capture: true });
+
 function rowValues(row) {
   return row.runs.map((run) => valueOf(run)).filter((value) => value !== null);
 }

@@ -130,6 +130,9 @@ def answer(manifest: Manifest, records: Sequence[RunRecord], metrics: Sequence[M
     _check_trend(part.manifest, asked.trend)
     groups = None if asked.by is None else _groups_by(part.manifest, part.records, asked.by)
     analysis = analyse(part.manifest, part.records, metrics)
+    if asked == Asked(asked.where, asked.baseline):
+        notes = (*part.notes, *analysis.notes, *_asked_before(manifest, asked))
+        return Answers(part.manifest, part.records, replace(analysis, notes=notes), (), ())
     finished, measures, frame = measured_runs(part.manifest, part.records, metrics)
     judged = [measure for measure in measures if not measure.is_of_pairs]
     answers = []

@@ -1,0 +1,112 @@
+"""The records that one process has read, so that a second look at a folder reads only what has changed.
+
+Twenty thousand records say most things twenty thousand times: blocks and texts that equal those of the record before
+are kept once.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from experiments.store.json_file import read_json
+from experiments.store.records import DamagedRecord, RunRecord, read_record
+from experiments.store.verification import size_problem
+
+SHARED_BLOCKS = ("model_defaults", "numerics", "versions", "machine", "sigmas", "notices", "scores_of")
+"""Entries of a record that are the same in many; nothing writes into what was read."""
+BLOCKS_OF_TEXTS = ("run", "parameters")
+"""Entries whose texts are."""
+
+
+class KnownFiles:
+    """Records by their files; a file that was replaced since is read anew."""
+
+    def __init__(self) -> None:
+        self._records: dict[str, tuple[tuple[int, int, int], RunRecord | DamagedRecord]] = {}
+        self._last: dict[str, Any] = {}
+
+    def records(self, folder: Path, results: Path) -> Iterator[RunRecord | DamagedRecord]:
+        """Yield the records in a folder of them by name: whole with their pictures, or named with what is wrong.
+
+        Args:
+            folder: Where they lie.
+            results: The results folder.
+        """
+        try:
+            entries = sorted((entry for entry in os.scandir(folder) if entry.name.endswith(".json")), key=_name_of)
+        except OSError:  # there is none yet
+            return
+        for entry in entries:
+            yield with_picture(self._record(entry, results))
+
+    def _record(self, entry: os.DirEntry[str], folder: Path) -> RunRecord | DamagedRecord:
+        """Return the record in a file, whatever its picture is like."""
+        try:
+            about = entry.stat()
+        except OSError:  # gone since the folder was listed
+            return DamagedRecord(entry.name.removesuffix(".json"), "its metadata can't be read")
+        state = (about.st_mtime_ns, about.st_size, about.st_ino)
+        known = self._records.get(entry.path)
+        if known is not None and known[0] == state:
+            return known[1]
+        found = record_in_file(Path(entry.path), folder, self._last)
+        self._records[entry.path] = (state, found)
+        return found
+
+
+def with_picture(found: RunRecord | DamagedRecord) -> RunRecord | DamagedRecord:
+    """Return a record that is whole with its picture, else what is wrong."""
+    if isinstance(found, DamagedRecord) or not found.is_finished:
+        return found
+    problem = size_problem(found)
+    return found if problem is None else DamagedRecord(found.run_id, problem)
+
+
+def record_in_file(path: Path, folder: Path, last: dict[str, Any] | None = None) -> RunRecord | DamagedRecord:
+    """Read a record, whatever its picture is like: whole, or named with what is wrong.
+
+    Args:
+        path: The file.
+        folder: The results folder.
+        last: Content of the file read before it, with which equal parts are shared; replaced by this one's.
+    """
+    values = read_json(path)
+    if values is None:
+        return DamagedRecord(path.stem, "its metadata can't be read")
+    if last is not None:
+        values = _shared(values, last)
+    record = read_record(values, folder)
+    if isinstance(record, str):
+        return DamagedRecord(path.stem, record)
+    if record.run_id != path.stem:
+        return DamagedRecord(path.stem, f"its metadata is that of {record.run_id}")
+    return record
+
+
+def _shared(values: dict[str, Any], last: dict[str, Any]) -> dict[str, Any]:
+    """Return a record's content with the parts of the last one that are equal, its names among them."""
+    names = {name: name for name in last}
+    shared = {names.get(name, name): _same(value, last.get(name)) for name, value in values.items()}
+    for name in SHARED_BLOCKS:
+        if name in shared and repr(shared[name]) == repr(last.get(name)):
+            shared[name] = last[name]
+    for name in BLOCKS_OF_TEXTS:
+        if isinstance(shared.get(name), dict) and isinstance(last.get(name), dict):
+            before = last[name]
+            known = {key: key for key in before}
+            shared[name] = {known.get(key, key): _same(value, before.get(key)) for key, value in shared[name].items()}
+    last.clear()
+    last.update(shared)
+    return shared
+
+
+def _same(value: Any, before: Any) -> Any:
+    """Return the text before where it is the same text, else the value."""
+    return before if isinstance(value, str) and value == before else value
+
+
+def _name_of(entry: os.DirEntry[str]) -> str:
+    return entry.name

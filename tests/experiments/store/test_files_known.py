@@ -1,0 +1,97 @@
+"""A second look at a folder reads what has changed, and what many records say is kept once."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from sample_results import noisy_scores, sample_plan, write_results
+
+from experiments.reporting.report_page import is_report_of, write_report
+from experiments.reporting.thumbnails import make_thumbnails
+from experiments.store import files_known
+from experiments.store.folder_state import folder_state, has_summary_of
+from experiments.store.result_store import ResultStore
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return write_results(tmp_path / "known", sample_plan(prompts=4), noisy_scores({}), image_size=8)
+
+
+def test_a_second_look_reads_only_the_file_that_changed(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = ResultStore(folder)
+    first = store.runs()
+    read = []
+
+    def noted(path):
+        read.append(path.name)
+        return json.loads(path.read_bytes())
+
+    monkeypatch.setattr(files_known, "read_json", noted)
+    changed = folder / "metadata" / f"{first[2].run_id}.json"
+    values = json.loads(changed.read_text())
+    changed.write_text(json.dumps({**values, "scores": {"image_reward": 7.5}}))
+    again = store.runs()
+    assert read == [changed.name]
+    assert again[2].scores == {"image_reward": 7.5}
+    assert [record for record in again if record.run_id != first[2].run_id] == [
+        record for record in first if record.run_id != first[2].run_id
+    ]
+
+
+def test_a_picture_that_goes_is_missed_though_its_record_is_known(folder: Path) -> None:
+    store = ResultStore(folder)
+    gone = store.runs()[1]
+    assert gone.image_path is not None
+    gone.image_path.unlink()
+    assert [str(found) for found in store.damaged_runs()] == [f"{gone.run_id} (its picture is missing)"]
+
+
+def test_what_equals_the_record_before_is_kept_once_and_reads_the_same(folder: Path) -> None:
+    records = ResultStore(folder).results()[0]
+    alone = [ResultStore(folder).record(record.run_id) for record in records]
+    assert records == alone
+    assert all(record.metadata["numerics"] is records[0].metadata["numerics"] for record in records)
+    assert all(record.prompt is records[0].prompt for record in records if record.prompt == records[0].prompt)
+
+
+def test_numbers_that_are_equal_but_of_another_kind_keep_their_own(tmp_path: Path) -> None:
+    folder = write_results(tmp_path / "kinds", sample_plan(prompts=1), noisy_scores({}), image_size=8)
+    files = sorted((folder / "metadata").iterdir())
+    for file, shift in zip(files, (3, 3.0, 3, 3.0), strict=True):
+        values = json.loads(file.read_text())
+        file.write_text(json.dumps({**values, "model_defaults": {"shift": shift}}))
+    kinds = [type(record.metadata["model_defaults"]["shift"]) for record in ResultStore(folder).results()[0]]
+    assert kinds == [int, float, int, float]
+
+
+def test_a_report_is_known_by_what_it_was_made_from(folder: Path) -> None:
+    report = write_report(folder)
+    assert is_report_of(report, folder_state(folder))
+    file = next((folder / "metadata").iterdir())
+    file.write_text(file.read_text() + "\n")
+    assert not is_report_of(report, folder_state(folder))
+
+
+def test_summaries_are_known_by_what_they_were_made_from(folder: Path) -> None:
+    store = ResultStore(folder)
+    assert not has_summary_of(folder, folder_state(folder))
+    store.write_summary()
+    assert has_summary_of(folder, folder_state(folder))
+    store.name_primary("image_reward")
+    assert not has_summary_of(folder, folder_state(folder))
+    store.write_summary()
+    (folder / "shift_sweep_summary.csv").unlink()
+    assert not has_summary_of(folder, folder_state(folder))
+
+
+def test_a_report_does_not_wait_for_all_thumbnails_and_the_next_goes_on(folder: Path) -> None:
+    records = ResultStore(folder).runs()
+    found = make_thumbnails(folder, records, most_seconds=-1)
+    assert found.left == 16
+    assert found.sentence.startswith("16 pictures have not been looked at for damage")
+    assert not list((folder / "thumbnails").iterdir())
+    assert make_thumbnails(folder, records).left == 0
+    assert len(list((folder / "thumbnails").iterdir())) == 16
