@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from experiments.store.manifest import Manifest
     from experiments.store.records import RunRecord
     from experiments.store.result_store import ResultStore
+    from experiments.voting.vote_scores import CountedVotes
 
 
 @click.command(cls=Command, context_settings={"help_option_names": ["-h", "--help"]})
@@ -97,7 +98,7 @@ def main(
     from experiments.stats.questions.answering import Asked, answer
     from experiments.stats.questions.narrowing import conditions_from_flags
     from experiments.store.result_store import ResultStore
-    from experiments.voting.vote_scores import with_votes
+    from experiments.voting.vote_scores import CountedVotes
 
     asked = Asked(conditions_from_flags(conditions), baseline, all_pairs, by, trend, per_prompt, correlate)
     stores = [ResultStore(folder) for folder in results_dirs]
@@ -105,8 +106,9 @@ def main(
     notes: tuple[str, ...] = ()
     if len(stores) == 1:
         name_choices(stores, primary, margins)
-        manifest = stores[0].manifest()
-        records = with_votes(stores[0].folder, manifest, stores[0].runs())
+        manifest, records = stores[0].manifest(), stores[0].runs()
+        votes = CountedVotes(stores[0].folder, manifest, records)
+        records = votes.scored(records)
     else:
         manifest, records, notes = beside_each_other(stores, primary, margins, pairing)
     answers = answer(manifest, records, METRICS, asked)
@@ -116,11 +118,23 @@ def main(
     console = Console()
     print_analysis(analysis, chosen, answers.records, console, asked, answers)
     if len(stores) == 1 and not columns and not str(asked):
+        _print_votes(votes, records, analysis)
         _print_speeds(stores[0], manifest)
     # whoever asks of a part has the whole before him, so what he sees is kept as all that there is
     seen = replace(seen_now(manifest, records, analysis, by="analyze.py", columns=columns), asked=str(asked))
     for problem in note_analysis(stores, seen):
         click.echo(problem, err=True)
+
+
+def _print_votes(votes: CountedVotes, records: Sequence[RunRecord], analysis: Analysis) -> None:
+    from experiments.voting.vote_sentences import vote_report
+
+    report = vote_report(votes, records, analysis)
+    told = [f"Votes: {note}" for note in report.all_notes] + [f"Agreement: {line}" for line in report.agreement]
+    if told:
+        click.echo()
+    for line in told:
+        click.echo(line)
 
 
 def _print_speeds(store: ResultStore, manifest: Manifest) -> None:

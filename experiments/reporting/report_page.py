@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from experiments.store.records import RunRecord
     from experiments.store.result_store import ResultStore
     from experiments.store.speeds import Speeds
+    from experiments.voting.vote_sentences import VoteReport
 
 REPORT_FILE = "report.html"
 ASSETS = Path(__file__).parent / "assets"
@@ -83,14 +84,17 @@ def write_report(
     from experiments.stats.findings import analyse, seen_now
     from experiments.store.folder_state import folder_state
     from experiments.store.result_store import ResultStore
-    from experiments.voting.vote_scores import with_votes
+    from experiments.voting.vote_scores import CountedVotes
+    from experiments.voting.vote_sentences import vote_report
     from llm_dit.atomic_file import write_atomically
 
     if output is not None and not bundle:
         raise OutputError("--output needs --bundle: without it the report refers to the pictures beside it.")
     store = store or ResultStore(folder)
     made_from, manifest = folder_state(folder), store.manifest()
-    records = with_votes(folder, manifest, store.runs())
+    records = store.runs()
+    votes = CountedVotes(folder, manifest, records)
+    records = votes.scored(records)
     thumbnails = make_thumbnails(folder, records, math.inf if bundle else MOST_SECONDS)
     unreadable = thumbnails.problems
     damaged = [f"Left out, since it is damaged: {found}." for found in store.damaged_runs()[:MOST_FAILURES_LISTED]]
@@ -106,9 +110,17 @@ def write_report(
     try:
         write_atomically(
             path,
-            report_text(folder, manifest, records, analysis, speeds, grid, damaged, made_from).encode(
-                "utf-8", "backslashreplace"
-            ),
+            report_text(
+                folder,
+                manifest,
+                records,
+                analysis,
+                speeds,
+                grid,
+                damaged,
+                made_from,
+                vote_report(votes, records, analysis),
+            ).encode("utf-8", "backslashreplace"),
         )
     except OSError as error:
         raise unwritable(f"{path} can't be written", error) from None
@@ -127,6 +139,7 @@ def report_text(
     grid: dict[str, Any],
     damaged: list[str],
     made_from: str = "",
+    votes: VoteReport | None = None,
 ) -> str:
     """Return the page.
 
@@ -139,6 +152,7 @@ def report_text(
         grid: See `experiments.reporting.report_data.grid_data`.
         damaged: Sentences on what can't be shown.
         made_from: What it is made from, so that it is not made again from the same; empty where it always is.
+        votes: What the folder's votes say; None where there are none.
     """
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
     from markupsafe import Markup
@@ -153,11 +167,12 @@ def report_text(
     environment.globals["command_words"] = command_words
     environment.filters["tojson_text"] = lambda value: json.dumps(value, ensure_ascii=False)
     script = "\n".join((ASSETS / name).read_text(encoding="utf-8") for name in SCRIPTS)
-    views = [_view(analysis, result, records) for result in analysis.measures]
+    views = [_view(analysis, result, records, votes) for result in analysis.measures]
     return environment.get_template("report.html.j2").render(
         manifest=manifest,
         analysis=analysis,
         views=views,
+        votes=votes,
         further_views=[view for view in views if not view.measure.is_main],
         frontiers=_frontiers(analysis, speeds),
         speed_table=None if speeds is None else speed_table(analysis, speeds),
@@ -224,11 +239,16 @@ def _content_hash(script: str) -> str:
     return "sha256-" + base64.b64encode(hashlib.sha256(script.encode("utf-8")).digest()).decode("ascii")
 
 
-def _view(analysis: Analysis, result: MeasureAnalysis, records: Sequence[RunRecord]) -> MeasureView:
+def _view(
+    analysis: Analysis, result: MeasureAnalysis, records: Sequence[RunRecord], votes: VoteReport | None
+) -> MeasureView:
     from experiments.examination.kept import examination_notes
     from experiments.reporting.plots import heat_map, measure_plot
+    from experiments.stats.measures import VOTES
     from experiments.stats.verdict import sentences
 
+    examined = examination_notes(records, result.measure.metric) if result.measure.is_main else ()
+    of_votes = votes.all_notes if votes is not None and result.measure.column == VOTES.name else ()
     axis_plots = []
     for effect in result.main_effects:
         averaged = replace(result, levels=effect.levels, comparisons=effect.comparisons, margin=effect.margin)
@@ -238,7 +258,7 @@ def _view(analysis: Analysis, result: MeasureAnalysis, records: Sequence[RunReco
         standing=analysis.standing(result),
         better=result.measure.reading,
         sentences=sentences(analysis, result),
-        notes=(*result.notes, *(examination_notes(records, result.measure.metric) if result.measure.is_main else ())),
+        notes=(*result.notes, *examined, *of_votes),
         plot=measure_plot(result, analysis.baseline),
         axis_plots=axis_plots,
         heat_maps=[heat_map(result, interaction) for interaction in result.interactions],
