@@ -17,7 +17,7 @@ from training.checks.evaluate import PROSE, read_prompts
 from training.pictures.render import Renderer
 from training.pictures.sprites import SPRITE_SIZE, main_color, render_glyphs, render_sprite, write_sprites
 from training.stages.tokenizer import train_tokenizer, write_tokenizer
-from training.words import details, phrases, prose_words
+from training.words import details, elsewhere, phrases, prose_words
 from training.words.prose import Prose
 from training.words.samples import Batch, sample_world
 from training.words.scene_words import SceneWords
@@ -239,7 +239,7 @@ def test_no_words_of_the_captions_are_taken_from_evaluation_prompts() -> None:
     prompts = read_prompts(root / "experiments" / "prompts" / "standard_prompts.yaml") + read_prompts(PROSE)
     unseen = {five for prompt in prompts for five in _five_words(prompt)}
     assert len(unseen) > 2000
-    modules = (details, looks, phrases, places, prose_words)
+    modules = (details, elsewhere, looks, phrases, places, prose_words)
     tables = [table for module in modules for name, table in vars(module).items() if name.isupper()]
     shared = {text for table in tables for text in _texts(table) if _five_words(text) & unseen}
     assert not shared

@@ -7,6 +7,8 @@ from torch import Tensor, nn
 
 from training.learning.time_budget import TimeBudget
 
+KEEPING_S = 60.0
+
 
 def train_within(
     budget: TimeBudget,
@@ -19,6 +21,7 @@ def train_within(
     weight_decay: float = 0.05,
     is_fused: bool = True,
     steps_a_line: int = 100,
+    keep: Callable[[], None] = lambda: None,
 ) -> int:
     """Train until the budget is used up.
 
@@ -32,13 +35,14 @@ def train_within(
         weight_decay: AdamW's.
         is_fused: Whether AdamW works in one kernel.
         steps_a_line: Steps between two lines.
+        keep: Called about once a minute, to keep what is trained so far.
 
     Returns:
         The steps made.
     """
     trained = list(parameters)
     optimizer = torch.optim.AdamW(trained, lr=1e-3, betas=betas, weight_decay=weight_decay, fused=is_fused)
-    step = 0
+    step, kept = 0, 0.0
     while (fraction := budget.fraction(step)) < 1.0:
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(step, fraction)
@@ -48,6 +52,9 @@ def train_within(
         torch.nn.utils.clip_grad_norm_(trained, 1.0)
         optimizer.step()
         step += 1
+        if budget.elapsed_s > kept + KEEPING_S:
+            keep()
+            kept = budget.elapsed_s
         if step % steps_a_line == 0:
             print(f"{name} {step}: {loss.item():.3f}, {budget.elapsed_s / step * 1e3:.1f} ms", flush=True)
     return step

@@ -15,9 +15,12 @@ training/build/data/contrasts --tokenizer training/build/tokenizer --build train
 
 import json
 import math
+import random
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
+from typing import Any
 
 import click
 import torch
@@ -33,6 +36,7 @@ from training.pictures.render import Renderer
 from training.stages.batched_euler import Generator
 from training.stages.contrasts import KINDS, Contrasts
 from training.stages.dataset import Samples
+from training.stages.drawn_bank import Bank, Fourfold, draw_fourfold, fill_bank, steadiness, steadying_loss
 from training.stages.generator import STEPS, draw_by_steps, load_generator
 from training.stages.scorer_options import scorer_options
 from training.stages.siglip_mini import pass_some_through_vae, render_pool, token_ids
@@ -171,24 +175,37 @@ def training_loss(model: RewardModel, match: WordMatch, better: Tensor, worse: T
     return preferring + MATCH_WEIGHT * matching
 
 
+def bank_loss(model: RewardModel, drawn: Fourfold) -> Tensor:
+    """The loss of a batch of the bank; each text is read once for each of its four pictures."""
+    return steadying_loss(reward_of(model, drawn.pictures, drawn.ids.repeat(4, 1)).view(4, -1), drawn.sided)
+
+
 def train_reward(
-    model: RewardModel, data: RewardData, budget: TimeBudget, batch: int, peak_learning_rate: float = PEAK_LEARNING_RATE
+    model: RewardModel,
+    data: RewardData,
+    budget: TimeBudget,
+    batch: int,
+    peak_learning_rate: float = PEAK_LEARNING_RATE,
+    bank: Bank | None = None,
+    keep: Callable[[], None] = lambda: None,
 ) -> None:
-    """Train in place on all of `data`."""
+    """Train in place on all of `data`; the bank's part is a quarter of the batch, fourfold."""
     generator = torch.Generator(data.true.device).manual_seed(8)
     match = WordMatch(model.sizes.hidden_size).to(data.true.device)
     trained = [*model.parameters(), *match.parameters()]
     shares = {kind: share for kind, share in SHARES.items() if _is_there(data, kind)}
+    rng = random.Random(8)
 
     def loss_of(_step: int) -> Tensor:
         parts = [draw_pair(data, kind, max(2, round(share * batch)), generator) for kind, share in shares.items()]
         better, worse, ids = (torch.cat(column) for column in zip(*parts, strict=True))
-        return training_loss(model, match, better, worse, ids)
+        loss = training_loss(model, match, better, worse, ids)
+        return loss if bank is None else loss + bank_loss(model, draw_fourfold(bank, batch // 4, generator, rng))
 
     def learning_rate(step: int, fraction: float) -> float:
         return peak_learning_rate * warm_up(step, 200) * cosine_fall(fraction)
 
-    train_within(budget, trained, loss_of, learning_rate, name="reward")
+    train_within(budget, trained, loss_of, learning_rate, name="reward", keep=keep)
 
 
 @torch.no_grad()
@@ -268,6 +285,7 @@ def main(
     until: float | None,
     count: int,
     drawn: int,
+    elsewhere: int,
     batch: int,
     start: Path | None,
     learning_rate: float,
@@ -289,13 +307,31 @@ def main(
     pictures = draw_in_few_steps(pictures, samples.captions[:drawn], generator)
     held_out = min(HELD_OUT, len(pictures.true) // 4)
     test, rest = pictures.part(None, held_out), pictures.part(held_out, None)
-    print(f"reward: {preference_accuracy(model.to(device).eval(), test)} at the start", flush=True)
-    train_reward(model.train(), rest, TimeBudget(seconds, until), batch, learning_rate)
-    mean, deviation = truth_scale(model.eval(), test)
-    record = {"mean": mean, "std": deviation, "preferred": preference_accuracy(model, test)}
+    bank, strange = fill_bank(
+        generator,
+        pictures.drawn[-1],
+        pictures.true,
+        samples.captions,
+        lambda texts: token_ids(words, texts, MAX_TOKENS).to(device),
+        elsewhere,
+        held_out,
+    )
+    print(f"reward: {_record(model.to(device).eval(), test, strange)} at the start", flush=True)
+    so_far = build / "reward_so_far.safetensors"
+    budget = TimeBudget(seconds, until)
+    train_reward(
+        model.train(), rest, budget, batch, learning_rate, bank, lambda: save_weights(model.state_dict(), so_far)
+    )
+    record = _record(model.eval(), test, strange)
     (build / "reward.json").write_text(json.dumps(record))
     save_weights(model.state_dict(), build / "reward.safetensors")
     print(f"reward done: {record}", flush=True)
+
+
+def _record(model: RewardModel, test: RewardData, bank: Bank) -> dict[str, Any]:
+    mean, deviation = truth_scale(model, test)
+    steady = steadiness(partial(reward_of, model), bank)
+    return {"mean": mean, "std": deviation, "preferred": preference_accuracy(model, test), "steadiness": steady}
 
 
 if __name__ == "__main__":

@@ -23,6 +23,7 @@ def scorer_options(*, seconds: float, count: int, drawn: int, batch: int, learni
         click.option("--until", type=float, default=None, help="Clock time at which training ends at the latest."),
         click.option("--count", type=int, default=count, help="Pictures in the pool beside the contrasts."),
         click.option("--drawn", type=int, default=drawn, help="Captions for which the transformer draws."),
+        click.option("--elsewhere", type=int, default=8_000, help="Prompts from elsewhere that it draws as well."),
         click.option("--batch", type=int, default=batch),
         click.option(
             "--start", type=click.Path(path_type=Path, exists=True), default=None, help="Weights to train on from."

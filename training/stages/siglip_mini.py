@@ -3,7 +3,7 @@
 Trained with the pairwise sigmoid loss on renders and their captions; some pictures have passed through the VAE, so that
 its traces do not count as a difference. Pairs that differ in one fact (`contrasts`) stand in the same batch, and a
 picture must fit its caption better than the same picture blurred or coarse, and one that the miniature drew better than
-the same one drawn in fewer steps.
+the same one drawn in fewer steps. What it owes mirrored and damaged copies is in `drawn_bank`.
 
 Source: Zhai et al. 2023 (SigLIP).
 
@@ -13,7 +13,9 @@ training/build/data/contrasts --tokenizer training/build/tokenizer --build train
 
 import json
 import random
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import click
@@ -31,6 +33,7 @@ from training.learning.weights import load_weights, save_weights, start_from, wa
 from training.pictures.render import Renderer
 from training.stages.contrasts import Contrasts
 from training.stages.dataset import Samples
+from training.stages.drawn_bank import Bank, draw_fourfold, fill_bank, steadiness, steadying_loss
 from training.stages.generator import STEPS, draw_by_steps, load_generator
 from training.stages.scorer_options import scorer_options
 from training.stages.vae import decode, encode
@@ -205,10 +208,31 @@ class Pool:
         return self.drawn[fewer + 1, chosen], self.drawn[fewer, chosen], self.ids[chosen]
 
 
+def fit(model: SiglipModel, pictures: Tensor, ids: Tensor) -> Tensor:
+    """Cosines of uint8 pictures [B, 3, S, S] with their texts, in the unit of the log-odds; [B]."""
+    picture, text = embed(model, pictures, ids)
+    fitting: Tensor = (picture * text).sum(-1) * model.logit_scale.exp()
+    return fitting
+
+
+def bank_loss(model: SiglipModel, bank: Bank, batch: int, generator: torch.Generator, rng: random.Random) -> Tensor:
+    """The loss of a batch of the bank."""
+    drawn = draw_fourfold(bank, batch, generator, rng)
+    picture, text = embed(model, drawn.pictures, drawn.ids)
+    scores = (picture.unflatten(0, (4, -1)) * text).sum(-1) * model.logit_scale.exp()
+    return steadying_loss(scores, drawn.sided)
+
+
 def train_siglip(
-    model: SiglipModel, pool: Pool, budget: TimeBudget, batch: int, peak_learning_rate: float = PEAK_LEARNING_RATE
+    model: SiglipModel,
+    pool: Pool,
+    budget: TimeBudget,
+    batch: int,
+    peak_learning_rate: float = PEAK_LEARNING_RATE,
+    bank: Bank | None = None,
+    keep: Callable[[], None] = lambda: None,
 ) -> None:
-    """Train in place."""
+    """Train in place; the bank's part is an eighth of the batch, fourfold."""
     generator = torch.Generator(pool.pictures.device).manual_seed(7)
     spoilt = batch // 8
     strengths = random.Random(7)
@@ -225,12 +249,14 @@ def train_siglip(
         loss = loss + CLARITY_WEIGHT * clarity_loss(model, clear[:spoilt], worse, text[:spoilt])
         if len(more):
             loss = loss + CLARITY_WEIGHT * clarity_loss(model, more, fewer, texts[batch:])
+        if bank is not None:
+            loss = loss + bank_loss(model, bank, spoilt, generator, strengths)
         return loss
 
     def learning_rate(step: int, fraction: float) -> float:
         return peak_learning_rate * warm_up(step, 150) * cosine_fall(fraction)
 
-    train_within(budget, model.parameters(), loss_of, learning_rate, name="siglip")
+    train_within(budget, model.parameters(), loss_of, learning_rate, name="siglip", keep=keep)
 
 
 @torch.no_grad()
@@ -285,6 +311,7 @@ def main(
     until: float | None,
     count: int,
     drawn: int,
+    elsewhere: int,
     batch: int,
     start: Path | None,
     learning_rate: float,
@@ -303,18 +330,38 @@ def main(
     generator = load_generator(tokenizer, build, device)
     for pictures in (pool.pictures, pool.pairs):
         pass_some_through_vae(generator.vae, pictures, 16)
-    pool = replace(pool, drawn=draw_by_steps(generator, told_captions(samples, count)[:drawn]))
+    captions = told_captions(samples, count)
+    pool = replace(pool, drawn=draw_by_steps(generator, captions[:drawn]))
     held_out = min(HELD_OUT, len(pool.pictures) // 4)
-    train_siglip(model.to(device), pool.part(held_out, None), TimeBudget(seconds, until), batch, learning_rate)
-    save_weights(model.state_dict(), build / "siglip.safetensors")
-    test = pool.part(None, held_out)
-    record = {
-        "right of 64": accuracy_of_64(model.eval(), test.pictures, test.ids),
-        "right of a contrast": contrast_accuracy(model, test) if pairs else None,
-        "more steps over fewer": steps_accuracy(model, test),
-    }
+    bank, strange = fill_bank(
+        generator,
+        pool.drawn[-1],
+        pool.pictures,
+        captions,
+        lambda texts: token_ids(words, texts).to(device),
+        elsewhere,
+        held_out,
+    )
+    rest, test = pool.part(held_out, None), pool.part(None, held_out)
+    print(f"siglip: {_record(model.to(device).eval(), test, strange)} at the start", flush=True)
+    budget, path = TimeBudget(seconds, until), build / "siglip.safetensors"
+    so_far = build / "siglip_so_far.safetensors"
+    train_siglip(
+        model.train(), rest, budget, batch, learning_rate, bank, lambda: save_weights(model.state_dict(), so_far)
+    )
+    save_weights(model.state_dict(), path)
+    record = _record(model.eval(), test, strange)
     (build / "siglip.json").write_text(json.dumps(record))
     print(f"siglip done: {record}", flush=True)
+
+
+def _record(model: SiglipModel, test: Pool, bank: Bank) -> dict[str, float | None]:
+    return {
+        "right of 64": accuracy_of_64(model, test.pictures, test.ids),
+        "right of a contrast": contrast_accuracy(model, test) if len(test.pairs) else None,
+        "more steps over fewer": steps_accuracy(model, test),
+        **steadiness(partial(fit, model), bank),
+    }
 
 
 if __name__ == "__main__":
