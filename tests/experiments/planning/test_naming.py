@@ -6,7 +6,7 @@ import hashlib
 
 import pytest
 
-from experiments.planning.naming import level_name, run_id, safe_name
+from experiments.planning.naming import level_name, path_level_names, run_id, safe_name
 
 
 def short_hash(text: str, digits: int) -> str:
@@ -97,3 +97,21 @@ def test_a_run_id_has_at_most_200_characters(seed: int, is_shortened: bool) -> N
     assert len(whole) == 200 + is_shortened
     shortened = f"{stem[:160]}-{short_hash(stem, 16)}_seed{seed}"
     assert run_id("e" * 34, "p" * 7, levels, seed) == (shortened if is_shortened else whole)
+
+
+@pytest.mark.parametrize(
+    ("paths", "names"),
+    [
+        (["/m/a.safetensors", "/m/b.gguf"], ["a.safetensors", "b.gguf"]),
+        (["/m/one/x.gguf", "/m/two/x.gguf", "y.gguf"], ["one/x.gguf", "two/x.gguf", "y.gguf"]),
+        (["/m/one/x/f", "/n/one/x/f", "/n/two/x/f"], ["m/one/x/f", "n/one/x/f", "two/x/f"]),
+        (["x", "sub/x"], ["x", "sub/x"]),
+        (["someone/model", "mini", None], ["model", "mini", "none"]),
+        (["/m/none", None], ["m/none", "none"]),
+        (["/m/x", "/m/x"], ["//m/x", "//m/x"]),
+    ],
+)
+def test_files_are_called_as_they_are_with_as_many_folders_as_tell_them_apart(
+    paths: list[str | None], names: list[str]
+) -> None:
+    assert path_level_names(paths) == names
