@@ -69,6 +69,9 @@ if TYPE_CHECKING:
     "--per-prompt", is_flag=True, help="Tell how differences, and slopes with --trend, are spread over prompts."
 )
 @click.option("--correlate", is_flag=True, help="Tell how the measures go together, within a prompt and over prompts.")
+@click.option(
+    "--tables", type=click.Path(path_type=Path), metavar="FOLDER", help="Write the tables there as CSV, LaTeX and JSON."
+)
 @user_errors
 def main(
     results_dirs: tuple[Path, ...],
@@ -84,6 +87,7 @@ def main(
     trend: str | None,
     per_prompt: bool,
     correlate: bool,
+    tables: Path | None,
 ) -> None:
     """Compare the levels of the experiment in RESULTS_DIR with its baseline, measure by measure.
 
@@ -117,6 +121,8 @@ def main(
     chosen = _chosen(analysis, columns)
     console = Console()
     print_analysis(analysis, chosen, answers.records, console, asked, answers)
+    if tables is not None:
+        _write_tables(tables, answers, chosen)
     if len(stores) == 1 and not columns and not str(asked):
         _print_votes(votes, records, analysis)
         _print_speeds(stores[0], manifest)
@@ -135,6 +141,20 @@ def _print_votes(votes: CountedVotes, records: Sequence[RunRecord], analysis: An
         click.echo()
     for line in told:
         click.echo(line)
+
+
+def _write_tables(folder: Path, answers: Answers, results: Sequence[MeasureAnalysis]) -> None:
+    """Write the tables of what was asked, unrounded in CSV and JSON."""
+    from experiments.exports.table_files import write_tables
+    from experiments.reporting.number_tables import answer_tables, correlations_table, measure_table
+
+    tables = [measure_table(answers.analysis, result) for result in results]
+    asked = (answers.of(result.measure) for result in results)
+    tables += [table for found in asked if found is not None for table in answer_tables(found)]
+    if answers.correlations:
+        tables.append(correlations_table(answers.correlations))
+    write_tables(folder, tables)
+    click.echo(folder)
 
 
 def _print_speeds(store: ResultStore, manifest: Manifest) -> None:

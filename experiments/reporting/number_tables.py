@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from experiments.stats.findings import Analysis, MeasureAnalysis
 from experiments.stats.levels import Comparison, Estimate, LevelSummary
 from experiments.stats.numbers_as_text import decimals_for, format_amount, format_number, format_p_value
 from experiments.stats.questions.all_pairs import PairedLevels
@@ -13,6 +15,7 @@ from experiments.stats.questions.answering import Answer, Spread
 from experiments.stats.questions.correlations import Correlation
 from experiments.stats.questions.groups import Grouped
 from experiments.stats.questions.trends import Trend
+from experiments.stats.verdict import decimals_of
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -56,6 +59,34 @@ def answer_tables(answer: Answer, *, with_slopes: bool = True) -> list[NumberTab
     if answer.spreads:
         tables.append(spreads_table(answer.spreads, column, title))
     return tables
+
+
+def measure_table(analysis: Analysis, result: MeasureAnalysis) -> NumberTable:
+    """Return one row per level: its mean, and what sets it apart from the baseline."""
+    variable, decimals = " x ".join(analysis.axes), decimals_of(result)
+    against = {item.level: item for item in result.comparisons}
+    rows = []
+    for summary in result.levels:
+        estimate = summary.estimate or Estimate(math.nan, None, None)
+        item = against.get(summary.level)
+        compared = [Cell(None, "")] * (len(COMPARED) + 1)
+        if item is not None:
+            compared = [*_comparison_cells(item, decimals), number_cell(item.detectable, decimals)]
+        rows.append(
+            (
+                text_cell(summary.level),
+                number_cell(summary.runs, 0),
+                number_cell(None if summary.estimate is None else estimate.mean, decimals),
+                number_cell(estimate.low, decimals),
+                number_cell(estimate.high, decimals),
+                number_cell(summary.deviation, decimals),
+                *(() if result.measure.is_of_pairs else compared),
+            )
+        )
+    columns = (variable, "n", "mean", "mean low", "mean high", "sd")
+    of_difference = () if result.measure.is_of_pairs else (*COMPARED, "detects")
+    heading = f"{result.measure.title} ({result.measure.reading}), beside {analysis.baseline}"
+    return NumberTable(result.measure.column, heading, (*columns, *of_difference), tuple(rows))
 
 
 def pairs_table(pairs: PairedLevels, column: str, title: str) -> NumberTable:

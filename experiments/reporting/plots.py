@@ -8,7 +8,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from experiments.stats.findings import MeasureAnalysis
 from experiments.stats.grids import Interaction
@@ -20,6 +20,8 @@ from experiments.stats.verdict import decimals_of, format_estimate, is_too_small
 MOST_TICKS = 5
 MARGIN = 0.04
 """Free share of the plot beyond the outermost marks."""
+LABEL_PERCENT = 6.5
+"""Height of a number beside a plot, in percent of its height."""
 BEYOND = 0.15
 """Share of the others' range by which a level without bound stands beyond them."""
 
@@ -93,7 +95,10 @@ class MeasurePlot:
 
 @dataclass(frozen=True)
 class FrontierPoint:
-    """A level as seconds (`x`) against its quality difference with interval (`y`, 0 % at the top)."""
+    """A level as seconds (`x`) against its quality difference with interval (`y`, 0 % at the top).
+
+    Its number stands at `label_at` beside the plot, where no other does.
+    """
 
     number: int
     level: str
@@ -102,6 +107,7 @@ class FrontierPoint:
     is_on_frontier: bool
     seconds: str
     gain: str
+    label_at: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -279,10 +285,37 @@ def frontier(quality: MeasureAnalysis, seconds: Mapping[str, float], baseline: s
         )
         for number, level in enumerate(levels, start=1)
     )
+    labels = apart([point.y.at for point in points])
+    points = tuple(replace(point, label_at=label) for point, label in zip(points, labels, strict=True))
     corners = sorted((point.x, point.y.at) for point in points if point.is_on_frontier)
     segments = tuple((*a, *b) for a, b in itertools.pairwise(corners))
     what = f"distance from {baseline}" if quality.measure.is_of_pairs else f"difference to {baseline}"
     return Frontier(quality.measure.title, what, x_scale, y_scale, points, segments)
+
+
+def apart(positions: Sequence[float]) -> list[float]:
+    """Return where labels stand that want to be at `positions` (percent) and must not cover each other.
+
+    They keep their order and at least `LABEL_PERCENT` between two, or an equal share of the height where they are many;
+    labels that push each other are centred on where they want to be.
+    """
+    gap = min(LABEL_PERCENT, 100 / max(len(positions), 1))
+    blocks: list[tuple[float, list[int]]] = []  # centre, members from top to bottom
+    for index in sorted(range(len(positions)), key=lambda index: positions[index]):
+        centre, members = positions[index], [index]
+        while True:
+            half = gap * (len(members) - 1) / 2
+            centre = min(max(centre, half), 100 - half)
+            if not blocks or blocks[-1][0] + gap * len(blocks[-1][1]) / 2 + gap / 2 <= centre - half + 1e-9:
+                break
+            members = [*blocks.pop()[1], *members]
+            centre = sum(positions[member] for member in members) / len(members)
+        blocks.append((centre, members))
+    placed = [0.0] * len(positions)
+    for centre, members in blocks:
+        for place, member in enumerate(members):
+            placed[member] = round(centre + gap * (place - (len(members) - 1) / 2), 2)
+    return placed
 
 
 def _edge(quality: MeasureAnalysis, others: Sequence[Estimate]) -> Estimate:

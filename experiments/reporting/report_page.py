@@ -37,6 +37,8 @@ HEAD_CHARACTERS = 4096
 """In which a report says its headline."""
 SCRIPTS = ("grid.js", "viewer.js", "pairs.js")
 MOST_FAILURES_LISTED = 10
+WORD_ENDS = re.compile(r"([_/=,:-])(?=\S)")
+"""Behind them a long name may go on in the next line."""
 
 
 @dataclass(frozen=True)
@@ -155,7 +157,7 @@ def report_text(
         votes: What the folder's votes say; None where there are none.
     """
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
-    from markupsafe import Markup
+    from markupsafe import Markup, escape
 
     from experiments.metrics import BANDS_NOTE
     from experiments.reporting.report_data import json_for_script
@@ -165,6 +167,7 @@ def report_text(
 
     environment = Environment(loader=FileSystemLoader(ASSETS), autoescape=True, undefined=StrictUndefined)
     environment.globals["command_words"] = command_words
+    environment.filters["at_words"] = lambda text: Markup(WORD_ENDS.sub(r"\1<wbr>", str(escape(text))))  # noqa: S704
     environment.filters["tojson_text"] = lambda value: json.dumps(value, ensure_ascii=False)
     script = "\n".join((ASSETS / name).read_text(encoding="utf-8") for name in SCRIPTS)
     views = [_view(analysis, result, records, votes) for result in analysis.measures]

@@ -24,6 +24,7 @@ COMMANDS: Final = {
     "measure-speed": "experiments/measure_speed.py",
     "analyze": "experiments/analyze.py",
     "report": "experiments/report.py",
+    "export": "experiments/export.py",
     "compare": "experiments/compare.py",
     "vote": "experiments/vote.py",
     "examine": "experiments/metrics/examine.py",

@@ -23,6 +23,8 @@ function element(tag, properties = {}, ...children) {
   return node;
 }
 
+// long names break behind the signs that part their words
+const atWords = (text) => text.split(/(?<=[_\/=,:-])(?=\S)/).flatMap((part, index) => index ? [document.createElement("wbr"), part] : [part]);
 const thumbnail = (run) => data.run.picture ? data.run.picture[run] : `thumbnails/${encodeURIComponent(data.run.id[run])}.webp`;
 const picture = (run) => data.run.picture ? data.run.picture[run] : `images/${encodeURIComponent(data.run.id[run])}.png`;
 const valueOf = (run, measure = view.measure) => run < 0 || !data.measures.length ? null : data.run.values[measure][run];
@@ -125,7 +127,7 @@ function build() {
   sheet.setAttribute("aria-rowcount", view.rows.length + 1);
   sheet.setAttribute("aria-colcount", data.levels.length + 1);
   view.head = element("div", { class: "sheet-row sheet-head", role: "row", "aria-rowindex": "1" },
-    element("div", { class: "corner", role: "columnheader", textContent: data.variable }),
+    element("div", { class: "corner", role: "columnheader" }, element("span", {}, ...atWords(data.variable))),
     ...data.levels.map(columnHead));
   view.body = element("div", { class: "sheet-body" });
   view.body.style.height = `${view.rows.length * rowPixels()}px`;
@@ -139,7 +141,7 @@ function columnHead(name, level) {
   const average = mean(view.rows.map((row) => valueOf(row.runs[level])).filter((value) => value !== null));
   const isSorted = controls.order.value === `level ${level}`;
   const button = element("button", { type: "button", class: "column-head", title: `${name}: sort by this level`, tabIndex: -1 },
-    element("span", { class: "name", textContent: name }),
+    element("span", { class: "name" }, ...atWords(name)),
     element("small", { textContent: [level === data.baseline ? "baseline" : "", formatted(average)].filter(Boolean).join(" · ") }));
   const head = element("div", { class: "column", role: "columnheader" }, button);
   if (isSorted) head.setAttribute("aria-sort", "descending");

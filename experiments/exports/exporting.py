@@ -1,0 +1,61 @@
+"""One results folder, exported: which kind is written where."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from experiments.exports.data_sets import results_table, write_geneval, write_image_folder, write_parquet
+from experiments.exports.table_files import write_tables, write_text
+from experiments.store.result_store import ResultStore
+from experiments.store.summary import harmless
+from llm_dit.errors import OutputError
+
+if TYPE_CHECKING:
+    from experiments.stats.findings import Analysis
+
+
+def export(results: Path, output: Path, kinds: Sequence[str]) -> Iterator[Path]:
+    """Write each kind, and yield the folder or file that it is in.
+
+    Raises:
+        OutputError: If there are no results, or something can't be written.
+    """
+    from experiments.voting.vote_scores import with_votes
+
+    if output.resolve() == results.resolve():
+        raise OutputError(f"{output} holds the results themselves; give --output another folder.", field="output")
+    store = ResultStore(results)
+    manifest = store.manifest()
+    records = with_votes(results, manifest, store.runs())
+    if "figures" in kinds or "tables" in kinds:
+        from experiments.metrics import METRICS
+        from experiments.stats.findings import analyse, seen_now
+
+        analysis = analyse(manifest, records, METRICS)
+        yield from _of_analysis(analysis, output, kinds)
+        store.note_analysis(seen_now(manifest, records, analysis, by="export.py"))
+    if "results" in kinds:
+        table = results_table(manifest, records).map(harmless)
+        write_text(output / "results.csv", table.to_csv(index=False))
+        yield output / "results.csv"
+    if "parquet" in kinds:
+        yield write_parquet(output / "results.parquet", manifest, records)
+    if "dataset" in kinds:
+        yield write_image_folder(output / "dataset", manifest, records).parent
+    if "geneval" in kinds:
+        yield from write_geneval(output / "geneval", manifest, records)
+
+
+def _of_analysis(analysis: Analysis, output: Path, kinds: Sequence[str]) -> Iterator[Path]:
+    if "figures" in kinds:
+        from experiments.exports.figures import write_figures
+
+        write_figures(output / "figures", analysis)
+        yield output / "figures"
+    if "tables" in kinds:
+        from experiments.reporting.number_tables import measure_table
+
+        write_tables(output / "tables", [measure_table(analysis, result) for result in analysis.measures])
+        yield output / "tables"
