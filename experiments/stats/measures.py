@@ -130,7 +130,7 @@ def measures_of(records: Sequence[RunRecord], metrics: Sequence[Metric]) -> tupl
     """
     present = {name for record in records for name, value in record.scores.items() if _is_measured(value)}
     measures = [
-        Measure(column.name, _title(metric, column), column.meaning, metric)
+        Measure(column.name, metric.title if column.name == metric.name else column.name, column.meaning, metric)
         for metric in (*metrics, VOTES)
         for column in metric.columns
         if column.name in present and (column.name == metric.name or metric.direction != "none")
@@ -139,14 +139,6 @@ def measures_of(records: Sequence[RunRecord], metrics: Sequence[Metric]) -> tupl
         meaning = GENERATION_TIME.columns[0].meaning
         measures.append(Measure(TIME_COLUMN, GENERATION_TIME.title, meaning, GENERATION_TIME))
     return tuple(measures)
-
-
-def _title(metric: Metric, column: Column) -> str:
-    """Return a column's title: the metric's, and for a further one what it is called beside it."""
-    if column.name == metric.name:
-        return metric.title
-    own = column.name.removeprefix(f"{metric.name}_").removeprefix(f"{metric.name.partition('_')[0]}_")
-    return f"{metric.title}: {own.replace('_', ' ')}"
 
 
 def _is_measured(value: Any) -> bool:
