@@ -24,6 +24,8 @@ Item = TypeVar("Item", bound=Hashable)
 
 SHOWN_APART = ("prompt", "seed")
 """Parameters that the page shows beside the picture anyway."""
+PICTURE_DIGITS = 12
+"""Of a picture's sha256, by which a vote knows the picture."""
 FACTS = ("token_count", "token_count_used", "evaluations")
 
 
@@ -71,6 +73,7 @@ def grid_data(
             "level": [level_index[manifest.level_name(record.levels)] for record in records],
             "seed": [record.seed for record in records],
             "formatted": formatted.positions,
+            "sha256": [record.metadata.get("image", {}).get("sha256", "")[:PICTURE_DIGITS] for record in records],
             "error": {
                 str(index): problem
                 for index, record in enumerate(records)

@@ -36,6 +36,8 @@ ASSETS = Path(__file__).parent / "assets"
 HEAD_CHARACTERS = 4096
 """In which a report says its headline."""
 SCRIPTS = ("grid.js", "viewer.js", "pairs.js")
+VOTING_SCRIPT = "votes.js"
+STYLES = ("report.css", "votes.css")
 MOST_FAILURES_LISTED = 10
 WORD_ENDS = re.compile(r"([_/=,:-])(?=\S)")
 """Behind them a long name may go on in the next line."""
@@ -169,7 +171,8 @@ def report_text(
     environment.globals["command_words"] = command_words
     environment.filters["at_words"] = lambda text: Markup(WORD_ENDS.sub(r"\1<wbr>", str(escape(text))))  # noqa: S704
     environment.filters["tojson_text"] = lambda value: json.dumps(value, ensure_ascii=False)
-    script = "\n".join((ASSETS / name).read_text(encoding="utf-8") for name in SCRIPTS)
+    scripts = SCRIPTS if votes is None else (*SCRIPTS, VOTING_SCRIPT)
+    script = "\n".join((ASSETS / name).read_text(encoding="utf-8") for name in scripts)
     views = [_view(analysis, result, records, votes) for result in analysis.measures]
     return environment.get_template("report.html.j2").render(
         manifest=manifest,
@@ -193,7 +196,7 @@ def report_text(
         bundle_note=_bundle_note(grid),
         provenance=[*damaged, *_provenance(manifest)],
         # our own files and escaped JSON, the only texts that the template does not escape
-        style=Markup((ASSETS / "report.css").read_text(encoding="utf-8")),  # noqa: S704
+        style=Markup("\n".join((ASSETS / name).read_text(encoding="utf-8") for name in STYLES)),  # noqa: S704
         script=Markup(script),  # noqa: S704
         script_hash=_content_hash(script),
         grid_json=Markup(json_for_script(grid)),  # noqa: S704

@@ -11,6 +11,7 @@ import math
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any, Final, Literal
 
@@ -37,7 +38,8 @@ class Vote:
         at: ISO time, UTC.
         left: Run id of the picture that stood left.
         right: The other one.
-        pictures: Their sha256, left and right; a vote on pictures that were drawn anew since counts no more.
+        pictures: Their sha256, left and right, or its first digits; a vote on pictures that were drawn anew since
+            counts no more.
         choice: What was said.
         probability: That this pair of levels was drawn.
         evenly: What that probability would have been, had earlier votes played no part.
@@ -142,6 +144,8 @@ def append_undo(folder: Path, vote: Vote, at: str) -> None:
 def add_votes(folder: Path, other: Path) -> tuple[int, int]:
     """Add the votes of another file, such as one that a report gave, to a results folder.
 
+    A vote that was taken back there, and stands here from an earlier export, is taken back here too.
+
     Returns:
         How many were new, and how many were there already.
 
@@ -156,10 +160,14 @@ def add_votes(folder: Path, other: Path) -> tuple[int, int]:
         raise OutputError(
             f"{other} holds no votes; give a file that a report exported, or a {VOTES_FILE}.", field="add"
         )
-    known = read_votes(folder).ids
-    new = [vote for vote in found.standing if vote.id not in known]
+    known = read_votes(folder)
+    new = [vote for vote in found.standing if vote.id not in known.ids]
     if new:
         append_votes(folder, new)
+    undone = found.ids - {vote.id for vote in found.standing}
+    for vote in known.standing:
+        if vote.id in undone:
+            append_undo(folder, vote, datetime.now(UTC).isoformat(timespec="seconds"))
     return len(new), len(found.standing) - len(new)
 
 
