@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from experiments.planning.looks import EXPONENT, look_counts
+from experiments.planning.looks import EXPONENT, LATE_EXPONENT, look_counts
 from experiments.stats.error_spending import Floats, Looks
 from experiments.stats.look_evidence import HOPELESS_BELOW, UNPROMISING_BELOW, Rules
 from experiments.stats.looks_simulation import KINDS, made_up_scores, simulate_decisions, simulate_races
@@ -26,10 +26,11 @@ SEED = 22
 def main() -> None:
     """Print one table for decisions beside a baseline, one for races."""
     looks = Looks(look_counts(PROMPTS, 1), EXPONENT)
+    late = Looks(look_counts(PROMPTS, 1, exponent=LATE_EXPONENT), LATE_EXPONENT)
     whole = Looks((PROMPTS,), EXPONENT)
     plans = {
         "one look after all prompts": Rules(whole, stops_below=0.0),
-        "looks, `--no-futility`": Rules(looks, stops_below=HOPELESS_BELOW),
+        "looks, `--no-futility`": Rules(late, stops_below=HOPELESS_BELOW),
         "looks": Rules(looks, stops_below=UNPROMISING_BELOW),
         "looks, margin 0.6 sd": Rules(looks, margin=0.6),
     }

@@ -24,6 +24,12 @@ LEAST_FIRST: Final = 6
 ALPHA: Final = 0.05
 EXPONENT: Final = 1.5
 """Of the power family of Kim & DeMets 1987: at a share t of the prompts, 5 % x t^1.5 may be spent."""
+LATE_EXPONENT: Final = 2.0
+"""The same where no level is stopped as unpromising: who gives pictures for power has more of the error late."""
+WITHIN_EXPONENT: Final = 2.0
+"""The same for "as good as"."""
+OUTSIDE_SHARE: Final = 0.1
+"""Of the error of "as good as", what pays for leaving out levels that lie outside the margin."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +65,8 @@ class LookPlan:
         order: Ids of all prompts, in the order in which they are drawn.
         prompts: Number of prompts at each look.
         exponent: Of the spending function.
+        within_exponent: Of that of "as good as"; folders planned before it stood here have the default.
+        outside_share: Of the error of "as good as", what pays for leaving out levels outside the margin; likewise.
     """
 
     measure: str
@@ -68,6 +76,8 @@ class LookPlan:
     order: tuple[str, ...]
     prompts: tuple[int, ...]
     exponent: float = EXPONENT
+    within_exponent: float = 1.5
+    outside_share: float = 0.0
 
     def values(self) -> dict[str, Any]:
         """Return it ready for JSON."""
@@ -91,19 +101,32 @@ def plan_looks(plan: Plan, wishes: LookWishes) -> LookPlan:
         raise LlmDitError("Looks compare levels, and this experiment has one; give an axis several.")
     # what the first look needs to reject anything: all levels together, or each pair of a race for itself
     tests = levels - 1 if wishes.is_race else 1
-    counts = look_counts(len(plan.prompts), tests, is_one_sided=wishes.is_race)
+    exponent = EXPONENT if wishes.is_race or wishes.stops_unpromising else LATE_EXPONENT
+
+    def counts_of(prompts: int) -> tuple[int, ...]:
+        return look_counts(prompts, tests, is_one_sided=wishes.is_race, exponent=exponent)
+
+    counts = counts_of(len(plan.prompts))
     if not counts:
-        needed = next(count for count in range(2, 100) if look_counts(count, tests, is_one_sided=wishes.is_race))
+        needed = next(count for count in range(2, 100) if counts_of(count))
         raise LlmDitError(
             f"{len(plan.prompts)} prompts can show no difference, however large; "
             f"{'a race' if wishes.is_race else 'a decision'} among {levels} levels takes at least {needed}."
         )
     return LookPlan(
-        wishes.measure, wishes.is_race, wishes.margin, wishes.stops_unpromising, drawing_order(plan), counts
+        wishes.measure,
+        wishes.is_race,
+        wishes.margin,
+        wishes.stops_unpromising,
+        drawing_order(plan),
+        counts,
+        exponent,
+        WITHIN_EXPONENT,
+        OUTSIDE_SHARE,
     )
 
 
-def look_counts(prompts: int, tests: int, *, is_one_sided: bool = False) -> tuple[int, ...]:
+def look_counts(prompts: int, tests: int, *, is_one_sided: bool = False, exponent: float = EXPONENT) -> tuple[int, ...]:
     """Return the number of prompts at each look; empty where so many can show nothing.
 
     The first look is the first that can show anything: a sign-flip test of n prompts has no p-value below 2 / 2^n.
@@ -112,11 +135,12 @@ def look_counts(prompts: int, tests: int, *, is_one_sided: bool = False) -> tupl
         prompts: All prompts of the plan.
         tests: Tests that share the error.
         is_one_sided: Half the p-values.
+        exponent: Of the spending function.
     """
 
     def can_show(count: int) -> bool:
         smallest = 2.0 ** ((0 if is_one_sided else 1) - count)
-        return bool(smallest <= ALPHA / tests * (count / prompts) ** EXPONENT)
+        return bool(smallest <= ALPHA / tests * (count / prompts) ** exponent)
 
     first = next((count for count in range(1, prompts + 1) if can_show(count)), None)
     if first is None:

@@ -48,7 +48,14 @@ def planned_looks(request: Request, plan: Plan, store: ResultStore) -> LookPlan 
     manifest = store.whole_manifest()
     log = None if manifest is None else manifest.looks
     if looks is not None and log is not None:  # when to look was fixed by the version that began
-        kept = replace(looks, prompts=log.plan.prompts, exponent=log.plan.exponent)
+        before = log.plan
+        kept = replace(
+            looks,
+            prompts=before.prompts,
+            exponent=before.exponent,
+            within_exponent=before.within_exponent,
+            outside_share=before.outside_share,
+        )
         looks = kept if kept == log.plan else looks
     check_looks(log, looks, store.folder, has_results=has_results)
     return looks

@@ -13,6 +13,7 @@ from typing import Final
 import numpy as np
 from scipy import special
 
+from experiments.planning.looks import OUTSIDE_SHARE, WITHIN_EXPONENT
 from experiments.stats.error_spending import (
     RELATIVE_TOLERANCE,
     Bools,
@@ -30,6 +31,8 @@ UNPROMISING_BELOW: Final = 0.07
 """Probability to be decided yet below which a level is stopped as unpromising."""
 HOPELESS_BELOW: Final = 0.001
 """The same where levels are to go on as long as anything can come of it."""
+OUTSIDE_EXPONENT: Final = 0.5
+"""Of the power family, by which that is spent; early, since levels far from the baseline are drawn for few looks."""
 _REFERENCE_WALKS: Final = 2**15
 
 
@@ -42,17 +45,26 @@ class Rules:
         margin: Largest difference that does not matter, in the unit of the scores; None asks for no equivalence.
         stops_below: Probability to be decided yet below which a level is stopped.
         alpha: Probability of a false claim of either kind among all levels.
+        outside_share: Probability to find a level just at the margin to be outside of it, by which the error of "as
+            good as" is lowered. Levels found so share that error no more. 0 finds none.
+        within_exponent: Of the power family by which the error of "as good as" is spent.
     """
 
     looks: Looks
     margin: float | None = None
     stops_below: float = UNPROMISING_BELOW
     alpha: float = ALPHA
-    within_exponent: float = 1.5
+    outside_share: float = OUTSIDE_SHARE
+    within_exponent: float = WITHIN_EXPONENT
 
     def shares(self, levels: int) -> list[float]:
         """Return the error of one level when all, all but one, ... one share it."""
         return [self.alpha / sharing for sharing in range(levels, 0, -1)]
+
+    @property
+    def within_alpha(self) -> float:
+        """Return the error of "as good as" among all levels."""
+        return self.alpha * (1 - self.outside_share)
 
 
 @dataclass
@@ -107,6 +119,7 @@ class Evidence:
         self._together: dict[tuple[float, tuple[int, ...]], _Together] = {}
         self._slack = self._walks.slack + RELATIVE_TOLERANCE * (rules.margin or 0.0) * rules.looks.prompts[-1]
         self._within: dict[int, _Within] = {}
+        self._outside: dict[tuple[int, int], bool] = {}
         self._alone: list[Floats] = []
         self._spent = np.array([rules.looks.spent(look, 1.0) for look in range(len(rules.looks.prompts))])
         self._spent_within = (np.array(rules.looks.prompts) / rules.looks.prompts[-1]) ** rules.within_exponent
@@ -150,7 +163,7 @@ class Evidence:
         """
         assert self.rules.margin is not None, "without a margin nothing is within it"
         self._alone.extend(self._shares_alone(index) for index in range(len(self._alone), look + 1))
-        spent = self.rules.alpha / sharing * self._spent_within[: look + 1]
+        spent = self.rules.within_alpha / sharing * self._spent_within[: look + 1]
         last = np.asarray(ends)
         is_drawn = (np.arange(look + 1)[:, None] <= last)[..., None]
         # what is no rare pattern at a look does not pass there, whatever was spent before
@@ -170,6 +183,30 @@ class Evidence:
             test.beyond[index][levels] = (sides[:, 0] - bounds).reshape(-1, 2)
         is_passed = (np.stack(test.beyond[: look + 1]) > 0) & is_drawn  # [looks, levels, 2]
         return np.asarray(is_passed.any(axis=0).all(axis=-1))
+
+    def is_outside(self, level: int, look: int) -> bool:
+        """Return whether a level is shown to be above the margin, or below minus the margin, by some look.
+
+        Args:
+            level: Drawn up to this look at least.
+            look: Index of the look.
+        """
+        if (level, look) not in self._outside:
+            self._outside[level, look] = self._is_found_outside(level, look)
+        return self._outside[level, look]
+
+    def _is_found_outside(self, level: int, look: int) -> bool:
+        assert self.rules.margin is not None, "without a margin nothing is outside it"
+        looks, share = self.rules.looks, self.rules.outside_share
+        counts = self._walks.counts[0 if len(self._walks.counts) == 1 else level]
+        bounds = Boundaries(1, 2, looks.patterns, has_mirrors=True)
+        for index in range(look + 1):
+            sums, reach = self._walks.sums[level, index], self.rules.margin * counts[index]
+            sides = np.stack([sums - reach, -sums - reach])
+            spent = share * (looks.prompts[index] / looks.prompts[-1]) ** OUTSIDE_EXPONENT
+            if (sides[:, 0] > bounds.next(sides, self._slack[[level, level]], [spent])[0]).any():
+                return True
+        return False
 
     def _sides(self, look: int, levels: Ints | slice) -> Floats:
         """Return how far each pattern's sum is above minus the margin and below the margin, [2 x levels, patterns]."""

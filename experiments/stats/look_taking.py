@@ -63,7 +63,13 @@ def looks_of(plan: LookPlan) -> Looks:
 
 def rules_of(plan: LookPlan) -> Rules:
     """Return how the levels of a plan are decided."""
-    return Rules(looks_of(plan), plan.margin, UNPROMISING_BELOW if plan.stops_unpromising else HOPELESS_BELOW)
+    return Rules(
+        looks_of(plan),
+        plan.margin,
+        UNPROMISING_BELOW if plan.stops_unpromising else HOPELESS_BELOW,
+        outside_share=plan.outside_share,
+        within_exponent=plan.within_exponent,
+    )
 
 
 def scores_by_prompt(manifest: Manifest, plan: LookPlan, records: Sequence[RunRecord], names: Sequence[str]) -> Floats:

@@ -122,13 +122,20 @@ def different_levels(evidence: Evidence, standing: Standing, look: int, alpha: f
 def _equivalent_levels(evidence: Evidence, standing: Standing, look: int) -> list[int]:
     """Return the undecided levels that are shown to be within the margin by a look.
 
-    The error of each look is divided among all levels but those claimed already (Holm). Those that are shown to differ
-    keep their part: that a level is still there speaks for its being claimed, so what others left would reach just the
-    levels that need it least (three of four levels at the margin: 7.5 % false claims instead of 5).
+    The error of each look is divided among all levels but those claimed already (Holm) and those that are shown to
+    differ and, by a test of their own, to lie outside the margin. That a level differs is not enough to leave its part:
+    that others are still there speaks for their being claimed, so it would reach just those that need it least (three
+    of four levels at the margin: 7.5 % false claims instead of 5). A level outside the margin is claimed the less, the
+    likelier it is to be found there: with an error e, and a chance f to be found outside when just at the margin, the
+    level and what it leaves come to e / (1 - f) at most, however far outside it is.
     """
     if evidence.rules.margin is None:
         return []
-    sharing = max(len(standing.states) - standing.states.count(State.EQUIVALENT), 1)
+    gone = standing.states.count(State.EQUIVALENT) + sum(
+        state == State.DIFFERS and evidence.is_outside(level, min(end, look))
+        for level, (state, end) in enumerate(zip(standing.states, standing.ended_at, strict=True))
+    )
+    sharing = max(len(standing.states) - gone, 1)
     is_within = evidence.within_margin([min(end, look) for end in standing.ended_at], look, sharing)
     return [level for level, state in enumerate(standing.states) if state in UNDECIDED and is_within[level]]
 

@@ -11,6 +11,7 @@ from experiments.planning.design import plan_experiment
 from experiments.planning.looks import (
     ALPHA,
     EXPONENT,
+    LATE_EXPONENT,
     LookPlan,
     LookWishes,
     drawing_order,
@@ -67,6 +68,21 @@ def test_a_plan_of_looks_is_read_back_as_it_was_written():
     assert type(looks).from_values(looks.values()) == looks
 
 
+def test_the_looks_of_a_folder_that_was_planned_before_spend_their_error_as_they_did():
+    written = plan_looks(plan({"a": 20}), LookWishes("siglip_score", margin=0.1)).values()
+    del written["within_exponent"], written["outside_share"]
+    looks = LookPlan.from_values(written)
+    assert (looks.within_exponent, looks.outside_share) == (1.5, 0.0)
+
+
+def test_who_stops_no_unpromising_level_has_more_of_the_error_late():
+    looks = plan_looks(plan({"a": 60}), LookWishes("siglip_score", stops_unpromising=False))
+    assert looks.exponent == LATE_EXPONENT == 2.0
+    # 2 / 2^11 <= 5 % x (11 / 60)^2, and 2 / 2^10 is more than its share
+    assert looks.prompts[:2] == look_counts(60, 1, exponent=2.0)[:2] == (11, 13)
+    assert plan_looks(plan({"a": 60}), LookWishes("siglip_score")).prompts[:2] == (10, 12)
+
+
 EARLY = tuple(range(10, 30, 2))
 
 
@@ -116,7 +132,8 @@ def test_a_plan_holds_all_that_was_wished():
     wishes = LookWishes("siglip_score", True, 0.25, False, 100, 2.0)
     looks = plan_looks(plan({"a": 20}), wishes)
     order = drawing_order(plan({"a": 20}))
-    assert looks == LookPlan("siglip_score", True, 0.25, False, order, look_counts(20, 2, is_one_sided=True), 1.5)
+    counts = look_counts(20, 2, is_one_sided=True)
+    assert looks == LookPlan("siglip_score", True, 0.25, False, order, counts, 1.5, 2.0, 0.1)
     assert LookPlan.from_values(json.loads(json.dumps(looks.values()))) == looks
 
 

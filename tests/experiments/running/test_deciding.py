@@ -13,6 +13,7 @@ from experiments.running.dry_run import dry_run
 from experiments.running.experiment_run import Events, run_experiment
 from experiments.running.look_runs import planned_looks
 from experiments.running.one_device import OneDevice
+from experiments.stats.look_taking import rules_of
 from experiments.store.result_store import ResultStore
 from llm_dit.config import Config
 from llm_dit.errors import LlmDitError, OutputError
@@ -143,6 +144,18 @@ def test_a_folder_goes_on_with_the_looks_that_another_version_planned(tmp_path, 
     monkeypatch.undo()
     assert planned_looks(asked, asked.plan(), ResultStore(tmp_path / "other")).prompts != (10, 17, 24)
     assert planned_looks(asked, asked.plan(), ResultStore(asked.folder)) == first.plan
+
+
+def test_a_folder_goes_on_with_the_error_of_as_good_as_that_another_version_planned(tmp_path, monkeypatch):
+    asked = request(tmp_path, "--margin=0.4")
+    monkeypatch.setattr("experiments.planning.looks.WITHIN_EXPONENT", 1.5)
+    monkeypatch.setattr("experiments.planning.looks.OUTSIDE_SHARE", 0.0)
+    first = run(asked, should_stop=_after(30)).looks
+    monkeypatch.undo()
+    assert (first.plan.within_exponent, first.plan.outside_share) == (1.5, 0.0)
+    assert planned_looks(asked, asked.plan(), ResultStore(asked.folder)) == first.plan
+    rules = rules_of(first.plan)
+    assert (rules.within_exponent, rules.outside_share, rules.within_alpha) == (1.5, 0.0, 0.05)
 
 
 def test_scores_that_change_later_undo_no_decision(tmp_path, judge):

@@ -71,10 +71,25 @@ def plainly_different(differences: np.ndarray, standing: Standing, look: int, al
     ]
 
 
+def is_plainly_outside(own: np.ndarray, last: int, rules: Rules) -> bool:
+    assert rules.margin is not None
+    both = np.concatenate([SIGNS, -SIGNS])
+    spent = [rules.outside_share * spent_at(index, 0.5) for index in range(last + 1)]
+    is_found = False
+    for beyond in (own - rules.margin, -own - rules.margin):
+        sums = np.array([both[:, :count] @ np.nan_to_num(beyond[:count]) for count in LOOKS.prompts[: last + 1]])
+        is_found |= bool((sums[:, 0] > np.array(borders(sums, spent)) + TOLERANCE).any())
+    return is_found
+
+
 def plainly_within(differences: np.ndarray, standing: Standing, look: int, rules: Rules) -> list[int]:
     if rules.margin is None:
         return []
-    sharing = max(sum(state != State.EQUIVALENT for state in standing.states), 1)
+    is_sharing = [
+        state != State.EQUIVALENT and not (state == State.DIFFERS and is_plainly_outside(own, min(end, look), rules))
+        for own, state, end in zip(differences, standing.states, standing.ended_at, strict=True)
+    ]
+    sharing = max(sum(is_sharing), 1)
     both = np.concatenate([SIGNS, -SIGNS])
     found = []
     for level, state in enumerate(standing.states):
@@ -82,7 +97,8 @@ def plainly_within(differences: np.ndarray, standing: Standing, look: int, rules
         is_within = True
         for side in (differences[level] + rules.margin, rules.margin - differences[level]):
             sums = np.array([both[:, :count] @ np.nan_to_num(side[:count]) for count in LOOKS.prompts[: last + 1]])
-            spent = [rules.alpha / sharing * spent_at(index, rules.within_exponent) for index in range(last + 1)]
+            alpha = rules.alpha * (1 - rules.outside_share)
+            spent = [alpha / sharing * spent_at(index, rules.within_exponent) for index in range(last + 1)]
             is_within &= bool((sums[:, 0] > np.array(borders(sums, spent)) + TOLERANCE).any())
         if is_within and state in UNDECIDED:
             found.append(level)
@@ -143,6 +159,25 @@ def test_a_level_that_was_stopped_is_within_the_margin_by_what_was_drawn_of_it()
     stopped = Standing((State.OPEN, State.UNPROMISING, State.UNPROMISING), (NEVER, 2, 1))
     for differences in experiments(4, 15):
         assert step(Evidence(differences, rules), stopped, 3) == plain_step(differences, rules, stopped, 3)
+
+
+def test_a_level_outside_the_margin_leaves_its_share_to_the_others():
+    rules = Rules(LOOKS, 0.8, NEVER_STOPS, ALPHA, outside_share=0.2)
+    outside, gained = 0, 0
+    for differences in experiments(6, 60):
+        differences[0] += 1.0
+        evidence, standing = (
+            Evidence(differences, rules),
+            Standing((State.DIFFERS, State.OPEN, State.OPEN), (2,) + (NEVER,) * 2),
+        )
+        is_outside = evidence.is_outside(0, 2)
+        assert is_outside == is_plainly_outside(differences[0], 2, rules)
+        after = step(evidence, standing, 3)
+        assert after == plain_step(differences, rules, standing, 3)
+        outside += is_outside
+        gained += after.states.count(State.EQUIVALENT) > evidence.within_margin((2, 3, 3), 3, 3).sum()
+    assert outside > 30
+    assert gained > 0
 
 
 def test_what_was_kept_of_some_levels_is_not_taken_for_others():
