@@ -35,7 +35,7 @@ REPORT_FILE = "report.html"
 ASSETS = Path(__file__).parent / "assets"
 HEAD_CHARACTERS = 4096
 """In which a report says its headline."""
-SCRIPTS = ("grid.js", "viewer.js", "pairs.js")
+SCRIPTS = ("grid.js", "viewer.js", "pairs.js", "sign_flips.js", "answers.js", "asking.js")
 VOTING_SCRIPT = "votes.js"
 STYLES = ("report.css", "votes.css")
 MOST_FAILURES_LISTED = 10
@@ -83,6 +83,7 @@ def write_report(
         OutputError: If `folder` holds no experiment or can't be written.
     """
     from experiments.metrics import METRICS
+    from experiments.reporting.question_data import question_data
     from experiments.reporting.report_data import grid_data
     from experiments.reporting.thumbnails import MOST_SECONDS, data_uris, make_thumbnails
     from experiments.stats.findings import analyse, seen_now
@@ -109,6 +110,7 @@ def write_report(
     damaged += [thumbnails.sentence] if thumbnails.left else []
     pictures = data_uris(folder, records) if bundle else None
     grid = grid_data(manifest, records, analysis, unreadable=unreadable, pictures=pictures)
+    grid |= {"questions": question_data(manifest, records, analysis), "folder": folder.as_posix()}
     made_from = "" if damaged or bundle else f"{made_from} {_page_version()}"
     path = output or folder / REPORT_FILE
     try:

@@ -20,13 +20,13 @@ function drawPairs() {
   document.getElementById("pair-list").replaceChildren(...pairs.slice(0, PAIRS_SHOWN).map((pair) => drawPair(pair, measure)));
 }
 
-function drawPair(pair, measure) {
+function drawPair(pair, measure, told = `${data.measures[measure].title} ${formatted(valueOf(pair.run, measure), measure)} ${data.measures[measure].unit}`) {
   const prompt = data.prompts[pair.row.prompt];
-  const value = `${data.measures[measure].title} ${formatted(valueOf(pair.run, measure), measure)} ${data.measures[measure].unit}`.trim();
+  const value = told.trim();
   const seed = data.rows.length > data.prompts.length ? `, seed ${pair.row.seed}` : "";
   const image = (run, level) => element("img", { src: thumbnail(run), loading: "lazy", decoding: "async", alt: data.levels[level], draggable: false });
   const button = element("button", { type: "button", class: "pair", title: prompt.text },
-    element("span", { class: "pair-images" }, image(pair.base, data.baseline), image(pair.run, pair.level)),
+    element("span", { class: "pair-images" }, image(pair.base, pair.other ?? data.baseline), image(pair.run, pair.level)),
     element("b", { textContent: `${data.levels[pair.level]}: ${value}` }),
     element("small", { textContent: `${prompt.id}${seed}` }));
   button.addEventListener("click", () => openPair(pair, button));
@@ -41,7 +41,7 @@ function openPair(pair, opener) {
     applyControls();
     at = view.rows.indexOf(pair.row);
   }
-  openViewer(at, pair.level, { other: String(data.baseline), mode: "flip", opener });
+  openViewer(at, pair.level, { other: String(pair.other ?? data.baseline), mode: "flip", opener });
 }
 
 const pairMeasures = data.measures.flatMap((measure, index) => measure.closer && pairsOf(index, "").length ? [[index, measure]] : []);

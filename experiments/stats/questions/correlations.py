@@ -88,25 +88,38 @@ def _correlation(
     runs: pd.DataFrame, one: Measure, other: Measure, products: pd.DataFrame, p_value: float | None
 ) -> Correlation:
     by_prompt = products[["xx", "yy", "xy"]].groupby(level=PROMPT, sort=True).sum().to_numpy(dtype=np.float64)
-    within = _ratio(by_prompt.sum(axis=0))
-    low, high = _interval(by_prompt, within)
-    means = runs[[PROMPT, one.column, other.column]].dropna().groupby(PROMPT).mean().to_numpy(dtype=np.float64)
+    both = runs[[PROMPT, one.column, other.column]].dropna()
+    least = _least_squares(both[[one.column, other.column]].to_numpy(dtype=np.float64))
+    within = _ratio(by_prompt.sum(axis=0), least)
+    low, high = _interval(by_prompt, within, least)
+    means = both.groupby(PROMPT).mean().to_numpy(dtype=np.float64)
     over_prompts = None
     if len(means) >= 3:
         centred = means - means.mean(axis=0)
         over_prompts = _ratio(
-            np.array([(centred[:, 0] ** 2).sum(), (centred[:, 1] ** 2).sum(), (centred[:, 0] * centred[:, 1]).sum()])
+            np.array([(centred[:, 0] ** 2).sum(), (centred[:, 1] ** 2).sum(), (centred[:, 0] * centred[:, 1]).sum()]),
+            least,
         )
     return Correlation(one, other, len(by_prompt), within, low, high, None if within is None else p_value, over_prompts)
 
 
-def _ratio(sums: statistics.Floats) -> float | None:
+def _least_squares(values: statistics.Floats) -> tuple[float, float]:
+    """Return the sums of squares of two columns up to which they vary by rounding alone."""
+    if not len(values):
+        return 0.0, 0.0
+    one, other = (statistics.RELATIVE_TOLERANCE * np.abs(values).max(axis=0)) ** 2
+    return float(one), float(other)
+
+
+def _ratio(sums: statistics.Floats, least: tuple[float, float]) -> float | None:
     """Return xy over the root of xx times yy; None where one of them does not vary."""
     xx, yy, xy = (float(value) for value in sums)
-    return xy / math.sqrt(xx * yy) if xx > 0 and yy > 0 else None
+    return xy / math.sqrt(xx * yy) if xx > least[0] and yy > least[1] else None
 
 
-def _interval(by_prompt: statistics.Floats, within: float | None) -> tuple[float | None, float | None]:
+def _interval(
+    by_prompt: statistics.Floats, within: float | None, least: tuple[float, float]
+) -> tuple[float | None, float | None]:
     """Return the 95 % interval of a correlation within prompts: Fisher's z, its error by leaving out prompts in turn.
 
     Source: Fisher 1921 (z); Efron & Stein 1981 (jackknife).
@@ -114,7 +127,7 @@ def _interval(by_prompt: statistics.Floats, within: float | None) -> tuple[float
     prompts = len(by_prompt)
     if within is None or abs(within) >= 1 or prompts < statistics.LEAST_PROMPTS_FOR_BOOTSTRAP:
         return None, None
-    left_out = [_ratio(row) for row in by_prompt.sum(axis=0) - by_prompt]
+    left_out = [_ratio(row, least) for row in by_prompt.sum(axis=0) - by_prompt]
     inside = [value for value in left_out if value is not None and abs(value) < 1]
     if len(inside) < prompts:
         return None, None
