@@ -31,8 +31,9 @@ def without_unsupported(plan: Plan, *, skips: bool) -> Plan:
         return plan
     left_out = [found for axis in plan.experiment.axes for found in _left_out(plan, axis, problems)]
     axes = tuple(_without(axis, left_out) for axis in plan.experiment.axes)
-    _check_what_is_left(plan, axes, left_out)
-    fewer = replace(plan, experiment=replace(plan.experiment, axes=axes), left_out=tuple(left_out))
+    baseline = {axis.name: _baseline(plan, axis) for axis in axes}
+    _check_what_is_left(axes, baseline, left_out)
+    fewer = replace(plan, experiment=replace(plan.experiment, axes=axes, baseline=baseline), left_out=tuple(left_out))
     for cell, settings in zip(fewer.cells, fewer.settings, strict=True):
         if settings in problems:
             raise _refusal(plan, cell.name, problems[settings])
@@ -75,10 +76,17 @@ def _without(axis: Axis, left_out: list[LeftOut]) -> Axis:
     return replace(axis, levels=tuple(level for level in axis.levels if level.name not in gone))
 
 
-def _check_what_is_left(plan: Plan, axes: tuple[Axis, ...], left_out: list[LeftOut]) -> None:
+def _baseline(plan: Plan, axis: Axis) -> str:
+    """Return the level that the others of an axis are compared with: where nobody named it, one that is left."""
+    chosen = plan.experiment.baseline[axis.name]
+    is_left = any(level.name == chosen for level in axis.levels)
+    return chosen if is_left or axis.name in plan.named_baseline or not axis.levels else axis.levels[0].name
+
+
+def _check_what_is_left(axes: tuple[Axis, ...], baseline: Mapping[str, str], left_out: list[LeftOut]) -> None:
     """Refuse a plan that has lost its baseline or all that it could be compared with."""
     for found in left_out:
-        if plan.experiment.baseline[found.axis] == found.level:
+        if baseline[found.axis] == found.level:
             raise LlmDitError(
                 f"The baseline {found.level} of {found.axis} can't be left out: {found.reason} Compare with another "
                 "level, or use another device.",

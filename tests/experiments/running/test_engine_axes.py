@@ -155,6 +155,12 @@ def test_an_unsupported_level_is_refused_or_left_out_and_named(tmp_path):
     assert [cell.name for cell in found.plan.cells] == ["none", "int8"]
     assert found.warnings[0].startswith("The level float8 of quantization is left out: ")
     assert list(tmp_path.iterdir()) == []
+    kernels = [*arguments[1:], "--sweep=attention_backend=cudnn,sdpa,sage", "--sweep=shift=2,3", "--max-prompts=1"]
+    with pytest.raises(LlmDitError, match=r"level cudnn: .*can't be used on cpu"):
+        dry_run(request_from_arguments(kernels, Config()))
+    found = dry_run(request_from_arguments([*kernels, "--skip-unsupported"], Config()))
+    assert [cell.name for cell in found.plan.cells] == ["sdpa x 2.0", "sdpa x 3.0"]
+    assert found.plan.experiment.baseline == {"attention_backend": "sdpa", "shift": "3.0"}, "nobody named cudnn"
     predefined = request_from_arguments(["--experiment=attention", "--dit-device=cpu"], Config())
     with pytest.raises(LlmDitError, match="only sdpa is left on this device, and nothing to compare it with"):
         plan_of(predefined, ResultStore(tmp_path))
