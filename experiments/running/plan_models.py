@@ -11,6 +11,7 @@ from experiments.planning.model_facts import ModelFacts, read_model_facts
 from experiments.running.unsupported import without_unsupported
 from experiments.store.result_store import ResultStore
 from llm_dit.checkpoints.finding import is_embedded_name
+from llm_dit.errors import InvalidParameter
 from llm_dit.parameters import EngineSettings
 
 Facts = Mapping[EngineSettings, ModelFacts]
@@ -52,7 +53,18 @@ def plan_of(request: Request, store: ResultStore) -> Plan:
     Raises:
         LlmDitError: For whatever is wrong with the request, or a level that this machine can't do.
     """
-    return without_unsupported(as_in_folder(request.plan(), store), skips=request.skips_unsupported)
+    plan = request.plan()
+    _check_loras(plan)
+    return without_unsupported(as_in_folder(plan, store), skips=request.skips_unsupported)
+
+
+def _check_loras(plan: Plan) -> None:
+    """Refuse to vary the strength of LoRAs where no level has one: all its pictures would be the same."""
+    if "lora_strength" in plan.experiment.axis_parameters and not any(template.loras for template in plan.templates):
+        raise InvalidParameter(
+            "lora_strength",
+            f"changes nothing without a LoRA (experiment {plan.experiment.name}); add --lora FILE.",
+        )
 
 
 def judged_model(plan: Plan) -> str:

@@ -112,6 +112,17 @@ def test_the_strength_of_a_lora_at_0_is_no_lora_and_grows_from_there(draw: Calla
     assert far[0] == 0 and far[1] > 0 and far == sorted(far)
 
 
+def test_strengths_of_no_lora_are_refused_before_anything_is_drawn(tmp_path: Path) -> None:
+    words = ["--experiment=lora_strength", *SMALL, f"--output-dir={tmp_path}"]
+    for more in ([], ["--dry-run"]):
+        refused = CliRunner().invoke(run_ablation, [*words, *more])
+        assert refused.exit_code == 2
+        assert refused.output.endswith(
+            "--lora-strength changes nothing without a LoRA (experiment lora_strength); add --lora FILE.\n"
+        )
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_blend_of_one_layer_is_that_layer_and_mixes_are_neither(draw: Callable[..., Drawn]) -> None:
     drawn = draw("--experiment=layer_blend", "--steps=2")
     single = draw("--sweep=hidden_layer=-2,-6", "--steps=2")
