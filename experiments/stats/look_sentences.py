@@ -43,14 +43,24 @@ def account_sentence(log: LookLog) -> str:
     latest, plan = log.latest, log.plan
     assert latest is not None, "an account needs a look"
     looks = len(log.taken)
-    spent = ALPHA * (latest.prompts / plan.prompts[-1]) ** plan.exponent
     times = listed([str(count) for count in plan.prompts], len(plan.prompts))
     return (
-        f"{looks} of {len(plan.prompts)} planned looks taken (after {times} prompts), {100 * spent:.1f} of "
-        f"{100 * ALPHA:.0f} % of error spent, {_saved(log)} pictures of the full design not drawn; "
+        f"{looks} of {len(plan.prompts)} planned looks taken (after {times} prompts), {_spent(log)}, "
+        f"{_saved(log)} pictures of the full design not drawn; "
         f"{ENDS.get(log.end, log.end)}. Intervals hold at all looks together; means of levels that ended early lie a "
         "little too far from 0."
     )
+
+
+def _spent(log: LookLog) -> str:
+    latest, plan = log.latest, log.plan
+    assert latest is not None
+    time = latest.prompts / plan.prompts[-1]
+    told = f"{100 * ALPHA * time**plan.exponent:.1f} of {100 * ALPHA:.0f} % of error spent"
+    if plan.is_race or plan.margin is None or (plan.within_exponent == plan.exponent and not plan.outside_share):
+        return told
+    whole = 100 * ALPHA * (1 - plan.outside_share)
+    return f'{told} and {whole * time**plan.within_exponent:.1f} of {whole:g} % of that of "as good as"'
 
 
 def _saved(log: LookLog) -> str:

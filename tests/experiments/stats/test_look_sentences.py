@@ -1,5 +1,7 @@
 """What planned looks say in sentences."""
 
+from dataclasses import replace
+
 import pytest
 
 from experiments.metrics import metric_of_column
@@ -50,6 +52,15 @@ def test_the_account_tells_looks_error_and_pictures():
         "2 of 3 planned looks taken (after 4, 6, 8 prompts), 3.2 of 5 % of error spent, 7 of 16 pictures of the full "
         "design not drawn; every level was decided."
     )
+
+
+def test_the_account_tells_the_error_of_as_good_as_where_it_is_spent_otherwise():
+    before = log({"1.0": LevelAtLook("as good as", 6, 1, 0.0)})
+    told = account_sentence(replace(before, plan=replace(before.plan, within_exponent=2.0, outside_share=0.1)))
+    # 5 % x 0.9 x (6 / 8)^2 = 2.5 %
+    assert '3.2 of 5 % of error spent and 2.5 of 4.5 % of that of "as good as", 7 of 16 pictures' in told
+    race = log({"1.0": LevelAtLook("left", 6, 1, 0.0)}, is_race=True)
+    assert "as good as" not in account_sentence(replace(race, plan=replace(race.plan, within_exponent=2.0)))
 
 
 def test_a_race_names_who_is_left_and_by_how_much_they_differ():
