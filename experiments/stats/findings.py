@@ -336,9 +336,7 @@ def _missing_notes(manifest: Manifest, levels: Sequence[LevelSummary]) -> list[s
     ]
     if not short:
         return []
-    more = f", {len(short) - MOST_NAMED} more levels lack some" if len(short) > MOST_NAMED else ""
-    listed = f"{', '.join(short[:MOST_NAMED])}{more}"
-    return [f"Not every planned run has this number: {listed}. What is missing need not be like the rest."]
+    return [f"Not every planned run has this number: {', '.join(short)}. What is missing need not be like the rest."]
 
 
 def _pair_notes(
