@@ -102,6 +102,7 @@ def main(
     from experiments.stats.questions.answering import Asked, answer
     from experiments.stats.questions.narrowing import conditions_from_flags
     from experiments.store.result_store import ResultStore
+    from experiments.voting.vote_looks import corrected_for_looks, note_look
     from experiments.voting.vote_scores import CountedVotes
 
     asked = Asked(conditions_from_flags(conditions), baseline, all_pairs, by, trend, per_prompt, correlate)
@@ -117,6 +118,8 @@ def main(
         manifest, records, notes = beside_each_other(stores, primary, margins, pairing)
     answers = answer(manifest, records, METRICS, asked)
     analysis = replace(answers.analysis, notes=(*notes, *answers.analysis.notes))
+    if len(stores) == 1:
+        analysis = corrected_for_looks(analysis, votes)
     answers = replace(answers, analysis=analysis)
     chosen = _chosen(analysis, columns)
     console = Console()
@@ -128,7 +131,10 @@ def main(
         _print_speeds(stores[0], manifest)
     # whoever asks of a part has the whole before him, so what he sees is kept as all that there is
     seen = replace(seen_now(manifest, records, analysis, by="analyze.py", columns=columns), asked=str(asked))
-    for problem in note_analysis(stores, seen):
+    problems = note_analysis(stores, seen)
+    if len(stores) == 1 and any(result.measure.column == "votes" for result in chosen):
+        problems += [problem] if (problem := note_look(stores[0].folder, votes, "analyze.py")) else []
+    for problem in problems:
         click.echo(problem, err=True)
 
 

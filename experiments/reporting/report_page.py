@@ -89,6 +89,7 @@ def write_report(
     from experiments.stats.findings import analyse, seen_now
     from experiments.store.folder_state import folder_state
     from experiments.store.result_store import ResultStore
+    from experiments.voting.vote_looks import corrected_for_looks, note_look
     from experiments.voting.vote_scores import CountedVotes
     from experiments.voting.vote_sentences import vote_report
     from llm_dit.atomic_file import write_atomically
@@ -104,7 +105,7 @@ def write_report(
     unreadable = thumbnails.problems
     damaged = [f"Left out, since it is damaged: {found}." for found in store.damaged_runs()[:MOST_FAILURES_LISTED]]
     damaged += [f"Damaged: {problem}." for problem in list(unreadable.values())[:MOST_FAILURES_LISTED]]
-    analysis = analyse(manifest, records, METRICS)
+    analysis = corrected_for_looks(analyse(manifest, records, METRICS), votes)
     speeds, unread = _speeds(folder, manifest)
     damaged += [unread] if unread else []
     damaged += [thumbnails.sentence] if thumbnails.left else []
@@ -130,9 +131,9 @@ def write_report(
         )
     except OSError as error:
         raise unwritable(f"{path} can't be written", error) from None
-    problem = store.note_analysis(seen_now(manifest, records, analysis, by=by))
-    if problem is not None:
-        tell(problem)
+    for problem in (store.note_analysis(seen_now(manifest, records, analysis, by=by)), note_look(folder, votes, by)):
+        if problem is not None:
+            tell(problem)
     return path
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,7 +14,7 @@ import numpy as np
 from experiments.stats.measures import VOTES
 from experiments.voting.pairs import Pairs
 from experiments.voting.strengths import Tally, preferences
-from experiments.voting.votes_file import Vote, read_votes
+from experiments.voting.votes_file import read_votes
 
 if TYPE_CHECKING:
     from experiments.store.manifest import Manifest
@@ -29,20 +30,28 @@ class CountedVotes:
         records: Its runs.
 
     Attributes:
-        pairs: The pictures.
         first: Votes on pairs that their voters had not seen before, which count.
         repeats: Those that asked again.
         stale: Number of votes on pictures that are no longer there.
         torn: Number of lines that can't be read.
+        looks_before: Other numbers of votes that somebody saw the answer of, in their order.
+        last_look: The number of votes that was seen last; None if none was.
     """
 
     def __init__(self, folder: Path, manifest: Manifest, records: Sequence[RunRecord]) -> None:
         votes = read_votes(folder)
-        self.pairs = Pairs(manifest, records)
+        self._experiment = manifest, records
         held = [vote for vote in votes.standing if self.pairs.holds(vote)]
         self.first = tuple(vote for vote in held if vote.repeats is None)
         self.repeats = tuple(vote for vote in held if vote.repeats is not None)
         self.stale, self.torn = len(votes.standing) - len(held), votes.torn
+        self.looks_before = tuple(look for look in dict.fromkeys(votes.looks) if look != len(self.first))
+        self.last_look = votes.looks[-1] if votes.looks else None
+
+    @cached_property
+    def pairs(self) -> Pairs:
+        """The pictures; nothing is looked at where there are no votes."""
+        return Pairs(*self._experiment)
 
     def tally(self) -> tuple[Tally, list[str]]:
         """Return the weighted votes by prompt and pair of levels, and the prompts."""
@@ -106,8 +115,3 @@ class CountedVotes:
 def with_votes(folder: Path, manifest: Manifest, records: Sequence[RunRecord]) -> list[RunRecord]:
     """Return an experiment's runs with the votes of its folder among their scores."""
     return CountedVotes(folder, manifest, records).scored(records)
-
-
-def choices_of(votes: Sequence[Vote]) -> Counter[str]:
-    """Return how often each answer was given."""
-    return Counter(vote.choice for vote in votes)

@@ -23,6 +23,7 @@ from experiments.voting.agreement import (
     steadiness,
 )
 from experiments.voting.strengths import linked, strength_intervals, strengths
+from experiments.voting.vote_looks import looks_cost
 from experiments.voting.votes_file import VOTES_FILE
 from llm_dit.errors import listed
 
@@ -164,7 +165,19 @@ def _notes(counted: CountedVotes) -> list[str]:
         f"{_counted(answers['tie'], 'tie')}, {answers['both_bad']} both bad (as ties); {with_baseline} beside the "
         "baseline, which are those that are compared here."
     ]
-    return [*notes, *_side_notes(counted), *_lost(counted)]
+    return [*notes, *_look_notes(counted), *_side_notes(counted), *_lost(counted)]
+
+
+def _look_notes(counted: CountedVotes) -> list[str]:
+    """Say how often the answer was seen while votes came in."""
+    looks = counted.looks_before
+    if not looks:
+        return []
+    seen = listed([str(look) for look in looks], MOST_NAMED)
+    return [
+        f"Looked at after {seen} votes before: who votes on until p is small claims too often, so the corrected p is "
+        f"multiplied by {looks_cost(len(looks)):.0f}. Decide beforehand how many votes to give."
+    ]
 
 
 def _side_notes(counted: CountedVotes) -> list[str]:

@@ -1,7 +1,7 @@
-"""The votes of a results folder: one file that is only ever added to, a line each, on disk before it is acknowledged.
+"""The votes of a results folder: one file that is only added to, a line each, on disk before it is acknowledged.
 
-A line is a vote, or the undoing of one. Several processes may add lines; a reader never waits for them. A line that was
-torn by a power cut or a kill is passed over, and counted.
+A line is a vote, the undoing of one, or that somebody looked at what they say. Several processes may add lines; a
+reader never waits for them. A line that was torn by a power cut or a kill is passed over, and counted.
 """
 
 from __future__ import annotations
@@ -80,11 +80,13 @@ class Votes:
         standing: Votes that were not undone, in the order of the file.
         ids: Of all votes, undone ones too.
         torn: Lines that can't be read.
+        looks: How many votes counted each time that somebody saw what they say.
     """
 
     standing: tuple[Vote, ...] = ()
     ids: frozenset[str] = frozenset()
     torn: int = 0
+    looks: tuple[int, ...] = ()
 
 
 def read_votes(folder: Path) -> Votes:
@@ -107,6 +109,7 @@ def votes_from_lines(lines: Iterable[bytes]) -> Votes:
     """Read lines, each a vote or the undoing of one; the first of several votes with one id holds."""
     standing: dict[str, Vote] = {}
     ids: set[str] = set()
+    looks: list[int] = []
     torn = 0
     for line in lines:
         if not line.strip():
@@ -116,11 +119,13 @@ def votes_from_lines(lines: Iterable[bytes]) -> Votes:
             if found.id not in ids:
                 standing[found.id] = found
                 ids.add(found.id)
+        elif isinstance(found, int):
+            looks.append(found)
         elif found is not None:
             standing.pop(found, None)
         else:
             torn += 1
-    return Votes(tuple(standing.values()), frozenset(ids), torn)
+    return Votes(tuple(standing.values()), frozenset(ids), torn, tuple(looks))
 
 
 def append_votes(folder: Path, votes: Sequence[Vote]) -> None:
@@ -139,6 +144,16 @@ def append_undo(folder: Path, vote: Vote, at: str) -> None:
         OutputError: If it can't be written.
     """
     _append(folder, [{"format": VOTES_FORMAT, "kind": "undo", "id": vote.id, "voter": vote.voter, "at": at}])
+
+
+def append_look(folder: Path, votes: int, by: str) -> None:
+    """Keep that somebody saw what so many votes say.
+
+    Raises:
+        OutputError: If it can't be written.
+    """
+    at = datetime.now(UTC).isoformat(timespec="seconds")
+    _append(folder, [{"format": VOTES_FORMAT, "kind": "look", "votes": votes, "by": by, "at": at}])
 
 
 def add_votes(folder: Path, other: Path) -> tuple[int, int]:
@@ -220,8 +235,8 @@ def _sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def _entry(line: bytes) -> Vote | str | None:
-    """Return a vote, the id of one that is undone, or None for a line that is neither."""
+def _entry(line: bytes) -> Vote | str | int | None:
+    """Return a vote, the id of one that is undone, the votes of a look, or None for a line that is none of these."""
     try:
         values = json.loads(line)
     except (ValueError, RecursionError):
@@ -231,6 +246,8 @@ def _entry(line: bytes) -> Vote | str | None:
     kind = values.pop("kind", None)
     if kind == "undo":
         return values["id"] if isinstance(values.get("id"), str) else None
+    if kind == "look":
+        return values["votes"] if type(values.get("votes")) is int else None
     if kind != "vote" or _problem(values):
         return None
     return Vote(**{**values, "pictures": tuple(values["pictures"])})

@@ -6,6 +6,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterator
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,8 @@ from experiments.reporting.report_page import write_report
 from experiments.store.result_store import ResultStore
 from experiments.voting.vote_scores import CountedVotes
 from experiments.voting.votes_file import read_votes
+
+AXE = files("axe_playwright_python") / "axe.min.js"
 
 
 @pytest.fixture
@@ -109,6 +112,18 @@ def test_a_vote_that_is_taken_back_after_its_export_is_taken_back_by_the_next(pa
     assert len(read_votes(folder).standing) == 1
     CliRunner().invoke(vote.main, [str(folder), "--add", str(exports[1])])
     assert read_votes(folder).standing == ()
+
+
+@pytest.mark.parametrize(("width", "height"), [(1280, 800), (320, 640)])
+def test_axe_finds_nothing_and_nothing_overflows(page: Any, width: int, height: int) -> None:
+    page.set_viewport_size({"width": width, "height": height})
+    begin(page)
+    page.evaluate(AXE.read_text(encoding="utf-8"))
+    found = page.evaluate("axe.run('#booth', { resultTypes: ['violations'] })")["violations"]
+    assert [f"{rule['id']}: {node['html'][:120]}" for rule in found for node in rule["nodes"]] == []
+    boxes = [page.locator(part).bounding_box() for part in ("#ballot-left", "#ballot-right", ".ballot-answers")]
+    assert all(box["x"] >= 0 and box["x"] + box["width"] <= width for box in boxes)
+    assert boxes[2]["y"] + boxes[2]["height"] <= height
 
 
 def test_a_file_that_holds_no_votes_is_refused_in_a_sentence(folder: Path, tmp_path: Path) -> None:
