@@ -6,7 +6,6 @@ scores of several weights; and everything where results were extended after an a
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -58,15 +57,7 @@ def question_data(manifest: Manifest, records: Sequence[RunRecord], analysis: An
     units = prompt_units(finished)
     names = list(dict.fromkeys(record.prompt_id for record in records))
     return {
-        "axes": [
-            {
-                "name": axis.name,
-                "levels": [level.name for level in axis.levels],
-                "numbers": numbers_of([level.name for level in axis.levels]),
-            }
-            for axis in manifest.axes
-        ],
-        "cells": list(itertools.product(*(range(len(axis.levels)) for axis in manifest.axes))),
+        "numbers": [numbers_of([level.name for level in axis.levels]) for axis in manifest.axes],
         "alike": {name: unit for name, unit in units.items() if name != unit},
         "properties": _properties(manifest, records, names),
         "measures": measures,

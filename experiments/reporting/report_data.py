@@ -6,13 +6,14 @@ their position, so that 5,000 pictures fit in about a megabyte.
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from experiments.stats.findings import Analysis, MeasureAnalysis
-from experiments.stats.measures import number
+from experiments.stats.measures import TIME_COLUMN, number
 from experiments.stats.verdict import decimals_of
 from experiments.store.pair_scores import pairing_seed
 
@@ -61,6 +62,8 @@ def grid_data(
     return {
         "variable": manifest.variable_name,
         "levels": levels,
+        "axes": [{"name": axis.name, "levels": [level.name for level in axis.levels]} for axis in manifest.axes],
+        "cells": list(itertools.product(*(range(len(axis.levels)) for axis in manifest.axes))),
         "baseline": level_index[manifest.baseline_name],
         "prompts": prompts,
         "measures": [_measure(result, records) for result in analysis.measures],
@@ -120,6 +123,7 @@ def _measure(result: MeasureAnalysis, records: Sequence[RunRecord]) -> dict[str,
         "title": measure.title,
         "unit": measure.unit,
         "direction": measure.direction,
+        "judge": measure.is_main and measure.direction != "none" and measure.column != TIME_COLUMN,
         "closer": fidelity.closer if fidelity else "",
         "equal": _short(number(fidelity.equal)) if fidelity else None,
         "unbounded": [index for index, record in enumerate(records) if record.scores.get(measure.column) == math.inf],

@@ -35,7 +35,7 @@ REPORT_FILE = "report.html"
 ASSETS = Path(__file__).parent / "assets"
 HEAD_CHARACTERS = 4096
 """In which a report says its headline."""
-SCRIPTS = ("grid.js", "viewer.js", "pairs.js", "sign_flips.js", "answers.js", "asking.js")
+SCRIPTS = ("grid.js", "keeping.js", "viewer.js", "crossing.js", "pairs.js", "sign_flips.js", "answers.js", "asking.js")
 VOTING_SCRIPT = "votes.js"
 STYLES = ("report.css", "votes.css")
 MOST_FAILURES_LISTED = 10

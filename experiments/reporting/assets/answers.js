@@ -7,23 +7,23 @@ const unitOf = (prompt) => asks.alike[data.prompts[prompt].id] ?? data.prompts[p
 
 // The runs that are asked about, as an experiment of its own: axes of which one level is left are gone
 function partOf(asked, measure) {
-  const kept = asks.axes.map((axis) => asked.levels[axis.name] === undefined ? axis.levels.map((_, index) => index) : [asked.levels[axis.name]]);
-  const varied = asks.axes.map((_, index) => index).filter((index) => kept[index].length > 1);
-  const axes = varied.map((index) => ({ name: asks.axes[index].name, levels: kept[index].map((level) => asks.axes[index].levels[level]), numbers: asks.axes[index].numbers }));
-  const nameOf = (cell) => varied.map((index) => asks.axes[index].levels[cell[index]]).join(" x ");
+  const kept = data.axes.map((axis) => asked.levels[axis.name] === undefined ? axis.levels.map((_, index) => index) : [asked.levels[axis.name]]);
+  const varied = data.axes.map((_, index) => index).filter((index) => kept[index].length > 1);
+  const axes = varied.map((index) => ({ name: data.axes[index].name, levels: kept[index].map((level) => data.axes[index].levels[level]), numbers: asks.numbers[index] }));
+  const nameOf = (cell) => varied.map((index) => data.axes[index].levels[cell[index]]).join(" x ");
   const isKept = (cell) => cell.every((level, index) => kept[index].includes(level));
-  const cells = asks.cells.filter(isKept).map((cell) => ({ name: nameOf(cell), levels: varied.map((index) => asks.axes[index].levels[cell[index]]) }));
-  const own = varied.map((index) => asks.axes[index].levels[asks.cells[data.baseline][index]]);
+  const cells = data.cells.filter(isKept).map((cell) => ({ name: nameOf(cell), levels: varied.map((index) => data.axes[index].levels[cell[index]]) }));
+  const own = varied.map((index) => data.axes[index].levels[data.cells[data.baseline][index]]);
   const isThere = own.every((level, index) => axes[index].levels.includes(level));
   const baseline = asked.baseline || (isThere ? own.join(" x ") : "");
   const runs = [];
   data.run.row.forEach((row, run) => {
     const [prompt, seed] = data.rows[row];
-    const cell = asks.cells[data.run.level[run]];
+    const cell = data.cells[data.run.level[run]];
     const value = asks.measures[measure].values[run];
     const hasProperties = Object.entries(asked.properties).every(([name, wanted]) => asks.properties[name][data.prompts[prompt].id] === wanted);
     if (value === null || !isKept(cell) || !hasProperties || (asked.seed !== undefined && data.run.seed[run] !== asked.seed)) return;
-    runs.push({ run, prompt, unit: unitOf(prompt), seed, cell: nameOf(cell), levels: varied.map((index) => asks.axes[index].levels[cell[index]]), value });
+    runs.push({ run, prompt, unit: unitOf(prompt), seed, cell: nameOf(cell), levels: varied.map((index) => data.axes[index].levels[cell[index]]), value });
   });
   return { axes, variable: axes.map((axis) => axis.name).join(" x "), cells, names: cells.map((cell) => cell.name), baseline, runs };
 }

@@ -11,7 +11,7 @@ function option(value, text) {
 }
 
 function labelled(text, name, options) {
-  return element("label", {}, text, " ", element("select", { name }, ...options.map(([value, shown]) => option(value, shown))));
+  return element("label", {}, text, " ", element("select", { name: `ask-${name}` }, ...options.map(([value, shown]) => option(value, shown))));
 }
 
 function buildAskForm() {
@@ -20,11 +20,11 @@ function buildAskForm() {
   const where = [
     ...Object.entries(asks.properties).map(([name, values]) => labelled(name, `property ${name}`, [all(name), ...[...new Set(Object.values(values))].map((value) => [value, value])])),
     ...(seeds.length > 1 ? [labelled("seed", "seed", [all("seed"), ...seeds.map((seed) => [String(seed), String(seed)])])] : []),
-    ...(asks.axes.length > 1 ? asks.axes.map((axis) => labelled(axis.name, `axis ${axis.name}`, [all("level"), ...axis.levels.map((level, index) => [String(index), level])])) : []),
+    ...(data.axes.length > 1 ? data.axes.map((axis) => labelled(axis.name, `axis ${axis.name}`, [all("level"), ...axis.levels.map((level, index) => [String(index), level])])) : []),
   ];
-  const numeric = asks.axes.filter((axis) => axis.numbers && axis.levels.length > 1).map((axis) => [axis.name, axis.name]);
-  const divides = [...Object.keys(asks.properties), ...(asks.axes.length > 1 ? asks.axes.map((axis) => axis.name) : [])].map((name) => [name, name]);
-  const tick = (name, text) => element("label", { class: "tick-box" }, element("input", { type: "checkbox", name }), " ", text);
+  const numeric = data.axes.filter((axis, index) => asks.numbers[index] && axis.levels.length > 1).map((axis) => [axis.name, axis.name]);
+  const divides = [...Object.keys(asks.properties), ...(data.axes.length > 1 ? data.axes.map((axis) => axis.name) : [])].map((name) => [name, name]);
+  const tick = (name, text) => element("label", { class: "tick-box" }, element("input", { type: "checkbox", name: `ask-${name}` }), " ", text);
   askForm.replaceChildren(
     labelled("By", "measure", asks.measures.map((measure, index) => [String(index), data.measures[measure.place].title])),
     ...where,
@@ -37,14 +37,15 @@ function buildAskForm() {
 
 function asked() {
   const form = askForm.elements;
-  const properties = Object.fromEntries(Object.keys(asks.properties).map((name) => [name, form[`property ${name}`].value]).filter(([, value]) => value));
-  const levels = Object.fromEntries(asks.axes.map((axis) => [axis.name, form[`axis ${axis.name}`]?.value]).filter(([, value]) => value).map(([name, value]) => [name, Number(value)]));
-  const seed = form.seed?.value ? Number(form.seed.value) : undefined;
-  return { measure: Number(form.measure.value), properties, levels, seed, baseline: form.baseline.value, by: form.by.value, trend: form.trend?.value ?? "", pairs: form.pairs.checked, prompts: form.prompts.checked, correlate: form.correlate.checked };
+  const properties = Object.fromEntries(Object.keys(asks.properties).map((name) => [name, form[`ask-property ${name}`].value]).filter(([, value]) => value));
+  const levels = Object.fromEntries(data.axes.map((axis) => [axis.name, form[`ask-axis ${axis.name}`]?.value]).filter(([, value]) => value).map(([name, value]) => [name, Number(value)]));
+  const field = (name) => form[`ask-${name}`];
+  const seed = field("seed")?.value ? Number(field("seed").value) : undefined;
+  return { measure: Number(field("measure").value), properties, levels, seed, baseline: field("baseline").value, by: field("by").value, trend: field("trend")?.value ?? "", pairs: field("pairs").checked, prompts: field("prompts").checked, correlate: field("correlate").checked };
 }
 
 function offerBaselines(part) { // those of the levels that are left; the choice stays where it is still one
-  const select = askForm.elements.baseline;
+  const select = askForm.elements["ask-baseline"];
   const before = select.value;
   select.replaceChildren(...part.names.map((name) => option(name, name)));
   select.value = part.names.includes(before) ? before : part.baseline || part.names[0];
@@ -62,7 +63,7 @@ function answerNow() {
   const part = partOf(asked(), question.measure);
   const column = asks.measures[question.measure].column;
   const isAxis = (name) => part.axes.some((axis) => axis.name === name);
-  const divides = question.by && (isAxis(question.by) ? part.axes.length > 1 : !asks.axes.some((axis) => axis.name === question.by) && new Set(part.runs.map((run) => asks.properties[question.by][data.prompts[run.prompt].id])).size > 1);
+  const divides = question.by && (isAxis(question.by) ? part.axes.length > 1 : !data.axes.some((axis) => axis.name === question.by) && new Set(part.runs.map((run) => asks.properties[question.by][data.prompts[run.prompt].id])).size > 1);
   const groups = divides ? groupsTable(part, question.by, column) : null;
   const trend = question.trend && isAxis(question.trend) ? trendTable(part, question.trend, column) : null;
   const tables = [
@@ -101,7 +102,7 @@ function commandOf(question, part) {
   const quoted = (text) => /^[\w.=/-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`;
   const where = [
     ...Object.entries(question.properties), ...(question.seed === undefined ? [] : [["seed", String(question.seed)]]),
-    ...Object.entries(question.levels).map(([name, index]) => [name, asks.axes.find((axis) => axis.name === name).levels[index]]),
+    ...Object.entries(question.levels).map(([name, index]) => [name, data.axes.find((axis) => axis.name === name).levels[index]]),
   ];
   const own = partOf({ ...question, baseline: "" }, question.measure).baseline;
   return [

@@ -70,7 +70,7 @@ function fillControls() {
   controls.size.value = fittingSize();
   options(controls.order, [
     ["planned", "as planned"], ["best", "best score first"], ["worst", "worst score first"],
-    ["disagreement", "levels disagree most"],
+    ["disagreement", "levels disagree most"], ...(judges.length > 1 ? [["judges", "judges disagree most"]] : []),
     ...data.levels.map((name, level) => [`level ${level}`, `best at ${name.slice(0, 40)}`]),
   ]);
 }
@@ -87,13 +87,14 @@ function matches(row) {
   const text = `${prompt.id} ${prompt.text}`.toLowerCase();
   return (!controls.category.value || prompt.category === controls.category.value)
     && (!controls.seed.value || String(row.seed) === controls.seed.value)
-    && words.every((word) => text.includes(word));
+    && words.every((word) => text.includes(word)) && isWanted(row);
 }
 
 function orderKey(order) {
   const sign = isLowerBetter() ? 1 : -1;
   if (order === "best") return (row) => scaled(sign, mean(rowValues(row)));
   if (order === "worst") return (row) => scaled(-sign, mean(rowValues(row)));
+  if (order === "judges") return (row) => scaled(-1, judgesDisagree(row));
   if (order === "disagreement") return (row) => scaled(-1, disagreement(row));
   const level = Number(order.slice("level ".length));
   return (row) => scaled(sign, valueOf(row.runs[level]));
@@ -198,7 +199,7 @@ function drawCell(run, level, index, best) {
   const base = valueOf(view.rows[index].runs[data.baseline]);
   cell.append(element("img", { src: thumbnail(run), loading: "lazy", decoding: "async", alt: `${data.prompts[view.rows[index].prompt].id}, ${data.levels[level]}`, draggable: false }));
   cell.append(element("span", { class: value !== null && value === best ? "score best" : "score", textContent: textOf(run) },
-    value === null || base === null || level === data.baseline ? "" : change(value - base)));
+    value === null || base === null || level === data.baseline ? "" : change(value - base)), starButton(run));
   return cell;
 }
 
@@ -245,6 +246,11 @@ sheet.addEventListener("keydown", (event) => {
   if (event.key === "Enter" || event.key === " ") {
     event.preventDefault();
     openViewer(view.active.row, view.active.level);
+  } else if ((event.key === "b" || event.key === "B") && !event.repeat) {
+    flipSheet(true);
+  } else if (event.key === "s" || event.key === "S") {
+    const run = view.rows[view.active.row].runs[view.active.level];
+    if (run >= 0) toggleFavourite(run);
   } else if (event.key in MOVES) {
     event.preventDefault();
     const [down, right] = MOVES[event.key];
@@ -252,6 +258,17 @@ sheet.addEventListener("keydown", (event) => {
   }
 });
 
+function flipSheet(isFlipped) { // every picture in view, or the baseline's of its row
+  for (const [index, node] of view.rendered) {
+    const { runs } = view.rows[index];
+    const base = runs[data.baseline];
+    if (base < 0 || data.run.error[base]) continue;
+    node.querySelectorAll(".cell img").forEach((image) => { image.src = thumbnail(isFlipped ? base : runs[Number(image.parentElement.dataset.level)]); });
+  }
+}
+
+sheet.addEventListener("keyup", (event) => { if (event.key === "b" || event.key === "B") flipSheet(false); });
+sheet.addEventListener("focusout", () => flipSheet(false));
 sheet.addEventListener("click", (event) => {
   const cell = event.target.closest(".cell");
   if (!cell) return;

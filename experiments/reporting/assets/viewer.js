@@ -184,6 +184,7 @@ viewer.addEventListener("keydown", (event) => {
   if (event.key in MOVES && event.key.startsWith("Arrow") && !isSlider) { event.preventDefault(); step(...MOVES[event.key]); }
   else if (event.key === "c" || event.key === "C") toggleCompare();
   else if (event.key === "p" || event.key === "P") pin();
+  else if (event.key === "s" || event.key === "S") toggleFavourite(currentRun());
   else if (event.key === "d" || event.key === "D") toggleDifference();
   else if ((event.key === "f" || event.key === "F") && !event.repeat) {
     if (shown.other === "") toggleCompare();

@@ -22,8 +22,8 @@ ASK = """
   document.getElementById('ask-open').open = true;
   const form = document.getElementById('ask-controls').elements;
   for (const [name, value] of Object.entries(wanted)) {
-    if (typeof value === 'boolean') form[name].checked = value;
-    else form[name].value = value;
+    if (typeof value === 'boolean') form[`ask-${name}`].checked = value;
+    else form[`ask-${name}`].value = value;
   }
   document.getElementById('ask-controls').dispatchEvent(new Event('input'));
   return new Promise((resolve) => setTimeout(() => resolve({
