@@ -56,7 +56,7 @@ def planned_looks(request: Request, plan: Plan, store: ResultStore) -> LookPlan 
             within_exponent=before.within_exponent,
             outside_share=before.outside_share,
         )
-        looks = kept if kept == log.plan else looks
+        looks = kept if kept == log.plan or has_results or log.taken else looks
     check_looks(log, looks, store.folder, has_results=has_results)
     return looks
 

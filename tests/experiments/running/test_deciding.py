@@ -154,6 +154,9 @@ def test_a_folder_goes_on_with_the_error_of_as_good_as_that_another_version_plan
     monkeypatch.undo()
     assert (first.plan.within_exponent, first.plan.outside_share) == (1.5, 0.0)
     assert planned_looks(asked, asked.plan(), ResultStore(asked.folder)) == first.plan
+    # what the version changed is not named
+    with pytest.raises(OutputError, match=r"planned otherwise \(margin: 0\.4 -> 0\.1\)"):
+        run(request(tmp_path, "--margin=0.1"))
     rules = rules_of(first.plan)
     assert (rules.within_exponent, rules.outside_share, rules.within_alpha) == (1.5, 0.0, 0.05)
 
