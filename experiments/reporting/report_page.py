@@ -167,6 +167,7 @@ def report_text(
     from experiments.metrics import BANDS_NOTE
     from experiments.reporting.report_data import json_for_script
     from experiments.reporting.speed_table import speed_table
+    from experiments.stats.best import best_level
     from experiments.stats.measures import TIME_COLUMN
     from experiments.stats.speed_sentences import speed_sentences
 
@@ -190,6 +191,7 @@ def report_text(
         else speed_sentences(speeds, manifest.variable_name, manifest.baseline_name),
         headline=_headline(analysis, views),
         made_from=made_from,
+        best=best_level(analysis),
         is_unscored=bool(views) and all(view.measure.column == TIME_COLUMN for view in views),
         folder=folder.as_posix(),
         has_heat_maps=any(view.heat_maps for view in views),
@@ -220,6 +222,11 @@ def _headline(analysis: Analysis, views: Sequence[MeasureView]) -> str:
 def headline_of(report: Path) -> str:
     """Return the line that a report says of itself; empty where there is no report, or none of a verdict."""
     return _told_in_head(report, "description")
+
+
+def best_of(report: Path) -> str:
+    """Return the level that a report says is best, or that none is; empty where it says nothing of it."""
+    return _told_in_head(report, "best")
 
 
 def is_report_of(report: Path, state: str) -> bool:

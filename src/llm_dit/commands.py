@@ -25,6 +25,7 @@ COMMANDS: Final = {
     "analyze": "experiments/analyze.py",
     "report": "experiments/report.py",
     "export": "experiments/export.py",
+    "overview": "experiments/overview.py",
     "compare": "experiments/compare.py",
     "vote": "experiments/vote.py",
     "examine": "experiments/metrics/examine.py",

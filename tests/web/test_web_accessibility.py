@@ -27,6 +27,7 @@ PAGES = (
     "COMPARE",
     "/rewriter",
     "/experiments",
+    "/experiments/overview",
     "/docs",
     "/model",
     "/nothing",

@@ -48,6 +48,17 @@ def page(browser: Any, address: str) -> Iterator[Any]:
         yield page
 
 
+def test_all_experiments_stand_in_one_table_with_their_verdicts(page: Any) -> None:
+    page.goto("/experiments/overview")
+    row = page.locator("table.overview tbody tr", has_text="second")
+    cells = [cell.inner_text() for cell in row.locator("td, th").all()]
+    assert cells[1:5] == ["second", "What does it change?", "shift", "24 of 24"]
+    assert cells[6].startswith("shift ") or cells[6].startswith("No level") or cells[6].startswith("With ")
+    assert row.locator("a").get_attribute("href").endswith("/second/report.html")
+    page.goto("/experiments")
+    assert page.locator("a[href='/experiments/overview']").count() == 1
+
+
 def test_a_card_has_its_date_its_verdict_and_a_few_pictures(page: Any, folder: Path) -> None:
     verdict = headline_of(folder / "results" / "first" / "report.html")
     card = page.locator("[data-name=first]")

@@ -43,6 +43,7 @@ class ExperimentCard:
         problem: Why the folder can't be read, or why the last job on it failed.
         is_unreadable: True if the folder can't be read.
         verdict: The first sentence of its report's verdict; empty without scores or report.
+        best: The level that its report says is best, or that none is; empty without scores or report.
         thumbnails: A few of its pictures, spread over the runs, as paths in the folder.
         faults: The latest faults of workers in the last job on it, as `Job.faults`.
         looks: What is decided so far (`look_chart`); None for a fixed design.
@@ -64,6 +65,7 @@ class ExperimentCard:
     problem: str | None = None
     is_unreadable: bool = False
     verdict: str = ""
+    best: str = ""
     thumbnails: tuple[str, ...] = ()
     looks: dict[str, Any] | None = None
     faults: tuple[dict[str, Any], ...] = ()
@@ -141,7 +143,7 @@ def read_card(
         problem: Why the last job on it failed.
         can_resume: True if it was started from this page.
     """
-    from experiments.reporting.report_page import headline_of
+    from experiments.reporting.report_page import best_of, headline_of
     from experiments.store.result_store import ResultStore
 
     store = ResultStore(folder)
@@ -167,6 +169,7 @@ def read_card(
         can_resume=can_resume,
         problem=problem,
         verdict=headline_of(folder / REPORT_FILE),
+        best=best_of(folder / REPORT_FILE),
         thumbnails=_some_thumbnails(folder),
         looks=None if manifest.looks is None else look_chart(manifest.looks),
     )

@@ -48,6 +48,12 @@ def experiment_list(services: ServicesOf) -> Response:
     return render(services, "experiment_list.html", **_list_context(services))
 
 
+@router.get("/experiments/overview")
+def experiments_overview(services: ServicesOf) -> Response:
+    """Show all experiments in one table."""
+    return render(services, "overview.html", page="experiments", **_list_context(services))
+
+
 @router.post("/experiments/plan")
 async def experiment_plan(request: Request, services: ServicesOf) -> Response:
     """Show the dry run, or what is wrong with the request."""

@@ -1,0 +1,34 @@
+"""Print all experiments of a results folder in one table: `uv run experiments/overview.py RESULTS`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from llm_dit.cli import Command, user_errors
+
+
+@click.command(cls=Command, context_settings={"help_option_names": ["-h", "--help"]})
+@click.argument("results", type=click.Path(path_type=Path))
+@click.option(
+    "--tables", type=click.Path(path_type=Path), metavar="FOLDER", help="Write the table there as CSV, LaTeX and JSON."
+)
+@user_errors
+def main(results: Path, tables: Path | None) -> None:
+    """Print the experiments in RESULTS, a folder of their folders: date, question, size, verdict and best level."""
+    from rich.console import Console
+
+    from experiments.exports.table_files import write_tables
+    from experiments.reporting.number_tables import rich_table
+    from experiments.reporting.overview import overview_of, overview_table
+
+    table = overview_table(overview_of(results))
+    Console().print(rich_table(table))
+    if tables is not None:
+        write_tables(tables, [table])
+        click.echo(tables)
+
+
+if __name__ == "__main__":
+    main()
