@@ -128,7 +128,7 @@ def main(
         _write_tables(tables, answers, chosen)
     if len(stores) == 1 and not columns and not str(asked):
         _print_votes(votes, records, analysis)
-        _print_speeds(stores[0], manifest)
+        _print_speeds(stores[0], manifest, analysis)
     # whoever asks of a part has the whole before him, so what he sees is kept as all that there is
     seen = replace(seen_now(manifest, records, analysis, by="analyze.py", columns=columns), asked=str(asked))
     problems = note_analysis(stores, seen)
@@ -163,7 +163,8 @@ def _write_tables(folder: Path, answers: Answers, results: Sequence[MeasureAnaly
     click.echo(folder)
 
 
-def _print_speeds(store: ResultStore, manifest: Manifest) -> None:
+def _print_speeds(store: ResultStore, manifest: Manifest, analysis: Analysis) -> None:
+    from experiments.reporting.speed_table import speed_table
     from experiments.stats.speed_sentences import speed_sentences
     from experiments.store.speeds import read_speeds
     from llm_dit.errors import OutputError
@@ -176,7 +177,8 @@ def _print_speeds(store: ResultStore, manifest: Manifest) -> None:
     if speeds is None:
         return
     click.echo()
-    for sentence in speed_sentences(speeds, manifest.variable_name, manifest.baseline_name):
+    told = speed_sentences(speeds, manifest.variable_name, manifest.baseline_name)
+    for sentence in [*told, speed_table(analysis, speeds).sentence]:
         click.echo(f"Speed: {sentence}")
 
 

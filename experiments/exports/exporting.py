@@ -14,6 +14,7 @@ from llm_dit.errors import OutputError
 
 if TYPE_CHECKING:
     from experiments.stats.findings import Analysis
+    from experiments.store.speeds import Speeds
 
 
 def export(results: Path, output: Path, kinds: Sequence[str]) -> Iterator[Path]:
@@ -32,9 +33,11 @@ def export(results: Path, output: Path, kinds: Sequence[str]) -> Iterator[Path]:
     if "figures" in kinds or "tables" in kinds:
         from experiments.metrics import METRICS
         from experiments.stats.findings import analyse, seen_now
+        from experiments.store.speeds import read_speeds
 
         analysis = analyse(manifest, records, METRICS)
-        yield from _of_analysis(analysis, output, kinds)
+        speeds = read_speeds(results, manifest.conditions.hash) if "figures" in kinds else None
+        yield from _of_analysis(analysis, speeds, output, kinds)
         store.note_analysis(seen_now(manifest, records, analysis, by="export.py"))
     if "results" in kinds:
         table = results_table(manifest, records).map(harmless)
@@ -48,11 +51,11 @@ def export(results: Path, output: Path, kinds: Sequence[str]) -> Iterator[Path]:
         yield from write_geneval(output / "geneval", manifest, records)
 
 
-def _of_analysis(analysis: Analysis, output: Path, kinds: Sequence[str]) -> Iterator[Path]:
+def _of_analysis(analysis: Analysis, speeds: Speeds | None, output: Path, kinds: Sequence[str]) -> Iterator[Path]:
     if "figures" in kinds:
         from experiments.exports.figures import write_figures
 
-        write_figures(output / "figures", analysis)
+        write_figures(output / "figures", analysis, speeds)
         yield output / "figures"
     if "tables" in kinds:
         from experiments.reporting.number_tables import measure_table

@@ -7,12 +7,12 @@ numbers give equal files: no date stands in them.
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from experiments.exports.table_files import write_bytes
-from experiments.reporting.plots import frontier, seconds_of
+from experiments.reporting.plots import MEMORY, costs_of, frontier
 from experiments.stats.findings import Analysis, MeasureAnalysis
 from experiments.stats.grids import Interaction
 from experiments.stats.levels import Comparison, Estimate, LevelSummary
@@ -20,6 +20,8 @@ from experiments.stats.measures import TIME_COLUMN
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+    from experiments.store.speeds import Speeds
 
 PAGE_INCHES: Final = 7.0
 COLUMN_INCHES: Final = 3.4
@@ -47,7 +49,7 @@ STYLE: Final = {
 BETTER, WORSE, PLAIN, BASELINE = "#1a7f4b", "#b3261e", "#555555", "#000000"
 
 
-def write_figures(folder: Path, analysis: Analysis) -> list[Path]:
+def write_figures(folder: Path, analysis: Analysis, speeds: Speeds | None = None) -> list[Path]:
     """Write every plot of an analysis as SVG and PDF; return the files.
 
     Raises:
@@ -57,7 +59,7 @@ def write_figures(folder: Path, analysis: Analysis) -> list[Path]:
 
     written = []
     with matplotlib.rc_context(STYLE):
-        for name, figure in _figures(analysis):
+        for name, figure in _figures(analysis, speeds):
             for suffix in FORMATS:
                 path = folder / f"{name}.{suffix}"
                 write_bytes(path, _bytes_of(figure, suffix))
@@ -72,7 +74,7 @@ def _bytes_of(figure: Figure, suffix: str) -> bytes:
     return file.getvalue()
 
 
-def _figures(analysis: Analysis) -> Iterator[tuple[str, Figure]]:
+def _figures(analysis: Analysis, speeds: Speeds | None) -> Iterator[tuple[str, Figure]]:
     variable = " x ".join(analysis.axes)
     for result in analysis.measures:
         column = result.measure.column
@@ -88,14 +90,12 @@ def _figures(analysis: Analysis) -> Iterator[tuple[str, Figure]]:
         for interaction in result.interactions:
             name = f"{column}_grid_{interaction.row_axis}_{interaction.column_axis}"
             yield name, grid_figure(result, interaction)
-    time = next((item for item in analysis.measures if item.measure.column == TIME_COLUMN), None)
-    if time is None:
-        return
-    for result in analysis.measures:
-        if result is not time and result.measure.is_main:
-            figure = time_figure(result, time, analysis.baseline)
-            if figure is not None:
-                yield f"{result.measure.column}_and_time", figure
+    for unit, costs in costs_of(analysis, speeds).items():
+        for result in analysis.measures:
+            if result.measure.column != TIME_COLUMN and result.measure.is_main:
+                figure = cost_figure(result, costs, analysis.baseline, unit)
+                if figure is not None:
+                    yield f"{result.measure.column}_and_{'memory' if unit == MEMORY else 'time'}", figure
 
 
 def interval_figure(
@@ -177,11 +177,11 @@ def grid_figure(result: MeasureAnalysis, interaction: Interaction) -> Figure:
     return figure
 
 
-def time_figure(quality: MeasureAnalysis, time: MeasureAnalysis, baseline: str) -> Figure | None:
-    """Draw a measure against seconds a picture; None where fewer than two levels have both."""
+def cost_figure(quality: MeasureAnalysis, costs: Mapping[str, float], baseline: str, unit: str) -> Figure | None:
+    """Draw a measure against what a picture costs; None where fewer than two levels have both."""
     from matplotlib.figure import Figure
 
-    plot = frontier(quality, seconds_of(time), baseline)
+    plot = frontier(quality, costs, baseline, unit)
     if plot is None:
         return None
     figure = Figure(figsize=(PAGE_INCHES, max(2.6, HEAD_INCHES + 0.17 * len(plot.points))))
@@ -211,11 +211,11 @@ def time_figure(quality: MeasureAnalysis, time: MeasureAnalysis, baseline: str) 
         )
     axes.set_xlim(max(plot.x_scale.low, 0.0), plot.x_scale.high)
     axes.set_ylim(plot.y_scale.low, plot.y_scale.high)
-    axes.set_xlabel("seconds a picture")
+    axes.set_xlabel("most memory, GiB" if unit == MEMORY else "seconds a picture")
     axes.set_ylabel(plot.what)
     axes.set_title(quality.measure.title, loc="left")
     legend.axis("off")
-    lines = [f"{point.number}  {_cut(point.level)}: {point.gain}, {point.seconds}" for point in plot.points]
+    lines = [f"{point.number}  {_cut(point.level)}: {point.gain}, {point.cost}" for point in plot.points]
     legend.text(0.1, 1.0, "\n".join(lines), va="top", linespacing=1.4)
     return figure
 

@@ -10,13 +10,18 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from experiments.stats.findings import MeasureAnalysis
+from experiments.stats.findings import Analysis, MeasureAnalysis
 from experiments.stats.grids import Interaction
 from experiments.stats.levels import Comparison, Estimate, LevelSummary
 from experiments.stats.margin_sentences import standing_text
+from experiments.stats.measures import TIME_COLUMN
 from experiments.stats.numbers_as_text import format_amount, format_number, format_p_value, least_shown
+from experiments.stats.speed_sentences import GIB
 from experiments.stats.verdict import decimals_of, format_estimate, is_too_small_to_show
+from experiments.store.speeds import Speeds
 
+SECONDS, MEMORY = "s", "GiB"
+"""What a picture costs: seconds, and the most memory of the device."""
 MOST_TICKS = 5
 MARGIN = 0.04
 """Free share of the plot beyond the outermost marks."""
@@ -95,7 +100,7 @@ class MeasurePlot:
 
 @dataclass(frozen=True)
 class FrontierPoint:
-    """A level as seconds (`x`) against its quality difference with interval (`y`, 0 % at the top).
+    """A level as what a picture costs (`x`) against its quality difference with interval (`y`, 0 % at the top).
 
     Its number stands at `label_at` beside the plot, where no other does.
     """
@@ -105,14 +110,17 @@ class FrontierPoint:
     x: float
     y: Mark
     is_on_frontier: bool
-    seconds: str
+    cost: str
     gain: str
     label_at: float = 0.0
 
 
 @dataclass(frozen=True)
 class Frontier:
-    """Quality against time: points, and the corners of the best that can be had for the time; `what` is its height."""
+    """Quality against a cost: points, and the corners of the best that can be had for it.
+
+    `what` is its height, `unit` that of the cost: seconds a picture, or GiB of the device at most.
+    """
 
     title: str
     what: str
@@ -120,6 +128,7 @@ class Frontier:
     y_scale: Scale
     points: tuple[FrontierPoint, ...]
     segments: tuple[tuple[float, float, float, float], ...]
+    unit: str = SECONDS
 
 
 @dataclass(frozen=True)
@@ -245,13 +254,26 @@ def _outcome(result: MeasureAnalysis, comparison: Comparison | None) -> str:
     return "better" if is_higher == (result.measure.direction == "higher") else "worse"
 
 
-def seconds_of(time: MeasureAnalysis) -> dict[str, float]:
-    """Return each level's mean time of a picture."""
-    return {summary.level: summary.estimate.mean for summary in time.levels if summary.estimate}
+def costs_of(analysis: Analysis, speeds: Speeds | None) -> dict[str, dict[str, float]]:
+    """Return each unit of cost to what a picture of each level costs.
+
+    Seconds are those measured alone, else the mean of the pictures as they were drawn. Memory is there only where it
+    was measured.
+    """
+    if speeds is not None:
+        memory = {item.level: item.peak_memory_bytes / GIB for item in speeds.levels if item.peak_memory_bytes}
+        seconds = {item.level: item.median_seconds for item in speeds.levels}
+        return {SECONDS: seconds, **({MEMORY: memory} if memory else {})}
+    time = next((result for result in analysis.measures if result.measure.column == TIME_COLUMN), None)
+    if time is None:
+        return {}
+    return {SECONDS: {summary.level: summary.estimate.mean for summary in time.levels if summary.estimate}}
 
 
-def frontier(quality: MeasureAnalysis, seconds: Mapping[str, float], baseline: str) -> Frontier | None:
-    """Lay out a measure against seconds; None with fewer than two levels.
+def frontier(
+    quality: MeasureAnalysis, costs: Mapping[str, float], baseline: str, unit: str = SECONDS
+) -> Frontier | None:
+    """Lay out a measure against a cost, in its unit; None with fewer than two levels.
 
     Quality is the difference to the baseline. A measure of pairs is its mean, and levels whose pictures equal the
     baseline's, which may have no number, stand at the edge.
@@ -264,23 +286,23 @@ def frontier(quality: MeasureAnalysis, seconds: Mapping[str, float], baseline: s
     else:
         gains = {item.level: item.difference for item in quality.comparisons if item.difference}
         gains[baseline] = Estimate(0.0, None, None)
-    levels = [summary.level for summary in quality.levels if summary.level in gains and summary.level in seconds]
+    levels = [summary.level for summary in quality.levels if summary.level in gains and summary.level in costs]
     if len(levels) < 2:
         return None
     fidelity = quality.measure.metric.fidelity
     sign = -1.0 if (fidelity.closer if fidelity else quality.measure.direction) == "lower" else 1.0
-    best = [a for a in levels if not any(_dominates(b, a, seconds, gains, sign) for b in levels)]
-    x_scale = scale_over([0.0, *(seconds[level] for level in levels)])
+    best = [a for a in levels if not any(_dominates(b, a, costs, gains, sign) for b in levels)]
+    x_scale = scale_over([0.0, *(costs[level] for level in levels)])
     y_scale = scale_over([value for level in levels for value in _values(gains[level])])
     decimals = decimals_of(quality)
     points = tuple(
         FrontierPoint(
             number=number,
             level=level,
-            x=x_scale.percent(seconds[level]),
+            x=x_scale.percent(costs[level]),
             y=_flipped(gains[level], y_scale),
             is_on_frontier=level in best,
-            seconds=f"{seconds[level]:.3g} s",
+            cost=f"{costs[level]:.3g} {unit}",
             gain="equal" if level in equal else _gain_text(quality, gains[level].mean, decimals),
         )
         for number, level in enumerate(levels, start=1)
@@ -290,7 +312,7 @@ def frontier(quality: MeasureAnalysis, seconds: Mapping[str, float], baseline: s
     corners = sorted((point.x, point.y.at) for point in points if point.is_on_frontier)
     segments = tuple((*a, *b) for a, b in itertools.pairwise(corners))
     what = f"distance from {baseline}" if quality.measure.is_of_pairs else f"difference to {baseline}"
-    return Frontier(quality.measure.title, what, x_scale, y_scale, points, segments)
+    return Frontier(quality.measure.title, what, x_scale, y_scale, points, segments, unit)
 
 
 def apart(positions: Sequence[float]) -> list[float]:
@@ -334,10 +356,10 @@ def _gain_text(quality: MeasureAnalysis, value: float, decimals: int) -> str:
     return f"{format_number(value, decimals)} {quality.measure.unit}".strip()
 
 
-def _dominates(b: str, a: str, seconds: Mapping[str, float], gains: dict[str, Estimate], sign: float) -> bool:
-    """Return True if `b` is no slower and no worse than `a`, and better in one."""
-    faster, better = seconds[a] - seconds[b], sign * (gains[b].mean - gains[a].mean)
-    return faster >= 0 and better >= 0 and (faster > 0 or better > 0)
+def _dominates(b: str, a: str, costs: Mapping[str, float], gains: dict[str, Estimate], sign: float) -> bool:
+    """Return True if `b` costs no more and is no worse than `a`, and better in one."""
+    cheaper, better = costs[a] - costs[b], sign * (gains[b].mean - gains[a].mean)
+    return cheaper >= 0 and better >= 0 and (cheaper > 0 or better > 0)
 
 
 def heat_map(result: MeasureAnalysis, interaction: Interaction) -> HeatMap:

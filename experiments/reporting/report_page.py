@@ -165,6 +165,7 @@ def report_text(
     from markupsafe import Markup, escape
 
     from experiments.metrics import BANDS_NOTE
+    from experiments.reporting.plots import MEMORY
     from experiments.reporting.report_data import json_for_script
     from experiments.reporting.speed_table import speed_table
     from experiments.stats.best import best_level
@@ -178,13 +179,17 @@ def report_text(
     scripts = SCRIPTS if votes is None else (*SCRIPTS, VOTING_SCRIPT)
     script = "\n".join((ASSETS / name).read_text(encoding="utf-8") for name in scripts)
     views = [_view(analysis, result, records, votes) for result in analysis.measures]
+    frontiers = _frontiers(analysis, speeds)
+    has_memory = any(plot.unit == MEMORY for plot in frontiers)
     return environment.get_template("report.html.j2").render(
         manifest=manifest,
         analysis=analysis,
         views=views,
         votes=votes,
         further_views=[view for view in views if not view.measure.is_main],
-        frontiers=_frontiers(analysis, speeds),
+        frontiers=frontiers,
+        has_memory=has_memory,
+        frontier_title="Quality, time and memory" if has_memory else "Quality and time",
         speed_table=None if speeds is None else speed_table(analysis, speeds),
         speed_sentences=[]
         if speeds is None
@@ -292,25 +297,22 @@ def _speeds(folder: Path, manifest: Manifest) -> tuple[Speeds | None, str]:
 
 
 def _frontiers(analysis: Analysis, speeds: Speeds | None) -> list[Frontier]:
-    """Lay out quality and fidelity against seconds: those measured alone, else those of the pictures."""
-    from experiments.reporting.plots import frontier, seconds_of
+    """Lay out quality and fidelity against seconds, and against memory where it was measured."""
+    from experiments.reporting.plots import costs_of, frontier
     from experiments.stats.measures import TIME_COLUMN
 
-    time = next((result for result in analysis.measures if result.measure.column == TIME_COLUMN), None)
-    if speeds is not None:
-        seconds = {level.level: level.median_seconds for level in speeds.levels}
-    elif time is not None:
-        seconds = seconds_of(time)
-    else:
-        return []
     qualities = [
         result
         for result in analysis.measures
-        if result is not time
+        if result.measure.column != TIME_COLUMN
         and result.measure.is_main
         and (result.measure.is_of_pairs or (result.measure.direction != "none" and result.comparisons))
     ]
-    plots = [frontier(quality, seconds, analysis.baseline) for quality in qualities]
+    plots = [
+        frontier(quality, costs, analysis.baseline, unit)
+        for unit, costs in costs_of(analysis, speeds).items()
+        for quality in qualities
+    ]
     return [plot for plot in plots if plot is not None]
 
 

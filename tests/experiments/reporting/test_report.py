@@ -29,7 +29,7 @@ from sample_results import (
 from experiments import report
 from experiments.metrics import METRICS, PSNRScorer, SSIMScorer
 from experiments.metrics.missing_scores import score_results
-from experiments.reporting.plots import frontier, heat_map, measure_plot, scale_over, seconds_of
+from experiments.reporting.plots import costs_of, frontier, heat_map, measure_plot, scale_over
 from experiments.reporting.report_data import grid_data, json_for_script
 from experiments.reporting.report_page import write_report
 from experiments.stats.findings import analyse
@@ -493,9 +493,9 @@ def test_frontier_holds_what_nothing_beats_in_both():
         return {"image_reward": noise(run)["image_reward"] + quality[steps], "generation_time_seconds": seconds[steps]}
 
     results, analysis = grid_analysis_of(scores)
-    plot = frontier(results["image_reward"], seconds_of(results["generation_time_seconds"]), analysis.baseline)
+    plot = frontier(results["image_reward"], costs_of(analysis, None)["s"], analysis.baseline)
     assert [point.level for point in plot.points if point.is_on_frontier] == ["4", "9", "20"]
-    assert plot.points[1].seconds == "2 s"
+    assert plot.points[1].cost == "2 s"
     heights = [point.y.at for point in plot.points]
     assert heights[3] < heights[1] < heights[2] < heights[0]  # 0 % is the top
     assert len(plot.segments) == 2

@@ -178,7 +178,9 @@ def test_the_command_measures_the_levels_of_a_real_experiment(tmp_path: Path, ti
     assert "<h2>Speed beside quality</h2>" in page
     assert "<dt>Speed</dt>" in page
     assert "PSNR <small>distance from" in page
-    assert "Speed: Alone and warm on cpu" in CliRunner().invoke(analyze, [str(tmp_path / "s")]).stdout
+    told = CliRunner().invoke(analyze, [str(tmp_path / "s")]).stdout
+    assert "Speed: Alone and warm on cpu" in told
+    assert "Speed: No other measured level is at least as good in all of PSNR, seconds as: " in told
     assert ResultStore(tmp_path / "s").manifest().name == "s"
     assert json.loads((tmp_path / "s" / "speed.json").read_text())["format"] == 1
 
@@ -204,18 +206,21 @@ def test_the_frontier_stands_on_the_seconds_that_were_measured_alone(tmp_path: P
     manifest, records = ResultStore(folder).manifest(), ResultStore(folder).runs()
     analysis = analyse(manifest, records, METRICS)
     speeds = some_speeds(("1.0", 4.0, 8), ("2.0", 3.0, 8), ("3.0", 2.0, 8), ("4.0", 1.0, 8))
-    for plot in _frontiers(analysis, speeds):
-        assert {point.level: point.seconds for point in plot.points} == {
+    plots = _frontiers(analysis, speeds)
+    for plot in plots[:2]:
+        assert {point.level: point.cost for point in plot.points} == {
             "1.0": "4 s",
             "2.0": "3 s",
             "3.0": "2 s",
             "4.0": "1 s",
         }
-    assert [plot.title for plot in _frontiers(analysis, speeds)] == ["ImageReward", "SSIM"]
+    titles = ["ImageReward", "SSIM"]
+    assert [(plot.title, plot.unit) for plot in plots] == [(title, unit) for unit in ("s", "GiB") for title in titles]
+    assert {point.cost for plot in plots[2:] for point in plot.points} == {"8 GiB"}
+    on_a_cpu = _frontiers(analysis, some_speeds(("1.0", 4.0, None), ("3.0", 2.0, None)))
+    assert [plot.unit for plot in on_a_cpu] == ["s", "s"]
     (drawn, _) = _frontiers(analysis, None)
-    assert {point.seconds for point in drawn.points} == {"0.45 s"}, (
-        "else it is the time of the pictures, 9 steps of 0.05"
-    )
+    assert {point.cost for point in drawn.points} == {"0.45 s"}, "else it is the time of the pictures, 9 steps of 0.05"
 
 
 def test_the_command_measures_in_the_same_go_with_the_device_to_itself(
