@@ -44,11 +44,13 @@ def account_sentence(log: LookLog) -> str:
     assert latest is not None, "an account needs a look"
     looks = len(log.taken)
     times = listed([str(count) for count in plan.prompts], len(plan.prompts))
+    last = len(plan.prompts) - 1
+    is_early = any(level.ended_at is not None and level.ended_at < last for level in latest.levels.values())
+    bias = "; means of levels that ended early lie a little too far from 0." if is_early else "."
     return (
         f"{looks} of {len(plan.prompts)} planned looks taken (after {times} prompts), {_spent(log)}, "
         f"{_saved(log)} pictures of the full design not drawn; "
-        f"{ENDS.get(log.end, log.end)}. Intervals hold at all looks together; means of levels that ended early lie a "
-        "little too far from 0."
+        f"{ENDS.get(log.end, log.end)}. Intervals hold at all looks together{bias}"
     )
 
 

@@ -54,6 +54,14 @@ def test_the_account_tells_looks_error_and_pictures():
     )
 
 
+def test_the_account_tells_of_a_bias_only_where_a_level_ended_before_the_last_look():
+    bias = "means of levels that ended early lie a little too far from 0"
+    assert bias in account_sentence(log({"1.0": LevelAtLook("worse", 4, 0, -0.5), "2.0": LevelAtLook("open", 6)}))
+    for level in (LevelAtLook("open", 6, None, 0.1), LevelAtLook("better", 8, 2, 0.3)):
+        told = account_sentence(log({"1.0": level}, end="prompts"))
+        assert told.endswith("Intervals hold at all looks together.")
+
+
 def test_the_account_tells_the_error_of_as_good_as_where_it_is_spent_otherwise():
     before = log({"1.0": LevelAtLook("as good as", 6, 1, 0.0)})
     told = account_sentence(replace(before, plan=replace(before.plan, within_exponent=2.0, outside_share=0.1)))
