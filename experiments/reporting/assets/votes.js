@@ -132,8 +132,11 @@ function exportVotes() {
   setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
 }
 
-document.getElementById("begin-votes").addEventListener("submit", (event) => {
-  event.preventDefault();
+function beginVotes() {
+  if (!votingName()) {
+    document.getElementById("votes-count").textContent = "Write your name first, so that your votes can be told from others'.";
+    return document.getElementById("ballot-voter").focus();
+  }
   try {
     localStorage.setItem("voter", votingName());
   } catch {
@@ -141,6 +144,14 @@ document.getElementById("begin-votes").addEventListener("submit", (event) => {
   }
   booth.showModal();
   showBallot();
+}
+
+// no form: a page in a sandbox may not submit one
+document.getElementById("begin-votes").addEventListener("click", beginVotes);
+document.getElementById("ballot-voter").addEventListener("keydown", (event) => {
+  if (event.key !== "Enter") return;
+  event.preventDefault(); // or the same key would press the first button of the ballot
+  beginVotes();
 });
 booth.addEventListener("keydown", (event) => {
   const key = event.key.length === 1 ? event.key.toLowerCase() : event.key;

@@ -81,7 +81,7 @@ async function show(next) {
   byId("over").hidden = Boolean(next.ballot);
   showProgress(next);
   unmark();
-  if (!next.ballot) return byId("over-title").focus();
+  if (!next.ballot) return showOver(next);
   byId("prompt").textContent = next.prompt;
   pair.dataset.loading = "";
   pair.classList.remove("full");
@@ -98,6 +98,14 @@ async function show(next) {
   if (shown !== next) return;
   delete pair.dataset.loading;
   shownAt = performance.now();
+}
+
+function showOver(next) {
+  byId("over-title").textContent = next.pairs ? "You have seen every pair there is." : "There is no pair yet.";
+  byId("over-text").textContent = next.pairs
+    ? "Thank you. analyze.py and the report say what the votes mean. Load the page again once more pictures are drawn."
+    : "A pair is two levels' pictures of one prompt and seed. Load the page again once they are drawn.";
+  byId("over-title").focus();
 }
 
 function showProgress(next) {

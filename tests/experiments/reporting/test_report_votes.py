@@ -50,7 +50,7 @@ def page(browser: Any, folder: Path) -> Iterator[Any]:
 
 def begin(page: Any) -> None:
     page.fill("#ballot-voter", "Ada")
-    page.click("#begin-votes [type=submit]")
+    page.click("#begin-votes")
     ready(page)
 
 
@@ -86,6 +86,15 @@ def test_votes_of_a_report_are_exported_and_added_once(page: Any, folder: Path, 
     assert all(item.weight == 1.0 and 0 < item.of_pictures <= 1 for item in counted.first)
 
 
+def test_a_name_is_asked_for_first(page: Any) -> None:
+    page.locator("#ballot-voter").press("Enter")
+    assert page.locator("#votes-count").inner_text().startswith("Write your name first")
+    assert not page.locator("#booth").is_visible()
+    page.locator("#ballot-voter").fill("Ada")
+    page.locator("#ballot-voter").press("Enter")
+    page.locator("#booth").wait_for()
+
+
 def test_a_round_in_the_report_shows_every_pair_once(page: Any) -> None:
     begin(page)
     for _ in range(40):
@@ -117,9 +126,11 @@ def test_a_vote_that_is_taken_back_after_its_export_is_taken_back_by_the_next(pa
 @pytest.mark.parametrize(("width", "height"), [(1280, 800), (320, 640)])
 def test_axe_finds_nothing_and_nothing_overflows(page: Any, width: int, height: int) -> None:
     page.set_viewport_size({"width": width, "height": height})
-    begin(page)
     page.evaluate(AXE.read_text(encoding="utf-8"))
-    found = page.evaluate("axe.run('#booth', { resultTypes: ['violations'] })")["violations"]
+    found = page.evaluate("axe.run('#voting', { resultTypes: ['violations'] })")["violations"]
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    begin(page)
+    found += page.evaluate("axe.run('#booth', { resultTypes: ['violations'] })")["violations"]
     assert [f"{rule['id']}: {node['html'][:120]}" for rule in found for node in rule["nodes"]] == []
     boxes = [page.locator(part).bounding_box() for part in ("#ballot-left", "#ballot-right", ".ballot-answers")]
     assert all(box["x"] >= 0 and box["x"] + box["width"] <= width for box in boxes)

@@ -1,0 +1,155 @@
+"""Ballots: how they are drawn and recorded, what a voter may do with them, and pictures that tell nothing else."""
+
+from __future__ import annotations
+
+import io
+import json
+import shutil
+import struct
+import zlib
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from PIL import Image, PngImagePlugin
+from sample_results import axis, noisy_scores, sample_plan, write_results
+
+from experiments import vote
+from experiments.voting.bare_png import without_metadata
+from experiments.voting.booth import LEAST_BETWEEN, Booth
+from experiments.voting.votes_file import VOTES_FILE, read_votes
+from llm_dit.errors import LlmDitError, OutputError
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    plan = sample_plan(prompts=10, axes=(axis("shift", 1.0, 2.0, 3.0),), baseline={"shift": "2.0"}, name="sweep")
+    return write_results(tmp_path / "sweep", plan, noisy_scores({}))
+
+
+def booth_of(folder: Path, seed: int = 0) -> Booth:
+    return Booth(folder, np.random.default_rng(seed))
+
+
+def vote_through(booth: Booth, voter: str, choice: str = "left") -> int:
+    """Answer until everything is seen; return the number of votes."""
+    shown, count = booth.next_ballot(voter), 0
+    while shown["ballot"]:
+        shown = booth.vote(voter, shown["ballot"], choice)
+        count += 1
+    return count
+
+
+def test_probabilities_stand_beside_each_vote(folder: Path) -> None:
+    booth = booth_of(folder)
+    shown = booth.next_ballot("Ada")
+    booth.vote("Ada", shown["ballot"], "left", 1.25)
+    (first,) = read_votes(folder).standing
+    levels = {name.split("shift")[-1] for name in (first.left, first.right)}
+    # two pairs with the baseline and one without, which comes a tenth as often; ten prompts that nobody has seen
+    assert first.probability == pytest.approx((1 if any("2.0" in level for level in levels) else 0.1) / 2.1)
+    assert (first.evenly, first.of_pictures, first.seconds) == (pytest.approx(first.probability), 0.1, 1.25)
+
+
+def test_every_pair_comes_once_and_repeats_come_late_with_sides_drawn_anew(folder: Path) -> None:
+    count = sum(vote_through(booth_of(folder, seed), f"voter {seed}") for seed in range(8))
+    votes = read_votes(folder).standing
+    assert len(votes) == count
+    swapped = []
+    for voter in {item.voter for item in votes}:
+        own = [item for item in votes if item.voter == voter]
+        places = {item.id: place for place, item in enumerate(own)}
+        assert len([item for item in own if item.repeats is None]) == 30
+        repeats = [item for item in own if item.repeats]
+        assert len({item.repeats for item in repeats}) == len(repeats)
+        for item in repeats:
+            before = own[places[str(item.repeats)]]
+            assert places[item.id] - places[before.id] > LEAST_BETWEEN
+            assert {item.left, item.right} == {before.left, before.right}
+            swapped.append(item.left == before.right)
+    assert 0.02 < len(swapped) / count < 0.2
+    assert set(swapped) == {True, False}
+    sides = Counter(sorted((item.left, item.right))[0] == item.left for item in votes)
+    assert abs(sides[True] / count - 0.5) < 3 * 0.5 / count**0.5
+
+
+def test_prompts_are_shown_equally_often_for_each_pair_of_levels(folder: Path) -> None:
+    booth = booth_of(folder)
+    shown = booth.next_ballot("Ada")
+    for _ in range(12):
+        shown = booth.vote("Ada", shown["ballot"], "left")
+    vote_through(booth, "Grace")
+    pairs = Counter(frozenset((item.left, item.right)) for item in read_votes(folder).standing if not item.repeats)
+    assert len(pairs) == 30
+    assert max(pairs.values()) == 2
+
+
+def test_a_ballot_stays_until_it_is_answered_and_is_answered_once(folder: Path) -> None:
+    booth = booth_of(folder)
+    shown = booth.next_ballot("Ada")
+    assert booth.next_ballot("Ada")["pictures"] == shown["pictures"]
+    after = booth.vote("Ada", shown["ballot"], "left")
+    again = booth.vote("Ada", shown["ballot"], "right")  # sent twice, since the first answer was lost
+    assert again["ballot"] == after["ballot"]
+    assert [item.choice for item in read_votes(folder).standing] == ["left"]
+
+
+def test_what_is_no_vote_is_refused_in_a_sentence(folder: Path) -> None:
+    booth = booth_of(folder)
+    ballot = booth.next_ballot("Ada")["ballot"]
+    with pytest.raises(LlmDitError, match="'up' is no answer; say left, right, tie or both_bad"):
+        booth.vote("Ada", ballot, "up")
+    with pytest.raises(LlmDitError, match="shown by a server that is gone"):
+        booth.vote("Grace", ballot, "left")
+    with pytest.raises(LlmDitError, match="Write your name"):
+        booth.next_ballot("  ")
+    with pytest.raises(LlmDitError, match="no vote of yours to take back"):
+        booth.undo("Ada")
+    with pytest.raises(OutputError, match="not shown any more"):
+        booth.picture("../manifest")
+    assert not (folder / VOTES_FILE).exists()
+
+
+def test_pictures_that_are_drawn_meanwhile_are_shown(folder: Path) -> None:
+    kept = folder.parent / "later"
+    kept.mkdir()
+    records = sorted((folder / "metadata").glob("*.json"))
+    for path in records[3:]:
+        shutil.move(path, kept / path.name)
+    booth = booth_of(folder)
+    few = booth.next_ballot("Ada")["pairs"]
+    for path in kept.iterdir():
+        shutil.move(path, folder / "metadata" / path.name)
+    booth.vote("Ada", booth.next_ballot("Ada")["ballot"], "tie") if few else None
+    assert few < booth.next_ballot("Grace")["pairs"] == 30
+
+
+def test_what_a_folder_lacks_is_said_before_a_page_opens(tmp_path: Path) -> None:
+    done = CliRunner().invoke(vote.main, [str(tmp_path), "--no-open"])
+    assert done.exit_code == 2
+    assert "manifest.json does not exist; give the folder of an experiment's results." in done.output
+
+
+def test_a_bare_picture_has_the_same_pixels_and_no_texts() -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (8, 8, 3), dtype=np.uint8)
+    texts = PngImagePlugin.PngInfo()
+    texts.add_text("parameters", "shift 3.0")
+    texts.add_itxt("llm-dit", json.dumps({"shift": 3.0}), zip=True)
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "png", pnginfo=texts, dpi=(72, 72))
+    bare = without_metadata(file.getvalue() + b"more after the end")
+    assert b"shift" not in bare and b"pHYs" not in bare
+    assert bare.endswith(struct.pack(">I4sI", 0, b"IEND", zlib.crc32(b"IEND")))
+    with Image.open(io.BytesIO(bare)) as image:
+        assert (np.asarray(image) == pixels).all()
+        assert image.info == {}
+
+
+@pytest.mark.parametrize(
+    ("damage", "problem"), [(b"GIF89a", "not a PNG"), (b"\x89PNG\r\n\x1a\n\0\0\0\x0dIHDR", "cut off")]
+)
+def test_a_picture_that_is_none_is_named(damage: bytes, problem: str) -> None:
+    with pytest.raises(OutputError, match=problem):
+        without_metadata(damage)
