@@ -34,11 +34,13 @@ class Batch:
         items: In the order in which they are drawn.
         setting: The engine setting that all of them need.
         cost: Evaluations times pixels of all of them.
+        is_alone: Whether its worker gets no other batch beside it: a run that came to nothing before.
     """
 
     items: tuple[WorkItem, ...]
     setting: str
     cost: float
+    is_alone: bool = False
 
 
 @dataclass(eq=False)
@@ -76,7 +78,9 @@ class WorkPool:
         self.remaining = 0
         self._add(items)
 
-    def take(self, worker: str, workers: int, rate_of: Callable[[str], float | None]) -> Batch | None:
+    def take(
+        self, worker: str, workers: int, rate_of: Callable[[str], float | None], *, may_be_alone: bool = True
+    ) -> Batch | None:
         """Return the next batch of a worker; None where there is nothing for it now.
 
         Args:
@@ -84,11 +88,12 @@ class WorkPool:
             workers: How many share the work.
             rate_of: Setting to the seconds that work takes per cost; None before anything was measured there, and then
                 a batch is one run.
+            may_be_alone: Whether the worker has no other batch, so that it may get a run that came to nothing before.
         """
-        retry = self._retry_for(worker, workers)
+        retry = self._retry_for(worker, workers) if may_be_alone else None
         if retry is not None:
             self.remaining -= 1
-            return Batch((retry.item,), self._setting_of(retry.item), self.cost_of(retry.item))
+            return Batch((retry.item,), self._setting_of(retry.item), self.cost_of(retry.item), is_alone=True)
         setting = self._setting_for(worker)
         if setting is None:
             return None

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Final, Literal, Protocol
 
 from experiments.cluster.orders import Loaded
 from llm_dit.errors import LlmDitError
 
+ORDERS_IN_FLIGHT: Final = 2
+"""Of one worker: one that it draws, and one that it finds there when that is done."""
 MemberState = Literal["coming", "described", "loading", "ready", "refused"]
 
 

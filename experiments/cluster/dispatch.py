@@ -2,8 +2,8 @@
 
 What counts as done is what the store holds. A lost worker costs the batches it had, two at most; their runs are looked
 up in the store and handed out again. A run that came to nothing is tried three times, on two workers where there are
-two. Only this process writes, and only results of orders that it waits for, so that a worker that was given up and
-answers late can't make anything twice.
+two, and with nothing beside it there, so that nothing else is blamed for it. Only this process writes, and only results
+of orders that it waits for, so that a worker that was given up and answers late can't make anything twice.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
 from experiments.cluster.batches import Batch, WorkPool
-from experiments.cluster.crew import Crew, Done, Event, Lost, Ready
+from experiments.cluster.crew import ORDERS_IN_FLIGHT, Crew, Done, Event, Lost, Ready
 from experiments.cluster.orders import BatchResult, Failed, Order
 from experiments.planning.design import Run
 from experiments.running.execution import Surroundings
@@ -23,8 +23,6 @@ from experiments.running.making import failure_record
 from experiments.running.worklist import WorkItem
 from experiments.store.comparable import Conditions
 
-ORDERS_IN_FLIGHT: Final = 2
-"""Of one worker: one that it draws, and one that it finds there when that is done."""
 TRIES: Final = 3
 BLAMES: Final = 3
 """So many runs that failed on a worker and came out well on another one, and it is replaced."""
@@ -185,9 +183,9 @@ class Dispatcher:
         for depth in range(ORDERS_IN_FLIGHT):
             for worker in list(self._hungry):
                 flights = self._flights[worker]
-                if len(flights) > depth:
+                if len(flights) > depth or any(flight.batch.is_alone for flight in flights):
                     continue
-                batch = pool.take(worker, len(self._flights), self._rates.get)
+                batch = pool.take(worker, len(self._flights), self._rates.get, may_be_alone=not flights)
                 if batch is None:
                     del self._hungry[worker]  # until something comes back
                     continue
@@ -287,10 +285,10 @@ class Dispatcher:
         for position, flight in enumerate(flights):
             stored = block.writer.has_result
             missing = [item for item in flight.batch.items if not stored(item.run.run_id, item.identity)]
-            if position > 0 or is_stopped:  # nothing of it was begun
-                self._return(missing, block, is_stopped=is_stopped)
-                continue
-            for item in missing:
+            # of the second one at most the first run was begun, while the answer to the first one was on its way
+            begun = 0 if is_stopped else len(missing) if position == 0 else 1
+            self._return(missing[begun:], block, is_stopped=is_stopped)
+            for item in missing[:begun]:
                 record = failure_record(item, self._conditions, self._experiment)
                 self._take_failure(item, worker, Failed(item.run, record, reason), block, is_stopped=False)
 

@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
-from experiments.cluster.crew import Done, Event, Lost, MemberState, Numbered, Ready, Standing
+from experiments.cluster.crew import ORDERS_IN_FLIGHT, Done, Event, Lost, MemberState, Numbered, Ready, Standing
 from experiments.cluster.joining import Kind, code_problem, commonest, kind_problem, model_problem
 from experiments.cluster.orders import Loaded, WorkerFacts
 from experiments.cluster.placing import Placing
@@ -171,6 +171,7 @@ class RayCrew:
         actor = self._ray.remote(
             max_restarts=-1,
             max_task_retries=0,
+            max_concurrency=ORDERS_IN_FLIGHT,  # the next order is there when the device is free
             concurrency_groups={CONTROL: 1},
             scheduling_strategy="SPREAD",
             runtime_env={"env_vars": {"OMP_NUM_THREADS": threads, "HF_HUB_OFFLINE": "1"}},

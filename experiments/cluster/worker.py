@@ -1,6 +1,7 @@
 """One device's work: the engine for the life of the process, and one batch after the other. Knows no Ray.
 
-A worker writes nothing and decides nothing: what it has made goes back as PNG bytes and records.
+A worker writes nothing and decides nothing: what it has made goes back as PNG bytes and records. One thread owns the
+device; image files are made and answers sent on others, while the device is at work on the next batch.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import threading
 import time
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from experiments.cluster.joining import code_fingerprint
@@ -30,6 +32,8 @@ if TYPE_CHECKING:
     from llm_dit.pipeline import ZImagePipeline
 
 PNG_THREADS: Final = 2
+File = tuple[Run, Future[bytes], dict[str, Any]]
+"""A finished run, its image file on its way, and its record."""
 
 
 class OwnEngine:
@@ -86,6 +90,8 @@ class Worker:
         self._device: OneDevice | None = None
         self._told: tuple[str, str] | None = None
         self._is_stopped = threading.Event()
+        self._on_device = ThreadPoolExecutor(1, thread_name_prefix="device")
+        self._png = ThreadPoolExecutor(PNG_THREADS, thread_name_prefix="png")
 
     def describe(self) -> WorkerFacts:
         """Return where it is and what it runs on; nothing is loaded for that."""
@@ -94,8 +100,17 @@ class Worker:
 
     def load(self) -> LoadedEngine | str:
         """Load the engine, where all runs need the same one; a sentence says what is missing here."""
+        return self._on_device.submit(self._load).result()
+
+    def draw(self, order: Order) -> BatchResult:
+        """Draw a batch, up to its end or to `stop`; may be called for the next batch while this one is drawn."""
+        result, files, began = self._on_device.submit(self._draw, order).result()
+        drawn = tuple(Drawn(run, png.result(), metadata) for run, png, metadata in files)
+        return replace(result, drawn=drawn, seconds=time.perf_counter() - began)
+
+    def _load(self) -> LoadedEngine | str:
         plan = self._plan
-        device = OneDevice(self._models, plan.planned_evaluations)
+        device = OneDevice(self._models, plan.planned_evaluations, keeps_encodings=True)
         try:
             known = [device.known(settings) for settings in plan.settings_in_turn]
             if len(known) == 1 and self._device is None:
@@ -107,27 +122,19 @@ class Worker:
         fingerprint = " ".join(model.fingerprint for model in identities)
         return LoadedEngine(fingerprint, _numerics_of(identities), known[0].surroundings(), identities)
 
-    def draw(self, order: Order) -> BatchResult:
-        """Draw a batch, up to its end or to `stop`."""
+    def _draw(self, order: Order) -> tuple[BatchResult, list[File], float]:
+        """Draw a batch on the device's thread; return its result but for the files, those, and when it began."""
         device = self._device
         assert device is not None, "an order comes after load"
-        started, loading = time.perf_counter(), self._models.seconds
-        reused_before = device.shared_evaluations
+        began, loading, reused = time.perf_counter(), self._models.seconds, device.shared_evaluations
         if self._told != (order.conditions.hash, order.session):
             device.begin(order.conditions, order.experiment, lambda _surroundings: order.session)
             self._told = order.conditions.hash, order.session
-        with _Parcel() as parcel:
-            device.draw(order.items, parcel, lambda _run_id: None, self._is_stopped.is_set)
-            computed = time.perf_counter()
-        loading = self._models.seconds - loading
-        return BatchResult(
-            order.number,
-            tuple(parcel.drawn()),
-            tuple(parcel.failed),
-            time.perf_counter() - started - loading,
-            device.shared_evaluations - reused_before,
-            computed - started - loading,
-        )
+        parcel = _Parcel(self._png)
+        device.draw(order.items, parcel, lambda _run_id: None, self._is_stopped.is_set)
+        began += self._models.seconds - loading
+        computing, shared = time.perf_counter() - began, device.shared_evaluations - reused
+        return BatchResult(order.number, (), tuple(parcel.failed), 0.0, shared, computing), parcel.files, began
 
     def stop(self) -> None:
         """End the batch in hand after its current image, and every later one at once; called while `draw` works."""
@@ -137,27 +144,18 @@ class Worker:
 class _Parcel:
     """Results that are taken along; image files are made on threads, while the device draws the next image."""
 
-    def __init__(self) -> None:
-        self._pool = ThreadPoolExecutor(PNG_THREADS, thread_name_prefix="png")
-        self._drawn: list[tuple[Run, Future[bytes], dict[str, Any]]] = []
+    def __init__(self, png: ThreadPoolExecutor) -> None:
+        self._png = png
+        self.files: list[File] = []
         self.failed: list[Failed] = []
-
-    def __enter__(self) -> _Parcel:
-        return self
-
-    def __exit__(self, *_error: object) -> None:
-        self._pool.shutdown(wait=True)
 
     def write(self, run: Run, image: Image.Image, metadata: dict[str, Any], png_record: dict[str, Any]) -> None:
         from llm_dit.image_io import png_bytes
 
-        self._drawn.append((run, self._pool.submit(png_bytes, image, png_record), metadata))
+        self.files.append((run, self._png.submit(png_bytes, image, png_record), metadata))
 
     def fail(self, run: Run, metadata: dict[str, Any], error: str) -> None:
         self.failed.append(Failed(run, metadata, error))
-
-    def drawn(self) -> list[Drawn]:
-        return [Drawn(run, png.result(), metadata) for run, png, metadata in self._drawn]
 
 
 def _numerics_of(models: Sequence[ModelIdentity]) -> dict[str, str]:

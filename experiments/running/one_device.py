@@ -28,6 +28,7 @@ class OneDevice:
         models: Where its pipelines come from; used for this alone.
         planned_evaluations: Evaluations of the transformer under each setting of the engine; 0 for unknown.
         shares: Compute once what images have in common at their beginning; False is for measuring what that saves.
+        keeps_encodings: Whether runs of the same prompt come in several calls of `draw`, so that encodings are kept.
         on_load: Called before each loading.
     """
 
@@ -37,11 +38,13 @@ class OneDevice:
         planned_evaluations: int = 0,
         *,
         shares: bool = True,
+        keeps_encodings: bool = False,
         on_load: Callable[[EngineSettings], None] | None = None,
     ) -> None:
         self._models = models
         self._planned_evaluations = planned_evaluations
         self._shares = shares
+        self._keeps_encodings = keeps_encodings
         self._on_load = on_load
         self._known: dict[EngineSettings, KnownModel] = {}
         self._kept = KeptEncodings()
@@ -136,7 +139,8 @@ class OneDevice:
         should_stop: Callable[[], bool],
     ) -> int:
         assert self._pipeline is not None and self._maker is not None
-        encodings = EncodingCache(self._pipeline, items, self._kept if len(self._known) > 1 else None)
+        is_kept = self._keeps_encodings or len(self._known) > 1
+        encodings = EncodingCache(self._pipeline, items, self._kept if is_kept else None)
         maker = self._maker(encodings, writer)
         return draw_in_turn(encodings, maker, lambda item: on_finished(item.run.run_id), should_stop)
 

@@ -153,6 +153,49 @@ def test_a_run_that_always_fails_is_tried_three_times_on_two_workers(fate, error
     assert len(set(workers)) == 2
 
 
+class Eager(Scripted):
+    """Workers that begin their next order before the answer to the one before is on its way."""
+
+    def _drawn(self, worker, orders):
+        if len(orders) == 2:
+            name = orders[1].items[0].run.run_id
+            if self.fate(name, worker, self.begun[name] + 1) == "lose":
+                self.begun[name] += 1
+                orders.clear()
+                self.pending.append(Ready(worker, MODEL))
+                return Lost(worker, "gone")
+        return super()._drawn(worker, orders)
+
+
+@pytest.mark.parametrize("place", [0, 7, 20])
+def test_nothing_is_blamed_for_a_run_beside_it_that_ends_its_worker_each_time(place):
+    items = items_of(prompts=6)
+    victim = items[place].run.run_id
+    crew = Eager(2, lambda name, worker, times: "lose" if name == victim else None)
+    writer, left, _, _ = drawn(crew, items)
+    assert sorted(writer.made) == [name for name in names(items) if name != victim]
+    assert (left, list(writer.failed)) == (0, [victim])
+    assert crew.begun[victim] <= 2 * TRIES
+
+
+def test_a_run_that_came_to_nothing_has_its_worker_to_itself():
+    items = items_of(prompts=6)
+    victim = items[7].run.run_id
+    crew = Scripted(2, lambda name, worker, times: "fail" if name == victim else None)
+    alone = []
+    submit = crew.submit
+
+    def watched(worker, order):
+        submit(worker, order)
+        waiting = [item.run.run_id for one in crew.orders[worker] for item in one.items]
+        if crew.begun[victim] and victim in waiting:
+            alone.append(waiting == [victim])
+
+    crew.submit = watched
+    drawn(crew, items)
+    assert alone == [True, True]
+
+
 def test_a_worker_that_hangs_is_replaced_when_its_batch_is_overdue():
     items = items_of(prompts=3)
     crew = Scripted(2, lambda name, worker, times: "hang" if worker == "w1" and crew.clock < 10 else None)

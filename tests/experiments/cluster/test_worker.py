@@ -1,6 +1,8 @@
 """What a worker does, without Ray: the files it brings are those that one device writes."""
 
 import pickle
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 from fake_pipeline import FakePipeline
 
@@ -84,3 +86,67 @@ def test_once_stopped_it_begins_nothing(tmp_path):
 
 def test_a_model_that_is_not_there_is_a_sentence():
     assert worker_of(Source(error=CheckpointError("There is no model z."))).load() == "There is no model z."
+
+
+class Gated(FakePipeline):
+    """Says which threads it draws on, and waits at its fourth picture until it is let go on."""
+
+    def __init__(self):
+        super().__init__()
+        self.threads, self.reached, self.gate = set(), threading.Event(), threading.Event()
+
+    def draw(self, *arguments):
+        self.threads.add(threading.current_thread().name)
+        if len(self.denoised) == 3:
+            self.reached.set()
+            assert self.gate.wait(10)
+        return super().draw(*arguments)
+
+
+def halves(order):
+    """The order in two, the second of which goes on with the first one's prompt."""
+    first, second = (
+        order_of_items(order, number, items) for number, items in ((1, order.items[:3]), (2, order.items[3:]))
+    )
+    return first, second
+
+
+def order_of_items(order, number, items):
+    return Order(number, items, order.conditions, order.experiment, order.session)
+
+
+def test_a_batch_is_answered_while_the_device_is_at_work_on_the_next_one(tmp_path):
+    pipeline = Gated()
+    worker = worker_of(Source(pipeline))
+    worker.load()
+    first, second = halves(order_of(ResultStore(tmp_path)))
+    with ThreadPoolExecutor(2) as callers:
+        answers = [callers.submit(worker.draw, order) for order in (first, second)]
+        assert pipeline.reached.wait(10)
+        assert len(answers[0].result(10).drawn) == 3
+        assert not answers[1].done()
+        pipeline.gate.set()
+        assert len(answers[1].result(10).drawn) == 3
+    assert len(pipeline.threads) == 1, "one thread owns the device"
+
+
+def test_a_prompt_that_two_batches_share_is_encoded_once(tmp_path):
+    pipeline = FakePipeline()
+    worker = worker_of(Source(pipeline))
+    worker.load()
+    order = order_of(ResultStore(tmp_path))
+    of_one_prompt = [item for item in order.items if item.run.prompt.id == "p1"]
+    for number, item in enumerate(of_one_prompt):
+        worker.draw(order_of_items(order, number, (item,)))
+    assert len(of_one_prompt) == 3
+    assert len(pipeline.encoded) == 1
+
+
+def test_loading_is_no_work_of_a_batch_and_the_work_of_two_batches_does_not_overlap(tmp_path):
+    worker = worker_of(Source(FakePipeline(seconds=0.02)))
+    worker.load()
+    orders = halves(order_of(ResultStore(tmp_path)))
+    with ThreadPoolExecutor(2) as callers:
+        results = [answer.result(10) for answer in [callers.submit(worker.draw, order) for order in orders]]
+    for result in results:
+        assert 3 * 0.02 <= result.computing_seconds <= result.seconds
