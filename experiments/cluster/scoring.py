@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from experiments.cluster.crew import Crew, Done, Lost, Ready
-from experiments.cluster.dispatch import LISTENING_S, ORDERS_IN_FLIGHT, TRIES
+from experiments.cluster.crew import ORDERS_IN_FLIGHT, Crew, Done, Lost, Ready
+from experiments.cluster.dispatch import LISTENING_S, TRIES
 from experiments.cluster.scoring_worker import PictureRow, ScoredBatch, ScoringOrder
 from experiments.metrics.declaration import Metric, ScoreInput, Scorer, Scores
 from llm_dit.errors import LlmDitError
@@ -54,11 +54,13 @@ class ScoringCrew:
     Args:
         crew: The workers.
         tell: Told of every fault, in a sentence.
+        is_local: Whether all workers are on this machine, and read the pictures themselves.
     """
 
-    def __init__(self, crew: Crew, tell: Callable[[str], None]) -> None:
+    def __init__(self, crew: Crew, tell: Callable[[str], None], *, is_local: bool = False) -> None:
         self._crew = crew
         self._tell = tell
+        self._is_local = is_local
         self._numbers = itertools.count()
         self._out: dict[str, deque[_Batch]] = {}
 
@@ -121,13 +123,14 @@ class ScoringCrew:
         rows = next(source, None)
         if rows is None:
             return None
-        pictures = tuple(
-            PictureRow(row, row.image.read_bytes(), None if row.baseline is None else row.baseline.read_bytes())
-            for row in rows
-        )
-        batch = _Batch(ScoringOrder(next(self._numbers), metric, pictures))
+        batch = _Batch(ScoringOrder(next(self._numbers), metric, tuple(map(self._sent, rows))))
         waiting.append(batch.order.number)
         return batch
+
+    def _sent(self, row: ScoreInput) -> PictureRow:
+        if self._is_local:
+            return PictureRow(row)
+        return PictureRow(row, row.image.read_bytes(), None if row.baseline is None else row.baseline.read_bytes())
 
     def _take(self, worker: str, result: ScoredBatch, again: deque[_Batch], scored: dict[int, list[Scores]]) -> None:
         out = self._out.get(worker, deque())

@@ -1,6 +1,6 @@
 """One device that judges pictures: its scorers for the life of the process, one batch after the other. Knows no Ray.
 
-Pictures come by value, since a worker need not see the results folder.
+Pictures come by value where the worker is on another machine, since it need not see the results folder.
 """
 
 from __future__ import annotations
@@ -57,14 +57,14 @@ class PictureRow:
     """A row to score, with its pictures by value.
 
     Attributes:
-        row: The row; its paths say nothing.
-        image: The picture's file.
+        row: The row; its paths say nothing to a worker that gets the pictures.
+        image: The picture's file; None to a worker on the driver's machine, which reads it.
         baseline: The baseline's; None where there is none.
     """
 
     row: ScoreInput
-    image: bytes
-    baseline: bytes | None
+    image: bytes | None = None
+    baseline: bytes | None = None
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,7 @@ class ScoringWorker:
     def __init__(self, plan: ScoringPlan) -> None:
         self._plan = plan
         self._scorers: list[Scorer] = []
-        self._is_stopped = threading.Event()
+        self._on_device = threading.Lock()
 
     def describe(self) -> WorkerFacts:
         """Return where it is and what it runs on."""
@@ -126,11 +126,13 @@ class ScoringWorker:
         return LoadedScorers("; ".join(f"{metric.name} {metric.model}" for metric in metrics), {}, {}, metrics)
 
     def draw(self, order: ScoringOrder) -> ScoredBatch:
-        """Score a batch."""
+        """Score a batch; the next one may come meanwhile, whose pictures are unpacked then."""
         scorer = next(scorer for scorer in self._scorers if scorer.metric.name == order.metric)
         with tempfile.TemporaryDirectory() as folder:
+            rows = _rows_in(Path(folder), order.rows)
             try:
-                return ScoredBatch(order.number, scorer.score_rows(_rows_in(Path(folder), order.rows)))
+                with self._on_device:
+                    return ScoredBatch(order.number, scorer.score_rows(rows))
             except (LlmDitError, RuntimeError) as error:  # RuntimeError is what torch raises from a device
                 return ScoredBatch(order.number, None, str(error))
 
@@ -139,9 +141,12 @@ class ScoringWorker:
 
 
 def _rows_in(folder: Path, rows: Sequence[PictureRow]) -> list[ScoreInput]:
-    """Put the pictures of rows into a folder, where scorers read them."""
+    """Put the pictures of rows that brought them into a folder, where scorers read them."""
     found = []
     for number, picture in enumerate(rows):
+        if picture.image is None:
+            found.append(picture.row)
+            continue
         image, baseline = folder / f"{number}.png", None
         image.write_bytes(picture.image)
         if picture.baseline is not None:

@@ -195,7 +195,7 @@ def scorers_on_workers(
         crew = crew_of(wishes, where, ScoringWorker, plan_of, None, resources, tell)
         first, happened = first_ready(crew)
         assert isinstance(first, LoadedScorers)
-        scoring = ScoringCrew(crew, tell)
+        scoring = ScoringCrew(crew, tell, is_local=wishes.ray_address is None)
         scoring.welcome(happened)
         yield [RemoteScorer(metric) for metric in first.metrics], scoring.spread
 

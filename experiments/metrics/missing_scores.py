@@ -27,6 +27,7 @@ from llm_dit.errors import LlmDitError, OutputError
 
 ROWS_PER_WRITE = 64
 WRITER_THREADS = 4
+CHECKING_THREADS = 4
 
 
 class ScoredResults(Protocol):
@@ -166,7 +167,7 @@ def _batches_of_rows(
 ) -> Iterator[list[ScoreInput]]:
     """Yield the rows of each batch, and keep in `begun` what they are the rows of."""
     for batch in _whole_groups(records):
-        readable = [record for record in batch if _is_readable(record, unreadable)]
+        readable = _readable_ones(batch, unreadable)
         if pairs:
             readable = [record for record in readable if _is_readable(pairs[record.run_id], unreadable)]
         company = _company(finished, readable, metric, unreadable)
@@ -253,6 +254,13 @@ def _whole_groups(records: Iterable[RunRecord]) -> Iterator[list[RunRecord]]:
             batch = []
     if batch:
         yield batch
+
+
+def _readable_ones(records: Sequence[RunRecord], unreadable: dict[str, str]) -> list[RunRecord]:
+    """Return the runs whose pictures are whole; reading them and their hashes is done on threads."""
+    with ThreadPoolExecutor(CHECKING_THREADS, thread_name_prefix="picture-check") as pool:
+        are_readable = list(pool.map(lambda record: _is_readable(record, unreadable), records))
+    return [record for record, is_readable in zip(records, are_readable, strict=True) if is_readable]
 
 
 def _is_readable(record: RunRecord, unreadable: dict[str, str]) -> bool:
