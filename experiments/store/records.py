@@ -72,6 +72,11 @@ class RunRecord:
     error: str | None
 
     @property
+    def taken_seconds(self) -> float:
+        """What the run really took; what it would take alone where the record does not say."""
+        return self.generation_time_seconds or 0.0 if self.elapsed_seconds is None else self.elapsed_seconds
+
+    @property
     def is_finished(self) -> bool:
         """True if there is an image."""
         return self.error is None

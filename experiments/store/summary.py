@@ -177,15 +177,10 @@ def _totals(records: Sequence[RunRecord]) -> dict[str, Any]:
         "total_runs": len(records),
         "successful_runs": len(finished),
         "failed_runs": len(records) - len(finished),
-        "total_time_seconds": round(math.fsum(_taken_seconds(record) for record in finished), 3),
+        "total_time_seconds": round(math.fsum(record.taken_seconds for record in finished), 3),
         **{name: _score_totals(finished, name) for name in SUMMARIZED_SCORES},
         **{name: _pair_totals(finished, name) for name in _pair_columns(records)},
     }
-
-
-def _taken_seconds(record: RunRecord) -> float:
-    """Return what a run really took; what it would take alone where the record does not say."""
-    return record.generation_time_seconds or 0.0 if record.elapsed_seconds is None else record.elapsed_seconds
 
 
 def _score_totals(records: Sequence[RunRecord], column: str) -> dict[str, Any]:
