@@ -312,6 +312,7 @@ def frontier(
     corners = sorted((point.x, point.y.at) for point in points if point.is_on_frontier)
     segments = tuple((*a, *b) for a, b in itertools.pairwise(corners))
     what = f"distance from {baseline}" if quality.measure.is_of_pairs else f"difference to {baseline}"
+    what += ", against memory" if unit == MEMORY else ""
     return Frontier(quality.measure.title, what, x_scale, y_scale, points, segments, unit)
 
 

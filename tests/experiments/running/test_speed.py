@@ -217,6 +217,7 @@ def test_the_frontier_stands_on_the_seconds_that_were_measured_alone(tmp_path: P
     titles = ["ImageReward", "SSIM"]
     assert [(plot.title, plot.unit) for plot in plots] == [(title, unit) for unit in ("s", "GiB") for title in titles]
     assert {point.cost for plot in plots[2:] for point in plot.points} == {"8 GiB"}
+    assert [plot.what.endswith(", against memory") for plot in plots] == [False, False, True, True]
     on_a_cpu = _frontiers(analysis, some_speeds(("1.0", 4.0, None), ("3.0", 2.0, None)))
     assert [plot.unit for plot in on_a_cpu] == ["s", "s"]
     (drawn, _) = _frontiers(analysis, None)
