@@ -1,7 +1,8 @@
 """What the page needs to answer questions by itself: axes, who is one prompt, and the numbers to their last digit.
 
-Left out are measures whose numbers depend on more than the runs asked about: times of several runs of the command, and
-scores of several weights; and everything where results were extended after an analysis, which `analyze.py` allows for.
+Left out are measures whose numbers depend on more than the runs asked about: times of several runs of the command,
+scores of several weights, and votes that were looked at while they came in; and everything where results were extended
+after an analysis, which `analyze.py` allows for.
 """
 
 from __future__ import annotations
@@ -45,12 +46,13 @@ def question_data(manifest: Manifest, records: Sequence[RunRecord], analysis: An
         {
             "place": place,
             "column": result.measure.column,
-            "values": [_plain(result.measure.value(record)) if record.is_finished else None for record in records],
+            "values": [_plain(result.measure.counted(record)) if record.is_finished else None for record in records],
         }
         for place, result in enumerate(analysis.measures)
         if not result.measure.is_of_pairs
         and weights_that_count(finished, result.measure.metric) is None
         and (is_one_clock or result.measure.column != TIME_COLUMN)
+        and not (result.measure.metric.counted and any(item.cost > 1 for item in result.comparisons))
     ]
     if not measures or len(manifest.combinations) < 2:
         return None

@@ -39,8 +39,14 @@ def planned_looks(request: Request, plan: Plan, store: ResultStore) -> LookPlan 
         LlmDitError: If the measure can't decide, so many prompts can show nothing, or the folder holds another plan.
     """
     from experiments.metrics import metric_of_column
+    from experiments.stats.measures import VOTES
 
     looks = None
+    if request.looks.measure == VOTES.name:
+        raise LlmDitError(
+            "votes come from people after the pictures, so they can't decide while they are drawn; name a scorer, and "
+            "--primary votes for what counts in the end."
+        )
     if request.looks.measure is not None:
         metric_of_column(request.looks.measure)
         looks = plan_looks(plan, request.looks)

@@ -32,9 +32,7 @@ VOTES = Metric(
     unit="share of votes",
     direction="higher",
     model="people",
-    columns=(
-        Column("votes", "Share of votes for it minus share for the baseline, -1 to 1, by Bradley-Terry with ties"),
-    ),
+    columns=(Column("votes", "Share of votes for it minus share for the baseline, in votes on the two, -1 to 1"),),
     source="Davidson 1970, doi:10.1080/01621459.1970.10481082",
     counted="votes_counted",
 )

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from experiments.voting.vote_scores import CountedVotes
 
 MOST_NAMED: Final = 6
+MOST_LEVELS: Final = 12
 STRENGTH_DECIMALS: Final = 2
 LEAST_FOR_CEILING: Final = 10
 """Pairs decided twice, from which it is said how often a judge could agree at most."""
@@ -46,6 +47,21 @@ class LevelStrength:
     strength: float
     low: float | None
     high: float | None
+
+    @property
+    def text(self) -> str:
+        """The strength as it is shown."""
+        return format_number(self.strength, STRENGTH_DECIMALS)
+
+    @property
+    def interval(self) -> str:
+        """The interval as it is shown; empty for the baseline, whose strength is 0 by definition."""
+        low, high = (None if end is None else format_number(end, STRENGTH_DECIMALS) for end in (self.low, self.high))
+        if low == high:
+            return "too few votes for an interval" if low is None else ""
+        if high is None:
+            return f"above {low}"
+        return f"below {high}" if low is None else f"{low} to {high}"
 
 
 @dataclass(frozen=True)
@@ -233,24 +249,11 @@ def _strengths(counted: CountedVotes) -> list[LevelStrength]:
 
 def strength_sentence(strengths: Sequence[LevelStrength], baseline: str) -> str:
     """Return the strengths in a sentence, the strongest first."""
-    parts = [
-        f"{quoted(level.level)} {format_number(level.strength, STRENGTH_DECIMALS)}{_range(level)}"
-        for level in strengths
-        if level.level != baseline
-    ]
+    parts = [f"{quoted(level.level)} {level.text} ({level.interval})" for level in strengths if level.level != baseline]
     return (
         f"Strengths by all votes (Bradley-Terry with ties, logits; {quoted(baseline)} is 0, and 1 more wins 73 of 100 "
-        f"decided votes): {listed(parts, MOST_NAMED)}."
+        f"decided votes): {listed(parts, MOST_LEVELS)}."
     )
-
-
-def _range(level: LevelStrength) -> str:
-    low, high = (None if end is None else format_number(end, STRENGTH_DECIMALS) for end in (level.low, level.high))
-    if low is None and high is None:
-        return " (too few votes for an interval)"
-    if high is None:
-        return f" (above {low})"
-    return f" (below {high})" if low is None else f" ({low} to {high})"
 
 
 def _rank_sentences(ranks: Sequence[RankAgreement]) -> list[str]:

@@ -166,6 +166,10 @@ def test_command_and_report_say_who_agrees_with_whom(tmp_path: Path) -> None:
     page = write_report(store.folder).read_text(encoding="utf-8")
     assert report.agreement[0] in page
     assert "<dt>Votes" in page
+    assert [level.level for level in report.strengths] == ["3.0", "2.0"]  # nobody voted on 1.0
+    assert f"<td>{report.strengths[0].text}</td><td>{report.strengths[0].interval}</td>" in page
+    assert report.strengths[0].interval.startswith("above ")  # it never lost
+    assert report.strengths[1].interval == ""
 
 
 def test_without_votes_nothing_is_said_of_them(tmp_path: Path) -> None:

@@ -7,9 +7,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from sample_results import axis, noisy_scores, sample_plan, write_results
 
+from experiments import analyze, run_ablation
 from experiments.metrics import METRICS
+from experiments.reporting.question_data import question_data
 from experiments.stats.findings import analyse
 from experiments.stats.verdict import sentences
 from experiments.store.result_store import ResultStore
@@ -101,6 +104,30 @@ def test_votes_between_two_other_levels_are_no_votes_against_the_baseline(store:
     _, result = result_of(store)
     assert [item.pairs for item in result.comparisons] == [8, 0]
     assert result.levels[0].estimate is not None and result.levels[0].estimate.mean == 0.0
+
+
+def test_questions_in_the_report_rest_on_what_votes_count(store: ResultStore) -> None:
+    rare, usual = {"probability": 0.25}, {"probability": 0.5}
+    votes = [vote(store, 0, "3.0", "2.0", "left", **rare), vote(store, 1, "3.0", "2.0", "right", **usual)]
+    append_votes(store.folder, votes)
+    manifest = store.manifest()
+    records = with_votes(store.folder, manifest, store.runs())
+    data = question_data(manifest, records, analyse(manifest, records, METRICS))
+    assert data is not None
+    (values,) = [measure["values"] for measure in data["measures"] if measure["column"] == "votes"]
+    shown = {(record.prompt_id[-3:], record.level): value for record, value in zip(records, values, strict=True)}
+    assert shown["000", "3.0"] == pytest.approx(2 / 1.5)
+    assert shown["001", "3.0"] == pytest.approx(-1 / 1.5)
+    assert (shown["000", "2.0"], shown["000", "1.0"]) == (0.0, None)
+
+
+def test_votes_can_be_the_measure_that_counts_and_decide_nothing_while_pictures_are_drawn(store: ResultStore) -> None:
+    done = CliRunner().invoke(analyze.main, [str(store.folder), "--primary", "votes"])
+    assert (done.exit_code, store.manifest().primary) == (0, "votes")
+    flags = ["--sweep", "shift=1,2", "--max-prompts", "8", "--until-decided", "votes", "--dry-run"]
+    done = CliRunner().invoke(run_ablation.main, [*flags, "--output-dir", str(store.folder.parent)])
+    assert done.exit_code == 2
+    assert "votes come from people after the pictures" in done.output
 
 
 def test_no_votes_leave_every_run_as_it_is(store: ResultStore) -> None:
