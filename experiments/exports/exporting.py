@@ -51,6 +51,23 @@ def export(results: Path, output: Path, kinds: Sequence[str]) -> Iterator[Path]:
         yield from write_geneval(output / "geneval", manifest, records)
 
 
+def tell_tracker(results: Path, tracker: str) -> str:
+    """Tell a tracker of every level of an experiment; return a sentence that says where it is.
+
+    Raises:
+        OutputError: If there are no results, or the tracker is not installed or takes nothing.
+    """
+    from experiments.exports.tracking import check_tracker, track
+    from experiments.metrics import METRICS
+    from experiments.stats.findings import analyse
+    from experiments.voting.vote_scores import with_votes
+
+    check_tracker(tracker)
+    store = ResultStore(results)
+    manifest = store.manifest()
+    return track(tracker, manifest, analyse(manifest, with_votes(results, manifest, store.runs()), METRICS))
+
+
 def _of_analysis(analysis: Analysis, speeds: Speeds | None, output: Path, kinds: Sequence[str]) -> Iterator[Path]:
     if "figures" in kinds:
         from experiments.exports.figures import write_figures
