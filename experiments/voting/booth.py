@@ -116,7 +116,7 @@ class Booth:
             ballots = self._open.get(voter, [])
             ballot = next((item for item in ballots if item.id == ballot_id), None)
             if ballot is None:
-                if ballot_id not in self._current_votes().ids:
+                if str(ballot_id) not in self._current_votes().ids:
                     raise LlmDitError(
                         "This pair was shown by a server that is gone, and its vote is not saved; here is another one.",
                         field="ballot",
