@@ -96,6 +96,7 @@ class Result:
         is_stopped: True if it was asked to stop.
         looks: The planned looks; None for a fixed design.
         verdict: What they say, in sentences.
+        speeds: What was measured of the levels' speed, in sentences; empty where nothing was.
     """
 
     outcome: Outcome
@@ -105,6 +106,7 @@ class Result:
     is_stopped: bool
     looks: LookLog | None = None
     verdict: tuple[str, ...] = ()
+    speeds: tuple[str, ...] = ()
 
 
 def run_experiment(
@@ -182,9 +184,11 @@ def run_experiment(
     log = None if decider is None else decider.log
     if should_stop():
         return Result(outcome, None, None, tuple(problems), is_stopped=True, looks=log, verdict=verdict_of(store, log))
+    speeds: list[str] = []
     if speed_repeats:
         model.release()
-        problems += _measure(store, speed_repeats, events, should_stop, command)
+        speeds, found_problems = _measure(store, speed_repeats, events, should_stop, command)
+        problems += found_problems
     scoring = None
     if scorers and not should_stop():
         model.release()
@@ -194,7 +198,7 @@ def run_experiment(
     report, found_problems = _report(store, has_changed=has_changed)
     told_once = tuple(dict.fromkeys(problems + found_problems))
     told = verdict_of(store, log)
-    return Result(outcome, scoring, report, told_once, is_stopped=should_stop(), looks=log, verdict=told)
+    return Result(outcome, scoring, report, told_once, should_stop(), log, told, tuple(speeds))
 
 
 class _Stopped(Exception):
@@ -203,10 +207,11 @@ class _Stopped(Exception):
 
 def _measure(
     store: ResultStore, repeats: int, events: Events, should_stop: Callable[[], bool], command: str
-) -> list[str]:
-    """Measure the speed of each level on a device that is free; return why it could not be done."""
+) -> tuple[list[str], list[str]]:
+    """Measure the speed of each level on a device that is free; return what was found, and why it could not be done."""
     from experiments.running.making import free_device_memory
     from experiments.running.speed import measure_folder
+    from experiments.stats.speed_sentences import speed_sentences
 
     gc.collect()
     free_device_memory()
@@ -217,12 +222,13 @@ def _measure(
         events.on_measuring(level)
 
     try:
-        measure_folder(store, repeats=repeats, command=command, on_level=on_level)
+        speeds = measure_folder(store, repeats=repeats, command=command, on_level=on_level)
     except _Stopped:
-        return []
+        return [], []
     except LlmDitError as error:
-        return [f"The speed could not be measured: {error}"]
-    return []
+        return [], [f"The speed could not be measured: {error}"]
+    manifest = store.manifest()
+    return speed_sentences(speeds, manifest.variable_name, manifest.baseline_name), []
 
 
 def _about(request: Request, plan: Plan, command: str) -> dict[str, Any]:

@@ -237,6 +237,7 @@ def test_the_command_measures_in_the_same_go_with_the_device_to_itself(
     assert done.exit_code == 0, done.output
     assert "Loading" in done.stderr and "(quantization int8) ..." in done.stderr
     assert "Measuring the speed of int8 ..." in done.stderr
+    assert "Alone and warm on cpu, median of 5, by quantization: " in done.stdout
     assert len(released) == 2, "before it is measured, and before it is scored"
     store = ResultStore(tmp_path / "s")
     found = read_speeds(store.folder, store.manifest().conditions.hash)
@@ -252,10 +253,11 @@ def test_the_command_measures_in_the_same_go_with_the_device_to_itself(
 def test_a_measurement_that_is_stopped_or_fails_keeps_the_pictures_and_says_why(tmp_path: Path, monkeypatch):
     folder = write_results(tmp_path / "r", sample_plan(prompts=2), lambda run: {})
     store = ResultStore(folder)
-    assert _measure(store, 2, Events(), lambda: True, "c") == []
+    assert _measure(store, 2, Events(), lambda: True, "c") == ([], [])
     monkeypatch.setattr(speed, "_pipeline", lambda settings: Pipeline([0.0], [1.0]))
     monkeypatch.setattr(Pipeline, "fingerprint", "0" * 64)
-    (problem,) = _measure(store, 2, Events(), lambda: False, "c")
+    told, (problem,) = _measure(store, 2, Events(), lambda: False, "c")
+    assert told == []
     assert problem.startswith("The speed could not be measured: ")
     assert "is another model now" in problem
     assert not (folder / "speed.json").exists()
