@@ -136,7 +136,7 @@ def test_networks_compute_the_same_plain_compiled_and_replayed(backend: str, qua
         conditionings = [model.prepare([embed], 16, 16) for embed in embeds]
         outputs[compile] = [model(latents, model_time, conditioning) for conditioning in conditionings]
         compiled = counters["stats"]["unique_graphs"] - before
-        assert compiled in ((2, 3) if compile == "on" else (0,))
+        assert compiled == (2 if compile == "on" else 0)
         graphs = EvaluationGraphs(CUDA, 1.0)
         replayed = [graphs(model.forward, latents, model_time, conditionings[0]) for _ in range(PLAIN_EVALUATIONS + 2)]
         assert len(graphs.graphs) == 1
@@ -163,7 +163,10 @@ def test_captions_of_unequal_length_take_another_kernel(quantization: str) -> No
     assert relative_error(got, expected) < 0.1  # the noise refiner, which sees no text, has no mask
 
 
+@torch.inference_mode(False)
 def accelerated(backend: str, quantization: str, compile: str) -> ZImageTransformer:
+    """A model as it is loaded: weights made in inference mode would be other tensors to the compiler than the zeros of
+    the first block's change, and cost float8 a third graph."""
     model = build_ours("mini", CUDA, torch.bfloat16)
     applied = choose_acceleration(
         CUDA, torch.bfloat16, compile=compile, attention_backend=backend, quantization=quantization
