@@ -23,7 +23,7 @@ def export(results: Path, output: Path, kinds: Sequence[str]) -> Iterator[Path]:
     Raises:
         OutputError: If there are no results, or something can't be written.
     """
-    from experiments.voting.vote_scores import with_votes
+    from experiments.voting.vote_scores import CountedVotes, with_votes
 
     if output.resolve() == results.resolve():
         raise OutputError(f"{output} holds the results themselves; give --output another folder.", field="output")
@@ -32,13 +32,15 @@ def export(results: Path, output: Path, kinds: Sequence[str]) -> Iterator[Path]:
     records = with_votes(results, manifest, store.runs())
     if "figures" in kinds or "tables" in kinds:
         from experiments.metrics import METRICS
-        from experiments.stats.findings import analyse, seen_now
+        from experiments.stats.findings import seen_now
         from experiments.store.speeds import read_speeds
+        from experiments.voting.vote_looks import analysed_with_votes, note_look
 
-        analysis = analyse(manifest, records, METRICS)
+        _records, analysis = analysed_with_votes(results, manifest, records, METRICS)
         speeds = read_speeds(results, manifest.conditions.hash) if "figures" in kinds else None
         yield from _of_analysis(analysis, speeds, output, kinds)
         store.note_analysis(seen_now(manifest, records, analysis, by="export.py"))
+        note_look(results, CountedVotes(results, manifest, records), "export.py")
     if "results" in kinds:
         table = results_table(manifest, records).map(harmless)
         write_text(output / "results.csv", table.to_csv(index=False))
@@ -59,13 +61,12 @@ def tell_tracker(results: Path, tracker: str) -> str:
     """
     from experiments.exports.tracking import check_tracker, track
     from experiments.metrics import METRICS
-    from experiments.stats.findings import analyse
-    from experiments.voting.vote_scores import with_votes
+    from experiments.voting.vote_looks import analysed_with_votes
 
     check_tracker(tracker)
     store = ResultStore(results)
     manifest = store.manifest()
-    return track(tracker, manifest, analyse(manifest, with_votes(results, manifest, store.runs()), METRICS))
+    return track(tracker, manifest, analysed_with_votes(results, manifest, store.runs(), METRICS)[1])
 
 
 def _of_analysis(analysis: Analysis, speeds: Speeds | None, output: Path, kinds: Sequence[str]) -> Iterator[Path]:

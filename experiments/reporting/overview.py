@@ -79,15 +79,14 @@ def _entry(folder: Path) -> Entry:
 def _verdict(folder: Path, store: ResultStore) -> tuple[str, str]:
     """Return verdict and best level: the report's where it is of what is there now, else from the numbers."""
     from experiments.metrics import METRICS
-    from experiments.stats.findings import analyse
     from experiments.stats.verdict import sentences
-    from experiments.voting.vote_scores import with_votes
+    from experiments.voting.vote_looks import analysed_with_votes
 
     report = folder / REPORT_FILE
     if is_report_of(report, folder_state(folder)):
         return headline_of(report), best_of(report)
     manifest = store.manifest()
-    analysis = analyse(manifest, with_votes(folder, manifest, store.runs()), METRICS)
+    _records, analysis = analysed_with_votes(folder, manifest, store.runs(), METRICS)
     result = headline_measure(analysis)
     return ("" if result is None else sentences(analysis, result)[0]), best_level(analysis)
 

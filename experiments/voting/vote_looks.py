@@ -15,11 +15,14 @@ from experiments.voting.votes_file import append_look
 from llm_dit.errors import OutputError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
     from pathlib import Path
 
+    from experiments.metrics.declaration import Metric
     from experiments.stats.findings import Analysis, MeasureAnalysis
     from experiments.stats.levels import Comparison
+    from experiments.store.manifest import Manifest
+    from experiments.store.records import RunRecord
     from experiments.voting.vote_scores import CountedVotes
 
 COST_OF_A_LOOK: Final = 2.0
@@ -38,6 +41,18 @@ def corrected_for_looks(analysis: Analysis, counted: CountedVotes) -> Analysis:
         return analysis
     measures = (_dearer(item, cost) if item.measure.column == VOTES.name else item for item in analysis.measures)
     return replace(analysis, measures=tuple(measures))
+
+
+def analysed_with_votes(
+    folder: Path, manifest: Manifest, runs: Sequence[RunRecord], metrics: Sequence[Metric]
+) -> tuple[list[RunRecord], Analysis]:
+    """Return a folder's runs with its votes among their scores, and their analysis with looks at votes paid for."""
+    from experiments.stats.findings import analyse
+    from experiments.voting.vote_scores import CountedVotes
+
+    counted = CountedVotes(folder, manifest, runs)
+    records = counted.scored(runs)
+    return records, corrected_for_looks(analyse(manifest, records, metrics), counted)
 
 
 def note_look(folder: Path, counted: CountedVotes, by: str) -> str | None:

@@ -19,6 +19,8 @@ from sample_results import axis, noisy_scores, sample_plan, write_results
 from web_server import wait_until
 
 from experiments import vote
+from experiments.store.folder_lock import manifest_locked
+from experiments.store.result_store import ResultStore
 from experiments.voting.bare_png import without_metadata
 from experiments.voting.booth import LEAST_BETWEEN, Booth
 from experiments.voting.lone_app import create_voting_app
@@ -128,6 +130,12 @@ def test_pictures_that_are_drawn_meanwhile_are_shown(folder: Path) -> None:
     assert few < 30
     voters = (f"voter {number}" for number in range(10_000))  # each has a new ballot drawn
     wait_until(lambda: booth.next_ballot(next(voters))["pairs"] == 30)  # reading takes a tenth of the time at most
+
+
+def test_votes_are_saved_while_another_process_holds_the_folder(folder: Path) -> None:
+    with ResultStore(folder).lock(command="run_ablation.py"), manifest_locked(folder):
+        booth = booth_of(folder)
+        assert booth.vote("Ada", booth.next_ballot("Ada")["ballot"], "left")["votes"] == 1
 
 
 def test_what_a_folder_lacks_is_said_before_a_page_opens(tmp_path: Path) -> None:

@@ -12,10 +12,11 @@ from scipy import stats
 from test_vote_scores import vote
 
 from experiments import analyze
+from experiments.metrics import METRICS
 from experiments.reporting.report_page import write_report
 from experiments.store.result_store import ResultStore
-from experiments.voting.vote_looks import looks_cost
-from experiments.voting.votes_file import append_votes, read_votes
+from experiments.voting.vote_looks import analysed_with_votes, looks_cost
+from experiments.voting.votes_file import append_look, append_votes, read_votes
 
 
 @pytest.fixture
@@ -49,6 +50,14 @@ def test_each_number_of_votes_is_one_look_and_the_next_one_is_told_and_paid(stor
     assert "0.031" in output
     assert "(0.008)" in output
     assert read_votes(store.folder).looks == (6, 8)
+
+
+def test_tables_over_several_experiments_pay_for_looks_too(store: ResultStore) -> None:
+    append_votes(store.folder, [vote(store, i, "3.0", "2.0", "left") for i in range(6)])
+    append_look(store.folder, 5, "report.py")
+    _, analysis = analysed_with_votes(store.folder, store.manifest(), store.runs(), METRICS)
+    (found,) = [item.comparisons[0] for item in analysis.measures if item.measure.column == "votes"]
+    assert (found.p_value, found.p_holm, found.is_found) == (2 / 2**6, 4 * 2 / 2**6, False)
 
 
 def test_a_report_is_a_look_and_another_measure_is_none(store: ResultStore) -> None:
