@@ -142,7 +142,7 @@ def test_intervals_of_agreement_hold_the_truth(tmp_path: Path) -> None:
     counted = CountedVotes(store.folder, manifest, records)
     generator = np.random.default_rng(0)
     held = []
-    for _ in range(300):
+    for _ in range(500):
         chances = np.clip(0.7 + 0.15 * generator.normal(size=PROMPTS), 0, 1)
         choices = generator.random((PROMPTS, 3)) < chances[:, None]
         counted.first = tuple(
@@ -153,7 +153,7 @@ def test_intervals_of_agreement_hold_the_truth(tmp_path: Path) -> None:
         alone, _ = agreements(counted, records, analysis.measures)
         (reward,) = [item for item in alone if item.measure.column == "image_reward"]
         held.append(reward.low <= 0.7 <= reward.high)
-    assert 0.93 <= np.mean(held) <= 0.98
+    assert 0.93 <= np.mean(held) <= 0.97
 
 
 def test_command_and_report_say_who_agrees_with_whom(tmp_path: Path) -> None:
