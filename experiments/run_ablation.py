@@ -27,7 +27,7 @@ from experiments.running.console import (
     progress_display,
 )
 from experiments.running.dry_run import dry_run
-from experiments.running.experiment_run import Events, Model, Result, run_experiment
+from experiments.running.experiment_run import Events, Judges, Model, Result, run_experiment
 from experiments.running.speed import REPEATS
 from llm_dit.cli import Command, config_from_flags, parameter_options, user_errors
 from llm_dit.errors import LlmDitError
@@ -111,6 +111,7 @@ def main(**flags: Any) -> None:
             overwrite=overwrite,
             verify=verify,
             speed_repeats=REPEATS if measures_speed else 0,
+            judges=_judges_of(request, printed),
             events=printed,
             should_stop=stop_wish,
         )
@@ -171,6 +172,16 @@ def _model_of(request: Request, opened: ExitStack, printed: _Printed) -> Model:
     from experiments.cluster.workers_model import WorkersModel
 
     return WorkersModel(wishes, opened, printed.say, watch=printed.on_workers)
+
+
+def _judges_of(request: Request, printed: _Printed) -> Judges | None:
+    """Return how workers get the scorers; None where this process scores."""
+    wishes = request.config.cluster
+    if not wishes.is_wanted:
+        return None
+    from experiments.cluster.workers_model import judges_on_workers
+
+    return judges_on_workers(wishes, request.config.metrics, printed.say)
 
 
 class _OwnModel:

@@ -129,7 +129,8 @@ class ScoringCrew:
 
     def _sent(self, row: ScoreInput) -> PictureRow:
         if self._is_local:
-            return PictureRow(row)
+            beside = None if row.baseline is None else row.baseline.absolute()
+            return PictureRow(row._replace(image=row.image.absolute(), baseline=beside))
         return PictureRow(row, row.image.read_bytes(), None if row.baseline is None else row.baseline.read_bytes())
 
     def _take(self, worker: str, result: ScoredBatch, again: deque[_Batch], scored: dict[int, list[Scores]]) -> None:

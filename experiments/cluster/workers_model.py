@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 
 from experiments.cluster.crew import Crew, Ready, first_ready
 from experiments.cluster.dispatch import Dispatcher, Patience, Tally
@@ -20,6 +20,7 @@ from experiments.metrics.declaration import Scorer
 from experiments.metrics.missing_scores import Spread
 from experiments.planning.model_facts import local_folder, read_model_facts
 from experiments.running.execution import Surroundings
+from experiments.running.experiment_run import Judges
 from experiments.running.result_writer import ResultWriter
 from experiments.running.worklist import WorkItem
 from experiments.store.comparable import Conditions, ModelIdentity
@@ -198,6 +199,17 @@ def scorers_on_workers(
         scoring = ScoringCrew(crew, tell, is_local=wishes.ray_address is None)
         scoring.welcome(happened)
         yield [RemoteScorer(metric) for metric in first.metrics], scoring.spread
+
+
+def judges_on_workers(wishes: ClusterSettings, settings: MetricSettings, tell: Tell) -> Judges:
+    """Return how an experiment has its pictures scored by workers; see `experiments.running.experiment_run.Judges`."""
+
+    def judges(
+        names: Sequence[str], generator: str, device: str
+    ) -> AbstractContextManager[tuple[list[Scorer], Spread]]:
+        return scorers_on_workers(wishes, names, settings, generator, device, tell)
+
+    return judges
 
 
 class WorkersModel:

@@ -7,7 +7,8 @@ nothing and parses nothing.
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -25,10 +26,14 @@ from llm_dit.parameters import EngineSettings
 
 if TYPE_CHECKING:
     from experiments.metrics import Scorer
-    from experiments.metrics.missing_scores import ScoringResult
+    from experiments.metrics.missing_scores import ScoringResult, Spread
     from experiments.running.execution import Hands, Outcome, Progress
     from experiments.running.worklist import Worklist
     from experiments.store.look_log import LookLog
+
+
+Judges = Callable[[Sequence[str], str, str], "AbstractContextManager[tuple[list[Scorer], Spread]]"]
+"""Names of metrics, the model that made the pictures, and a device to loaded scorers and to who scores with them."""
 
 
 class Model(Protocol):
@@ -118,6 +123,7 @@ def run_experiment(
     overwrite: bool = False,
     verify: bool = False,
     speed_repeats: int = 0,
+    judges: Judges | None = None,
     events: Events | None = None,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> Result:
@@ -131,6 +137,7 @@ def run_experiment(
         overwrite: Make runs again whose file was made with other inputs.
         verify: Compare every picture with its hash, and make again what does not fit.
         speed_repeats: Measure the speed of each level by so many pictures drawn alone, after all are made; 0 does not.
+        judges: Loads the scorers elsewhere once all images are made; None scores in this process, as planned looks do.
         events: Whom to tell.
         should_stop: Asked before each image and after each batch of scores; what is done stays.
 
@@ -192,7 +199,10 @@ def run_experiment(
     scoring = None
     if scorers and not should_stop():
         model.release()
-        scoring, found_problems = _score(store, scorers, plan.engine.dit_device, events, should_stop, command)
+        device = plan.engine.dit_device
+        names = [scorer.metric.name for scorer in scorers]
+        place = _own(scorers, device) if judges is None else judges(names, judged_model(plan), device)
+        scoring, found_problems = _score(store, place, events, should_stop, command)
         problems += found_problems
     has_changed = bool(outcome.made or outcome.failed or outcome.stale or scoring or problems)
     report, found_problems = _report(store, has_changed=has_changed)
@@ -266,27 +276,32 @@ def _load_scorers(request: Request, plan: Plan, names: Sequence[str], events: Ev
     return scorers
 
 
-def _score(
-    store: ResultStore,
-    scorers: Sequence[Scorer],
-    device: str,
-    events: Events,
-    should_stop: Callable[[], bool],
-    command: str,
-) -> tuple[ScoringResult | None, list[str]]:
-    """Score what has no score yet, with the device to the scorers alone; return what went wrong beside it."""
+@contextmanager
+def _own(scorers: list[Scorer], device: str) -> Iterator[tuple[list[Scorer], Spread]]:
+    """Give the device to this process's scorers alone."""
+    from experiments.metrics.missing_scores import one_by_one
     from experiments.running.making import free_device_memory
 
     gc.collect()  # the traceback of a run that failed may hold what the run used
     free_device_memory()
     for scorer in scorers:
         scorer.move_to(device)
+    yield scorers, one_by_one
 
+
+def _score(
+    store: ResultStore,
+    place: AbstractContextManager[tuple[list[Scorer], Spread]],
+    events: Events,
+    should_stop: Callable[[], bool],
+    command: str,
+) -> tuple[ScoringResult | None, list[str]]:
+    """Score what has no score yet; return what went wrong beside it."""
     try:
-        with store.lock(command=command):
-            result, problems = scores_of(store, scorers, events.on_scoring, should_stop)
+        with place as (scorers, spread), store.lock(command=command):
+            result, problems = scores_of(store, scorers, events.on_scoring, should_stop, spread)
             return result, problems + _summary_problems(store)
-    except OutputError as error:  # the folder takes nothing more
+    except LlmDitError as error:  # the folder takes nothing more, or no worker has the scorers
         return None, [f"The images could not be scored: {error}"]
 
 

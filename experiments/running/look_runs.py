@@ -16,7 +16,7 @@ from llm_dit.errors import LlmDitError
 
 if TYPE_CHECKING:
     from experiments.metrics import Scorer
-    from experiments.metrics.missing_scores import ScoringResult
+    from experiments.metrics.missing_scores import ScoringResult, Spread
     from experiments.running.deciding import Decider
     from experiments.store.look_log import LookLog
 
@@ -127,9 +127,10 @@ def scores_of(
     scorers: Sequence[Scorer],
     on_scoring: Callable[[int, int], None],
     should_stop: Callable[[], bool],
+    spread: Spread | None = None,
 ) -> tuple[ScoringResult | None, list[str]]:
     """Score what has no score yet, in a folder that is locked; None if it was stopped, or a scorer is damaged."""
-    from experiments.metrics.missing_scores import score_results
+    from experiments.metrics.missing_scores import one_by_one, score_results
 
     def on_progress(done: int, total: int) -> None:
         on_scoring(done, total)
@@ -137,7 +138,7 @@ def scores_of(
             raise _Stopped
 
     try:
-        result = score_results(store, scorers, on_progress)
+        result = score_results(store, scorers, on_progress, spread or one_by_one)
     except _Stopped:
         return None, []  # what is scored is written
     except LlmDitError as error:

@@ -15,7 +15,7 @@ from llm_dit.checkpoints.finding import model_name
 from llm_dit.config import Config
 from llm_dit.errors import LlmDitError
 from llm_dit.parameters import EngineSettings
-from web.jobs.experiment_workers import check_wishes, may_share_device, workers_of_job
+from web.jobs.experiment_workers import check_wishes, judges_of_job, may_share_device, workers_of_job
 from web.jobs.job import Job, JobState
 from web.jobs.lab_request import LabRequest
 from web.jobs.loaded_model import EngineHandle
@@ -239,6 +239,7 @@ class Lab:
                     self._model_of(request, resources, handle),
                     command=command,
                     metrics=asked.metrics if asked.compute_metrics else None,
+                    judges=judges_of_job(request.config, handle),
                     events=Shown(),
                     should_stop=lambda: handle.job.is_cancel_requested,
                 )

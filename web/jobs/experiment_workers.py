@@ -20,6 +20,7 @@ from web.jobs.queue import JobHandle
 if TYPE_CHECKING:
     from experiments.cluster.watching import WorkerState
     from experiments.cluster.workers_model import WorkersModel
+    from experiments.running.experiment_run import Judges
 
 WORKERS_SHOWN: Final = 64
 
@@ -78,6 +79,15 @@ def workers_of_job(wishes: ClusterSettings, resources: ExitStack, handle: JobHan
         watch=watch,
         should_stop=lambda: handle.job.is_cancel_requested,
     )
+
+
+def judges_of_job(config: Config, handle: JobHandle) -> Judges | None:
+    """Return how workers get the scorers of a job; None where it wants none and this process scores."""
+    if not config.cluster.is_wanted:
+        return None
+    from experiments.cluster.workers_model import judges_on_workers
+
+    return judges_on_workers(config.cluster, config.metrics, handle.tell_fault)
 
 
 def may_share_device(wishes: ClusterSettings) -> bool:

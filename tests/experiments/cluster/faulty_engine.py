@@ -64,12 +64,28 @@ class FaultyPipeline:
         return record
 
 
+class Known:
+    """What is known of a model, on the node's own kind of device."""
+
+    def __init__(self, known, marked):
+        self._known, self._marked = known, marked
+
+    def __getattr__(self, name):
+        return getattr(self._known, name)
+
+    def surroundings(self):
+        return self._marked(self._known.surroundings())
+
+
 class FaultyModels(OwnModels):
     """Loads the model with the faults of a folder."""
 
-    def __init__(self, notes):
+    def __init__(self, notes, marked):
         super().__init__()
-        self._notes = notes
+        self._notes, self._marked = notes, marked
+
+    def known(self, settings, planned_evaluations):
+        return Known(super().known(settings, planned_evaluations), self._marked)
 
     def get(self, settings, planned_evaluations):
         return FaultyPipeline(super().get(settings, planned_evaluations), self._notes)
@@ -81,5 +97,15 @@ class FaultyEngine(OwnEngine):
     def __init__(self, notes):
         self._notes = Path(notes)
 
+    def surroundings(self, settings, threads):
+        return self._marked(super().surroundings(settings, threads))
+
     def models(self):
-        return FaultyModels(self._notes)
+        return FaultyModels(self._notes, self._marked)
+
+    def _marked(self, surroundings):
+        """Name the card that the node was started with, where a note asks for it."""
+        card = os.environ.get("CARD_OF_NODE")
+        if card is None or not (self._notes / "kinds").exists():
+            return surroundings
+        return {**surroundings, "machine": {**surroundings["machine"], "card": card}}

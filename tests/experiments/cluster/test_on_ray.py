@@ -4,11 +4,14 @@ import csv
 import itertools
 import os
 import re
+import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
-from contextlib import ExitStack
+import warnings
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
@@ -16,14 +19,16 @@ from faulty_engine import FaultyEngine
 
 from experiments.cluster.dispatch import Patience
 from experiments.cluster.ray_opening import LOOPBACK, QUIET, TOO_SLOW
-from experiments.cluster.workers_model import WorkersModel
+from experiments.cluster.workers_model import WorkersModel, scorers_on_workers
+from experiments.metrics import load_configured_scorers
+from experiments.metrics.missing_scores import score_results
 from experiments.planning.command_flags import request_from_arguments
 from experiments.running.experiment_run import Events, run_experiment
 from experiments.running.models import OwnModels
 from experiments.running.one_device import OneDevice
 from experiments.store.result_store import ResultStore
 from llm_dit.config import Config
-from llm_dit.parameters import ClusterSettings
+from llm_dit.parameters import ClusterSettings, MetricSettings
 
 ROOT = Path(__file__).parents[3]
 NODE = {
@@ -45,10 +50,27 @@ def up(cluster, **more):
     """Add a node; Ray gives it 30 s, which a busy machine may exceed."""
     for last in (False, False, True):
         try:
-            return cluster.add_node(**NODE, **more)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", ResourceWarning)  # Ray leaves log files of a client's server open
+                return cluster.add_node(**NODE, **more)
         except Exception as error:
             if last or TOO_SLOW not in str(error):
                 raise
+
+
+def up_as_another_kind(cluster):
+    """Add a node whose processes name another card, where a test asks for it."""
+    os.environ["CARD_OF_NODE"] = "another card"
+    try:
+        return up(cluster)
+    finally:
+        del os.environ["CARD_OF_NODE"]
+
+
+def free_port():
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return found.getsockname()[1]
 
 
 @pytest.fixture(scope="module")
@@ -59,8 +81,9 @@ def cluster():
     from ray.cluster_utils import Cluster
 
     nodes = Cluster()
-    up(nodes, include_dashboard=False)
-    nodes.second = up(nodes)
+    nodes.client_port = free_port()
+    up(nodes, include_dashboard=False, ray_client_server_port=nodes.client_port)
+    nodes.second = up_as_another_kind(nodes)
     ray.init(address=nodes.address, log_to_driver=False, configure_logging=False, logging_level="ERROR")
     yield nodes
     ray.shutdown()
@@ -92,16 +115,28 @@ class Own:
         pass
 
 
-def drawn_alone(asked):
-    """Draw on one device, with as many threads as a worker has."""
+@contextmanager
+def threads_of_a_worker():
+    """Compute with as many threads as a worker has."""
     import torch
 
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        return run_experiment(asked, Own(), command="c")
+        yield
     finally:
         torch.set_num_threads(before)
+
+
+def drawn_alone(asked):
+    """Draw on one device."""
+    with threads_of_a_worker():
+        return run_experiment(asked, Own(), command="c")
+
+
+def faults(told):
+    """What was told but that a busy machine lets its workers be waited for."""
+    return [sentence for sentence in told if not sentence.startswith("No worker is there yet")]
 
 
 def pictures(folder):
@@ -125,12 +160,12 @@ class Watched(Events):
             self.then()
 
 
-def drawn_on(folder, notes, *, workers=2, events=None, should_stop=lambda: False, arguments=ARGUMENTS):
+def drawn_on(folder, notes, *, events=None, should_stop=lambda: False, arguments=ARGUMENTS, **wishes):
     """Draw on workers with the faults noted in a folder; return the result and what was told."""
     told = []
     with ExitStack() as resources:
         model = WorkersModel(
-            ClusterSettings(workers=workers, worker_threads=1),
+            ClusterSettings(**{"workers": 2, "worker_threads": 1, **wishes}),
             resources,
             told.append,
             PATIENCE,
@@ -141,7 +176,9 @@ def drawn_on(folder, notes, *, workers=2, events=None, should_stop=lambda: False
     return result, told
 
 
-def test_whatever_happens_to_workers_every_run_is_there_once_with_the_bytes_of_one_device(cluster, alone, tmp_path):
+def test_whatever_happens_to_workers_every_run_is_there_once_with_the_bytes_of_one_device(
+    cluster, alone, tmp_path, capfd
+):
     notes = tmp_path / "notes"
     notes.mkdir()
     for note in ("kill-42-1.0", "send-43-2.0", "hang-42-3.0", "memory-43-3.0", "always_fails-43-1.0"):
@@ -162,6 +199,9 @@ def test_whatever_happens_to_workers_every_run_is_there_once_with_the_bytes_of_o
     assert rows(tmp_path / "trial") == rows(alone)
     assert any("does not answer" in sentence for sentence in told)
     assert sum("is lost with" in sentence for sentence in told) == 3
+    assert "(raylet)" not in "".join(capfd.readouterr()), (
+        "what is lost is told, and nothing else is printed under the bar"
+    )
     manifest = ResultStore(tmp_path / "trial").manifest().raw
     assert [session["machine"]["threads"] for session in manifest["sessions"]] == ["1", "1"]
 
@@ -173,13 +213,56 @@ def test_a_node_may_go_and_another_one_come(cluster, alone, tmp_path):
 
     def change():
         cluster.remove_node(cluster.second, allow_graceful=False)
-        cluster.second = up(cluster)
+        cluster.second = up_as_another_kind(cluster)
 
     result, told = drawn_on(tmp_path, notes, events=Watched(4, change))
     assert result.outcome.made == RUNS
     assert pictures(tmp_path / "trial") == pictures(alone)
     assert rows(tmp_path / "trial") == rows(alone)
     assert any("is lost with" in sentence for sentence in told)
+
+
+def test_another_kind_of_device_draws_only_where_mixed_asks_for_it_and_is_recorded(cluster, alone, tmp_path):
+    for note in ("kinds", "slow"):
+        (tmp_path / note).touch()
+    few = [*ARGUMENTS, "--max-prompts=1"]
+    result, told = drawn_on(tmp_path / "one", tmp_path, arguments=few)
+    assert result.outcome.made == 6
+    (refused,) = faults(told)
+    assert re.search(r"worker [12] on .* is not used: it has card .* instead of .*; --mixed uses it", refused)
+
+    result, told = drawn_on(tmp_path / "mixed", tmp_path, arguments=few, mixed=True)
+    assert (result.outcome.made, faults(told)) == (6, [])
+    manifest = ResultStore(tmp_path / "mixed" / "trial").manifest().raw
+    cards = {session["id"]: session["machine"]["card"] for session in manifest["sessions"]}
+    assert len(cards) == 2
+    assert "another card" in cards.values()
+    assert {record.session for record in ResultStore(tmp_path / "mixed" / "trial").runs()} == set(cards)
+    for folder in ("one", "mixed"):
+        made = pictures(tmp_path / folder / "trial")
+        assert made == {name: png for name, png in pictures(alone).items() if name in made}
+
+
+@pytest.mark.parametrize("reads_files", [True, False])
+def test_scores_of_workers_are_those_of_one_device(cluster, alone, tmp_path, reads_files):
+    here, there = tmp_path / "here", tmp_path / "there"
+    settings, names = MetricSettings(), ("siglip_score", "image_reward")
+    for folder in (here, there):
+        shutil.copytree(alone, folder)
+    with threads_of_a_worker():
+        own = load_configured_scorers(names, settings, "mini", device="cpu")
+        score_results(ResultStore(here), own)
+    told = []
+    address = None if reads_files else cluster.address  # by value where workers may be elsewhere
+    wishes = ClusterSettings(workers=2, worker_threads=1, ray_address=address)
+    with scorers_on_workers(wishes, names, settings, "mini", "cpu", told.append) as (scorers, spread):
+        result = score_results(ResultStore(there), scorers, spread=spread)
+    assert (dict(result.scored), result.unreadable, faults(told)) == (dict.fromkeys(names, RUNS), (), [])
+    scores = [
+        {run.run_id: (run.scores, run.scores_of) for run in ResultStore(folder).runs()} for folder in (here, there)
+    ]
+    assert scores[0] == scores[1]
+    assert len(scores[0]) == RUNS
 
 
 def test_settings_of_the_engine_and_planned_looks_end_as_on_one_device(cluster, tmp_path):
@@ -256,6 +339,8 @@ def test_a_driver_may_be_killed_or_stopped_and_a_second_one_is_told(cluster, alo
     assert re.search(r"Stopped with [1-9]\d* runs to do", told)
 
     (tmp_path / "slower").unlink()
-    assert subprocess.run(command, env=environment, capture_output=True, check=False).returncode == 0
+    from_outside = [*command, f"--ray-address=ray://127.0.0.1:{cluster.client_port}"]  # the last one counts
+    last = subprocess.run(from_outside, env=environment, capture_output=True, text=True, check=False)
+    assert last.returncode == 0, last.stderr
     assert pictures(tmp_path / "trial") == pictures(alone)
     assert rows(tmp_path / "trial") == rows(alone)

@@ -1,7 +1,9 @@
 """One experiment from request to report, as command and page run it."""
 
 import os
+from contextlib import contextmanager
 from types import SimpleNamespace
+from unittest.mock import MagicMock
 
 import pytest
 from fake_pipeline import FakePipeline
@@ -67,6 +69,33 @@ def test_the_model_is_asked_for_once_and_released_before_anything_is_scored(requ
     assert result.scoring.scored == {"siglip_score": 6}
     assert result.report == request_.folder / "report.html"
     assert ResultStore(request_.folder).manifest().raw["command"] == "c"
+
+
+def test_scorers_may_be_loaded_elsewhere_once_the_model_is_gone(request_, scorer):
+    model, remote = Model(), SimpleNamespace(metric=scorer.metric)
+    scorer.move_to = scorer.score_rows = None  # of this process, which only names the metric
+
+    @contextmanager
+    def judges(names, generator, device):
+        model.asked.append((names, generator, device))
+        yield [remote], lambda _scorer, batches: ([{"siglip_score": 0.25} for _ in rows] for rows in batches)
+
+    result = run_experiment(request_, model, command="c", metrics=(), judges=judges)
+    assert model.asked == [3 * 2 * 4, "release", (["siglip_score"], "mini", "auto")]
+    assert (result.scoring.scored, result.problems) == ({"siglip_score": 6}, ())
+    assert {record.scores["siglip_score"] for record in ResultStore(request_.folder).runs()} == {0.25}
+
+
+def test_where_nobody_elsewhere_has_the_scorers_the_images_and_the_report_are_there_all_the_same(request_, scorer):
+    def judges(names, generator, device):
+        raise_on_entry = MagicMock()
+        raise_on_entry.__enter__.side_effect = LlmDitError("No worker can be used: weights are missing.")
+        return raise_on_entry
+
+    result = run_experiment(request_, Model(), command="c", metrics=(), judges=judges)
+    assert (result.outcome.made, result.scoring) == (6, None)
+    assert result.problems == ("The images could not be scored: No worker can be used: weights are missing.",)
+    assert result.report == request_.folder / "report.html"
 
 
 def test_without_metrics_nothing_is_scored_and_the_model_stays(request_):
