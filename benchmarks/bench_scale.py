@@ -160,6 +160,7 @@ def main(runs: int, folder: Path | None) -> None:
         found["first report"] = run_command(["experiments/report.py", str(results)])
         found["analyse"] = run_command(["experiments/analyze.py", str(results)])
         found["report again"] = run_command(["experiments/report.py", str(results)])
+        found["resume, report anew"] = run_command(["experiments/run_ablation.py", *arguments])
         found["resume"] = run_command(["experiments/run_ablation.py", *arguments])
         chromium = shutil.which("chromium")
         found["report_mb"] = round((results / "report.html").stat().st_size / 2**20, 1)
