@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -110,10 +110,11 @@ def narrowed(
             f"--where {' and '.join(map(str, conditions))} leaves one level of {manifest.variable_name}, so there is "
             "nothing to compare; ask of prompts or seeds, or keep two levels."
         )
-    prompts = tuple(prompt for prompt in manifest.prompts if _asks_for_prompt(prompt, conditions))
+    details = {name for prompt in manifest.prompts for name in prompt.details}
+    prompts = tuple(prompt for prompt in manifest.prompts if _asks_for_prompt(prompt, conditions, details))
     part = _narrow_manifest(manifest, axes, varied, prompts, conditions)
     part = _with_baseline(manifest, part, axes, baseline)
-    details = {prompt.id: prompt for prompt in manifest.prompts}
+    known = {prompt.id: prompt for prompt in manifest.prompts}
     kept = {axis.name: {level.name for level in axis.levels} for axis in axes}
     chosen = [
         replace(
@@ -123,7 +124,7 @@ def narrowed(
         )
         for record in records
         if all(record.levels[name] in names for name, names in kept.items())
-        and _asks_for_prompt(_prompt_of(record, details), conditions)
+        and _asks_for_prompt(_prompt_of(record, known), conditions, details)
         and _asks_for_seed(record.seed, conditions)
     ]
     if not any(record.is_finished for record in chosen):
@@ -155,9 +156,10 @@ def _known_values(manifest: Manifest, records: Sequence[RunRecord]) -> dict[str,
     for cell in manifest.resolved:
         for name, value in cell.parameters.items():
             known.setdefault(name, []).append(value)
+    details = {name for prompt in manifest.prompts for name in prompt.details}
     for prompt in manifest.prompts:
-        for name, text in prompt.details.items():
-            known.setdefault(name, []).append(text)
+        for name in details:
+            known.setdefault(name, []).append(prompt.details.get(name))
     for axis in manifest.axes:
         known[axis.name] = [level.name for level in axis.levels]
     known |= {
@@ -210,11 +212,10 @@ def prompt_property(prompt: Prompt, name: str) -> str | None:
     return own[name] if name in own else prompt.details.get(name)
 
 
-def _asks_for_prompt(prompt: Prompt, conditions: Sequence[Condition]) -> bool:
-    own = {*OF_PROMPTS, *prompt.details}
-    return all(
-        condition.holds(prompt_property(prompt, condition.name)) for condition in conditions if condition.name in own
-    )
+def _asks_for_prompt(prompt: Prompt, conditions: Sequence[Condition], details: Set[str]) -> bool:
+    """Return True if a prompt is as asked; one of which its list says nothing is like `none`."""
+    of_prompts = (condition for condition in conditions if condition.name in {*OF_PROMPTS, *details})
+    return all(condition.holds(prompt_property(prompt, condition.name)) for condition in of_prompts)
 
 
 def _asks_for_seed(seed: int, conditions: Sequence[Condition]) -> bool:

@@ -24,6 +24,7 @@ from scipy import stats
 
 from experiments import analyze
 from experiments.metrics import METRICS
+from experiments.prompts import Prompt
 from experiments.stats import paired_statistics as statistics
 from experiments.stats.levels import PROMPT, SEED
 from experiments.stats.questions.answering import Answer, Answers, Asked, answer
@@ -432,3 +433,18 @@ def test_questions_are_kept_and_counted_and_cost_an_extension_nothing_twice(tmp_
         note.startswith("With this one, 4 questions have been asked of these results") for note in last.analysis.notes
     )
     assert all(result.extension is None for result in last.analysis.measures)
+
+
+def test_a_prompt_of_which_the_list_says_nothing_is_not_like_what_is_asked_for() -> None:
+    listed = [
+        Prompt(f"p{index}", "all", "easy", f"take {index}", details={"tag": "counting"} if index < 7 else {})
+        for index in range(12)
+    ]
+    plan = sample_plan(prompts=listed)
+    part = narrowed(
+        sample_manifest(plan), sample_records(plan, noisy_scores({})), conditions_from_flags(["tag=counting"])
+    )
+    assert {record.prompt_id for record in part.records} == {f"p{index}" for index in range(7)}
+    assert part.manifest.planned_runs == dict.fromkeys(("1.0", "2.0", "3.0", "4.0"), 7)
+    rest = narrowed(sample_manifest(plan), sample_records(plan, noisy_scores({})), conditions_from_flags(["tag=none"]))
+    assert {record.prompt_id for record in rest.records} == {f"p{index}" for index in range(7, 12)}
