@@ -49,8 +49,8 @@ class Thumbnails:
     def sentence(self) -> str:
         """Say what the page shows in place of those that are left."""
         return (
-            f"{self.left:,} pictures have not been looked at for damage, and have no thumbnail unless an earlier "
-            "report made one: the page shows the whole picture in its place. The next report goes on with them."
+            f"{self.left:,} pictures have not been looked at for damage and have no thumbnail yet: the page shows the "
+            "whole picture in its place. The next report goes on with them."
         )
 
 
@@ -78,10 +78,11 @@ def make_thumbnails(folder: Path, records: Sequence[RunRecord], most_seconds: fl
 
     def make(record: RunRecord) -> str | None:
         assert record.image_path is not None
-        if time.monotonic() > ends:
-            left.append(record.run_id)
-            return None
         name = f"{record.run_id}.webp"
+        if time.monotonic() > ends:  # one with a thumbnail was looked at when that was made
+            if existing.get(name, -1) < record.image_path.stat().st_mtime_ns:
+                left.append(record.run_id)
+            return None
         problem = hash_problem(record)
         if problem is not None:
             (target / name).unlink(missing_ok=True)

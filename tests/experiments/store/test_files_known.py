@@ -95,3 +95,4 @@ def test_a_report_does_not_wait_for_all_thumbnails_and_the_next_goes_on(folder: 
     assert not list((folder / "thumbnails").iterdir())
     assert make_thumbnails(folder, records).left == 0
     assert len(list((folder / "thumbnails").iterdir())) == 16
+    assert make_thumbnails(folder, records, most_seconds=-1).left == 0, "they were looked at when they were made"
