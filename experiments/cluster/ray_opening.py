@@ -77,7 +77,7 @@ def opened(address: str | None, *, cpus: int | None, workers: int | None) -> Ite
             store = max(STORE_BYTES, STORE_BYTES_PER_WORKER * (workers or 1))
             _start_here(ray, include_dashboard=False, num_cpus=cpus, object_store_memory=store, **options)
         else:
-            ray.init(address=address, runtime_env=code_of_checkout(), **options)
+            ray.init(address=address, runtime_env=code_that_travels(), **options)
     except (ConnectionError, RuntimeError, ValueError) as error:
         ray.shutdown()
         raise LlmDitError(_problem(address, error), field="ray_address" if address else "workers") from error
@@ -141,12 +141,11 @@ def imported_ray() -> Any:
     return ray
 
 
-def code_of_checkout() -> dict[str, Any]:
-    """Return the runtime environment by which the code of a checkout travels; empty where a wheel is installed."""
+def code_that_travels() -> dict[str, Any]:
+    """Return the runtime environment by which code travels: a checkout, or of a wheel the lab, which is on no path."""
     engine, lab = code_folders()
-    if not (lab.parent / "pyproject.toml").is_file():
-        return {}
-    return {"py_modules": [str(engine), str(lab)], "excludes": ["results", "__pycache__"]}
+    is_checkout = (lab.parent / "pyproject.toml").is_file()
+    return {"py_modules": [*([str(engine)] if is_checkout else []), str(lab)], "excludes": ["results", "__pycache__"]}
 
 
 def _described(ray: Any, *, is_local: bool) -> OpenCluster:
