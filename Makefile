@@ -5,11 +5,12 @@ check:
 	uv run ruff format --check .
 	uv run ruff check .
 	uv run mypy
-	HF_HUB_OFFLINE=1 uv run pytest
+	HF_HUB_OFFLINE=1 uv run pytest -n auto
 
 # everything, slow tests included
 test:
-	HF_HUB_OFFLINE=1 uv run pytest -m "slow or not slow"
+	HF_HUB_OFFLINE=1 uv run pytest -n auto
+	HF_HUB_OFFLINE=1 uv run pytest -m slow
 
 # small sizes on this machine; docs/performance.md has the commands for cards
 bench:

@@ -44,7 +44,7 @@ def _run(name: str, environment: Path) -> tuple[str, bool]:
     code = f"from importlib.metadata import version; print(', '.join(f'{{n}} {{version(n)}}' for n in {SHOWN!r}))"
     versions = subprocess.run([str(python), "-c", code], check=True, capture_output=True, text=True).stdout.strip()
     click.echo(f"{name}: {versions}")
-    tests = [str(python), "-m", "pytest", "-q", "-p", "no:cacheprovider", *TESTS]
+    tests = [str(python), "-m", "pytest", "-q", "-p", "no:cacheprovider", "-m", "slow or not slow", *TESTS]
     done = subprocess.run(tests, cwd=PROJECT, env={**os.environ, "HF_HUB_OFFLINE": "1"}, check=False)
     return versions, done.returncode == 0
 

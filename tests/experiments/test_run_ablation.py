@@ -68,7 +68,7 @@ def test_the_lists_name_every_experiment_and_every_prompt():
         assert re.search(rf"^{name}$", listed, re.MULTILINE), name
     assert "1.0, 2.0, 3.0, 4.0, 5.0, 6.0  (baseline 3.0)" in listed
     prompts = CliRunner().invoke(main, ["--list-prompts"]).output
-    assert len(re.findall(r"^    (\w+_[\d.]+) ", prompts, re.MULTILINE)) == 60 + 3 * 6
+    assert len(re.findall(r"^    (\w+_[\d.]+) ", prompts, re.MULTILINE)) == 60 + 30 + 3 * 6
 
 
 def test_a_dry_run_counts_the_plan(run, tmp_path):

@@ -30,6 +30,8 @@ from experiments.store.result_store import ResultStore
 from llm_dit.config import Config
 from llm_dit.parameters import ClusterSettings, MetricSettings
 
+pytestmark = pytest.mark.slow  # real clusters of several nodes, killed in every way
+
 ROOT = Path(__file__).parents[3]
 NODE = {
     "num_cpus": 1,

@@ -19,6 +19,8 @@ from experiments.run_ablation import main as run_ablation
 from experiments.store.records import RunRecord
 from experiments.store.result_store import ResultStore
 
+pytestmark = pytest.mark.slow  # draws whole experiments on the embedded model
+
 PROMPTS = ("animal_001", "simple_001")
 SMALL = ("--width=64", "--height=64", "--dit-device=cpu", "--text-encoder-device=cpu", "--vae-device=cpu")
 WIDTH = 288

@@ -19,6 +19,8 @@ from experiments.stats.looks_simulation import KINDS, made_up_scores, simulate_d
 from experiments.stats.planned_looks import Standing, State, decide, step
 from experiments.stats.racing import RaceRules, race, race_evidence_of
 
+pytestmark = pytest.mark.slow  # thousands of simulated experiments
+
 EXPERIMENTS = 2000
 ERROR = 3 * np.sqrt(0.05 * 0.95 / EXPERIMENTS)
 """Three standard errors of a share of 5 % in so many simulations."""

@@ -52,6 +52,7 @@ def test_scales_are_those_that_torchao_made():
     assert quantize_weight(weight)[1][:, 0].tolist() == [0.005096435546875, 0.004791259765625]
 
 
+@pytest.mark.slow  # Triton's interpreter
 @pytest.mark.skipif(importlib.util.find_spec("triton") is None, reason="Triton is not on this platform")
 def test_fused_kernels_and_blocks_equal_plain_ones_but_for_rounding():
     paths = [str(CHECK.parent), *sys.path]
