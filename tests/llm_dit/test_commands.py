@@ -35,7 +35,7 @@ def test_everyscript_that_a_checkout_runs_has_a_word():
     assert commands <= set(COMMANDS.values()) | {"experiments/metrics/selftest.py"}
 
 
-def test_a_picture_of_the_command_is_that_of_thescript(tmp_path):
+def test_a_picture_of_the_command_is_that_of_the_script(tmp_path):
     flags = ["A red apple", "--height", "64", "--width", "64", "--steps", "1", "--seed", "1", "--output"]
     assert CliRunner().invoke(main, ["generate", *flags, str(tmp_path / "command.png")]).exit_code == 0
     script = [sys.executable, str(home() / "scripts" / "generate.py"), *flags, str(tmp_path / "script.png")]

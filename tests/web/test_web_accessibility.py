@@ -16,6 +16,8 @@ from web_tab import fill_prompt, open_tab
 
 from experiments.reporting.report_page import write_report
 
+pytestmark = pytest.mark.slow  # axe on every page in every state, light and dark
+
 AXE = files("axe_playwright_python") / "axe.min.js"
 LONG_WORD = "Donaudampfschifffahrtselektrizitätenhauptbetriebswerkbauunterbeamtengesellschaft"
 NARROW = 320

@@ -15,6 +15,8 @@ from web_server import live_server, make_app
 
 from llm_dit.stages.rewriter import Rewrite
 
+pytestmark = pytest.mark.slow  # thousands of requests
+
 PATIENCE_S = 120
 """The first plan imports what planning needs at low priority, on a machine that may be busy."""
 EXAMPLES = 30

@@ -17,6 +17,8 @@ from web_tab import open_tab
 from experiments.store.result_store import ResultStore
 from llm_dit.parameters import PARAMETERS
 
+pytestmark = pytest.mark.slow  # a real cluster under a real page
+
 RUNS = 24
 SMALL = {"num_inference_steps": 8, "width": 128, "height": 128, "dit_device": "cpu", "text_encoder_device": "cpu"}
 PHONE = {"width": 390, "height": 844}

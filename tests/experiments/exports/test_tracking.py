@@ -25,6 +25,8 @@ from experiments.stats.findings import analyse
 from experiments.store.result_store import ResultStore
 from llm_dit.errors import OutputError
 
+pytestmark = pytest.mark.slow  # a real MLflow server, wandb and trackio
+
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:

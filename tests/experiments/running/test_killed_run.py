@@ -7,7 +7,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from experiments.store.result_store import ResultStore
+
+pytestmark = pytest.mark.slow  # a run that is killed again and again
 
 SCRIPT = Path(__file__).with_name("killed_run.py")
 INSTANTS = ("picture:1", "manifest:2", "scores:1", "picture:5", "manifest:3", "none:0")
