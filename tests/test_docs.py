@@ -54,3 +54,4 @@ def test_tested_versions_hold_every_package_that_is_needed_within_its_bounds():
 def test_the_version_is_told_once():
     citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
     assert citation["version"] == version("llm-dit")
+    assert f"## {version('llm-dit')}\n" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
