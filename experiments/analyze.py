@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from experiments.answer_options import answer_options
 from llm_dit.cli import Command, user_errors
 
 if TYPE_CHECKING:
@@ -26,27 +27,7 @@ if TYPE_CHECKING:
 
 @click.command(cls=Command, context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("results_dirs", type=click.Path(path_type=Path), nargs=-1, required=True, metavar="RESULTS_DIR [OTHER]")
-@click.option(
-    "--pair-by",
-    metavar="NAMES",
-    help="Of two folders, by what their pictures are paired: prompt,seed or prompt. [default: prompt,seed]",
-)
-@click.option(
-    "--metric",
-    "metrics",
-    multiple=True,
-    metavar="NAME",
-    help="Of two folders, a distance to compute beside PSNR and SSIM: embedding_distance or lpips; may be repeated. "
-    "[default: those that both folders have]",
-)
-@click.option("--primary", metavar="MEASURE", help="Name the measure that counts, once; the others are exploratory.")
-@click.option(
-    "--margin",
-    "margins",
-    multiple=True,
-    metavar="MEASURE=X[,...]",
-    help="Name the largest difference of a measure that does not matter, once: is a level as good as the baseline?",
-)
+@answer_options
 @click.option("--measure", "columns", multiple=True, metavar="COLUMN", help="Only this measure; may be repeated.")
 @click.option(
     "--where",

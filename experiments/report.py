@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from experiments.answer_options import answer_options
 from llm_dit.cli import Command, user_errors
 
 
@@ -15,27 +16,7 @@ from llm_dit.cli import Command, user_errors
 @click.option(
     "-o", "--output", type=click.Path(path_type=Path), metavar="FILE", help="Where a bundle goes, or a pair's."
 )
-@click.option(
-    "--pair-by",
-    metavar="NAMES",
-    help="Of two folders, by what their pictures are paired: prompt,seed or prompt. [default: prompt,seed]",
-)
-@click.option(
-    "--metric",
-    "metrics",
-    multiple=True,
-    metavar="NAME",
-    help="Of two folders, a distance to compute beside PSNR and SSIM: embedding_distance or lpips; may be repeated. "
-    "[default: those that both folders have]",
-)
-@click.option("--primary", metavar="MEASURE", help="Name the measure that counts, once; the others are exploratory.")
-@click.option(
-    "--margin",
-    "margins",
-    multiple=True,
-    metavar="MEASURE=X[,...]",
-    help="Name the largest difference of a measure that does not matter, once: is a level as good as the baseline?",
-)
+@answer_options
 @user_errors
 def main(
     results_dirs: tuple[Path, ...],

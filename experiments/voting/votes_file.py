@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any, Final, Literal
 
+from llm_dit.atomic_file import sync_folder
 from llm_dit.errors import OutputError, unwritable
 
 VOTES_FILE: Final = "votes.jsonl"
@@ -210,7 +211,7 @@ def _append(folder: Path, entries: Sequence[dict[str, Any]]) -> None:
                 file.flush()
                 os.fsync(file.fileno())
             if is_new:
-                _sync_folder(folder)
+                sync_folder(folder)
     except Timeout:
         raise OutputError(f"{path}: another process holds it; try again.") from None
     except OSError as error:
@@ -223,16 +224,6 @@ def _ends_a_line(file: IO[bytes]) -> bool:
         return True
     file.seek(-1, os.SEEK_END)
     return file.read(1) == b"\n"
-
-
-def _sync_folder(folder: Path) -> None:
-    if os.name == "nt":  # folders can't be opened there
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _entry(line: bytes) -> Vote | str | int | None:

@@ -39,7 +39,7 @@ def write_atomically(path: Path, data: bytes, *, before_replace: Callable[[], No
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
-    _sync_folder(path.parent)
+    sync_folder(path.parent)
 
 
 def remove_partial_files(folder: Path, *, older_than_s: float = 0.0) -> None:
@@ -54,7 +54,8 @@ def remove_partial_files(folder: Path, *, older_than_s: float = 0.0) -> None:
             path.unlink(missing_ok=True)
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
+    """Bring the names in a folder to the disk, as far as the system lets one."""
     if os.name == "nt":  # folders can't be opened there
         return
     descriptor = os.open(folder, os.O_RDONLY)
