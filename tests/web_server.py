@@ -64,7 +64,10 @@ def wait_for_model(address: str) -> None:
 
 
 def wait_until(is_true: Any, timeout_s: float = 60.0) -> None:
-    """Wait for a condition, failing loudly after `timeout_s`."""
+    """Wait for a condition, failing loudly after `timeout_s`.
+
+    For pages too: Playwright's own `wait_for_function` evaluates text within the page, which its policy forbids.
+    """
     end = time.monotonic() + timeout_s
     while not is_true():
         assert time.monotonic() < end, "the condition did not come true"

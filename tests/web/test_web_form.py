@@ -60,7 +60,7 @@ def test_what_the_model_refused_stays_marked_until_it_is_mended_and_goes_on_rese
     assert refused.count() == 1, "another field was changed"
     with page.expect_response("**/api/format-prompt"):
         field.fill("-3")
-    page.wait_for_function("!document.querySelector('#field-hidden_layer[aria-invalid]')")
+    page.locator("#field-hidden_layer:not([aria-invalid])").wait_for()
     field.fill("-20")
     page.click("#generate-button")
     refused.wait_for()
@@ -114,7 +114,7 @@ def test_a_prompt_is_rewritten_in_place_and_back(page: Any) -> None:
     page.route("**/api/rewrite", lambda route: route.fulfill(json={"text": "A red fox in snow", "thinking": ""}))
     fill_prompt(page, "a fox")
     page.click("#rewrite-here")
-    page.wait_for_function("document.querySelector('#field-prompt').value === 'A red fox in snow'")
+    wait_until(lambda: page.input_value("#field-prompt") == "A red fox in snow")
     page.click("#rewrite-undo")
     assert page.input_value("#field-prompt") == "a fox"
     assert page.locator("#rewrite-undo").is_hidden()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -38,7 +39,7 @@ def open_first(page: Any) -> None:
     page.keyboard.press("Enter")
     page.locator("#viewer[open]").wait_for()
     wait_until(lambda: page.evaluate("document.querySelector('.viewer-stage img').naturalWidth === 128"))
-    page.wait_for_function("document.querySelector('.viewer-zoom').textContent === '1000 %'")  # 1280 / 128
+    page.locator(".viewer-zoom", has_text=re.compile("^1000 %$")).wait_for()  # 1280 / 128
 
 
 def zoom(page: Any) -> float:

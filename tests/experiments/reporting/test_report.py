@@ -25,6 +25,7 @@ from sample_results import (
     sample_records,
     write_results,
 )
+from web_server import wait_until
 
 from experiments import report
 from experiments.metrics import METRICS, PSNRScorer, SSIMScorer
@@ -334,11 +335,11 @@ def test_of_5000_pictures_only_those_near_the_view_are_in_the_page(open_report, 
     folder = write_results(tmp_path / "r", plan, noisy_scores({}), image_size=32)
     _fake_thumbnails(folder)
     page = open_report(write_report(folder), anchor="#pictures")
-    page.wait_for_function("() => document.querySelector('.cell img')?.naturalWidth > 0")
+    wait_until(lambda: page.evaluate("document.querySelector('.cell img')?.naturalWidth > 0"))
     assert page.locator("#count").inner_text() == "500 of 500 rows, 5000 pictures"
     assert page.locator(".cell").count() < 500
     page.locator("#sheet").evaluate("sheet => { sheet.scrollTop = sheet.scrollHeight; }")
-    page.wait_for_function("() => document.querySelector('.cell[data-row=\"499\"] img')?.naturalWidth > 0")
+    wait_until(lambda: page.evaluate("document.querySelector('.cell[data-row=\"499\"] img')?.naturalWidth > 0"))
     assert page.locator(".cell").count() < 500
 
 
@@ -356,9 +357,8 @@ def test_bundle_shows_its_pictures_far_from_the_folder(open_report, tmp_path):
     path = write_report(folder, bundle=True, output=tmp_path / "sent.html")
     shutil.rmtree(folder)
     page = open_report(path, anchor="#pictures")
-    page.wait_for_function(
-        "() => [...document.querySelectorAll('.cell img')].every((image) => image.naturalWidth === 64)"
-    )
+    widths = "[...document.querySelectorAll('.cell img')].map((image) => image.naturalWidth)"
+    wait_until(lambda: set(page.evaluate(widths)) == {64})
     cell(page, 0, 0).click()
     assert page.locator("#stage img").get_attribute("src").startswith("data:image/webp;base64,")
 
