@@ -1,4 +1,4 @@
-"""Flags of commands that read answers off results folders: `analyze.py` and `report.py`."""
+"""Flags of commands that read answers off results folders, and the one that takes them into a tracker."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+TRACKERS = ("mlflow", "wandb", "trackio")
 OPTIONS = (
     click.option(
         "--pair-by",
@@ -40,3 +41,8 @@ def answer_options(command: Callable[..., Any]) -> Callable[..., Any]:
     for option in reversed(OPTIONS):
         command = option(command)
     return command
+
+
+def track_option(help_text: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Return what adds `--track`, told as the command means it."""
+    return click.option("--track", type=click.Choice(TRACKERS), help=help_text)

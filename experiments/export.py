@@ -6,9 +6,9 @@ from pathlib import Path
 
 import click
 
+from experiments.answer_options import track_option
 from llm_dit.cli import Command, user_errors
 
-TRACKERS = ("mlflow", "wandb", "trackio")
 KINDS = ("figures", "tables", "results", "parquet", "dataset", "geneval")
 
 
@@ -23,7 +23,7 @@ KINDS = ("figures", "tables", "results", "parquet", "dataset", "geneval")
     help="figures (SVG and PDF), tables (CSV, LaTeX, JSON), results (CSV with prompts), parquet, dataset (a folder "
     "with pictures that Hugging Face datasets reads), geneval (its folders, a level each).",
 )
-@click.option("--track", type=click.Choice(TRACKERS), help="Tell a tracker of every level; alone it writes no files.")
+@track_option("Tell a tracker of every level; alone it writes no files.")
 @user_errors
 def main(results_dir: Path, output: Path | None, what: str, track: str | None) -> None:
     """Write figures, tables or data sets of the experiment in RESULTS_DIR into FOLDER, or tell a tracker of it."""

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from experiments.answer_options import track_option
 from experiments.planning.command_flags import PARAMETER_GROUPS, Request, question_options, request_from_flags
 from experiments.planning.design_size import WishedSizes, wished_sizes
 from experiments.planning.experiment_file import PREDEFINED_EXPERIMENTS, load_experiments
@@ -30,6 +31,7 @@ from experiments.running.dry_run import dry_run
 from experiments.running.experiment_run import Events, Judges, Model, Result, run_experiment
 from experiments.running.speed import REPEATS
 from llm_dit.cli import Command, config_from_flags, parameter_options, user_errors
+from llm_dit.commands import command_words
 from llm_dit.errors import LlmDitError
 from llm_dit.parameters import EngineSettings
 
@@ -57,6 +59,7 @@ WORKERS_SHOWN = 16
     is_flag=True,
     help="Then measure each level's seconds, memory and loading, alone and warm, as measure_speed.py does.",
 )
+@track_option("Then tell a tracker of every level, as export.py does; one that is away costs a sentence.")
 @click.option("--dry-run", is_flag=True, help="Print the plan, and do nothing.")
 @click.option(
     "--detect",
@@ -85,6 +88,7 @@ def main(**flags: Any) -> None:
     wants_metrics = flags.pop("compute_metrics") or bool(metric_names)
     measures_speed = flags.pop("measure_speed")
     overwrite, verify, is_dry = flags.pop("overwrite"), flags.pop("verify"), flags.pop("dry_run")
+    tracker = flags.pop("track")
     wished = wished_sizes(flags.pop("spreads"), flags.pop("detect"), is_dry=is_dry)
     if _listed(flags):
         return
@@ -100,6 +104,10 @@ def main(**flags: Any) -> None:
             "run measure_speed.py on the folder afterwards.",
             field="measure_speed",
         )
+    if tracker is not None:
+        from experiments.exports.tracking import check_tracker
+
+        check_tracker(tracker)  # known before anything is drawn
     with ExitStack() as opened:
         stop_wish = _StopWish()
         printed = _Printed(opened, stop_wish)
@@ -115,7 +123,10 @@ def main(**flags: Any) -> None:
             events=printed,
             should_stop=stop_wish,
         )
-    sys.exit(_say_end(result, request))
+    code = _say_end(result, request)
+    if tracker is not None and not result.is_stopped:
+        _tell_tracker(request, tracker)
+    sys.exit(code)
 
 
 def _listed(flags: dict[str, Any]) -> bool:
@@ -334,6 +345,17 @@ def _say_end(result: Result, request: Request) -> int:
         click.echo(f"Stopped with {outcome.remaining} runs to do; run the same command again to go on.", err=True)
         return INTERRUPTED_EXIT_CODE
     return 1 if outcome.failed or outcome.stale or result.problems else 0
+
+
+def _tell_tracker(request: Request, tracker: str) -> None:
+    """Tell a tracker of what lies in the folder; what comes of it changes neither the results nor the exit code."""
+    from experiments.exports.exporting import tell_tracker
+
+    try:
+        click.echo(tell_tracker(request.folder, tracker))
+    except LlmDitError as error:
+        again = shlex.join([*command_words("export"), str(request.folder), "--track", tracker])
+        click.echo(f"{error} The results lie in {request.folder} all the same; {again} tells it later.", err=True)
 
 
 if __name__ == "__main__":

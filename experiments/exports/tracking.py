@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 KEY_TAG: Final = "llm_dit.level"
 KEY_DIGITS: Final = 24
+PATIENCE: Final = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2", "MLFLOW_HTTP_REQUEST_TIMEOUT": "20"}
+"""MLflow's own seven retries of two minutes keep a command waiting where nobody listens."""
 MOST_PARAMETER_CHARACTERS: Final = 500
 
 
@@ -151,7 +153,8 @@ def _errors_of(tracker: str, module: Any) -> tuple[type[Exception], ...]:
 def _tell_mlflow(mlflow: Any, experiment: str, runs: Sequence[LevelRun]) -> str:
     from mlflow.entities import Metric, Param, RunTag
 
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")  # its seven take minutes where nobody listens
+    for name, value in PATIENCE.items():
+        os.environ.setdefault(name, value)
     client = mlflow.MlflowClient()
     known = client.get_experiment_by_name(experiment)
     place = client.create_experiment(experiment) if known is None else known.experiment_id

@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 from urllib.error import URLError
 from urllib.request import urlopen
 
@@ -18,7 +19,7 @@ import pytest
 from click.testing import CliRunner
 from sample_results import axis, noisy_scores, sample_plan, write_results
 
-from experiments import export
+from experiments import export, run_ablation
 from experiments.exports.tracking import TRACKERS, level_runs
 from experiments.metrics import METRICS
 from experiments.stats.findings import analyse
@@ -135,3 +136,68 @@ def test_a_tracker_that_is_not_installed_is_named_with_its_extra(
         OutputError, match=f"--track {tracker} needs the package {tracker}, .*uv sync --extra {tracker}"
     ):
         tell_tracker(folder, tracker)
+
+
+# At the end of a run
+
+
+def draw(checkpoint: Path, place: Path, tracker: str, **environment: str) -> tuple[Any, Path]:
+    """Draw two levels of two prompts and tell a tracker of them."""
+    told = CliRunner(env=environment).invoke(
+        run_ablation.main,
+        [
+            *("--model-path", str(checkpoint), "--sweep", "shift=2,3", "--max-prompts", "2", "--steps", "1"),
+            *("--output-dir", str(place), "--name", "drawn", "--track", tracker),
+        ],
+    )
+    return told, place / "drawn"
+
+
+def test_a_run_tells_mlflow_of_its_levels_at_its_end(
+    tiny_checkpoint: Path, tmp_path: Path, server: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mlflow import MlflowClient
+
+    monkeypatch.setenv("MLFLOW_DISABLE_TELEMETRY", "true")
+    told, folder = draw(tiny_checkpoint, tmp_path, "mlflow", MLFLOW_TRACKING_URI=server)
+    assert told.exit_code == 0, told.output
+    assert told.stdout.splitlines()[-1] == f"2 levels of drawn are in mlflow: {server} (experiment drawn)"
+    client = MlflowClient(server)
+    runs = client.search_runs([client.get_experiment_by_name("drawn").experiment_id])
+    kept = {run.info.run_name: run.data.metrics for run in runs}
+    expected = numbers_of(folder)
+    assert set(kept) == {"2.0", "3.0"}
+    for level, metrics in expected.items():
+        assert kept[level] == pytest.approx(metrics)
+    assert "generation_time_seconds/mean" in kept["3.0"]
+
+
+def test_a_tracker_that_is_away_costs_a_run_a_sentence_and_nothing_else(
+    tiny_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    told, folder = draw(tiny_checkpoint, tmp_path, "mlflow", MLFLOW_TRACKING_URI="http://127.0.0.1:9")
+    assert told.exit_code == 0, told.output
+    last = told.stderr.strip().splitlines()[-1]
+    assert last.startswith("mlflow did not take the results: ")
+    assert last.endswith(f"uv run experiments/export.py {folder} --track mlflow tells it later.")
+    assert len(ResultStore(folder).runs()) == 4
+    assert (folder / "report.html").is_file()
+
+
+def test_a_run_tells_wandb_offline(tiny_checkpoint: Path, tmp_path: Path) -> None:
+    told, _folder = draw(tiny_checkpoint, tmp_path, "wandb", WANDB_MODE="offline", WANDB_DIR=str(tmp_path))
+    assert told.exit_code == 0, told.output
+    kept = list((tmp_path / "wandb").glob("offline-run-*/run-*.wandb"))
+    assert len(kept) == 2
+    assert b"generation_time_seconds/mean" in b"".join(path.read_bytes() for path in kept)
+
+
+def test_a_tracker_that_is_not_installed_is_told_before_anything_is_drawn(
+    tiny_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "wandb", None)
+    told, folder = draw(tiny_checkpoint, tmp_path, "wandb")
+    assert told.exit_code == 2
+    assert "Error: --track wandb needs the package wandb" in told.stderr
+    assert not folder.exists()
