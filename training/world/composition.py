@@ -10,7 +10,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from training.world.layouts import grid, side_by_side, standing_row
-from training.world.looks import COLORS, MOODS, PALE, PATTERNS, SIGN_COLORS, SIGN_WORDS, TINTS
+from training.world.looks import COLORS, PALE, PATTERNS, SIGN_COLORS, SIGN_WORDS, TINTS
+from training.world.media import with_look
 from training.world.nouns import is_countable
 from training.world.places import COMMON_SKIES, LAND, PLACES
 from training.world.scene import VARIANTS, Scene, SceneObject, Setting, Sign
@@ -36,11 +37,6 @@ POSITIONS = {
     "top left": (0.27, 0.27), "top": (0.5, 0.27), "top right": (0.73, 0.27), "left": (0.27, 0.5), "right": (0.73, 0.5),
     "bottom left": (0.27, 0.73), "bottom": (0.5, 0.73), "bottom right": (0.73, 0.73),
 }  # fmt: skip
-MEDIUM_WEIGHTS = {
-    "line drawing": 1.0, "pixel art": 2.0, "watercolor": 1.2, "oil painting": 1.6, "pencil sketch": 1.0,
-    "blueprint": 1.4, "silhouette": 1.0,
-}  # fmt: skip
-GRADED_MEDIA = ("none", "watercolor", "oil painting", "pixel art")
 
 
 class Composer:
@@ -75,7 +71,7 @@ class Composer:
         scene = replace(self._draw[kind](), noise=self.rng.randrange(VARIANTS))
         if kind == "bare":
             return scene, "bare"
-        return self._with_look(scene), self._weighted(TELLINGS)
+        return with_look(self.rng, scene), self._weighted(TELLINGS)
 
     def held_out_scene(self) -> tuple[Scene, str]:
         """Draw a plain picture of one held-out pair, told shortly."""
@@ -93,7 +89,7 @@ class Composer:
             replace(thing, concept=concept, style=style, color=None) if thing.concept == subject else thing
             for thing in scene.objects
         )
-        return self._with_look(replace(scene, objects=things, noise=self.rng.randrange(VARIANTS))), "short"
+        return with_look(self.rng, replace(scene, objects=things, noise=self.rng.randrange(VARIANTS))), "short"
 
     def _weighted(self, choices: Mapping[str, float]) -> str:
         return self.rng.choices(list(choices), list(choices.values()))[0]
@@ -387,49 +383,3 @@ class Composer:
     def _landscape(self) -> Scene:
         outdoors = [name for name, place in PLACES.items() if place.is_outdoor]
         return Scene((), self._place(self.rng.choice(outdoors)))
-
-    def _with_look(self, scene: Scene) -> Scene:
-        """Add a medium or a mood to some scenes."""
-        if scene.setting.kind != "place" and not scene.objects:
-            return scene
-        chance = self.rng.random()
-        medium = "none"
-        if chance < 0.16 and scene.sign is None and scene.size_word != "tiny":
-            is_outlined = scene.setting.kind == "plain" and scene.count == 1
-            medium = self._medium(is_outlined, bool(scene.objects))
-        if medium in ("line drawing", "pencil sketch", "blueprint", "silhouette"):
-            things = tuple(replace(thing, color=None) for thing in scene.objects)
-            setting = (
-                scene.setting if scene.setting.kind == "place" and medium == "pencil sketch" else self._sheet(medium)
-            )
-            if setting is not scene.setting:
-                things = _lifted(things)
-            return replace(scene, objects=things, setting=setting, medium=medium)
-        mood = "none"
-        if self.rng.random() < (0.3 if scene.setting.kind == "place" else 0.16):
-            mood = self.rng.choice([*[name for name in MOODS if name != "none"], "photo", "photo", "warm"])
-        return replace(scene, medium=medium, mood=mood)
-
-    def _medium(self, is_outlined: bool, has_objects: bool) -> str:
-        weights = MEDIUM_WEIGHTS if has_objects else {name: MEDIUM_WEIGHTS[name] for name in GRADED_MEDIA[1:]}
-        drawn = self._weighted(weights)
-        while drawn == "silhouette" and not is_outlined:
-            drawn = self._weighted(weights)
-        return drawn
-
-    def _sheet(self, medium: str) -> Setting:
-        if medium == "silhouette":
-            return Setting(
-                "plain",
-                (self.rng.choice(("white", "orange", "peach", "yellow", "sky blue", "pale pink", "lavender", "red")),),
-            )
-        return Setting("plain", ("white",))
-
-
-def _lifted(things: tuple[SceneObject, ...]) -> tuple[SceneObject, ...]:
-    """Take standing things off their ground to the middle of the picture, rows still apart."""
-    if not any(thing.stands for thing in things):
-        return things
-    centers = [thing.y - 0.42 * thing.size if thing.stands else thing.y for thing in things]
-    drop = 0.5 - (min(centers) + max(centers)) / 2
-    return tuple(replace(thing, stands=False, y=y + drop) for thing, y in zip(things, centers, strict=True))

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import math
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,49 +14,25 @@ from llm_dit.checkpoints.finding import model_name
 from llm_dit.config import Config
 from llm_dit.errors import LlmDitError
 from llm_dit.parameters import EngineSettings
-from web.jobs.experiment_workers import check_wishes, judges_of_job, may_share_device, workers_of_job
+from web.jobs.experiment_workers import judges_of_job, may_share_device, workers_of_job
 from web.jobs.job import Job, JobState
 from web.jobs.lab_request import LabRequest
 from web.jobs.loaded_model import EngineHandle
-from web.jobs.plan_limits import check_size, check_typed_size
+from web.jobs.plan_limits import check_typed_size
 from web.jobs.plan_process import PlanProcess
+from web.jobs.preview import Preview, command_of, make_preview, request_of
 from web.jobs.queue import JobHandle, JobQueue
 from web.jobs.remembered_requests import RememberedRequests
 from web.jobs.results_folders import ExperimentCard, ResultsFolders, read_card
 
 if TYPE_CHECKING:
     from experiments.planning.command_flags import Request
-    from experiments.running.dry_run import DryRun
     from experiments.running.experiment_run import Model, Result
-    from experiments.running.forecast import Totals
     from experiments.running.one_device import OneDevice
     from experiments.running.worklist import KnownModel
 
 EXPERIMENT_KIND = "experiment"
 PROBLEMS_SHOWN = 5
-
-
-@dataclass(frozen=True)
-class Preview:
-    """A dry run.
-
-    Attributes:
-        name: The experiment's folder.
-        totals: What it costs.
-        warnings: Levels that are secretly equal.
-        sizes: What the design can find.
-        command: The same in a terminal.
-        loading: Which networks are loaded how often, and how long that takes, for people.
-        spread: How long workers would take, and what limits them; empty without them.
-    """
-
-    name: str
-    totals: Totals
-    warnings: list[str]
-    sizes: list[str]
-    command: str
-    loading: str
-    spread: str = ""
 
 
 class Lab:
@@ -159,8 +134,8 @@ class Lab:
             LlmDitError: For whatever is wrong with the request.
             QueueFull: If there is no room.
         """
-        request = self._request(asked)
-        plan, command = request.plan(), _command(request, asked)
+        request = request_of(self._config, asked)
+        plan, command = request.plan(), command_of(request, asked)
         name = request.experiment.name
         job = Job(
             kind=EXPERIMENT_KIND,
@@ -214,10 +189,6 @@ class Lab:
     def _check_idle(self, name: str, way_out: str) -> None:
         if any(job.kind == EXPERIMENT_KIND and job.request["name"] == name for job in self._queue.active()):
             raise LlmDitError(f"The experiment {name} is running or waiting; {way_out}.", field="experiment")
-
-    def _request(self, asked: LabRequest) -> Request:
-        """Read a request with the lab's parser, under the server's configuration."""
-        return _request_of(self._config, asked)
 
     def _run(self, handle: JobHandle, request: Request, asked: LabRequest, command: str) -> None:
         """Make what is missing, score it, write the report; on the worker's thread."""
@@ -337,56 +308,6 @@ def usual_judges(config: Config) -> list[str]:
     from experiments.metrics import default_metrics
 
     return list(default_metrics(config.metrics))
-
-
-def make_preview(config: Config, asked: LabRequest) -> Preview:
-    """Plan without doing anything.
-
-    Raises:
-        LlmDitError: For whatever is wrong with the request.
-    """
-    from experiments.running.console import loading_text
-    from experiments.running.dry_run import dry_run
-
-    request = _request_of(config, asked)
-    found = dry_run(request)
-    return Preview(
-        request.experiment.name,
-        found.totals,
-        list(found.warnings),
-        list(found.sizes),
-        _command(request, asked),
-        loading_text(found.totals),
-        _spread(request, found),
-    )
-
-
-def _spread(request: Request, found: DryRun) -> str:
-    """Say how a plan would be spread over as many workers as it asks for."""
-    workers, totals = request.config.cluster.workers, found.totals
-    if not workers or not totals.to_do:
-        return ""
-    from experiments.cluster.spreading import spread
-    from experiments.running.plan_models import facts_of
-
-    return spread(found.plan, facts_of(found.plan), totals.to_do, totals.seconds, workers).sentence()
-
-
-def _request_of(config: Config, asked: LabRequest) -> Request:
-    """Read a request with the lab's parser, counted before it is built."""
-    from experiments.planning.command_flags import request_from_arguments
-
-    check_typed_size(asked.arguments)
-    request = request_from_arguments([*asked.arguments, f"--output-dir={config.server.results_dir}"], config)
-    check_wishes(request.config.cluster, request.config.engine, config)
-    check_size(math.prod(len(axis.levels) or 1 for axis in request.experiment.axes), len(request.prompts))
-    return request
-
-
-def _command(request: Request, asked: LabRequest) -> str:
-    from experiments.planning.command_flags import command_of
-
-    return command_of(request, asked.arguments, compute_metrics=asked.compute_metrics, metrics=asked.metrics)
 
 
 def _raise_problems(result: Result) -> None:

@@ -22,7 +22,8 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
 from llm_dit.errors import LlmDitError
-from llm_dit.networks.packed_linear import PackedLinear, join_linears
+from llm_dit.networks.joined_linear import stack_linears
+from llm_dit.networks.packed_linear import PackedLinear
 from llm_dit.networks.rope import PositionTables, rotate
 from llm_dit.networks.transformer_config import PATCH_SIZE, SEQUENCE_MULTIPLE, ZImageTransformerConfig
 from llm_dit.placement.devices import sent
@@ -375,21 +376,6 @@ def scaled_dot_product(query: Tensor, key: Tensor, value: Tensor, mask: Tensor |
         query.transpose(1, 2), key.transpose(1, 2), value.transpose(1, 2), attn_mask=mask
     )
     return attended.transpose(1, 2)
-
-
-def stack_linears(*linears: nn.Linear | PackedLinear) -> nn.Linear | PackedLinear:
-    """Join projections of one input into a single one whose outputs lie side by side."""
-    plain = [linear for linear in linears if isinstance(linear, nn.Linear)]
-    if len(plain) < len(linears):
-        return join_linears(linears)
-    weight = torch.cat([linear.weight for linear in plain]).detach()
-    needs_grad, has_bias = plain[0].weight.requires_grad, plain[0].bias is not None
-    stacked = nn.Linear(weight.shape[1], weight.shape[0], bias=has_bias, device="meta")
-    stacked.weight = nn.Parameter(weight, requires_grad=needs_grad)
-    if has_bias:
-        bias = torch.cat([linear.bias for linear in plain]).detach()
-        stacked.bias = nn.Parameter(bias, requires_grad=needs_grad)
-    return stacked
 
 
 def _blocks(config: ZImageTransformerConfig, count: int, has_time: bool) -> nn.ModuleList:
