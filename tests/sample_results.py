@@ -15,7 +15,8 @@ from PIL import Image
 from experiments.planning.design import Axis, Experiment, Level, Plan, Run, plan_experiment
 from experiments.prompts import Prompt
 from experiments.store.comparable import Conditions
-from experiments.store.manifest import Manifest, manifest_from_values, manifest_values
+from experiments.store.manifest import Manifest
+from experiments.store.manifest_json import manifest_from_values, manifest_values
 from experiments.store.records import RunRecord, record_from_metadata
 from llm_dit.checkpoints.scheduler import TURBO_DEFAULTS
 

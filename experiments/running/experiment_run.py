@@ -243,7 +243,7 @@ def _measure(
 
 def _about(request: Request, plan: Plan, command: str) -> dict[str, Any]:
     """Return what the manifest says beside the experiment."""
-    from experiments.store.manifest import margin_values, primary_values
+    from experiments.store.manifest_json import margin_values, primary_values
     from llm_dit.pipeline import versions
 
     config = request.config

@@ -16,7 +16,8 @@ from experiments.store.comparable import (
     surroundings_of,
     varied_by,
 )
-from experiments.store.manifest import OF_THE_RUN, Manifest, manifest_from_values, manifest_values
+from experiments.store.manifest import OF_THE_RUN, Manifest
+from experiments.store.manifest_json import manifest_from_values, manifest_values
 from experiments.store.manifest_union import check_same_question, united_values
 from experiments.store.records import DamagedRecord, RunRecord
 from experiments.store.result_store import ResultStore

@@ -8,7 +8,8 @@ from typing import Any
 
 from experiments.planning.design import Plan
 from experiments.store.comparable import Conditions
-from experiments.store.manifest import Manifest, conditions_from_values, conditions_values
+from experiments.store.manifest import Manifest
+from experiments.store.manifest_json import conditions_from_values, conditions_values
 from llm_dit.errors import OutputError
 
 

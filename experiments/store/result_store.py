@@ -19,7 +19,8 @@ from experiments.store.files_known import KnownFiles, record_in_file, with_pictu
 from experiments.store.folder_lock import holder_of, locked, manifest_locked
 from experiments.store.folder_state import MANIFEST_FILE, folder_state
 from experiments.store.json_file import read_json, write_json
-from experiments.store.manifest import Manifest, check_format, manifest_from_values, margin_values, primary_values
+from experiments.store.manifest import Manifest
+from experiments.store.manifest_json import check_format, manifest_from_values, margin_values, primary_values
 from experiments.store.pair_scores import baselines_of, with_pair_scores
 from experiments.store.records import DamagedRecord, RunRecord
 from experiments.store.score_files import add_pair_scores, add_scores

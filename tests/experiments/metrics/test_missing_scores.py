@@ -23,7 +23,7 @@ from experiments.planning.design import Axis, Experiment, Level, Plan
 from experiments.prompts import Prompt
 from experiments.score import main
 from experiments.store.comparable import Conditions
-from experiments.store.manifest import manifest_values
+from experiments.store.manifest_json import manifest_values
 from experiments.store.result_store import ResultStore
 from llm_dit.errors import LlmDitError
 

@@ -11,7 +11,7 @@ from experiments.metrics import METRICS
 from experiments.planning.design import Plan
 from experiments.stats.findings import Analysis, MeasureAnalysis, analyse
 from experiments.stats.verdict import sentences
-from experiments.store.manifest import manifest_from_values, manifest_values
+from experiments.store.manifest_json import manifest_from_values, manifest_values
 from experiments.store.records import RunRecord
 
 TWO_SHIFTS = (axis("shift", 3.0, 4.0),)

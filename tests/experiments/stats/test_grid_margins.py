@@ -15,7 +15,7 @@ from experiments.stats import paired_statistics as statistics
 from experiments.stats.equivalence import margin_p_values
 from experiments.stats.findings import MeasureAnalysis, analyse
 from experiments.stats.verdict import sentences
-from experiments.store.manifest import manifest_from_values, manifest_values
+from experiments.store.manifest_json import manifest_from_values, manifest_values
 from experiments.store.result_store import ResultStore
 
 MARGIN = 0.1

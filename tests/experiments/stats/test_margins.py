@@ -21,7 +21,7 @@ from experiments.stats.findings import MeasureAnalysis, analyse
 from experiments.stats.margins import margins_from_flags
 from experiments.stats.verdict import sentences
 from experiments.store.analyses import PastAnalysis, analysis_values, text_hash
-from experiments.store.manifest import manifest_from_values, manifest_values
+from experiments.store.manifest_json import manifest_from_values, manifest_values
 from experiments.store.result_store import ResultStore
 from llm_dit.errors import LlmDitError
 

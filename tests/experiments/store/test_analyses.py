@@ -17,7 +17,7 @@ from experiments.store.analyses import (
     united_analyses,
 )
 from experiments.store.comparable import Conditions
-from experiments.store.manifest import manifest_values
+from experiments.store.manifest_json import manifest_values
 from experiments.store.manifest_union import united_values
 from experiments.store.result_store import ResultStore
 from llm_dit.errors import OutputError

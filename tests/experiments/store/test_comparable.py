@@ -25,7 +25,7 @@ from experiments.store.comparable import (
     versioned_hash,
     with_comparable_times,
 )
-from experiments.store.manifest import manifest_from_values
+from experiments.store.manifest_json import manifest_from_values
 from experiments.store.records import record_from_metadata
 from experiments.store.result_store import ResultStore
 from experiments.store.run_counts import Counts, RunCounter

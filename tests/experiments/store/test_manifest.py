@@ -14,7 +14,8 @@ from sample_results import CONDITIONS, STEPS, axis, sample_metadata, sample_plan
 from experiments.planning.axes import Axis, Level
 from experiments.planning.design import Plan
 from experiments.prompts import Prompt
-from experiments.store.manifest import Manifest, manifest_from_values, manifest_values
+from experiments.store.manifest import Manifest
+from experiments.store.manifest_json import manifest_from_values, manifest_values
 from experiments.store.records import RunRecord, record_from_metadata
 from llm_dit.errors import OutputError
 from llm_dit.parameters import GenerationParams

@@ -13,7 +13,7 @@ from experiments.planning.axes import Axis, Level
 from experiments.planning.design import Plan
 from experiments.prompts import Prompt
 from experiments.store.comparable import Conditions
-from experiments.store.manifest import manifest_values
+from experiments.store.manifest_json import manifest_values
 from experiments.store.manifest_union import check_same_question, united_values
 from llm_dit.errors import OutputError
 

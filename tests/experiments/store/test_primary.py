@@ -13,7 +13,7 @@ from sample_results import CONDITIONS, noisy_scores, sample_plan, write_results
 
 from experiments.store.analyses import PastAnalysis, analysis_values, text_hash
 from experiments.store.comparable import Conditions
-from experiments.store.manifest import manifest_values
+from experiments.store.manifest_json import manifest_values
 from experiments.store.result_store import ResultStore
 from llm_dit.errors import LlmDitError, OutputError
 

@@ -14,7 +14,7 @@ import pytest
 from sample_results import CONDITIONS, axis, noisy_scores, sample_metadata, sample_plan, write_results
 
 from experiments.planning.design import Plan, Run
-from experiments.store.manifest import manifest_values
+from experiments.store.manifest_json import manifest_values
 from experiments.store.records import DamagedRecord
 from experiments.store.result_store import ResultStore
 from llm_dit.errors import OutputError
