@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from experiments.exports.table_files import write_bytes
-from experiments.reporting.plots import MEMORY, costs_of, frontier
+from experiments.reporting.frontier import MEMORY, costs_of, frontier
 from experiments.stats.findings import Analysis, MeasureAnalysis
 from experiments.stats.grids import Interaction
 from experiments.stats.levels import Comparison, Estimate, LevelSummary

@@ -22,7 +22,8 @@ from llm_dit.commands import command_words
 from llm_dit.errors import OutputError, unwritable
 
 if TYPE_CHECKING:
-    from experiments.reporting.plots import Frontier, HeatMap, MeasurePlot
+    from experiments.reporting.frontier import Frontier
+    from experiments.reporting.plots import HeatMap, MeasurePlot
     from experiments.stats.findings import Analysis, MeasureAnalysis
     from experiments.stats.measures import Measure
     from experiments.store.manifest import Manifest
@@ -165,7 +166,7 @@ def report_text(
     from markupsafe import Markup, escape
 
     from experiments.metrics import BANDS_NOTE
-    from experiments.reporting.plots import MEMORY
+    from experiments.reporting.frontier import MEMORY
     from experiments.reporting.report_data import json_for_script
     from experiments.reporting.speed_table import speed_table
     from experiments.stats.best import best_level
@@ -298,7 +299,7 @@ def _speeds(folder: Path, manifest: Manifest) -> tuple[Speeds | None, str]:
 
 def _frontiers(analysis: Analysis, speeds: Speeds | None) -> list[Frontier]:
     """Lay out quality and fidelity against seconds, and against memory where it was measured."""
-    from experiments.reporting.plots import costs_of, frontier
+    from experiments.reporting.frontier import costs_of, frontier
     from experiments.stats.measures import TIME_COLUMN
 
     qualities = [

@@ -21,8 +21,8 @@ from experiments.exports.figures import write_figures
 from experiments.exports.table_files import csv_text, json_text, latex_escaped, latex_text
 from experiments.metrics import METRICS
 from experiments.prompts import Prompt
+from experiments.reporting.frontier import LABEL_PERCENT, apart
 from experiments.reporting.number_tables import NumberTable, number_cell, text_cell
-from experiments.reporting.plots import LABEL_PERCENT, apart
 from experiments.stats.findings import analyse
 from experiments.store.result_store import ResultStore
 

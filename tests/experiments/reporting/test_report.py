@@ -30,9 +30,11 @@ from web_server import wait_until
 from experiments import report
 from experiments.metrics import METRICS, PSNRScorer, SSIMScorer
 from experiments.metrics.missing_scores import score_results
-from experiments.reporting.plots import costs_of, frontier, heat_map, measure_plot, scale_over
+from experiments.reporting.frontier import costs_of, frontier
+from experiments.reporting.plots import heat_map, measure_plot
 from experiments.reporting.report_data import grid_data, json_for_script
 from experiments.reporting.report_page import write_report
+from experiments.reporting.scales import scale_over
 from experiments.stats.findings import analyse
 from experiments.store.result_store import ResultStore
 from llm_dit.errors import OutputError
