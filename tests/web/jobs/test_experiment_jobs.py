@@ -28,6 +28,7 @@ from web.jobs.experiment_jobs import Lab
 from web.jobs.job import Job, JobState
 from web.jobs.lab_request import lab_request
 from web.jobs.loaded_model import EngineHandle
+from web.jobs.preview import request_of
 from web.jobs.queue import JobQueue, QueueFull
 
 SMALL = {"experiment": "shift_sweep", "ids": "animal_001,simple_002"}
@@ -128,7 +129,7 @@ def test_the_command_for_a_terminal_does_what_the_page_does(
     page = open_page(load_config(file, "quick").replaced(flags))
     request = lab_request(asked)
     command = page.lab.preview(request).command
-    there, here = in_terminal(command), page.lab._request(request)
+    there, here = in_terminal(command), request_of(page.lab._config, request)
     assert there.plan().templates == here.plan().templates
     assert there.plan().prompts == here.plan().prompts
     assert there.plan().seeds == here.plan().seeds
@@ -162,7 +163,7 @@ def test_a_configuration_file_that_has_changed_is_not_named_in_the_command(
     file.write_text("[default.generation]\nnum_inference_steps = 2\nguidance_scale = 4\n")
     there = in_terminal(page.lab.preview(lab_request(SMALL)).command)
     assert there.config.path is None
-    assert there.plan().templates == page.lab._request(lab_request(SMALL)).plan().templates
+    assert there.plan().templates == request_of(page.lab._config, lab_request(SMALL)).plan().templates
 
 
 def test_what_could_not_be_scored_is_said(
@@ -248,7 +249,7 @@ def test_an_experiment_is_not_deleted_while_it_runs_or_waits(
 def test_a_folder_begun_with_another_choice_of_auto_is_gone_on_with(open_page: Callable[..., Page]) -> None:
     page = open_page()
     asked = lab_request(SMALL)
-    plan = page.lab._request(asked).plan()
+    plan = request_of(page.lab._config, asked).plan()
     compiled = LoadedPipeline(EngineSettings(compile="on"))
     store = page.store()
     asks = iter([False] * 3 + [True] * 99)
