@@ -171,8 +171,10 @@ def run_plan(
         outcome = _make_blocks(work, blocks, hands, store, on_progress, should_stop or (lambda: False))
         if decider is not None:
             decider.finish()
+        is_told_anew = bool(work.to_do or work.notes or work.stale)
+        del work, blocks  # 2 KB of each run, which the summary's records may have
         try:
-            if work.to_do or work.notes or work.stale or not has_summary_of(store.folder, folder_state(store.folder)):
+            if is_told_anew or not has_summary_of(store.folder, folder_state(store.folder)):
                 store.write_summary()
         except OutputError as error:  # on a full disk; it can be rebuilt from the metadata
             outcome = replace(outcome, summary_error=str(error))

@@ -1,16 +1,18 @@
 """The records that one process has read, so that a second look at a folder reads only what has changed.
 
 Twenty thousand records say most things twenty thousand times: blocks and texts that equal those of the record before
-are kept once.
+are kept once, and so are the names of blocks.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from experiments.store.entries import SharedNames
 from experiments.store.json_file import read_json
 from experiments.store.records import DamagedRecord, RunRecord, read_record
 from experiments.store.verification import size_problem
@@ -21,12 +23,25 @@ BLOCKS_OF_TEXTS = ("run", "parameters")
 """Entries whose texts are."""
 
 
+@dataclass
+class Before:
+    """What records share with those that were read before them.
+
+    Attributes:
+        last: Content of the file read last.
+        names: Of the blocks of all.
+    """
+
+    last: dict[str, Any] = field(default_factory=dict)
+    names: SharedNames = field(default_factory=SharedNames)
+
+
 class KnownFiles:
     """Records by their files; a file that was replaced since is read anew."""
 
     def __init__(self) -> None:
         self._records: dict[str, tuple[tuple[int, int, int], RunRecord | DamagedRecord]] = {}
-        self._last: dict[str, Any] = {}
+        self._before = Before()
 
     def records(self, folder: Path, results: Path) -> Iterator[RunRecord | DamagedRecord]:
         """Yield the records in a folder of them by name: whole with their pictures, or named with what is wrong.
@@ -52,7 +67,7 @@ class KnownFiles:
         known = self._records.get(entry.path)
         if known is not None and known[0] == state:
             return known[1]
-        found = record_in_file(Path(entry.path), folder, self._last)
+        found = record_in_file(Path(entry.path), folder, self._before)
         self._records[entry.path] = (state, found)
         return found
 
@@ -65,25 +80,44 @@ def with_picture(found: RunRecord | DamagedRecord) -> RunRecord | DamagedRecord:
     return found if problem is None else DamagedRecord(found.run_id, problem)
 
 
-def record_in_file(path: Path, folder: Path, last: dict[str, Any] | None = None) -> RunRecord | DamagedRecord:
+def record_in_file(path: Path, folder: Path, before: Before | None = None) -> RunRecord | DamagedRecord:
     """Read a record, whatever its picture is like: whole, or named with what is wrong.
 
     Args:
         path: The file.
         folder: The results folder.
-        last: Content of the file read before it, with which equal parts are shared; replaced by this one's.
+        before: Of the files read before it, with which equal parts are shared.
     """
     values = read_json(path)
     if values is None:
         return DamagedRecord(path.stem, "its metadata can't be read")
-    if last is not None:
-        values = _shared(values, last)
+    if before is not None:
+        values = _shared(values, before.last)
     record = read_record(values, folder)
     if isinstance(record, str):
         return DamagedRecord(path.stem, record)
     if record.run_id != path.stem:
         return DamagedRecord(path.stem, f"its metadata is that of {record.run_id}")
-    return record
+    return record if before is None else _compact(record, before.names)
+
+
+def _compact(record: RunRecord, names: SharedNames) -> RunRecord:
+    """Return a record whose blocks share their names with others; those that are the same in many stay as they are."""
+    own = {"scores": names.entries(record.scores), "pair_scores": names.with_shared_texts(record.pair_scores)}
+    rest = {
+        name: names.entries(value) if isinstance(value, dict) and name not in SHARED_BLOCKS else value
+        for name, value in record.metadata.items()
+    }
+    return replace(
+        record,
+        level=names.text(record.level),
+        levels=names.texts(record.levels),
+        parameters=names.entries(record.parameters),
+        metadata=names.entries({name: own.get(name, value) for name, value in rest.items()}),
+        scores=own["scores"],
+        pair_scores=own["pair_scores"],
+        load_seconds=names.entries(record.load_seconds),
+    )
 
 
 def _shared(values: dict[str, Any], last: dict[str, Any]) -> dict[str, Any]:

@@ -14,9 +14,11 @@ from typing import Any
 RUN_TEXTS = ("run_id", "identity", "conditions", "prompt_id", "prompt", "category", "difficulty")
 INFINITE = "infinite"
 """How a score without bound stands in a record: JSON has no number for it."""
+READ_BY_FIELD = ("run", "parameters")
+"""Blocks that a record holds by its fields, and not once more with the rest of its file."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class RunRecord:
     """One finished or failed run.
 
@@ -30,7 +32,7 @@ class RunRecord:
         parameters: All generation parameters, resolved.
         fingerprint: Hash of the model; empty where the record does not say.
         numerics: Number formats, quantization and kernels it was made with.
-        metadata: The whole file.
+        metadata: The rest of the file.
         image_path: The image; None for a failed run.
         scores: Column to value; a column that is absent has not been scored.
         scores_of: Metric name to the model that scored.
@@ -127,7 +129,7 @@ def _record(metadata: Mapping[str, Any], folder: Path) -> RunRecord:
         parameters=metadata["parameters"],
         fingerprint=metadata.get("model_fingerprint", ""),
         numerics=metadata.get("numerics", {}),
-        metadata=metadata,
+        metadata={name: value for name, value in metadata.items() if name not in READ_BY_FIELD},
         image_path=folder / image["file"] if image else None,
         scores=metadata.get("scores", {}),
         scores_of=metadata.get("scores_of", {}),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -102,10 +102,17 @@ def columns(manifest: Manifest, records: Sequence[RunRecord]) -> list[str]:
 
 def summary_rows(manifest: Manifest, records: Sequence[RunRecord]) -> list[dict[str, Any]]:
     """Return one row per run, with every column; None where a value is missing."""
-    names, own = columns(manifest, records), detail_columns(manifest)
+    names = columns(manifest, records)
+    return [dict(zip(names, values, strict=True)) for values in _rows(manifest, records, names)]
+
+
+def _rows(manifest: Manifest, records: Iterable[RunRecord], names: Sequence[str]) -> Iterator[list[Any]]:
+    """Yield the values of each run in the order of the columns."""
+    own = detail_columns(manifest)
     details = {prompt.id: {own[name]: text for name, text in prompt.details.items()} for prompt in manifest.prompts}
-    rows = [{**details.get(record.prompt_id, {}), **_row(manifest, record)} for record in records]
-    return [{name: values.get(name) for name in names} for values in rows]
+    for record in records:
+        values = {**details.get(record.prompt_id, {}), **_row(manifest, record)}
+        yield [values.get(name) for name in names]
 
 
 def summary_csv(manifest: Manifest, records: Sequence[RunRecord]) -> str:
@@ -117,8 +124,8 @@ def summary_csv(manifest: Manifest, records: Sequence[RunRecord]) -> str:
     text = io.StringIO()
     names = columns(manifest, records)
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(harmless(name) for name in names)
-    writer.writerows([harmless(row[name]) for name in names] for row in summary_rows(manifest, records))
+    writer.writerow(map(harmless, names))
+    writer.writerows(map(harmless, row) for row in _rows(manifest, records, names))
     return text.getvalue()
 
 

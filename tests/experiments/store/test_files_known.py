@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import pickle
+import sys
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -11,6 +14,7 @@ from sample_results import noisy_scores, sample_plan, write_results
 from experiments.reporting.report_page import is_report_of, write_report
 from experiments.reporting.thumbnails import make_thumbnails
 from experiments.store import files_known
+from experiments.store.entries import SharedNames
 from experiments.store.folder_state import folder_state, has_summary_of
 from experiments.store.result_store import ResultStore
 
@@ -96,3 +100,31 @@ def test_a_report_does_not_wait_for_all_thumbnails_and_the_next_goes_on(folder: 
     assert make_thumbnails(folder, records).left == 0
     assert len(list((folder / "thumbnails").iterdir())) == 16
     assert make_thumbnails(folder, records, most_seconds=-1).left == 0, "they were looked at when they were made"
+
+
+def test_a_record_of_many_takes_two_and_a_half_kilobytes(tmp_path: Path) -> None:
+    plan = sample_plan(prompts=25)
+    folder = write_results(tmp_path / "many", plan, noisy_scores({}), image_size=8)
+    store = ResultStore(folder)
+    tracemalloc.start()
+    try:
+        records = store.results()[0]
+        held = tracemalloc.get_traced_memory()[0]
+    finally:
+        tracemalloc.stop()
+    assert len(records) == plan.run_count == 100
+    assert held / len(records) < 2_500, "a dictionary of 22 parameters alone has 1,184 bytes"
+
+
+def test_blocks_share_the_names_of_equal_ones_and_read_as_dictionaries() -> None:
+    names = SharedNames()
+    first, second = names.entries({"b": 1, "a": {"c": 2}}), names.entries({"b": 3, "a": None})
+    assert first == {"b": 1, "a": {"c": 2}}
+    plain = {"b": 3, "a": None}
+    assert plain == second
+    assert (list(first), first.get("c"), {**second}) == (["b", "a"], None, {"b": 3, "a": None})
+    assert sys.getsizeof(first) + sys.getsizeof(tuple(first.values())) < sys.getsizeof({"b": 1, "a": 2})
+    hashes = names.with_shared_texts({"psnr": {"baseline": "".join(["ab", "cd"])}})
+    more = names.with_shared_texts({"psnr": {"baseline": "".join(["ab", "cd"])}})
+    assert hashes["psnr"]["baseline"] is more["psnr"]["baseline"]
+    assert pickle.loads(pickle.dumps(hashes)) == {"psnr": {"baseline": "abcd"}}
