@@ -22,6 +22,7 @@ from experiments.store.folder_state import folder_state, has_summary_of
 from experiments.store.result_store import ResultStore
 from llm_dit.errors import OutputError
 from llm_dit.parameters import EngineSettings
+from llm_dit.pipeline import versions
 
 if TYPE_CHECKING:
     from experiments.running.deciding import Decider
@@ -146,7 +147,7 @@ def run_plan(
         on_start: Called once with what is left to do.
         on_progress: Called after each image.
         should_stop: Asked before each image; the images made so far stay.
-        about: More for the manifest, such as configuration, versions and device.
+        about: More for the manifest, such as the configuration.
         decider: Draws in blocks and looks after each; None draws everything.
 
     Raises:
@@ -163,6 +164,8 @@ def run_plan(
             hands.begin(work.conditions, plan.experiment.name, sessions.id_of)
         known = [*work.manifest.get("sessions", ()), *sessions.begun]
         told = {**work.manifest, "device": hands.device, **(about or {}), "sessions": known, **looks}
+        if work.to_do or "versions" not in told:  # else those that made the pictures stay, and torch is not imported
+            told["versions"] = versions()
         store.write_manifest(told)
         sessions.are_written = True
         if on_start is not None:

@@ -244,7 +244,6 @@ def _measure(
 def _about(request: Request, plan: Plan, command: str) -> dict[str, Any]:
     """Return what the manifest says beside the experiment."""
     from experiments.store.manifest_json import margin_values, primary_values
-    from llm_dit.pipeline import versions
 
     config = request.config
     return {
@@ -258,7 +257,6 @@ def _about(request: Request, plan: Plan, command: str) -> dict[str, Any]:
             "metrics": config.metrics.model_dump(),
             "cluster": config.cluster.model_dump(),
         },
-        "versions": versions(),
         **({"primary": primary_values(request.primary)} if request.primary else {}),
         **({"margins": {name: margin_values(x) for name, x in request.margins.items()}} if request.margins else {}),
     }

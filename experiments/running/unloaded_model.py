@@ -8,13 +8,11 @@ from experiments.planning.model_facts import local_folder, read_model_facts
 from llm_dit.parameters import EngineSettings, GenerationParams
 
 if TYPE_CHECKING:
-    import torch
-
-    from llm_dit.stages.loading import Placement
+    from llm_dit.placement.devices import AnyDevice
 
 
 class UnloadedModel:
-    """What a worklist asks of a pipeline, without one. Imports torch, which alone knows the devices.
+    """What a worklist asks of a pipeline, without one. Imports torch only for a device that torch alone knows.
 
     Attributes:
         fingerprint: Hash of the checkpoint.
@@ -24,19 +22,20 @@ class UnloadedModel:
     def __init__(self, settings: EngineSettings, planned_evaluations: int = 0) -> None:
         from llm_dit.checkpoints.lora_files import LoraFiles
         from llm_dit.checkpoints.model_parts import find_parts
-        from llm_dit.stages.loading import numerics_of, place_stages
+        from llm_dit.stages.loading import known_numerics
 
         self._facts = read_model_facts(settings)
-        self._placement: Placement = place_stages(settings, planned_evaluations)
+        known = known_numerics(settings, planned_evaluations)
         parts = find_parts(settings, local_folder)
         self._loras = LoraFiles(parts.transformer.tensors, settings.loras_folder)
         self.fingerprint = parts.fingerprint()
-        self.numerics = numerics_of(self._placement, settings)
+        self.numerics = known.numerics
+        self._device = known.device
 
     @property
-    def device(self) -> torch.device:
+    def device(self) -> AnyDevice:
         """Where the transformer would compute."""
-        return self._placement.transformer[0]
+        return self._device
 
     def resolve(self, params: GenerationParams) -> GenerationParams:
         """Fill in size, shift, steps, guidance and the LoRAs' hashes, and check what only the model can say.

@@ -45,10 +45,10 @@ def without_unsupported(plan: Plan, *, skips: bool) -> Plan:
 
 def _problem(settings: EngineSettings) -> LlmDitError | None:
     """Return why this machine can't do settings; None if it can. A file that is missing is another thing."""
-    from llm_dit.stages.loading import place_stages
+    from llm_dit.stages.loading import known_numerics
 
     try:
-        place_stages(settings)
+        known_numerics(settings)
     except (DeviceError, InvalidParameter) as error:
         return error
     return None

@@ -128,10 +128,12 @@ def make_worklist(
     manifest = manifest_from_values(values, store.folder)
     items = _work_items(plan, resolved, identities)
     to_do, stale, finished = _sorted_items(items, manifest, on_disk, overwrite=overwrite)
-    changed = changed_surroundings(
-        (record for record in on_disk if to_do and manifest.place(record) is not None),
-        surroundings_of(models[plan.loading_order[0]].surroundings()),
-    )
+    changed = None
+    if to_do:  # what a model's surroundings are is asked of torch
+        changed = changed_surroundings(
+            (record for record in on_disk if manifest.place(record) is not None),
+            surroundings_of(models[plan.loading_order[0]].surroundings()),
+        )
     notes = [*_damage_notes([*damaged, *unfit])]
     if old is None and ResultStore.is_results(store.folder):
         notes.append(f"{store.folder}: the manifest was damaged and is written anew from this command.")

@@ -62,6 +62,35 @@ def test_lists_plans_and_help_answer_without_torch(tiny_checkpoint, tmp_path):
     assert list(tmp_path.iterdir()) == [], "a dry run writes nothing"
 
 
+def test_what_draws_nothing_answers_without_torch(run, tiny_checkpoint, tmp_path):
+    arguments = ["--sweep", "shift=1,2", "--max-prompts", "1", "--steps", "1", "--height", "64", "--width", "64"]
+    arguments += ["--dit-device", "cpu", "--text-encoder-device", "cpu", "--name", "light"]
+    drawn = run(*arguments)
+    assert drawn.exit_code == 0, drawn.stderr
+    (folder,) = (path.parent for path in tmp_path.rglob("manifest.json"))
+    before = json.loads((folder / "manifest.json").read_text())
+    code = (
+        "import sys\n"
+        "from click.testing import CliRunner\n"
+        "from experiments import analyze, report, run_ablation\n"
+        "def answers(command, *arguments):\n"
+        "    result = CliRunner().invoke(command, arguments)\n"
+        "    assert result.exit_code == 0, result.output\n"
+        "    heavy = {'torch', 'transformers', 'diffusers', 'matplotlib'} & sys.modules.keys()\n"
+        "    assert not heavy, (arguments, heavy)\n"
+        "    return result.output\n"
+        f"again = answers(run_ablation.main, '--model-path', {str(tiny_checkpoint)!r}, *{arguments!r})\n"
+        "assert '0 runs to do, 2 finished before.' in again, again\n"
+        f"answers(analyze.main, {str(folder)!r})\n"
+        f"answers(report.main, {str(folder)!r})\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    after = json.loads((folder / "manifest.json").read_text())
+    assert after["versions"] == before["versions"], "those that made the pictures"
+    assert (after["device"], after["sessions"]) == (before["device"], before["sessions"])
+
+
 def test_the_lists_name_every_experiment_and_every_prompt():
     listed = CliRunner().invoke(main, ["--list-experiments"]).output
     for name in ("shift_sweep", "shift_steps_grid", "steps_only", "hidden_layer", "think_block", "system_prompt"):

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import torch
 
     from llm_dit.networks.transformer import ZImageTransformer
+    from llm_dit.placement.devices import AnyDevice, AnyDtype
 
 EVALUATIONS_WORTH_COMPILING = 1000
 """Compiling takes tens of seconds and saves tens of milliseconds an evaluation, on CUDA at 1024 x 1024."""
@@ -45,8 +46,8 @@ class Acceleration:
 
 
 def choose_acceleration(
-    device: torch.device,
-    dtype: torch.dtype,
+    device: AnyDevice,
+    dtype: AnyDtype,
     *,
     compile: CompileMode = "off",
     attention_backend: AttentionBackend = "auto",
@@ -74,7 +75,7 @@ def choose_acceleration(
     return Acceleration(backend, "on" if is_compiled else "off", quantization)
 
 
-def check_graphs(graphs: GraphMode, device: torch.device, *, stays: bool = True) -> None:
+def check_graphs(graphs: GraphMode, device: AnyDevice, *, stays: bool = True) -> None:
     """Raise `DeviceError` where CUDA graphs are asked for and the weights don't stay on a CUDA device."""
     if graphs == "on" and not (device.type == "cuda" and stays):
         where = (
@@ -131,7 +132,7 @@ def _attend_by(transformer: ZImageTransformer, backend: Backend) -> None:
         block.attention.attend = attend
 
 
-def _is_compiled(compile: CompileMode, device: torch.device, planned_evaluations: int) -> bool:
+def _is_compiled(compile: CompileMode, device: AnyDevice, planned_evaluations: int) -> bool:
     match compile:
         case "on":
             return True

@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any, Literal, assert_never
 
 from llm_dit.errors import DeviceError
 from llm_dit.parameters import AttentionBackend
+from llm_dit.placement.devices import capability_of, dtype_name
 
 if TYPE_CHECKING:
-    import torch
     from torch import Tensor
 
     from llm_dit.networks.transformer import Attend
+    from llm_dit.placement.devices import AnyDevice, AnyDtype
 
 Backend = Literal["sdpa", "cudnn", "flash", "flash3", "flash3_float8", "sage"]
 PACKAGES: dict[Backend, str] = {"flash": "flash_attn", "sage": "sageattention"}
@@ -31,12 +32,12 @@ FLASH3_WIDEST = 256
 """Features of a head."""
 
 
-def installed_attention_backends(device: torch.device, dtype: torch.dtype) -> list[Backend]:
+def installed_attention_backends(device: AnyDevice, dtype: AnyDtype) -> list[Backend]:
     """Names of the attention backends that can compute on `device` in `dtype`, `sdpa` first."""
+    if device.type != "cuda" or dtype_name(dtype) not in ("float16", "bfloat16"):
+        return ["sdpa"]
     import torch
 
-    if device.type != "cuda" or dtype not in (torch.float16, torch.bfloat16):
-        return ["sdpa"]
     packages = [name for name, package in PACKAGES.items() if find_spec(package) is not None]
     cudnn: Any = torch.backends.cudnn
     has_cudnn = bool(cudnn.is_available())
@@ -45,7 +46,7 @@ def installed_attention_backends(device: torch.device, dtype: torch.dtype) -> li
     return own + packages + flash3
 
 
-def choose_attention(wanted: AttentionBackend, device: torch.device, dtype: torch.dtype) -> Backend:
+def choose_attention(wanted: AttentionBackend, device: AnyDevice, dtype: AnyDtype) -> Backend:
     """Return the backend that `wanted` means.
 
     `auto` is FlashAttention 3 in bfloat16 on Hopper where its package is installed; else cuDNN in half precision on
@@ -60,7 +61,7 @@ def choose_attention(wanted: AttentionBackend, device: torch.device, dtype: torc
     chosen = _fastest(installed, device) if wanted == "auto" else wanted
     if chosen not in installed:
         raise DeviceError(
-            f"attention_backend {wanted} can't be used on {device.type} in {str(dtype).removeprefix('torch.')}; "
+            f"attention_backend {wanted} can't be used on {device.type} in {dtype_name(dtype)}; "
             f"available here: auto, {', '.join(installed)}.",
             field="attention_backend",
         )
@@ -69,14 +70,12 @@ def choose_attention(wanted: AttentionBackend, device: torch.device, dtype: torc
     return chosen
 
 
-def flash3_lacks(device: torch.device, dtype: torch.dtype) -> str | None:
+def flash3_lacks(device: AnyDevice, dtype: AnyDtype) -> str | None:
     """Return what FlashAttention 3 lacks here and what to do about it, to follow its name; None if nothing."""
-    import torch
-
-    if device.type != "cuda" or torch.cuda.get_device_capability(device) != FLASH3_CAPABILITY:
+    if capability_of(device) != FLASH3_CAPABILITY:
         return f"needs an NVIDIA Hopper card (compute capability 9.0), which {device} is not; use auto"
-    if dtype != torch.bfloat16:
-        return f"computes in bfloat16, not {str(dtype).removeprefix('torch.')}; set dtype to bfloat16, or use auto"
+    if dtype_name(dtype) != "bfloat16":
+        return f"computes in bfloat16, not {dtype_name(dtype)}; set dtype to bfloat16, or use auto"
     if find_spec(FLASH3_MODULE) is None:
         return "needs the package fa3-fwd, which is not installed; install it (uv sync --extra flash3), or use auto"
     return None
@@ -93,12 +92,10 @@ def check_head_width(backend: Backend, width: int) -> None:
         )
 
 
-def _fastest(installed: list[Backend], device: torch.device) -> Backend:
-    import torch
-
+def _fastest(installed: list[Backend], device: AnyDevice) -> Backend:
     if "flash3" in installed:
         return "flash3"
-    is_cudnn_best = "cudnn" in installed and torch.cuda.get_device_capability(device) >= CUDNN_CAPABILITY
+    is_cudnn_best = "cudnn" in installed and capability_of(device) >= CUDNN_CAPABILITY
     return "cudnn" if is_cudnn_best else "sdpa"
 
 

@@ -12,15 +12,14 @@ from typing import TYPE_CHECKING
 from llm_dit.errors import DeviceError
 
 if TYPE_CHECKING:
-    import torch
-
     from llm_dit.networks.transformer import TransformerBlock
     from llm_dit.networks.vae_decoder import Autoencoder
+    from llm_dit.placement.devices import AnyDevice
 
 CPP_COMPILERS = ("c++", "g++", "clang++", "cl")
 
 
-def check_compiler(device: torch.device) -> None:
+def check_compiler(device: AnyDevice) -> None:
     """Raise `DeviceError` where torch.compile has no compiler for `device`."""
     if device.type == "cuda" and find_spec("triton") is None:
         raise DeviceError("compile = on needs triton, which is not installed; use compile = off.", field="compile")

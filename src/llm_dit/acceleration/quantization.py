@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, assert_never
 
 from llm_dit.errors import DeviceError
 from llm_dit.parameters import Quantization
+from llm_dit.placement.devices import capability_of, dtype_name
 
 if TYPE_CHECKING:
-    import torch
     from torch import nn
+
+    from llm_dit.placement.devices import AnyDevice, AnyDtype
 
 FLOAT8_CAPABILITY = (8, 9)
 FLOAT8_MULTIPLE = 16
@@ -19,7 +21,7 @@ FLOAT8_MULTIPLE = 16
 
 
 def check_quantization(
-    quantization: Quantization, device: torch.device, dtype: torch.dtype, field: str = "quantization"
+    quantization: Quantization, device: AnyDevice, dtype: AnyDtype, field: str = "quantization"
 ) -> None:
     """Raise `DeviceError` where `quantization` is not available on `device` for a model in `dtype`.
 
@@ -38,10 +40,8 @@ def check_quantization(
             assert_never(quantization)
 
 
-def _check_float8(device: torch.device, dtype: torch.dtype, field: str) -> None:
-    import torch
-
-    if device.type != "cuda" or torch.cuda.get_device_capability(device) < FLOAT8_CAPABILITY:
+def _check_float8(device: AnyDevice, dtype: AnyDtype, field: str) -> None:
+    if capability_of(device) < FLOAT8_CAPABILITY:
         raise DeviceError(
             f"{field} float8 needs a CUDA device of capability 8.9 (Ada, Hopper) or later, not {device}; use int8 "
             "or none.",
@@ -49,9 +49,9 @@ def _check_float8(device: torch.device, dtype: torch.dtype, field: str) -> None:
         )
     if find_spec("triton") is None:
         raise DeviceError(f"{field} float8 needs triton, which is not installed; use int8 or none.", field=field)
-    if dtype != torch.bfloat16:  # products of rows have no other result
+    if dtype_name(dtype) != "bfloat16":  # products of rows have no other result
         raise DeviceError(
-            f"{field} float8 computes in bfloat16, not {str(dtype).removeprefix('torch.')}; set dtype to "
+            f"{field} float8 computes in bfloat16, not {dtype_name(dtype)}; set dtype to "
             "bfloat16, or use int8 or none.",
             field=field,
         )

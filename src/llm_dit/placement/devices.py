@@ -9,7 +9,11 @@ from __future__ import annotations
 import os
 import sys
 from contextlib import AbstractContextManager, nullcontext
-from typing import TYPE_CHECKING
+from ctypes import CDLL
+from dataclasses import dataclass
+from importlib.util import find_spec, module_from_spec, spec_from_file_location
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
 
 from llm_dit.errors import InvalidParameter
 from llm_dit.parameters.values import DTYPE_NAMES, NOT_A_DEVICE, is_device
@@ -19,6 +23,22 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from llm_dit.parameters import EngineSettings
+
+    AnyDevice: TypeAlias = "torch.device | Processor"
+    AnyDtype: TypeAlias = torch.dtype | str
+
+CUDA_DRIVER = "libcuda.so.1"
+
+
+@dataclass(frozen=True)
+class Processor:
+    """The CPU as `torch.device("cpu")` tells it, for what follows from settings alone and needs no torch."""
+
+    type: str = "cpu"
+
+    def __str__(self) -> str:
+        """Return its name."""
+        return self.type
 
 
 def require_devices(settings: EngineSettings) -> None:
@@ -64,6 +84,38 @@ def resolve_device(device: str | torch.device, field: str) -> torch.device:
     return resolved
 
 
+def is_cpu_meant(device: str) -> bool:
+    """Return True if `resolve_device` gives the CPU for a name, as far as that is sure without importing torch.
+
+    `auto` is, on Linux, where the installed torch computes on CUDA or nothing and CUDA's driver is missing. A torch
+    that is imported already is asked itself.
+    """
+    if device == "auto" and sys.platform == "linux" and "torch" not in sys.modules:
+        return _is_for_cuda_alone() and not _has_cuda_driver()
+    return device == "cpu"
+
+
+def _is_for_cuda_alone() -> bool:
+    """Return True if the installed torch was built for no other accelerator."""
+    package = find_spec("torch")
+    if package is None or package.origin is None:
+        return False
+    told = spec_from_file_location("version_of_torch", Path(package.origin).with_name("version.py"))
+    if told is None or told.loader is None:
+        return False
+    version = module_from_spec(told)
+    told.loader.exec_module(version)
+    return version.hip is None
+
+
+def _has_cuda_driver() -> bool:
+    try:
+        CDLL(CUDA_DRIVER)
+    except OSError:
+        return False
+    return True
+
+
 def _let_segments_grow() -> None:
     """Have PyTorch's allocator join pieces of a CUDA device's memory, unless the user has configured it.
 
@@ -81,14 +133,33 @@ def resolve_dtype(dtype: str | torch.dtype, device: torch.device, field: str) ->
     """
     import torch
 
-    name = str(dtype).removeprefix("torch.")
+    resolved = getattr(torch, resolve_dtype_name(dtype, device, field))
+    assert isinstance(resolved, torch.dtype)
+    return resolved
+
+
+def resolve_dtype_name(dtype: AnyDtype, device: AnyDevice, field: str) -> str:
+    """Return the name of the number format that is meant, without importing torch; see `resolve_dtype`."""
+    name = dtype_name(dtype)
     if name not in DTYPE_NAMES:
         raise InvalidParameter(field, f"{name!r} is not allowed; use one of {', '.join(DTYPE_NAMES)}.")
     if name == "auto":
-        return torch.float32 if device.type == "cpu" else torch.bfloat16
-    resolved = getattr(torch, name)
-    assert isinstance(resolved, torch.dtype)
-    return resolved
+        return "float32" if device.type == "cpu" else "bfloat16"
+    return name
+
+
+def dtype_name(dtype: AnyDtype) -> str:
+    """Return a number format's name as settings and records have it."""
+    return str(dtype).removeprefix("torch.")
+
+
+def capability_of(device: AnyDevice) -> tuple[int, int]:
+    """Return the compute capability of a CUDA device, (0, 0) of what is none, for which torch is not imported."""
+    if device.type != "cuda":
+        return 0, 0
+    import torch
+
+    return torch.cuda.get_device_capability(str(device))
 
 
 def on(device: torch.device) -> AbstractContextManager[object]:

@@ -7,17 +7,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    import torch
+    from llm_dit.placement.devices import AnyDevice
 
 CPU_FACTS = Path("/proc/cpuinfo")
 
 
-def machine_of(device: torch.device) -> dict[str, str]:
+def machine_of(device: AnyDevice) -> dict[str, str]:
     """Return what sums are made on: `card`, and `threads` where they divide the sums."""
     import torch
 
     if device.type == "cuda":
-        return {"card": torch.cuda.get_device_name(device)}
+        return {"card": torch.cuda.get_device_name(str(device))}
     return {"card": _cpu_name(), "threads": str(torch.get_num_threads())}
 
 

@@ -28,7 +28,14 @@ from llm_dit.checkpoints.model_parts import ModelParts, find_parts
 from llm_dit.checkpoints.scheduler import ModelScheduler, read_scheduler
 from llm_dit.parameters import EngineSettings
 from llm_dit.placement.budget import CardPlan, require_fit
-from llm_dit.placement.devices import resolve_device, resolve_dtype
+from llm_dit.placement.devices import (
+    Processor,
+    dtype_name,
+    is_cpu_meant,
+    resolve_device,
+    resolve_dtype,
+    resolve_dtype_name,
+)
 from llm_dit.stages.card_plans import plan_cards, streamed_sentence
 from llm_dit.stages.denoiser import Denoiser
 from llm_dit.stages.latent_decoder import LatentDecoder
@@ -38,6 +45,11 @@ from llm_dit.stages.text_encoder import ZImageTextEncoder
 
 if TYPE_CHECKING:
     import torch
+
+    from llm_dit.placement.devices import AnyDevice, AnyDtype
+
+    Place = tuple[AnyDevice, AnyDtype]
+    """Device and number format."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,24 +113,53 @@ def place_stages(wanted: EngineSettings, planned_evaluations: int = 0) -> Placem
     vae_device = device if wanted.vae_device is None else resolve_device(wanted.vae_device, "vae_device")
     encoder_dtype = resolve_dtype(wanted.text_encoder_dtype, encoder_device, "text_encoder_dtype")
     dtype = resolve_dtype(wanted.dtype, device, "dtype")
-    check_quantization(
-        wanted.text_encoder_quantization, encoder_device, encoder_dtype, field="text_encoder_quantization"
-    )
-    check_packed(wanted, encoder_device, device)
-    check_graphs(wanted.cuda_graphs, device)
-    acceleration = choose_acceleration(
-        device,
-        dtype,
+    vae_dtype = resolve_dtype(wanted.dtype, vae_device, "dtype")
+    acceleration = _acceleration(wanted, (encoder_device, encoder_dtype), (device, dtype), planned_evaluations)
+    return Placement((encoder_device, encoder_dtype), (device, dtype), (vae_device, vae_dtype), acceleration)
+
+
+@dataclass(frozen=True)
+class KnownNumerics:
+    """What of a placement tells images apart, and where the transformer computes."""
+
+    device: AnyDevice
+    numerics: dict[str, str]
+
+
+def known_numerics(wanted: EngineSettings, planned_evaluations: int = 0) -> KnownNumerics:
+    """Return what `place_stages` and `numerics_of` say, with the same checks.
+
+    Imports torch only where a stage may compute on something else than the CPU.
+
+    Raises:
+        InvalidParameter: As `place_stages` does.
+        DeviceError: As `place_stages` does.
+    """
+    if not all(is_cpu_meant(name) for name in (wanted.text_encoder_device, wanted.dit_device, _vae_device(wanted))):
+        placement = place_stages(wanted, planned_evaluations)
+        return KnownNumerics(placement.transformer[0], numerics_of(placement, wanted))
+    cpu = Processor()
+    encoder = cpu, resolve_dtype_name(wanted.text_encoder_dtype, cpu, "text_encoder_dtype")
+    transformer = cpu, resolve_dtype_name(wanted.dtype, cpu, "dtype")
+    acceleration = _acceleration(wanted, encoder, transformer, planned_evaluations)
+    return KnownNumerics(cpu, _numerics(wanted, encoder, transformer, transformer, acceleration))
+
+
+def _vae_device(wanted: EngineSettings) -> str:
+    return wanted.dit_device if wanted.vae_device is None else wanted.vae_device
+
+
+def _acceleration(wanted: EngineSettings, encoder: Place, transformer: Place, planned_evaluations: int) -> Acceleration:
+    """Check what settings ask of devices and number formats; return what is applied to the transformer."""
+    check_quantization(wanted.text_encoder_quantization, *encoder, field="text_encoder_quantization")
+    check_packed(wanted, encoder[0], transformer[0])
+    check_graphs(wanted.cuda_graphs, transformer[0])
+    return choose_acceleration(
+        *transformer,
         compile="off" if wanted.keep_packed else wanted.compile,
         attention_backend=wanted.attention_backend,
         quantization=wanted.quantization,
         planned_evaluations=planned_evaluations,
-    )
-    return Placement(
-        (encoder_device, encoder_dtype),
-        (device, dtype),
-        (vae_device, resolve_dtype(wanted.dtype, vae_device, "dtype")),
-        acceleration,
     )
 
 
@@ -327,18 +368,20 @@ def _speed_up(
 
 def numerics_of(placement: Placement, wanted: EngineSettings) -> dict[str, str]:
     """Return the number formats and kernels in effect, part of an image's identity."""
+    return _numerics(wanted, placement.text_encoder, placement.transformer, placement.vae, placement.acceleration)
+
+
+def _numerics(
+    wanted: EngineSettings, encoder: Place, transformer: Place, vae: Place, acceleration: Acceleration
+) -> dict[str, str]:
     return {
-        "text_encoder_device": placement.text_encoder[0].type,
-        "text_encoder_dtype": _name(placement.text_encoder[1]),
+        "text_encoder_device": encoder[0].type,
+        "text_encoder_dtype": dtype_name(encoder[1]),
         "text_encoder_quantization": wanted.text_encoder_quantization,
-        "dit_device": placement.transformer[0].type,
-        "dtype": _name(placement.transformer[1]),
-        "vae_device": placement.vae[0].type,
-        "vae_dtype": _name(placement.vae[1]),
+        "dit_device": transformer[0].type,
+        "dtype": dtype_name(transformer[1]),
+        "vae_device": vae[0].type,
+        "vae_dtype": dtype_name(vae[1]),
         "vae_tiling": str(wanted.vae_tiling).lower(),
-        **placement.acceleration.as_numerics(),
+        **acceleration.as_numerics(),
     }
-
-
-def _name(dtype: torch.dtype) -> str:
-    return str(dtype).removeprefix("torch.")

@@ -18,13 +18,14 @@ if TYPE_CHECKING:
     from torch import nn
 
     from llm_dit.networks.packed_linear import PackedLinear
+    from llm_dit.placement.devices import AnyDevice
 
 logger = logging.getLogger(__name__)
 
 FIELD = "keep_packed"
 
 
-def check_packed(wanted: EngineSettings, *devices: torch.device) -> None:
+def check_packed(wanted: EngineSettings, *devices: AnyDevice) -> None:
     """Refuse what does not go with packed weights.
 
     Args:

@@ -1,6 +1,8 @@
 """Devices by name, the current device inside a stage, and moves that fail."""
 
 import os
+import sys
+import types
 from contextlib import contextmanager
 from functools import partial
 
@@ -9,7 +11,17 @@ import torch
 
 from llm_dit.errors import InvalidParameter
 from llm_dit.parameters import GenerationParams
-from llm_dit.placement.devices import give_back_memory, on, resolve_device, resolve_dtype
+from llm_dit.placement import devices
+from llm_dit.placement.devices import (
+    Processor,
+    capability_of,
+    give_back_memory,
+    is_cpu_meant,
+    on,
+    resolve_device,
+    resolve_dtype,
+    resolve_dtype_name,
+)
 
 CPU, SECOND = torch.device("cpu"), torch.device("cuda", 1)
 
@@ -51,6 +63,41 @@ def test_a_card_that_is_not_there_is_refused_with_their_number(two_cards, name):
 def test_what_is_no_device_is_refused_with_what_is(name):
     with pytest.raises(InvalidParameter, match=f"device '{name}' is not a device; use auto, cpu, cuda, cuda:N or mps"):
         resolve_device(name, "device")
+
+
+@pytest.mark.parametrize(
+    ("platform", "driver", "hip", "meant"),
+    [
+        ("linux", False, None, True),
+        ("linux", True, None, False),  # whether there is a card behind the driver, torch says
+        ("linux", False, "6.4", False),  # AMD's cards are CUDA to torch
+        ("darwin", False, None, False),
+        ("win32", False, None, False),
+    ],
+)
+def test_auto_is_the_cpu_without_asking_torch_only_where_nothing_else_can_be(
+    monkeypatch, tmp_path, platform, driver, hip, meant
+):
+    def load(_name):
+        if not driver:
+            raise OSError
+
+    (tmp_path / "version.py").write_text(f"hip = {hip!r}\n")
+    monkeypatch.setattr(devices, "CDLL", load)
+    monkeypatch.setattr(devices, "find_spec", lambda _name: types.SimpleNamespace(origin=str(tmp_path / "__init__.py")))
+    monkeypatch.setattr(sys, "platform", platform)
+    assert not is_cpu_meant("auto"), "torch is imported, so it is asked"
+    monkeypatch.delitem(sys.modules, "torch")
+    assert is_cpu_meant("auto") is meant
+    assert is_cpu_meant("cpu")
+    assert not is_cpu_meant("cuda") and not is_cpu_meant("mps")
+
+
+def test_the_cpu_without_torch_says_what_torchs_says():
+    assert (str(Processor()), Processor().type) == (str(CPU), CPU.type) == ("cpu", "cpu")
+    assert capability_of(Processor()) == capability_of(CPU) == (0, 0)
+    assert resolve_dtype_name("auto", Processor(), "dtype") == "float32"
+    assert resolve_dtype_name("auto", SECOND, "dtype") == "bfloat16"
 
 
 @pytest.mark.parametrize("name", ["fp16", "int8", torch.int8, "no_grad", ""])

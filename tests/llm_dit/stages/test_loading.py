@@ -14,7 +14,7 @@ from llm_dit.checkpoints.model_file import open_folder
 from llm_dit.errors import DeviceError, InvalidParameter, LlmDitError
 from llm_dit.parameters import EngineSettings, Quantization
 from llm_dit.stages import loading, text_encoder
-from llm_dit.stages.loading import place_stages
+from llm_dit.stages.loading import known_numerics, numerics_of, place_stages
 
 ON_CPU = {"dit_device": "cpu", "text_encoder_device": "cpu"}
 
@@ -157,6 +157,42 @@ def test_no_stage_is_placed_by_default_where_the_settings_say_otherwise():
     cpu = torch.device("cpu")
     assert placement.text_encoder == (cpu, torch.float16)
     assert placement.transformer == placement.vae == (cpu, torch.bfloat16)
+
+
+@pytest.mark.parametrize(
+    "wanted",
+    [
+        {},
+        {"dtype": "bfloat16", "text_encoder_dtype": "float16", "vae_tiling": True},
+        {"quantization": "int8", "text_encoder_quantization": "int8"},
+        {"compile": "on", "vae_device": "cpu"},
+        {"keep_packed": True, "attention_backend": "sdpa"},
+        {"keep_packed": True, "quantization": "int8"},
+        {"quantization": "float8"},
+        {"text_encoder_quantization": "float8"},
+        {"attention_backend": "flash3"},
+        {"attention_backend": "cudnn"},
+        {"cuda_graphs": "on"},
+    ],
+)
+def test_numerics_known_without_torch_are_those_of_the_placed_stages(wanted):
+    settings = EngineSettings.parse({**ON_CPU, **wanted})
+
+    def told(find):
+        try:
+            return find()
+        except LlmDitError as error:
+            return type(error), error.field, str(error)
+
+    def placed():
+        placement = place_stages(settings, 2000)
+        return str(placement.transformer[0]), numerics_of(placement, settings)
+
+    def known():
+        found = known_numerics(settings, 2000)
+        return str(found.device), found.numerics
+
+    assert told(known) == told(placed)
 
 
 @pytest.mark.parametrize("field", ["text_encoder_dtype", "dtype"])
