@@ -28,7 +28,6 @@ COLUMN_INCHES: Final = 3.4
 ROW_INCHES: Final = 0.2
 HEAD_INCHES: Final = 0.75
 FORMATS: Final = ("svg", "pdf")
-MOST_NAMED_AT_POINTS: Final = 6
 MOST_NAME_CHARACTERS: Final = 48
 STYLE: Final = {
     "font.size": 8,

@@ -56,8 +56,6 @@ if TYPE_CHECKING:
 
 
 MOST_NAMED = 5
-PLANNED_LOOKS = "looks"
-"""Block of the manifest that holds them."""
 
 
 @dataclass(frozen=True)

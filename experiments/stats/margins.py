@@ -108,13 +108,6 @@ def check_margin_measure(column: str, metrics: Sequence[Metric]) -> None:
         )
 
 
-def margin_answer(
-    differences: Mapping[str, pd.Series], margin: float | None, direction: str, looks: tuple[Look, ...]
-) -> MarginAnswer | None:
-    """Weigh every level against the margin; see `margin_answers`, of one family."""
-    return margin_answers([differences], margin, direction, looks)[0]
-
-
 def margin_answers(
     families: Sequence[Mapping[str, pd.Series]], margin: float | None, direction: str, looks: tuple[Look, ...]
 ) -> list[MarginAnswer | None]:

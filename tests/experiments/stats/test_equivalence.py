@@ -16,7 +16,7 @@ from experiments.stats import power
 from experiments.stats.equivalence import equivalence_crossings, margin_p_values
 from experiments.stats.error_spending import NEVER, Looks
 from experiments.stats.extension import Look, level_of_last_test
-from experiments.stats.margins import MarginAnswer, margin_answer
+from experiments.stats.margins import MarginAnswer, margin_answers
 
 PROMPTS = 7
 MARGIN = 0.4
@@ -84,7 +84,7 @@ def levels_of(*means: float, spread: float = 0.1, prompts: int = PROMPTS) -> dic
 
 
 def answer(differences, margin=MARGIN, direction="higher", looks=()) -> MarginAnswer:
-    found = margin_answer(differences, margin, direction, looks)
+    (found,) = margin_answers([differences], margin, direction, looks)
     assert found is not None
     return found
 
@@ -147,7 +147,7 @@ def test_the_interval_is_that_of_90_percent_and_has_no_ends_with_four_prompts() 
 
 def test_levels_of_one_prompt_are_left_out_and_nothing_is_answered_without_others() -> None:
     one, two = levels_of(0.1, prompts=1)["l0"], levels_of(0.1, prompts=2)["l0"]
-    assert margin_answer({"one": one}, MARGIN, "higher", ()) is None
+    assert margin_answers([{"one": one}], MARGIN, "higher", ()) == [None]
     assert [item.level for item in answer({"one": one, "two": two}).standings] == ["two"]
     assert answer({"two": two}, margin=None).standings == ()
 
