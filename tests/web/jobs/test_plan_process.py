@@ -10,6 +10,7 @@ from typing import Any
 
 import httpx
 import pytest
+from planner_calls import fail, priority_and_number
 from web_fakes import FakeEngine
 from web_server import client_of, live_server, make_app, wait_until
 
@@ -39,14 +40,6 @@ def test_a_plan_that_is_too_large_is_refused_before_it_is_built() -> None:
 
 def sleep_for_ever(*_: Any) -> None:
     time.sleep(1000)
-
-
-def fail() -> None:
-    raise LlmDitError("It is wrong.", field="name")
-
-
-def priority_and_number() -> tuple[int, int]:
-    return os.nice(0), os.getpid()
 
 
 def test_a_plan_is_made_in_a_kept_process_of_low_priority_and_given_up_with_its_caller(
