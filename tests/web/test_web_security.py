@@ -4,14 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
 from web_fakes import FakeEngine
-from web_server import client_of, make_app
+from web_server import ADDRESS, client_of, make_app
 
 from llm_dit.errors import LlmDitError
-from web.security import COOKIE, MAX_BODY_BYTES, KeyAttempts, allowed_hosts, check_exposure, cookie_value, results_token
+from web.security import (
+    COOKIE,
+    MAX_BODY_BYTES,
+    Guard,
+    KeyAttempts,
+    allowed_hosts,
+    check_exposure,
+    cookie_value,
+    results_token,
+)
 
 KEY = "a long random text"
 
@@ -257,6 +267,45 @@ def test_wrong_keys_of_one_address_do_not_count_for_another() -> None:
         assert attempts.note_wrong({"client": ("10.0.0.1", 1)}) is None
     assert "Too many wrong keys" in attempts.note_wrong({"client": ("10.0.0.1", 2)})
     assert attempts.note_wrong({"client": ("10.0.0.2", 1)}) is None
+
+
+def test_no_more_clients_are_remembered_than_fit_and_the_one_heard_of_longest_ago_is_forgotten(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("web.security.CLIENTS_REMEMBERED", 2)
+    attempts = KeyAttempts()
+    for _ in range(10):
+        assert attempts.note_wrong({"client": ("10.0.0.1", 1)}) is None
+    assert attempts.note_wrong({"client": ("10.0.0.2", 1)}) is None
+    assert "Too many wrong keys" in attempts.note_wrong({"client": ("10.0.0.1", 1)})
+    assert attempts.note_wrong({"client": ("10.0.0.3", 1)}) is None
+    assert "Too many wrong keys" in attempts.note_wrong({"client": ("10.0.0.1", 1)}), "10.0.0.2 was forgotten instead"
+    for last in (4, 5):
+        assert attempts.note_wrong({"client": (f"10.0.0.{last}", 1)}) is None
+    assert attempts.note_wrong({"client": ("10.0.0.1", 1)}) is None
+
+
+@pytest.mark.parametrize("cookie", [f"a(b)=1; {COOKIE}={cookie_value(KEY)}", f"{COOKIE}=\x00", ";;"])
+def test_a_cookie_that_cannot_be_read_is_no_key(locked_client: TestClient, cookie: str) -> None:
+    assert locked_client.get("/api/jobs", headers={"Cookie": cookie}).status_code == 401
+
+
+def test_without_a_key_results_lie_under_open() -> None:
+    assert results_token(None) == "open"
+    assert results_token(KEY) not in ("open", results_token("another long random text"))
+
+
+def test_what_an_application_answers_to_a_body_that_was_cut_off_is_replaced_by_the_refusal() -> None:
+    async def application(scope: Any, receive: Any, send: Any) -> None:
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        await send({"type": "http.response.start", "status": 400, "headers": []})
+        await send({"type": "http.response.body", "body": b"cut off"})
+
+    chunks = (b"x" * (1 << 20) for _ in range((MAX_BODY_BYTES >> 20) + 1))
+    answer = TestClient(Guard(application, None, None), base_url=ADDRESS).post("/", content=chunks)
+    assert answer.status_code == 413
+    assert "larger than 4 MiB" in answer.json()["error"]
 
 
 def test_one_can_log_out(locked_client: TestClient) -> None:
