@@ -14,6 +14,7 @@ from llm_dit.errors import OutputError
 
 if TYPE_CHECKING:
     from experiments.stats.findings import Analysis
+    from experiments.stats.questions.over_prompts import PromptNumbers
     from experiments.store.speeds import Speeds
 
 
@@ -33,12 +34,14 @@ def export(results: Path, output: Path, kinds: Sequence[str]) -> Iterator[Path]:
     if "figures" in kinds or "tables" in kinds:
         from experiments.metrics import METRICS
         from experiments.stats.findings import seen_now
+        from experiments.stats.questions.over_prompts import numbers_over_prompts
         from experiments.store.speeds import read_speeds
         from experiments.voting.vote_looks import analysed_with_votes, note_look
 
         _records, analysis = analysed_with_votes(results, manifest, records, METRICS)
+        prompts = numbers_over_prompts(manifest, records, METRICS) if "figures" in kinds else []
         speeds = read_speeds(results, manifest.conditions.hash) if "figures" in kinds else None
-        yield from _of_analysis(analysis, speeds, output, kinds)
+        yield from _of_analysis(analysis, speeds, prompts, output, kinds)
         store.note_analysis(seen_now(manifest, records, analysis, by="export.py"))
         note_look(results, CountedVotes(results, manifest, records), "export.py")
     if "results" in kinds:
@@ -69,11 +72,15 @@ def tell_tracker(results: Path, tracker: str) -> str:
     return track(tracker, manifest, analysed_with_votes(results, manifest, store.runs(), METRICS)[1])
 
 
-def _of_analysis(analysis: Analysis, speeds: Speeds | None, output: Path, kinds: Sequence[str]) -> Iterator[Path]:
+def _of_analysis(
+    analysis: Analysis, speeds: Speeds | None, prompts: Sequence[PromptNumbers], output: Path, kinds: Sequence[str]
+) -> Iterator[Path]:
     if "figures" in kinds:
         from experiments.exports.figures import write_figures
+        from experiments.exports.prompt_figures import prompt_figures
 
-        write_figures(output / "figures", analysis, speeds)
+        over_prompts = prompt_figures(prompts, " x ".join(analysis.axes), analysis.baseline)
+        write_figures(output / "figures", analysis, speeds, over_prompts)
         yield output / "figures"
     if "tables" in kinds:
         from experiments.reporting.number_tables import measure_table

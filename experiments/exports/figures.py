@@ -7,7 +7,8 @@ numbers give equal files: no date stands in them.
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator, Mapping, Sequence
+import itertools
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -48,8 +49,16 @@ STYLE: Final = {
 BETTER, WORSE, PLAIN, BASELINE = "#1a7f4b", "#b3261e", "#555555", "#000000"
 
 
-def write_figures(folder: Path, analysis: Analysis, speeds: Speeds | None = None) -> list[Path]:
+def write_figures(
+    folder: Path, analysis: Analysis, speeds: Speeds | None = None, further: Iterable[tuple[str, Figure]] = ()
+) -> list[Path]:
     """Write every plot of an analysis as SVG and PDF; return the files.
+
+    Args:
+        folder: Where they go.
+        analysis: The numbers.
+        speeds: What was measured of the levels' speed.
+        further: Names and figures beside them, drawn in the same style where they come lazily.
 
     Raises:
         OutputError: If a file can't be written.
@@ -58,7 +67,7 @@ def write_figures(folder: Path, analysis: Analysis, speeds: Speeds | None = None
 
     written = []
     with matplotlib.rc_context(STYLE):
-        for name, figure in _figures(analysis, speeds):
+        for name, figure in itertools.chain(_figures(analysis, speeds), further):
             for suffix in FORMATS:
                 path = folder / f"{name}.{suffix}"
                 write_bytes(path, _bytes_of(figure, suffix))
@@ -125,7 +134,7 @@ def interval_figure(
     axes[0].set_title(result.measure.title, loc="left")
     if not is_of_pairs:
         axes[1].axvline(0, color="black", linewidth=0.6)
-        axes[1].set_xlabel(f"difference to {_cut(baseline)}{unit}, paired")
+        axes[1].set_xlabel(f"difference to {cut(baseline)}{unit}, paired")
         axes[1].set_title(result.measure.reading, loc="left", fontweight="normal")
     return figure
 
@@ -165,8 +174,8 @@ def grid_figure(result: MeasureAnalysis, interaction: Interaction) -> Figure:
             dark = (means[row, column] - least) / spread < 0.5
             text = format_number(float(means[row, column]), decimals_of(result))
             axes.text(column, row, text, ha="center", va="center", color="white" if dark else "black")
-    axes.set_xticks(range(len(columns)), [_cut(name) for name in columns])
-    axes.set_yticks(range(len(rows)), [_cut(name) for name in rows])
+    axes.set_xticks(range(len(columns)), [cut(name) for name in columns])
+    axes.set_yticks(range(len(rows)), [cut(name) for name in rows])
     axes.set_xlabel(interaction.column_axis)
     axes.set_ylabel(interaction.row_axis)
     axes.set_title(result.measure.title, loc="left")
@@ -214,16 +223,16 @@ def cost_figure(quality: MeasureAnalysis, costs: Mapping[str, float], baseline: 
     axes.set_ylabel(plot.what)
     axes.set_title(quality.measure.title, loc="left")
     legend.axis("off")
-    lines = [f"{point.number}  {_cut(point.level)}: {point.gain}, {point.cost}" for point in plot.points]
+    lines = [f"{point.number}  {cut(point.level)}: {point.gain}, {point.cost}" for point in plot.points]
     legend.text(0.1, 1.0, "\n".join(lines), va="top", linespacing=1.4)
     return figure
 
 
 def _short(level: str, baseline: str) -> str:
-    return f"{_cut(level)} (baseline)" if level == baseline else _cut(level)
+    return f"{cut(level)} (baseline)" if level == baseline else cut(level)
 
 
-def _cut(level: str) -> str:
+def cut(level: str) -> str:
     """Return a level's name, cut in its middle where it is long; a dollar sign is one."""
     half = MOST_NAME_CHARACTERS // 2
     shown = level if len(level) <= MOST_NAME_CHARACTERS else f"{level[:half]}…{level[-half:]}"

@@ -45,7 +45,7 @@ class FrontierPoint:
 class Frontier:
     """Quality against a cost: points, and the corners of the best that can be had for it.
 
-    `what` is its height, `unit` that of the cost: seconds a picture, or GiB of the device at most.
+    `what` is its height, `unit` that of the cost: seconds a picture, or GiB of the device at most; `column` a measure.
     """
 
     title: str
@@ -55,6 +55,7 @@ class Frontier:
     points: tuple[FrontierPoint, ...]
     segments: tuple[tuple[float, float, float, float], ...]
     unit: str = SECONDS
+    column: str = ""
 
 
 def costs_of(analysis: Analysis, speeds: Speeds | None) -> dict[str, dict[str, float]]:
@@ -116,7 +117,7 @@ def frontier(
     segments = tuple((*a, *b) for a, b in itertools.pairwise(corners))
     what = f"distance from {baseline}" if quality.measure.is_of_pairs else f"difference to {baseline}"
     what += ", against memory" if unit == MEMORY else ""
-    return Frontier(quality.measure.title, what, x_scale, y_scale, points, segments, unit)
+    return Frontier(quality.measure.title, what, x_scale, y_scale, points, segments, unit, quality.measure.column)
 
 
 def apart(positions: Sequence[float]) -> list[float]:

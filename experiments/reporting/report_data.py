@@ -120,6 +120,7 @@ def _measure(result: MeasureAnalysis, records: Sequence[RunRecord]) -> dict[str,
     measure = result.measure
     fidelity = measure.metric.fidelity
     return {
+        "column": measure.column,
         "title": measure.title,
         "unit": measure.unit,
         "direction": measure.direction,

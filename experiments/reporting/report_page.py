@@ -36,7 +36,10 @@ REPORT_FILE = "report.html"
 ASSETS = Path(__file__).parent / "assets"
 HEAD_CHARACTERS = 4096
 """In which a report says its headline."""
-SCRIPTS = ("grid.js", "keeping.js", "viewer.js", "crossing.js", "pairs.js", "sign_flips.js", "answers.js", "asking.js")
+SCRIPTS = (
+    *("grid.js", "keeping.js", "viewer.js", "crossing.js", "pairs.js", "behind.js"),
+    *("sign_flips.js", "answers.js", "prompt_plots.js", "asking.js"),
+)
 VOTING_SCRIPT = "votes.js"
 STYLES = ("report.css", "votes.css")
 MOST_FAILURES_LISTED = 10

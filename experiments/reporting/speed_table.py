@@ -35,12 +35,14 @@ class SpeedTable:
 
     Attributes:
         measures: Titles of the scores' columns.
+        columns: Their measures' columns.
         rows: In the experiment's order.
         judged_by: What `is_unbeaten` looks at, in words.
         sentence: Which levels are unbeaten.
     """
 
     measures: tuple[str, ...]
+    columns: tuple[str, ...]
     rows: tuple[SpeedRow, ...]
     judged_by: str
     sentence: str
@@ -66,6 +68,7 @@ def speed_table(analysis: Analysis, speeds: Speeds) -> SpeedTable:
     unbeaten = [name for name, cost in costs.items() if not any(_dominates(other, cost) for other in costs.values())]
     return SpeedTable(
         tuple(result.measure.title for result in shown),
+        tuple(result.measure.column for result in shown),
         tuple(
             SpeedRow(
                 level.level,

@@ -228,9 +228,15 @@ function trendTable(part, name, column) {
   const found = contrasts.map((item, at) => compared(item, corrected[at]));
   const slopes = [...contrasts[0].byPrompt].sort(([, one], [, other]) => one - other);
   return {
-    name: `${column}_slopes_${name}`, title: `slope along ${name}`, columns: ["prompt", "slope"], rows: slopes,
+    name: `${column}_slopes_${name}`, title: `slope along ${name}`, columns: ["prompt", "slope"], rows: slopes, axis: name,
     slope: found[0], bend: found[1] ?? null,
   };
+}
+
+function quarterOf(values, share) { // of values in rising order
+  const place = share * (values.length - 1);
+  const below = Math.floor(place);
+  return values[below] + (place - below) * ((values[below + 1] ?? values[below]) - values[below]);
 }
 
 function spreadsTable(part, column) {
@@ -239,13 +245,8 @@ function spreadsTable(part, column) {
     const entries = [...difference(units, name, part.baseline).byPrompt];
     if (!entries.length) return [name, 0, 0, null, null, null, null, null, "", ""];
     const values = entries.map(([, value]) => value).sort((one, other) => one - other);
-    const quarter = (share) => {
-      const place = share * (values.length - 1);
-      const below = Math.floor(place);
-      return values[below] + (place - below) * ((values[below + 1] ?? values[below]) - values[below]);
-    };
     const at = (value) => entries.find(([, other]) => other === value)[0];
-    return [name, values.length, values.filter((value) => value > 0).length, ...[0, 0.25, 0.5, 0.75, 1].map(quarter), at(values[0]), at(values.at(-1))];
+    return [name, values.length, values.filter((value) => value > 0).length, ...[0, 0.25, 0.5, 0.75, 1].map((share) => quarterOf(values, share)), at(values[0]), at(values.at(-1))];
   });
   const columns = ["level", "prompts", "above 0", "least", "1/4", "median", "3/4", "most", "least at", "most at"];
   return { name: `${column}_prompts`, title: "differences over prompts", columns, rows: rowsOf };

@@ -2,8 +2,7 @@
 
 const askSection = document.getElementById("ask");
 const askForm = document.getElementById("ask-controls");
-const BEHIND_AT_ONCE = 24;
-const behind = { pairs: [], shown: 0, measure: 0 };
+const LEADING = ["difference", "median", "slope"];
 const TOLD = { text: (value) => value ?? "", p: (value) => value === null ? "" : value < 0.001 ? "<0.001" : value.toFixed(value < 0.1 ? 3 : 2) };
 
 function option(value, text) {
@@ -76,7 +75,8 @@ function answerNow() {
     ...(groups ? [differsSentence(groups, question.by)] : []), ...(trend ? [trendLine(trend, question.trend)] : []),
   ];
   output.replaceChildren(element("p", { class: "note" }, "The same in a terminal: ", element("code", { textContent: commandOf(asked(), part) })),
-    ...sentences.map((text) => element("p", { textContent: text })), ...tables.map((table) => drawTable(table, part, question.measure)));
+    ...sentences.map((text) => element("p", { textContent: text })),
+    ...(question.prompts ? promptPlots(part, asks.measures[question.measure].place) : []), ...tables.map((table) => drawTable(table, part, question.measure)));
 }
 
 function differsSentence(groups, by) {
@@ -121,22 +121,25 @@ function drawTable(table, part, measure) {
     if (heading === "wins") return `${Math.round(100 * value)}%`;
     return Number.isInteger(value) && ["n", "pairs", "prompts", "above 0"].includes(heading) ? String(value) : value.toFixed(["g", "within prompts", "over prompts"].includes(heading) ? 2 : decimals);
   };
-  const at = table.columns.indexOf("difference");
+  const at = table.columns.findIndex((heading) => LEADING.includes(heading));
   const rowsShown = table.rows.map((row) => {
     const cells = row.map((value, index) => {
       const isText = typeof value === "string";
       const cell = element(isText && index === 0 ? "th" : "td", { "data-value": value === null ? "" : String(value) });
       const text = shown(value, table.columns[index]);
       if (index === at && value !== null) {
-        const button = element("button", { type: "button", class: "number-link", title: "Show the pairs behind it", textContent: text });
-        button.addEventListener("click", () => showBehind(part, table, row, measure, button));
-        cell.append(button);
+        cell.append(leadingButton(text));
       } else cell.textContent = text;
       if (isText) cell.classList.add("in-words");
       return cell;
     });
     const isFound = row[table.columns.indexOf("p corr.")] !== null && row[table.columns.indexOf("p corr.")] <= ALPHA;
-    return element("tr", { class: isFound ? "found" : "" }, ...cells);
+    const line = element("tr", { class: isFound ? "found" : "" }, ...cells);
+    if (at >= 0 && row[at] !== null) {
+      line.classList.add("asked-row", "leads");
+      line.showBehind = (opener) => showBehind(part, table, row, measure, opener);
+    }
+    return line;
   });
   return element("div", { class: "table-scroll" }, element("table", { class: "answer", "data-name": table.name },
     element("caption", { textContent: table.title }),
@@ -147,6 +150,11 @@ function drawTable(table, part, measure) {
 // The pairs behind a number, the largest difference first; one opens in the viewer
 
 function showBehind(part, table, row, measure, opener) {
+  const place = asks.measures[measure].place;
+  if (table.slope) {
+    listBehind(pairsAlong(part, table.axis, row[0]), place, `${row[0]}, along ${table.axis} beside its lowest level`, opener);
+    return;
+  }
   const isPairs = table.columns[1] === "minus";
   const isGroups = table.differs !== undefined;
   const base = isPairs ? row[1] : isGroups ? table.title.split(", beside ")[1] : part.baseline;
@@ -163,39 +171,19 @@ function showBehind(part, table, row, measure, opener) {
     const other = bases.get(JSON.stringify([run.prompt, run.seed, run.cell === level ? "" : restOf(run, level)]));
     return other === undefined ? [] : [{ run: run.run, base: other.run, change: run.value - other.value }];
   });
-  listBehind(pairs, measure, `${level} minus ${base}${group === null ? "" : `, ${by} ${group}`}`, opener);
+  listBehind(pairs, place, `${level} minus ${base}${group === null ? "" : `, ${by} ${group}`}`, opener);
 }
 
-function listBehind(pairs, measure, title, opener) {
-  const section = document.getElementById("behind");
-  behind.pairs = pairs.sort((one, other) => Math.abs(other.change) - Math.abs(one.change));
-  behind.measure = asks.measures[measure].place;
-  behind.shown = 0;
-  section.hidden = false;
-  document.getElementById("behind-title").textContent = `${data.measures[behind.measure].title}: ${title}, ${pairs.length} pairs, the largest difference first`;
-  document.getElementById("behind-list").replaceChildren();
-  moreBehind();
-  section.scrollIntoView({ block: "nearest" });
-  document.getElementById("behind-title").focus({ preventScroll: true });
-  behind.opener = opener;
+function pairsAlong(part, name, unit) { // a prompt's pictures along an axis, each beside that of the lowest number
+  const at = part.axes.findIndex((axis) => axis.name === name);
+  const { levels, numbers } = part.axes[at];
+  const lowest = levels[numbers.indexOf(Math.min(...numbers))];
+  const keyOf = (run) => JSON.stringify([run.prompt, run.seed, run.levels.filter((_, index) => index !== at)]);
+  const own = part.runs.filter((run) => run.unit === unit);
+  const bases = new Map(own.filter((run) => run.levels[at] === lowest).map((run) => [keyOf(run), run]));
+  return own.filter((run) => run.levels[at] !== lowest && bases.has(keyOf(run)))
+    .map((run) => ({ run: run.run, base: bases.get(keyOf(run)).run, change: run.value - bases.get(keyOf(run)).value }));
 }
-
-function moreBehind() {
-  const next = behind.pairs.slice(behind.shown, behind.shown + BEHIND_AT_ONCE);
-  behind.shown += next.length;
-  document.getElementById("behind-list").append(...next.map(({ run, base, change: by }) => {
-    const row = rows[data.run.row[run]];
-    const pair = { row, run, base, level: data.run.level[run], other: data.run.level[base] };
-    return drawPair(pair, behind.measure, `${formatted(by, behind.measure, true)} ${data.measures[behind.measure].unit}`.trim());
-  }));
-  document.getElementById("behind-more").hidden = behind.shown >= behind.pairs.length;
-}
-
-document.getElementById("behind-more").addEventListener("click", moreBehind);
-document.getElementById("behind-close").addEventListener("click", () => {
-  document.getElementById("behind").hidden = true;
-  behind.opener?.focus();
-});
 
 askSection.hidden = !asks;
 document.querySelector('.sections a[href="#ask"]').hidden = !asks;

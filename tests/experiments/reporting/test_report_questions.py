@@ -179,3 +179,5 @@ def test_a_click_on_a_difference_shows_the_pairs_behind_it_the_largest_first(pag
     page.locator("#behind-list button").first.click()
     assert page.locator("#viewer").evaluate("dialog => dialog.open")
     page.keyboard.press("Escape")
+    assert page.locator("#behind").evaluate("dialog => dialog.open")
+    page.keyboard.press("Escape")
