@@ -1,43 +1,20 @@
 """Runs to results: only what is missing, nothing lost, and the same bytes however they came about."""
 
 import os
-import signal
-import subprocess
-import sys
 import time
 from dataclasses import replace
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 from fake_pipeline import FakePipeline
+from small_runs import CAT, CUP, images, make, plan_of
 
 from experiments.planning.design import Axis, Experiment, Level, plan_experiment
 from experiments.planning.experiment_file import find_experiment, load_experiments
-from experiments.planning.sweeps import experiment_from_sweeps
 from experiments.prompts import Prompt
-from experiments.running.execution import run_plan
-from experiments.running.one_device import OneDevice
 from experiments.running.worklist import make_worklist
 from experiments.store.result_store import ResultStore
-from llm_dit.errors import InvalidParameter, NonFiniteLatents, OutputError
-
-CAT, CUP = Prompt("animal_001", "animals", "easy", "A cat"), Prompt("simple_001", "simple_objects", "hard", "A cup")
-
-
-def plan_of(*sweeps, prompts=(CAT, CUP), seeds=(42,), name="trial", **options):
-    experiment = experiment_from_sweeps(sweeps or ("shift=1..3",), name)
-    return plan_experiment(experiment, prompts, seeds, **options)
-
-
-def make(folder, plan=None, pipeline=None, *, shares=True, **options):
-    plan = plan or plan_of()
-    store = ResultStore(folder / plan.experiment.name)
-    return store, run_plan(plan, OneDevice.of(pipeline or FakePipeline(), shares=shares), store, **options)
-
-
-def images(store):
-    return {path.name: path.read_bytes() for path in store.images.iterdir()}
+from llm_dit.errors import InvalidParameter, OutputError
 
 
 def test_the_next_image_is_started_before_the_last_one_is_waited_for(tmp_path):
@@ -53,9 +30,6 @@ def test_the_next_image_is_started_before_the_last_one_is_waited_for(tmp_path):
     make(tmp_path, pipeline=Watched())
     assert events[:4] == [("start", 0), ("start", 1), ("wait", 0), ("start", 2)]
     assert events[-2:] == [("wait", 4), ("wait", 5)]
-
-
-# Resume
 
 
 def test_the_same_command_again_makes_nothing_and_says_so(tmp_path):
@@ -104,9 +78,6 @@ def test_partial_files_of_a_killed_writer_are_removed(tmp_path):
     left.write_bytes(b"x")
     make(tmp_path)
     assert not left.exists()
-
-
-# Stale results
 
 
 def test_a_result_made_with_another_prompt_text_is_stale_and_stays_until_overwritten(tmp_path):
@@ -191,9 +162,6 @@ def test_a_model_that_can_not_do_a_level_is_known_before_any_image(tmp_path):
     assert pipeline.denoised == []
 
 
-# Equal bytes
-
-
 def test_images_are_byte_equal_together_alone_in_another_order_and_after_a_resume(tmp_path):
     together, _ = make(tmp_path / "a", plan_of("shift=1..3", seeds=(1, 2)))
     make(tmp_path / "b", plan_of("shift=3,1", prompts=(CUP,), seeds=(2,)))
@@ -236,9 +204,6 @@ def test_a_real_run_equals_the_image_its_record_makes_again(tmp_path, tiny_pipel
     assert inside["run"]["levels"] == {"shift": "3.0"}
     assert record.metadata["sigmas"] == again.metadata["sigmas"]
     assert record.token_count == again.metadata["token_count"]
-
-
-# Shared work
 
 
 def test_each_distinct_formatted_prompt_is_encoded_once_with_all_its_layers(tmp_path):
@@ -311,9 +276,6 @@ def test_levels_that_take_turns_share_as_well_where_the_outer_axis_acts_later(tm
     assert outcome.shared_evaluations == (3 - 1) * 4
 
 
-# Failures
-
-
 def test_a_run_that_failed_in_the_shared_evaluation_leaves_it_to_the_next(tmp_path, tiny_pipeline, monkeypatch):
     forward, calls = tiny_pipeline.transformer.forward, []
 
@@ -330,145 +292,6 @@ def test_a_run_that_failed_in_the_shared_evaluation_leaves_it_to_the_next(tmp_pa
     assert (outcome.made, outcome.shared_evaluations, len(calls)) == (2, 1, 1 + 2 + 1)
     _, outcome = make(tmp_path, plan, tiny_pipeline)
     assert (outcome.made, outcome.shared_evaluations) == (1, 0)
-
-
-def test_a_failing_run_is_written_down_and_the_others_go_on(tmp_path):
-    failing = {
-        ("A cat", 2.0): NonFiniteLatents("The latents are not finite after step 3 of 9"),
-        ("A cup", 1.0): RuntimeError("CUDA out of memory"),
-    }
-    store, outcome = make(tmp_path, pipeline=FakePipeline(failing=failing))
-    assert outcome.made == 4
-    assert dict(outcome.failed) == {
-        "trial_animal_001_shift_2.0_seed42": "The latents are not finite after step 3 of 9",
-        "trial_simple_001_shift_1.0_seed42": "CUDA out of memory",
-    }
-    errors = {record.run_id: record.error for record in store.runs() if not record.is_finished}
-    assert errors == dict(outcome.failed)
-    assert store.write_summary().values["failed_runs"] == 2
-
-
-def test_a_retry_makes_the_failed_runs_and_forgets_the_failures(tmp_path):
-    store, _ = make(tmp_path, pipeline=FakePipeline(failing={("A cat", 2.0): RuntimeError("out of memory")}))
-    _, outcome = make(tmp_path)
-    assert (outcome.made, outcome.skipped, outcome.failed) == (1, 5, ())
-    assert list(store.failed.iterdir()) == []
-    assert [record.is_finished for record in store.runs()] == [True] * 6
-
-
-def test_a_prompt_that_can_not_be_encoded_fails_its_own_runs_only(tmp_path):
-    _, outcome = make(tmp_path, pipeline=FakePipeline(failing_texts=("A cup",)))
-    assert outcome.made == 3
-    assert {error for _, error in outcome.failed} == {"the text encoder ran out of memory"}
-
-
-def test_a_defect_of_our_own_is_not_swallowed(tmp_path):
-    with pytest.raises(ZeroDivisionError):
-        make(tmp_path, pipeline=FakePipeline(failing={("A cat", 2.0): ZeroDivisionError()}))
-
-
-def test_a_failed_overwrite_of_a_stale_result_is_in_the_summary(tmp_path):
-    make(tmp_path)
-    changed = plan_of(prompts=(Prompt(CAT.id, "animals", "easy", "A black cat"),))
-    pipeline = FakePipeline(failing={("A black cat", 2.0): RuntimeError("out of memory")})
-    store, _ = make(tmp_path, changed, pipeline, overwrite=True)
-    failed = [record.run_id for record in store.runs() if not record.is_finished]
-    assert failed == ["trial_animal_001_shift_2.0_seed42"]
-
-
-def test_a_full_disk_fails_the_runs_keeps_what_is_there_and_is_reported(tmp_path, monkeypatch):
-    store, _ = make(tmp_path, plan_of("shift=1", prompts=(CAT,)))
-    before = images(store)
-    sync, full = os.fsync, {"now": False}
-
-    def fsync(descriptor):
-        if full["now"]:
-            raise OSError(28, "No space left on device")
-        sync(descriptor)
-
-    monkeypatch.setattr(os, "fsync", fsync)
-
-    def on_start(_work):
-        full["now"] = True
-
-    _, outcome = make(tmp_path, on_start=on_start)
-    assert outcome.made == 0
-    assert len(outcome.failed) == 5
-    assert all("No space left on device" in error for _, error in outcome.failed)
-    assert "could not be written" in outcome.summary_error
-    assert images(store) == before
-    full["now"] = False
-    _, outcome = make(tmp_path)
-    assert (outcome.made, outcome.skipped, outcome.failed) == (5, 1, ())
-
-
-def test_a_failed_overwrite_keeps_the_old_result(tmp_path, monkeypatch):
-    store, _ = make(tmp_path)
-    before = images(store)
-    changed = plan_of(prompts=(Prompt(CAT.id, "animals", "easy", "A black cat"),))
-
-    def full(_descriptor):
-        raise OSError(28, "No space left on device")
-
-    _, outcome = make(tmp_path, changed, overwrite=True, on_start=lambda _work: monkeypatch.setattr(os, "fsync", full))
-    assert len(outcome.failed) == 3
-    assert images(store) == before
-    assert "trial_animal_001_shift_1.0_seed42" in [record.run_id for record in store.results()[0]]
-
-
-# Stopping
-
-
-def test_a_wish_to_stop_finishes_the_image_writes_the_summary_and_leaves_the_rest(tmp_path):
-    pipeline = FakePipeline()
-    store, outcome = make(tmp_path, pipeline=pipeline, should_stop=lambda: len(pipeline.denoised) == 2)
-    assert (outcome.made, outcome.remaining, outcome.is_interrupted) == (2, 4, True)
-    assert len(store.runs()) == 2
-    assert len((store.folder / "trial_summary.csv").read_text().splitlines()) == 3
-    _, outcome = make(tmp_path)
-    assert (outcome.made, outcome.skipped) == (4, 2)
-
-
-def test_progress_counts_up_to_what_was_to_do(tmp_path):
-    seen = []
-    make(tmp_path, on_progress=seen.append)
-    assert [(progress.done, progress.total) for progress in seen] == [(number, 6) for number in range(1, 7)]
-    assert seen[-1].seconds_left == 0
-    assert seen[0].images_per_second > 0
-
-
-KILLED_RUNNER = """
-import sys
-sys.path[:0] = {tests!r}
-from pathlib import Path
-from fake_pipeline import FakePipeline
-from test_execution import make, plan_of
-make(Path({folder!r}), plan_of("shift=1..5", seeds=(1, 2)), FakePipeline(seconds=0.005))
-"""
-
-
-def test_killed_at_any_instant_nothing_finished_is_lost_and_a_resume_completes_it(tmp_path):
-    reference, _ = make(tmp_path / "reference", plan_of("shift=1..5", seeds=(1, 2)))
-    store = ResultStore(tmp_path / "killed" / "trial")
-    code = KILLED_RUNNER.format(
-        tests=[str(Path(__file__).parents[2]), str(Path(__file__).parent)], folder=str(tmp_path / "killed")
-    )
-    finished = 0
-    for wanted in (1, 4, 9):
-        process = subprocess.Popen([sys.executable, "-c", code])
-        while process.poll() is None and len(list(store.metadata.glob("*.json"))) < wanted:
-            time.sleep(0.002)
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-        records = store.runs()
-        assert len(records) >= finished, "a finished run was lost"
-        assert all(record.image_path.read_bytes() == images(reference)[record.image_path.name] for record in records)
-        finished = len(records)
-    assert 9 <= finished < 20
-    _, outcome = make(tmp_path / "killed", plan_of("shift=1..5", seeds=(1, 2)))
-    assert (outcome.made, outcome.skipped) == (20 - finished, finished)
-    assert images(store) == images(reference)
-    assert len(store.write_summary().values["levels"]) == 5
 
 
 def test_twenty_thousand_finished_runs_are_known_within_ten_seconds(tmp_path, monkeypatch):

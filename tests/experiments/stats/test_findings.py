@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
-from click.testing import CliRunner
+from made_up_scores import analysed, measure, prompt_number
 from sample_results import (
     SHIFT,
     STEPS,
@@ -17,7 +16,6 @@ from sample_results import (
     sample_manifest,
     sample_plan,
     sample_records,
-    write_results,
 )
 from scipy import stats
 
@@ -25,26 +23,14 @@ from experiments import analyze
 from experiments.metrics import METRICS
 from experiments.stats import paired_statistics as statistics
 from experiments.stats import power
-from experiments.stats.findings import Analysis, MeasureAnalysis, analyse
+from experiments.stats.findings import MeasureAnalysis, analyse
 from experiments.stats.levels import Estimate
-from experiments.stats.numbers_as_text import decimals_for, format_number, format_p_value
-from experiments.stats.verdict import format_estimate, quoted, sentences
-
-
-def analysed(plan, scores) -> Analysis:
-    return analyse(sample_manifest(plan), sample_records(plan, scores), METRICS)
-
-
-def measure(analysis: Analysis, column: str = "image_reward") -> MeasureAnalysis:
-    return next(result for result in analysis.measures if result.measure.column == column)
+from experiments.stats.numbers_as_text import decimals_for, format_number
+from experiments.stats.verdict import format_estimate, sentences
 
 
 def comparison_of(result: MeasureAnalysis, level: str):
     return next(item for item in result.comparisons if item.level == level)
-
-
-def prompt_number(run) -> int:
-    return int(run.prompt.id[-3:])
 
 
 def by_prompt(level_effect: dict[str, list[float]]):
@@ -305,13 +291,6 @@ def test_one_equal_arm_among_others_is_named():
     assert "Exactly the same number as 3.0 in every pair: 2.0." in measure(analysed(sample_plan(), scores)).notes
 
 
-def test_interaction_says_when_prompts_are_too_few():
-    analysis = analysed(sample_plan(axes=[SHIFT, STEPS], prompts=4), grid_scores(0.8))
-    assert sentences(analysis, measure(analysis))[-1] == (
-        "Whether shift and num_inference_steps depend on each other can't be shown with 4 prompts: it takes at least 6."
-    )
-
-
 def test_missing_baseline_compares_nothing():
     def scores(run):
         return "failed" if run.cell.levels["shift"] == "3.0" else {"image_reward": 1.0}
@@ -370,131 +349,6 @@ def test_flags_are_notes_and_never_measures():
 def test_experiment_without_pictures_has_no_measures():
     analysis = analysed(sample_plan(), lambda run: "failed")
     assert (analysis.finished, analysis.failed, analysis.measures) == (0, 48, ())
-
-
-def grid_scores(interaction: float):
-    """Additive effects of 0.3 per shift and 0.1 per 5 steps, plus `interaction` at the far corner, and small noise."""
-    noise = noisy_scores({}, spread=0.01)
-
-    def scores(run):
-        shift, steps = run.params.shift, run.params.num_inference_steps
-        corner = interaction * (shift == 4.0 and steps == 9)
-        return {"image_reward": noise(run)["image_reward"] + 0.3 * shift + 0.02 * steps + corner}
-
-    return scores
-
-
-def test_main_effects_of_a_grid_average_over_the_other_axis():
-    plan = sample_plan(axes=[SHIFT, STEPS], baseline={"shift": "3.0", "num_inference_steps": "9"})
-    shift, steps = measure(analysed(plan, grid_scores(0.0))).main_effects
-    assert (shift.axis, steps.axis) == ("shift", "num_inference_steps")
-    assert [item.level for item in shift.comparisons] == ["1.0", "2.0", "4.0"]
-    assert [item.difference.mean for item in shift.comparisons] == pytest.approx([-0.6, -0.3, 0.3], abs=0.03)
-    assert steps.comparisons[0].difference.mean == pytest.approx(-0.1, abs=0.02)
-    assert shift.comparisons[0].pairs == 24
-    assert steps.comparisons[0].pairs == 48
-
-
-def test_interaction_table_shows_what_is_not_additive():
-    plan = sample_plan(axes=[SHIFT, STEPS])
-    (table,) = measure(analysed(plan, grid_scores(0.8))).interactions
-    # one cell c of a 4 x 2 grid leaves c * (1 - 1/4) * (1 - 1/2) there, and -c * 1/4 * 1/2 elsewhere in its column
-    assert table.deviations[3][1].difference.mean == pytest.approx(0.8 * 3 / 8, abs=0.02)
-    assert table.deviations[0][1].difference.mean == pytest.approx(-0.8 / 8, abs=0.02)
-    assert table.deviations[3][1].is_found
-    assert {item.baseline for row in table.deviations for item in row} == {"the sum of both axes"}
-    assert table.means[3][1].mean - table.means[0][0].mean == pytest.approx(0.9 + 0.1 + 0.8, abs=0.03)
-    assert table.prompts == 12
-
-
-def test_additive_grid_shows_no_interaction():
-    analysis = analysed(sample_plan(axes=[SHIFT, STEPS], seeds=(2,)), grid_scores(0.0))
-    lines = sentences(analysis, measure(analysis))
-    assert lines[0].startswith("shift x num_inference_steps 4.0 x 9 beats 3.0 x 9 by ")
-    assert lines[1].startswith("Averaged over the other axes: shift 4.0 beats 3.0 by ")
-    assert lines[3].startswith("No sign that shift and num_inference_steps depend on each other, with 12 prompts")
-
-
-def test_axis_with_one_level_has_no_effect_to_show():
-    analysis = analysed(sample_plan(axes=[axis("shift", 3.0), STEPS], prompts=7), grid_scores(0.0))
-    result = measure(analysis)
-    assert [effect.axis for effect in result.main_effects] == ["num_inference_steps"]
-    assert result.interactions == ()
-
-
-def test_interaction_uses_only_prompts_with_every_combination():
-    scores = grid_scores(0.0)
-    plan = sample_plan(axes=[SHIFT, STEPS])
-
-    def holes(run):
-        return "failed" if prompt_number(run) == 4 and run.params.shift == 2.0 else scores(run)
-
-    result = measure(analysed(plan, holes))
-    assert result.interactions[0].prompts == 11
-    assert [item.prompts for item in result.main_effects[0].comparisons] == [12, 11, 12]
-
-
-@pytest.mark.parametrize(
-    ("half_width", "decimals"), [(0.04, 2), (0.012, 3), (0.5, 1), (1.5, 1), (5.0, 0), (400.0, 0), (0.0, 3)]
-)
-def test_numbers_get_the_digits_they_deserve(half_width, decimals):
-    assert decimals_for(half_width) == decimals
-
-
-def test_zero_has_no_minus_sign():
-    assert format_number(-0.0004, 2) == "0.00"
-
-
-@pytest.mark.parametrize(("p_value", "text"), [(0.0004, "<0.001"), (0.0123, "0.012"), (0.4567, "0.46"), (1.0, "1.00")])
-def test_p_values_show_the_digits_that_matter(p_value, text):
-    assert format_p_value(p_value) == text
-
-
-def test_text_levels_are_quoted_and_numbers_are_not():
-    assert quoted("3.0") == "3.0"
-    assert quoted("2.0 x 6") == "2.0 x 6"
-    assert quoted("none") == "“none”"
-    assert len(quoted("soft " * 20)) <= 42
-
-
-def test_command_prints_table_and_sentence(tmp_path):
-    write_results(tmp_path / "r", sample_plan(prompts=8), noisy_scores({"4.0": 0.6}, spread=0.05), image_size=8)
-    result = CliRunner().invoke(analyze.main, [str(tmp_path / "r")], env={"COLUMNS": "160"})
-    assert result.exit_code == 0, result.output
-    assert "ImageReward: shift 4.0 beats 3.0 by 0." in result.output
-    assert "95 % interval" in result.output
-    assert "shift_sweep: 32 pictures, baseline 3.0" in result.output
-
-
-def test_command_prints_markup_of_levels_as_text(tmp_path):
-    plan = sample_plan(axes=[axis("thinking_content", "plain", "[bold red]x[/]")], prompts=2)
-    write_results(tmp_path / "r", plan, noisy_scores({}), image_size=8)
-    result = CliRunner().invoke(analyze.main, [str(tmp_path / "r")], env={"COLUMNS": "160"})
-    assert result.exit_code == 0, result.output
-    assert "[bold red]x[/]" in result.output
-
-
-def test_command_says_what_is_wrong_with_the_folder(tmp_path):
-    result = CliRunner().invoke(analyze.main, [str(tmp_path)])
-    assert result.exit_code == 2
-    assert "give the folder of an experiment's results" in result.output
-    assert "Traceback" not in result.output
-
-
-def test_command_names_the_nearest_measure(tmp_path):
-    write_results(tmp_path / "r", sample_plan(prompts=2), noisy_scores({}), image_size=8)
-    result = CliRunner().invoke(analyze.main, [str(tmp_path / "r"), "--measure", "image_rewrad"])
-    assert result.exit_code == 2
-    assert "did you mean 'image_reward'?" in result.output
-
-
-def test_commands_import_no_pandas_before_they_run():
-    code = (
-        "import sys, experiments.analyze, experiments.report, experiments.compare\n"
-        "heavy = {'pandas', 'scipy', 'matplotlib', 'torch', 'PIL'} & set(sys.modules)\n"
-        "assert not heavy, heavy"
-    )
-    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_no_module_hides_one_of_the_standard_library():

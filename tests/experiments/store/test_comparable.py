@@ -2,39 +2,28 @@
 
 import json
 import shutil
-import time
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from fake_pipeline import FakePipeline
+from small_runs import CAT, CUP, MADE_BEFORE, make, plan_of
 
 from experiments.planning.design import Axis, Experiment, Level, plan_experiment
-from experiments.planning.sweeps import experiment_from_sweeps
 from experiments.prompts import Prompt
-from experiments.running.execution import run_plan
-from experiments.running.one_device import OneDevice
 from experiments.stats.findings import analyse
 from experiments.store.comparable import (
     Conditions,
-    changed_surroundings,
-    mixed_surroundings,
     run_identity,
     told_numerics,
     told_parameters,
     versioned_hash,
-    with_comparable_times,
 )
 from experiments.store.manifest_json import manifest_from_values
 from experiments.store.records import record_from_metadata
-from experiments.store.result_store import ResultStore
-from experiments.store.run_counts import Counts, RunCounter
 from llm_dit.errors import OutputError
 from llm_dit.parameters import ALWAYS_TOLD, PARAMETERS, FieldNote, GenerationParams
 from llm_dit.parameters.declaration import parameter
 
-MADE_BEFORE = Path(__file__).parent / "made_before"
-"""Written by the version that hashed every parameter whole; the manifest kept no cells."""
 ALWAYS_IN_IDENTITY = (
     "prompt",
     "negative_prompt",
@@ -55,16 +44,6 @@ ALWAYS_IN_IDENTITY = (
     "max_text_tokens",
     "extend_rope",
 )
-CAT, CUP = Prompt("animal_001", "animals", "easy", "A cat"), Prompt("simple_001", "simple_objects", "hard", "A cup")
-
-
-def plan_of(*sweeps, prompts=(CAT, CUP), seeds=(42,), name="trial", **options):
-    return plan_experiment(experiment_from_sweeps(sweeps or ("shift=2,3,4",), name), prompts, seeds, **options)
-
-
-def make(folder, plan=None, pipeline=None, **options):
-    store = ResultStore(folder)
-    return store, run_plan(plan or plan_of(), OneDevice.of(pipeline or FakePipeline()), store, **options)
 
 
 FIRST_NUMERICS = (
@@ -72,9 +51,6 @@ FIRST_NUMERICS = (
     "text_encoder_quantization", "vae_device", "vae_dtype", "vae_tiling",
 )  # fmt: skip
 """What every hash of earlier versions holds."""
-
-
-# Identity
 
 
 @pytest.mark.parametrize("nothing", ["", "none", "off", "false"])
@@ -179,13 +155,10 @@ def test_what_is_no_number_has_no_hash():
         versioned_hash([float("nan")])
 
 
-# The same run
-
-
 def test_a_renamed_folder_keeps_its_runs(tmp_path):
-    make(tmp_path / "sweep_shift", plan_of(name="sweep_shift"))
+    make(tmp_path, plan_of(name="sweep_shift"))
     (tmp_path / "sweep_shift").rename(tmp_path / "renamed")
-    store, outcome = make(tmp_path / "renamed", plan_of(name="renamed"))
+    store, outcome = make(tmp_path, plan_of(name="renamed"))
     assert (outcome.made, outcome.skipped) == (0, 6)
     assert len(store.runs()) == 6
 
@@ -250,9 +223,6 @@ def test_a_level_with_another_name_is_the_same_level(tmp_path):
     assert [record.level for record in store.runs()] == ["fast", "slow"]
     assert store.manifest().baseline_name == "fast"
     assert store.manifest().planned_count == 2
-
-
-# One question
 
 
 SPEED = (Axis("speed", (Level("usual", {}), Level("quick", {"num_inference_steps": 2, "shift": 2.0}))),)
@@ -321,163 +291,3 @@ def test_a_prompt_with_the_id_own_is_in_every_summary(tmp_path):
     store, outcome = make(tmp_path, plan_of('prompt=["{prompt}", "{prompt}, at night"]', prompts=(own,)))
     assert outcome.made == len(store.runs()) == 2
     assert store.write_summary().values["total_runs"] == 2
-
-
-# Surroundings and time
-
-
-def test_results_of_other_versions_and_threads_are_named_at_the_resume_and_in_the_analysis(tmp_path):
-    old = FakePipeline()
-    old.versions["torch"], old.machine["threads"] = "2.9", "1"
-    make(tmp_path, plan_of(prompts=(CAT,)), old)
-    told = []
-    store, _ = make(tmp_path, on_start=lambda work: told.extend(work.notes))
-    assert told == [
-        "Finished results were made with other versions or on another machine: threads 1 (3; now 2), torch 2.9 (3; now "
-        "2.15). Equal runs can differ there by a level of a channel."
-    ]
-    notes = analyse(store.manifest(), store.runs(), ()).notes
-    assert any("torch 2.15 (3), 2.9 (3)" in note and "threads 1 (3), 2 (3)" in note for note in notes)
-    assert [session["versions"]["torch"] for session in store.manifest().raw["sessions"]] == ["2.9", "2.15"]
-    assert make(tmp_path, on_start=lambda work: told.extend(work.notes))[1].made == 0
-    assert len(told) == 1, "nothing is mixed where nothing is made"
-
-
-def test_each_record_names_card_and_threads(tmp_path, tiny_pipeline):
-    import torch
-
-    store, _ = make(tmp_path, plan_of("shift=2,3", prompts=(CAT,), overrides={"num_inference_steps": 1}), tiny_pipeline)
-    machine = store.runs()[0].metadata["machine"]
-    assert machine["threads"] == str(torch.get_num_threads())
-    assert machine["card"]
-
-
-def times(store):
-    analysis = analyse(store.manifest(), store.runs(), ())
-    found = [result for result in analysis.measures if result.measure.column == "generation_time_seconds"]
-    return (found[0] if found else None), [note for note in analysis.notes if note.startswith("Time is")]
-
-
-def test_time_is_compared_without_the_first_prompt_which_carries_the_warm_up(tmp_path):
-    prompts = [CAT, CUP, Prompt("p3", "c", "", "A dog")]
-    store, _ = make(tmp_path, plan_of(prompts=prompts))
-    warm = {record.prompt_id for record in store.runs() if record.is_warm_up}
-    assert warm == {"animal_001"}
-    measured, notes = times(store)
-    assert {summary.runs for summary in measured.levels} == {2}
-    assert "6 of 9 pictures" in notes[0]
-
-
-def test_times_of_several_runs_of_the_command_are_not_compared(tmp_path):
-    make(tmp_path, plan_of("shift=3"))
-    store, _ = make(tmp_path, plan_of("shift=4"))
-    measured, notes = times(store)
-    assert measured is None
-    assert notes == [
-        "Time is not compared: no single run of the command made several levels beside its first prompt, which carries "
-        "the warm-up."
-    ]
-
-
-def test_a_level_made_later_has_no_part_in_the_comparison_of_times(tmp_path):
-    prompts = [CAT, CUP, Prompt("p3", "c", "", "A dog")]
-    make(tmp_path, plan_of("shift=2,3", prompts=prompts))
-    store, _ = make(tmp_path, plan_of("shift=2,3,4", prompts=prompts))
-    measured, _ = times(store)
-    assert {summary.level: summary.runs for summary in measured.levels} == {"2.0": 2, "3.0": 2, "4.0": 0}
-
-
-def timed(*times: tuple[str, float | None, bool]):
-    """Records of a level each, in pairs, with session, time and whether they carry the warm-up."""
-    record = record_from_metadata(json.loads((MADE_BEFORE / "record.json").read_text(encoding="utf-8")), Path())
-    return [
-        replace(
-            record,
-            run_id=f"run{index}",
-            level=str(index % 2),
-            session=session,
-            generation_time_seconds=seconds,
-            is_warm_up=warm,
-        )
-        for index, (session, seconds, warm) in enumerate(times)
-    ]
-
-
-def test_the_run_of_the_command_that_made_most_keeps_its_times():
-    first, most = ("first", 1.0, False), ("most", 2.0, False)
-    records, told = with_comparable_times(
-        timed(first, first, most, most, most, ("most", 9.0, True), ("most", None, False))
-    )
-    assert [record.generation_time_seconds for record in records] == [None, None, 2.0, 2.0, 2.0, None, None]
-    assert told == (
-        "Time is compared for 3 of 6 pictures: those of one run of the command on one machine, without its first "
-        "prompt, which carries the warm-up."
-    )
-    whole = timed(most, most, ("most", None, False))
-    assert with_comparable_times(whole) == (whole, None)
-    assert with_comparable_times([]) == ([], None)
-
-
-def test_times_that_no_session_is_told_of_were_not_measured_in_one():
-    records, told = with_comparable_times(timed(("", 1.0, False), ("", 1.0, False)))
-    assert [record.generation_time_seconds for record in records] == [None, None]
-    assert told.startswith("Time is not compared: no single run of the command ")
-
-
-def test_versions_that_pictures_differ_in_are_counted_and_told_apart_from_those_they_share():
-    def made_with(machine="unknown", **versions):
-        (record,) = timed(("s", 1.0, False))
-        return replace(record, metadata={"versions": versions, "machine": machine})
-
-    records = [made_with(torch="2.10", python="3.11"), made_with(torch="2.9", python="3.11"), made_with(torch="2.9")]
-    assert mixed_surroundings(records) == (
-        "Pictures were made with several versions or machines: torch 2.10 (1), 2.9 (2). Equal runs can differ there by "
-        "a level of a channel."
-    )
-    assert mixed_surroundings(records[1:]) is None
-    assert changed_surroundings(records, {"torch": "2.9"}) == (
-        "Finished results were made with other versions or on another machine: torch 2.10 (1; now 2.9). Equal runs can "
-        "differ there by a level of a channel."
-    )
-    assert changed_surroundings(records[1:], {"torch": "2.9", "driver": "1"}) is None
-    threads = [made_with({"threads": count}) for count in (1, 2)]
-    assert "several versions or machines: threads 1 (1), 2 (1). " in mixed_surroundings(threads)
-
-
-def test_the_total_time_is_what_it_took_although_runs_share_an_encoding(tmp_path):
-    class SlowEncoder(FakePipeline):
-        def encode_prompts(self, formatted_prompts, hidden_layers):
-            time.sleep(0.05)
-            return super().encode_prompts(formatted_prompts, hidden_layers)
-
-    store, outcome = make(tmp_path, plan_of("shift=1..10", prompts=(CAT,)), SlowEncoder())
-    summary = store.write_summary().values
-    assert sum(record.generation_time_seconds for record in store.runs()) > 0.5
-    assert 0.05 <= summary["total_time_seconds"] <= outcome.seconds
-
-
-def test_the_page_counts_what_summaries_count(tmp_path):
-    store, _ = make(tmp_path)
-    counter = RunCounter(tmp_path)
-    assert counter.counts(store.manifest()) == Counts(6, 0)
-    failing = FakePipeline(failing={("A dog", 2.0): RuntimeError("out of memory")})
-    make(tmp_path, plan_of(prompts=(Prompt("p3", "c", "", "A dog"),)), failing)
-    assert counter.counts(store.manifest()) == Counts(8, 1)
-    (store.metadata / "trial_animal_001_shift_2.0_seed42.json").write_text("{")
-    assert counter.counts(store.manifest()) == Counts(7, 1)
-    make(tmp_path, plan_of(prompts=(replace(CUP, text="A black cup"),)))  # three results of the old text are stale now
-    assert counter.counts(store.manifest()) == Counts(4, 1)
-    assert len([record for record in store.runs() if record.is_finished]) == 4
-
-
-@pytest.mark.parametrize(
-    ("before", "is_named"), [("2.15", False), ("2.15+cu132", False), ("2.15+cpu", True), ("2.14", True)]
-)
-def test_a_version_that_did_not_name_its_build_is_no_other_version(tmp_path, before, is_named):
-    old, new = FakePipeline(), FakePipeline()
-    old.versions["torch"], new.versions["torch"] = before, "2.15+cu132"
-    make(tmp_path, plan_of(prompts=(CAT,)), old)
-    notes = []
-    store, _ = make(tmp_path, pipeline=new, on_start=lambda work: notes.extend(work.notes))
-    assert bool(notes) == is_named
-    assert bool([note for note in analyse(store.manifest(), store.runs(), ()).notes if "versions" in note]) == is_named
