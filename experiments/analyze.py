@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from experiments.answer_options import answer_options
+from experiments.store.collector import collector_paused
 from llm_dit.cli import Command, user_errors
 
 if TYPE_CHECKING:
@@ -54,6 +55,7 @@ if TYPE_CHECKING:
     "--tables", type=click.Path(path_type=Path), metavar="FOLDER", help="Write the tables there as CSV, LaTeX and JSON."
 )
 @user_errors
+@collector_paused()
 def main(
     results_dirs: tuple[Path, ...],
     pair_by: str | None,

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from experiments.answer_options import answer_options
+from experiments.store.collector import collector_paused
 from llm_dit.cli import Command, user_errors
 
 
@@ -18,6 +19,7 @@ from llm_dit.cli import Command, user_errors
 )
 @answer_options
 @user_errors
+@collector_paused()
 def main(
     results_dirs: tuple[Path, ...],
     bundle: bool,

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final, TypeVar
 
 import numpy as np
@@ -75,8 +76,8 @@ def earlier_looks(
         pairs: What has the number now, each with the prompt's text.
         comparisons: Number that the smallest possible two-sided p-value is multiplied by.
     """
-    hashes: dict[str, str] = {}
-    keys = {(hashes.setdefault(text, text_hash(text)), seed): (prompt, seed) for (prompt, seed), text in pairs}
+    hash_of = lru_cache(maxsize=None)(text_hash)
+    keys = {(hash_of(text), seed): (prompt, seed) for (prompt, seed), text in pairs}
     seen = {
         frozenset(keys[unit] for unit in analysis.seen & keys.keys())
         for analysis in analyses

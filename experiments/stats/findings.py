@@ -186,23 +186,27 @@ def _frame(manifest: Manifest, records: Sequence[RunRecord], measures: Sequence[
     """Return one row per run: prompt, pairing seed, cell, one column per axis (its index as name), one per measure."""
     units = prompt_units(records)
     weights = {measure.metric: weights_that_count(records, measure.metric) for measure in measures}
-    rows: list[dict[str, Any]] = [
-        {
-            PROMPT: units[record.prompt_id],
-            SEED: pairing_seed(manifest, record),
-            CELL: manifest.level_name(record.levels),
-            **{f"{AXIS}{index}": record.levels[axis.name] for index, axis in enumerate(manifest.axes)},
-            **{
-                measure.column: measure.counted(record)
-                if counts_with(record, measure.metric, weights[measure.metric])
-                else math.nan
-                for measure in measures
-            },
-        }
-        for record in records
-    ]
-    rows.sort(key=lambda row: (row[PROMPT], row[SEED], row[CELL]))  # so that the order of runs changes no number
-    return pd.DataFrame(rows)
+    rows = sorted(  # so that the order of runs changes no number
+        records,
+        key=lambda record: (
+            units[record.prompt_id],
+            pairing_seed(manifest, record),
+            manifest.level_name(record.levels),
+        ),
+    )
+    columns: dict[str, list[Any]] = {
+        PROMPT: [units[record.prompt_id] for record in rows],
+        SEED: [pairing_seed(manifest, record) for record in rows],
+        CELL: [manifest.level_name(record.levels) for record in rows],
+        **{f"{AXIS}{index}": [record.levels[axis.name] for record in rows] for index, axis in enumerate(manifest.axes)},
+        **{measure.column: [] for measure in measures},
+    }
+    for measure in measures:
+        counted = weights[measure.metric]
+        columns[measure.column] = [
+            measure.counted(record) if counts_with(record, measure.metric, counted) else math.nan for record in rows
+        ]
+    return pd.DataFrame(columns if rows else [])
 
 
 def _analyse_measure(
@@ -291,8 +295,11 @@ def looks_before(
     """
     if manifest.looks is not None and manifest.looks.plan.measure == measure.column:
         return ()
+    if not manifest.analyses:
+        return ()
     texts = {record.prompt_id: record.prompt for record in records}
-    pairs = [((prompt, seed), texts[prompt]) for prompt, seed in zip(scored[PROMPT], scored[SEED], strict=True)]
+    units = scored[[PROMPT, SEED]].drop_duplicates(keep="last")
+    pairs = [((prompt, seed), texts[prompt]) for prompt, seed in zip(units[PROMPT], units[SEED], strict=True)]
     return earlier_looks(manifest.analyses, measure.column, pairs, tests)
 
 

@@ -161,8 +161,34 @@ def _means_of_halves(differences: Floats, signs: Floats) -> tuple[Floats, Floats
     Returns:
         [data sets, patterns] each; minus and plus infinity for a pattern that leaves one part empty.
     """
+    if len(differences) == 1:  # tested, corrected and given its interval one after the other
+        return _means_of_halves_of_one(differences.astype(np.float64).tobytes(), *signs.shape)
+    return _all_means_of_halves(differences, signs)
+
+
+@lru_cache(maxsize=32)
+def _means_of_halves_of_one(differences: bytes, prompts: int, patterns: int) -> tuple[Floats, Floats]:
+    """Return what `_means_of_halves` does for the bytes of one data set; not to be written to."""
+    values = np.frombuffer(differences, dtype=np.float64).reshape(1, prompts)
+    low, high = _all_means_of_halves(values, _so_many_patterns(prompts, patterns))
+    low.flags.writeable = high.flags.writeable = False
+    return low, high
+
+
+@lru_cache(maxsize=8)
+def _kept_by_pattern(prompts: int, patterns: int) -> Floats:
+    """Return how many prompts keep their sign in each pattern, [patterns]."""
+    kept: Floats = (prompts + _so_many_patterns(prompts, patterns).sum(axis=0)) / 2
+    return kept
+
+
+def _so_many_patterns(prompts: int, patterns: int) -> Floats:
+    return _all_sign_patterns(prompts) if patterns == 2 ** (prompts - 1) else _random_sign_patterns(prompts)
+
+
+def _all_means_of_halves(differences: Floats, signs: Floats) -> tuple[Floats, Floats]:
     prompts = differences.shape[-1]
-    kept = (prompts + signs.sum(axis=0)) / 2  # [patterns]
+    kept = _kept_by_pattern(*signs.shape)
     total, flipped = differences.sum(axis=-1, keepdims=True), differences @ signs
     is_divided = (kept > 0) & (kept < prompts)
     kept_mean = (total + flipped) / (2 * np.where(is_divided, kept, 1))

@@ -226,10 +226,14 @@ def _is_same(first: str, second: str) -> bool:
 
 def mixed_surroundings(records: Iterable[RunRecord]) -> str | None:
     """Say in which surroundings pictures differ from each other; None if all share them."""
+    alike: dict[tuple[int, int], list[RunRecord]] = {}
+    for record in records:  # most records hold the very blocks of the one before
+        blocks = id(record.metadata.get("versions")), id(record.metadata.get("machine"))
+        alike.setdefault(blocks, []).append(record)
     values: dict[str, Counter[str]] = {}
-    for record in records:
-        for name, value in surroundings_of(record.metadata).items():
-            values.setdefault(name, Counter())[value] += 1
+    for found in alike.values():
+        for name, value in surroundings_of(found[0].metadata).items():
+            values.setdefault(name, Counter())[value] += len(found)
     mixed = [
         f"{name} " + ", ".join(f"{value} ({count})" for value, count in sorted(counts.items()))
         for name, counts in values.items()

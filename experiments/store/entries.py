@@ -6,7 +6,7 @@ half a million of them.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import ItemsView, Iterator, Mapping
 from typing import Any
 
 
@@ -35,6 +35,15 @@ class Entries(Mapping[str, Any]):
     def __len__(self) -> int:
         """Return how many entries there are."""
         return len(self._values)
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """Return an entry, or `default` where there is none."""
+        place = self._places.get(name)
+        return default if place is None else self._values[place]
+
+    def items(self) -> ItemsView[str, Any]:
+        """Return names with their values, made at once: one by one they take ten times as long."""
+        return dict(zip(self._places, self._values, strict=True)).items()
 
     def __repr__(self) -> str:
         """Show it as the dictionary that it stands for."""

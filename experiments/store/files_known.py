@@ -6,6 +6,7 @@ are kept once, and so are the names of blocks.
 
 from __future__ import annotations
 
+import marshal
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
@@ -21,6 +22,8 @@ SHARED_BLOCKS = ("model_defaults", "numerics", "versions", "machine", "sigmas", 
 """Entries of a record that are the same in many; nothing writes into what was read."""
 BLOCKS_OF_TEXTS = ("run", "parameters")
 """Entries whose texts are."""
+EXACT_FORMAT = 2
+"""Of `marshal`, the last one that writes equal values of equal kinds as equal bytes."""
 
 
 @dataclass
@@ -29,10 +32,12 @@ class Before:
 
     Attributes:
         last: Content of the file read last.
+        exact: Name of each shared block to what tells it from all that are not equal.
         names: Of the blocks of all.
     """
 
     last: dict[str, Any] = field(default_factory=dict)
+    exact: dict[str, bytes] = field(default_factory=dict)
     names: SharedNames = field(default_factory=SharedNames)
 
 
@@ -92,7 +97,7 @@ def record_in_file(path: Path, folder: Path, before: Before | None = None) -> Ru
     if values is None:
         return DamagedRecord(path.stem, "its metadata can't be read")
     if before is not None:
-        values = _shared(values, before.last)
+        _share(values, before)
     record = read_record(values, folder)
     if isinstance(record, str):
         return DamagedRecord(path.stem, record)
@@ -120,26 +125,26 @@ def _compact(record: RunRecord, names: SharedNames) -> RunRecord:
     )
 
 
-def _shared(values: dict[str, Any], last: dict[str, Any]) -> dict[str, Any]:
-    """Return a record's content with the parts of the last one that are equal, its names among them."""
-    names = {name: name for name in last}
-    shared = {names.get(name, name): _same(value, last.get(name)) for name, value in values.items()}
-    for name in SHARED_BLOCKS:
-        if name in shared and repr(shared[name]) == repr(last.get(name)):
-            shared[name] = last[name]
+def _share(values: dict[str, Any], before: Before) -> None:
+    """Put the parts of the file read last in the place of a record's equal ones."""
+    last, before.last = before.last, values
+    _share_texts(values, last)
     for name in BLOCKS_OF_TEXTS:
-        if isinstance(shared.get(name), dict) and isinstance(last.get(name), dict):
-            before = last[name]
-            known = {key: key for key in before}
-            shared[name] = {known.get(key, key): _same(value, before.get(key)) for key, value in shared[name].items()}
-    last.clear()
-    last.update(shared)
-    return shared
+        block, known = values.get(name), last.get(name)
+        if isinstance(block, dict) and isinstance(known, dict):
+            _share_texts(block, known)
+    for name in SHARED_BLOCKS:
+        if name in values:
+            exact = marshal.dumps(values[name], EXACT_FORMAT)  # 3 and 3.0 are two
+            if name in last and exact == before.exact.get(name):
+                values[name] = last[name]
+            before.exact[name] = exact
 
 
-def _same(value: Any, before: Any) -> Any:
-    """Return the text before where it is the same text, else the value."""
-    return before if isinstance(value, str) and value == before else value
+def _share_texts(values: dict[str, Any], last: dict[str, Any]) -> None:
+    for name, known in last.items():
+        if known.__class__ is str and values.get(name) == known:
+            values[name] = known
 
 
 def _name_of(entry: os.DirEntry[str]) -> str:

@@ -22,7 +22,8 @@ def write_json(path: Path, values: Mapping[str, Any]) -> None:
 def read_json(path: Path) -> dict[str, Any] | None:
     """Return a JSON object, or None where the file is missing, torn, or something else."""
     try:
-        values = json.loads(path.read_bytes())
+        with path.open("rb", buffering=0) as file:
+            values = json.loads(file.read())
     except (OSError, ValueError, RecursionError):
         return None
     return values if isinstance(values, dict) else None

@@ -212,12 +212,26 @@ class Manifest:
 
     def _entry_of(self, record: RunRecord) -> ResolvedCell | None:
         """Return the combination a run shows: the one it is named after where several show the same."""
-        told = told_parameters({name: value for name, value in record.parameters.items() if name not in OF_THE_RUN})
-        model = ModelIdentity(record.fingerprint, record.numerics)
+        told = self._told_of(record)
+        model = self._models.setdefault(
+            (record.fingerprint, *record.numerics.items()), ModelIdentity(record.fingerprint, record.numerics)
+        )
         named = self._by_levels.get(tuple(record.levels.items()))
         if named is not None and named.fits(record, told, model):
             return named
         return next((entry for entry in self.resolved if entry.fits(record, told, model)), None)
+
+    def _told_of(self, record: RunRecord) -> Mapping[str, Any]:
+        """Return what a record tells of its parameters beside prompt and seed, which thousands tell alike."""
+        values = {name: value for name, value in record.parameters.items() if name not in OF_THE_RUN}
+        key = (*values, *values.values())
+        try:
+            known = self._told.get(key)
+        except TypeError:  # a value that no parameter has, such as a list
+            return told_parameters(values)
+        if known is None:
+            known = self._told[key] = told_parameters(values)
+        return known
 
     def _prompt_of(self, record: RunRecord, entry: ResolvedCell) -> Prompt | None:
         """Return the prompt a run shows; one that nobody listed keeps its name, unless another text has it now."""
@@ -227,6 +241,16 @@ class Manifest:
         if known is not None or record.prompt_id in self._ids:
             return known
         return Prompt(record.prompt_id, record.category, record.difficulty, record.prompt)
+
+    @cached_property
+    def _told(self) -> dict[tuple[Any, ...], Mapping[str, Any]]:
+        """What records told so far, by names and values; values that are equal tell the same."""
+        return {}
+
+    @cached_property
+    def _models(self) -> dict[tuple[Any, ...], ModelIdentity]:
+        """Models of records seen so far, each with its sorted numerics once."""
+        return {}
 
     @cached_property
     def _by_levels(self) -> dict[tuple[tuple[str, str], ...], ResolvedCell]:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from experiments.planning.design import Axis, Level, Run
 from experiments.store.analyses import PastAnalysis, united_analyses, with_analysis
+from experiments.store.collector import collector_paused
 from experiments.store.files_known import KnownFiles, record_in_file, with_picture
 from experiments.store.folder_lock import holder_of, locked, manifest_locked
 from experiments.store.folder_state import MANIFEST_FILE, folder_state
@@ -236,11 +237,12 @@ class ResultStore:
         """Return every whole result as it was recorded, whatever the manifest says, and those that are not whole."""
         whole: list[RunRecord] = []
         damaged: list[DamagedRecord] = []
-        for found in self._found(self.metadata):
-            if isinstance(found, DamagedRecord):
-                damaged.append(found)
-            elif found.is_finished:
-                whole.append(found)
+        with collector_paused():
+            for found in self._found(self.metadata):
+                if isinstance(found, DamagedRecord):
+                    damaged.append(found)
+                elif found.is_finished:
+                    whole.append(found)
         return whole, damaged
 
     def image_path(self, run_id: str) -> Path:
@@ -289,11 +291,12 @@ class ResultStore:
         manifest = self.manifest()
         known: dict[tuple[str, str, int], RunRecord] = {}
         ids: dict[str, str] = {}
-        for record in self._records():  # a finished run comes before a failure of the same
-            placed = manifest.place(record)
-            if placed is not None:
-                name = ids.setdefault(placed.prompt, placed.prompt_id)
-                known.setdefault((name, placed.level, placed.seed), placed)
+        with collector_paused():
+            for record in self._records():  # a finished run comes before a failure of the same
+                placed = manifest.place(record)
+                if placed is not None:
+                    name = ids.setdefault(placed.prompt, placed.prompt_id)
+                    known.setdefault((name, placed.level, placed.seed), placed)
         prompts = {prompt.id: rank for rank, prompt in enumerate(manifest.prompts)}
         seeds = {seed: rank for rank, seed in enumerate(manifest.seeds)}
         cells = {cell.name: rank for rank, cell in enumerate(manifest.combinations)}

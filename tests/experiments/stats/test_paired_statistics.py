@@ -35,6 +35,22 @@ def differences_to_baseline(scores: np.ndarray) -> np.ndarray:
     return scores[:, 1:] - scores[:, :1]
 
 
+@pytest.mark.parametrize("prompts", [5, 12, 40])
+def test_what_is_kept_of_one_set_of_differences_is_that_of_its_numbers(prompts: int) -> None:
+    values = np.random.default_rng(prompts).normal(0.2, 1.0, prompts)
+    signs, _seen = statistics.sign_patterns(prompts)
+    seen = (statistics.sign_flip_p_value(values), *statistics.interval_of_difference(values))
+    plain = statistics._all_means_of_halves(values[None], signs)
+    for found, expected in zip(statistics._means_of_halves(values[None], signs), plain, strict=True):
+        np.testing.assert_array_equal(found, expected)
+    changed = values.copy()
+    changed[0] += 1.0
+    assert statistics.interval_of_difference(changed)[1] != seen[2] or prompts < 6
+    assert (statistics.sign_flip_p_value(values), *statistics.interval_of_difference(values)) == seen
+    whole = np.arange(-2, prompts - 2)
+    assert statistics.sign_flip_p_value(whole) == statistics.sign_flip_p_value(whole.astype(float))
+
+
 @pytest.fixture(scope="module")
 def null_differences() -> np.ndarray:
     return differences_to_baseline(simulated_scores(0.0))

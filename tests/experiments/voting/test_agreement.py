@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 from sample_results import axis, noisy_scores, sample_plan, write_results
+from scipy.stats import kendalltau
 from test_vote_scores import vote
 
 from experiments import analyze
@@ -18,7 +19,7 @@ from experiments.metrics import METRICS
 from experiments.reporting.report_page import write_report
 from experiments.stats.findings import analyse
 from experiments.store.result_store import ResultStore
-from experiments.voting.agreement import Steadiness, agreements, rank_agreements, steadiness
+from experiments.voting.agreement import Steadiness, agreements, rank_agreements, rank_correlation, steadiness
 from experiments.voting.vote_scores import CountedVotes
 from experiments.voting.vote_sentences import VoteReport, vote_report
 from experiments.voting.votes_file import append_votes
@@ -132,6 +133,17 @@ def test_levels_are_ranked_alike_or_opposite(tmp_path: Path) -> None:
         ("image_reward", "votes"): 1.0,
         ("siglip_score", "votes"): -1.0,
     }
+
+
+@pytest.mark.parametrize("most", [3, 8, 1000])
+def test_ranks_correlate_as_scipy_says_with_and_without_ties(most: int) -> None:
+    generator = np.random.default_rng(most)
+    for count in (3, 4, 10, 24):
+        first, second = generator.integers(0, most, (2, count)).astype(float)
+        expected = kendalltau(first, second).statistic
+        assert rank_correlation(first.tolist(), second.tolist()) == pytest.approx(expected, abs=1e-15)
+    assert rank_correlation([1.0, 1.0, 1.0], [1.0, 2.0, 3.0]) is None
+    assert rank_correlation([1.0, 2.0, 3.0], [5.0, 7.0, 9.0]) == 1.0
 
 
 def test_intervals_of_agreement_hold_the_truth(tmp_path: Path) -> None:
