@@ -19,7 +19,7 @@ import click
 from benchmarks.bench_cluster import sleeping_plan
 from benchmarks.bench_metrics import write_pictures
 from benchmarks.sleeping_engine import SleepingEngine
-from experiments.cluster.orders import Order, WorkerPlan
+from experiments.cluster.orders import BatchResult, Order, WorkerPlan
 from experiments.cluster.ray_opening import opened
 from experiments.cluster.worker import Worker
 from experiments.cluster.workers_model import scorers_on_workers
@@ -47,9 +47,10 @@ def write_folder(plan: Plan, store: ResultStore, pngs: list[bytes]) -> None:
     with store.lock(planned=plan.run_count, command="bench"):
         work = make_worklist(plan, lambda settings: source.known(settings, 1), store)
         store.write_manifest({**work.manifest, "sessions": []})
-        drawn = worker.draw(Order(0, tuple(work.to_do), work.conditions, plan.experiment.name, "")).drawn
+        batch = worker.draw(Order(0, tuple(work.to_do), work.conditions, plan.experiment.name, ""))
+        assert isinstance(batch, BatchResult)
         with ResultWriter(store) as writer:
-            for number, result in enumerate(drawn):
+            for number, result in enumerate(batch.drawn):
                 writer.write_png(result.run, result.metadata, pngs[number % len(pngs)])
 
 

@@ -13,7 +13,7 @@ from typing import Final
 
 from experiments.cluster.crew import ORDERS_IN_FLIGHT, Crew, Done, Lost, Ready
 from experiments.cluster.dispatch import LISTENING_S, TRIES
-from experiments.cluster.scoring_worker import PictureRow, ScoredBatch, ScoringOrder
+from experiments.cluster.scoring_orders import JudgePlan, PictureRow, ScoredBatch, ScoringOrder
 from experiments.metrics.declaration import Metric, ScoreInput, Scorer, Scores
 from llm_dit.errors import LlmDitError
 
@@ -48,6 +48,23 @@ class _Batch:
     due: float = field(default=float("inf"))
 
 
+class _Source:
+    """Batches of rows, of which the next is known to be there before it is taken."""
+
+    def __init__(self, batches: Iterable[list[ScoreInput]]) -> None:
+        self._batches = iter(batches)
+        self._next = next(self._batches, None)
+
+    @property
+    def is_empty(self) -> bool:
+        return self._next is None
+
+    def take(self) -> list[ScoreInput]:
+        taken, self._next = self._next, next(self._batches, None)
+        assert taken is not None, "it is not empty"
+        return taken
+
+
 class ScoringCrew:
     """Workers that score.
 
@@ -55,12 +72,16 @@ class ScoringCrew:
         crew: The workers.
         tell: Told of every fault, in a sentence.
         is_local: Whether all workers are on this machine, and read the pictures themselves.
+        judge: What they judge by, where they are workers that draw and have no scorers yet.
     """
 
-    def __init__(self, crew: Crew, tell: Callable[[str], None], *, is_local: bool = False) -> None:
+    def __init__(
+        self, crew: Crew, tell: Callable[[str], None], *, is_local: bool = False, judge: JudgePlan | None = None
+    ) -> None:
         self._crew = crew
         self._tell = tell
         self._is_local = is_local
+        self._judge = judge
         self._numbers = itertools.count()
         self._out: dict[str, deque[_Batch]] = {}
 
@@ -78,15 +99,15 @@ class ScoringCrew:
         Raises:
             LlmDitError: If a batch came to nothing three times, or no worker is left.
         """
-        source = iter(batches)
+        source = _Source(batches)
         again: deque[_Batch] = deque()
         waiting: deque[int] = deque()
         scored: dict[int, list[Scores]] = {}
         while True:
             self._hand_out(scorer.metric.name, source, again, waiting)
-            if not waiting:
+            if not waiting and source.is_empty:
                 return
-            if waiting[0] in scored:
+            if waiting and waiting[0] in scored:
                 yield scored.pop(waiting.popleft())
                 continue
             for event in self._crew.events(LISTENING_S):
@@ -99,9 +120,7 @@ class ScoringCrew:
                         self._take(worker, result, again, scored)
             self._replace_late_ones()
 
-    def _hand_out(
-        self, metric: str, source: Iterator[list[ScoreInput]], again: deque[_Batch], waiting: deque[int]
-    ) -> None:
+    def _hand_out(self, metric: str, source: _Source, again: deque[_Batch], waiting: deque[int]) -> None:
         for depth in range(ORDERS_IN_FLIGHT):
             for worker, out in self._out.items():
                 if len(out) > depth:
@@ -113,17 +132,15 @@ class ScoringCrew:
                 out.append(batch)
                 self._crew.submit(worker, batch.order)
 
-    def _next(
-        self, metric: str, source: Iterator[list[ScoreInput]], again: deque[_Batch], waiting: deque[int]
-    ) -> _Batch | None:
+    def _next(self, metric: str, source: _Source, again: deque[_Batch], waiting: deque[int]) -> _Batch | None:
         if again:
             return again.popleft()
         if len(waiting) >= AHEAD * ORDERS_IN_FLIGHT * len(self._out):
             return None
-        rows = next(source, None)
-        if rows is None:
+        if source.is_empty:
             return None
-        batch = _Batch(ScoringOrder(next(self._numbers), metric, tuple(map(self._sent, rows))))
+        rows = source.take()
+        batch = _Batch(ScoringOrder(next(self._numbers), metric, tuple(map(self._sent, rows)), self._judge))
         waiting.append(batch.order.number)
         return batch
 
@@ -146,7 +163,8 @@ class ScoringCrew:
 
     def _take_back(self, worker: str, reason: str, again: deque[_Batch]) -> None:
         out = self._out.pop(worker, deque())
-        self._tell(f"{worker} is lost with {len(out)} batches of scores, which are made again: {reason}")
+        batches = "1 batch of scores, which is" if len(out) == 1 else f"{len(out)} batches of scores, which are"
+        self._tell(f"{worker} is lost with {batches} made again: {reason}")
         for position, batch in enumerate(out):
             if position == 0:
                 self._try_again(batch, worker, reason, again)

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Final, Literal, Protocol
+from typing import Final, Literal, Protocol, get_args
 
 from experiments.cluster.crew import Crew, Done, Event, Lost, Numbered, Standing
 from experiments.cluster.orders import BatchResult
+from experiments.cluster.scoring_orders import ScoredBatch, ScoringOrder
 
-Doing = Literal["left out", "starting again", "starting", "loading", "waiting", "drawing"]
-TROUBLE_FIRST: Final[tuple[Doing, ...]] = ("left out", "starting again", "starting", "loading", "waiting", "drawing")
+Doing = Literal["left out", "starting again", "starting", "loading", "waiting", "scoring", "drawing"]
+TROUBLE_FIRST: Final[tuple[Doing, ...]] = get_args(Doing)
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,7 @@ class _Count:
     """What one worker has done."""
 
     orders: set[int] = field(default_factory=set)
+    is_scoring: bool = False
     images: int = 0
     seconds: float = 0.0
     losses: int = 0
@@ -87,7 +89,9 @@ class WatchedCrew:
     def submit(self, worker: str, order: Numbered) -> None:
         """Hand a worker an order."""
         self._crew.submit(worker, order)
-        self._count_of(worker).orders.add(order.number)
+        count = self._count_of(worker)
+        count.orders.add(order.number)
+        count.is_scoring = isinstance(order, ScoringOrder)
 
     def events(self, timeout_s: float) -> Sequence[Event]:
         """Return what has happened; see `Crew.events`."""
@@ -104,6 +108,8 @@ class WatchedCrew:
     def _note(self, event: Event) -> None:
         count = self._count_of(event.worker)
         match event:
+            case Done(result=ScoredBatch() as result):
+                count.orders.discard(result.number)
             case Done(result=BatchResult() as result):
                 count.orders.discard(result.number)
                 count.images += len(result.drawn)
@@ -125,7 +131,7 @@ class WatchedCrew:
             case "refused":
                 doing = "left out"
             case "ready":
-                doing = "drawing" if count.orders else "waiting"
+                doing = "waiting" if not count.orders else "scoring" if count.is_scoring else "drawing"
             case _ if count.losses:
                 doing = "starting again"
             case "loading":

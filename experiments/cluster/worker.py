@@ -16,7 +16,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from experiments.cluster.joining import code_fingerprint
+from experiments.cluster.judge import Judge
 from experiments.cluster.orders import BatchResult, Drawn, Failed, LoadedEngine, Order, WorkerFacts, WorkerPlan
+from experiments.cluster.scoring_orders import ScoredBatch, ScoringOrder
 from experiments.planning.design import Run
 from experiments.running.execution import Surroundings
 from experiments.running.models import Models, OwnModels
@@ -24,6 +26,7 @@ from experiments.running.one_device import OneDevice
 from experiments.running.prompt_encodings import RUN_ERRORS
 from experiments.running.worklist import KnownModel
 from experiments.store.comparable import ModelIdentity
+from llm_dit.errors import LlmDitError
 from llm_dit.parameters import EngineSettings
 
 if TYPE_CHECKING:
@@ -88,6 +91,7 @@ class Worker:
         self._plan = plan
         self._models = _TimedModels(plan.source.models())
         self._device: OneDevice | None = None
+        self._judge: Judge | None = None
         self._told: tuple[str, str] | None = None
         self._is_stopped = threading.Event()
         self._on_device = ThreadPoolExecutor(1, thread_name_prefix="device")
@@ -102,8 +106,13 @@ class Worker:
         """Load the engine, where all runs need the same one; a sentence says what is missing here."""
         return self._on_device.submit(self._load).result()
 
-    def draw(self, order: Order) -> BatchResult:
-        """Draw a batch, up to its end or to `stop`; may be called for the next batch while this one is drawn."""
+    def draw(self, order: Order | ScoringOrder) -> BatchResult | ScoredBatch:
+        """Draw a batch, up to its end or to `stop`, or score one for a planned look.
+
+        May be called for the next batch while this one is drawn.
+        """
+        if isinstance(order, ScoringOrder):
+            return self._on_device.submit(self._judged, order).result()
         result, files, began = self._on_device.submit(self._draw, order).result()
         drawn = tuple(Drawn(run, png.result(), metadata) for run, png, metadata in files)
         return replace(result, drawn=drawn, seconds=time.perf_counter() - began)
@@ -126,6 +135,8 @@ class Worker:
         """Draw a batch on the device's thread; return its result but for the files, those, and when it began."""
         device = self._device
         assert device is not None, "an order comes after load"
+        if self._judge is not None:
+            self._judge.rest()
         began, loading, reused = time.perf_counter(), self._models.seconds, device.shared_evaluations
         if self._told != (order.conditions.hash, order.session):
             device.begin(order.conditions, order.experiment, lambda _surroundings: order.session)
@@ -135,6 +146,16 @@ class Worker:
         began += self._models.seconds - loading
         computing, shared = time.perf_counter() - began, device.shared_evaluations - reused
         return BatchResult(order.number, (), tuple(parcel.failed), 0.0, shared, computing), parcel.files, began
+
+    def _judged(self, order: ScoringOrder) -> ScoredBatch:
+        """Score a batch on the device's thread, by a judge that is loaded for the first one."""
+        assert order.judge is not None, "the driver names the judge"
+        if self._judge is None or self._judge.plan != order.judge:
+            try:
+                self._judge = Judge(order.judge)
+            except LlmDitError as error:
+                return ScoredBatch(order.number, None, str(error))
+        return self._judge.score(order)
 
     def stop(self) -> None:
         """End the batch in hand after its current image, and every later one at once; called while `draw` works."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 
-from experiments.cluster.crew import Crew, Ready, first_ready
+from experiments.cluster.attendance import OverheardCrew
+from experiments.cluster.crew import Crew, Event, Lost, Ready, first_ready
 from experiments.cluster.dispatch import Dispatcher, Patience, Tally
 from experiments.cluster.joining import code_fingerprint
 from experiments.cluster.orders import EngineSource, LoadedEngine, WorkerPlan
@@ -13,7 +14,8 @@ from experiments.cluster.placing import check_devices, local_cpus, place_workers
 from experiments.cluster.ray_crew import RayCrew, Terms
 from experiments.cluster.ray_opening import imported_ray, opened, require_ray
 from experiments.cluster.scoring import RemoteScorer, ScoringCrew
-from experiments.cluster.scoring_worker import LoadedScorers, ScoringPlan, ScoringWorker
+from experiments.cluster.scoring_orders import JudgePlan, LoadedScorers, ScoringPlan
+from experiments.cluster.scoring_worker import ScoringWorker
 from experiments.cluster.watching import Watch, WatchedCrew
 from experiments.cluster.worker import OwnEngine, Worker
 from experiments.metrics.declaration import Scorer
@@ -21,6 +23,7 @@ from experiments.metrics.missing_scores import Spread
 from experiments.planning.model_facts import local_folder, read_model_facts
 from experiments.running.execution import Surroundings
 from experiments.running.experiment_run import Judges
+from experiments.running.look_runs import Judging
 from experiments.running.result_writer import ResultWriter
 from experiments.running.worklist import WorkItem
 from experiments.store.comparable import Conditions, ModelIdentity
@@ -69,6 +72,7 @@ class WorkerHands:
         tell: Told of every fault, in a sentence.
         patience: With batches.
         should_stop: Asked while the first worker is waited for.
+        is_local: Whether all workers are on this machine, and read pictures that they score themselves.
     """
 
     def __init__(
@@ -78,8 +82,13 @@ class WorkerHands:
         tell: Tell,
         patience: Patience | None = None,
         should_stop: Callable[[], bool] = lambda: False,
+        *,
+        is_local: bool = False,
     ) -> None:
-        first, self._early = first_ready(crew, should_stop)
+        self._present: dict[str, Ready] = {}
+        self._missed: list[Event] = []  # while they scored
+        crew = OverheardCrew(crew, self._note)
+        first, _ = first_ready(crew, should_stop)
         assert isinstance(first, LoadedEngine)
         self._models = {
             settings: RemoteModel(settings, model, first.surroundings)
@@ -89,7 +98,14 @@ class WorkerHands:
         self._crew = crew
         self._tell = tell
         self._patience = patience
+        self._is_local = is_local
         self._dispatcher: Dispatcher | None = None
+
+    def _note(self, event: Ready | Lost) -> None:
+        if isinstance(event, Ready):
+            self._present[event.worker] = event
+        else:
+            self._present.pop(event.worker, None)
 
     def known(self, settings: EngineSettings) -> RemoteModel:
         """Return what the first worker says of its model under these settings."""
@@ -115,7 +131,8 @@ class WorkerHands:
         self._dispatcher = Dispatcher(
             self._crew, conditions, experiment, session_of, self._setting_of, self._tell, self._patience
         )
-        self._dispatcher.welcome(self._early)
+        self._dispatcher.welcome(self._present.values())
+        self._missed.clear()
 
     def draw(
         self,
@@ -126,12 +143,23 @@ class WorkerHands:
     ) -> int:
         """Draw runs on all workers, and return how many were left because it was asked to stop."""
         assert self._dispatcher is not None, "begin comes first"
+        self._dispatcher.welcome(self._missed)
+        self._missed.clear()
         return self._dispatcher.draw(items, writer, on_finished, should_stop)
+
+    def lend(self, judging: Judging) -> Spread:
+        """Return how the workers score, who draw nothing meanwhile; see `Hands.lend`."""
+        metric = judging.metric
+        plan = JudgePlan(metric.name, metric.model, judging.settings, judging.generator, judging.device)
+        crew = OverheardCrew(self._crew, self._missed.append)
+        scoring = ScoringCrew(crew, self._tell, is_local=self._is_local, judge=plan)
+        scoring.welcome(self._present.values())
+        return scoring.spread
 
     def wait_for_all(self) -> None:
         """Wait until every worker has its engine, for measuring; a command begins with the first one."""
-        while sum(isinstance(event, Ready) for event in self._early) < self._crew.expected:
-            self._early += self._crew.events(1.0)
+        while len(self._present) < self._crew.expected:
+            self._crew.events(1.0)
 
     def _setting_of(self, item: WorkItem) -> str:
         return self._names[item.run.settings]
@@ -268,7 +296,8 @@ class WorkersModel:
 
         self._crew = crew_of(self._wishes, first, Worker, plan_of, fingerprint, self._resources, self._tell)
         crew = WatchedCrew(self._crew, self._watch)
-        return WorkerHands(crew, settings_in_turn, self._tell, self._patience, self._should_stop)
+        is_local = self._wishes.ray_address is None
+        return WorkerHands(crew, settings_in_turn, self._tell, self._patience, self._should_stop, is_local=is_local)
 
     def check(self, settings: EngineSettings) -> None:
         """Refuse devices by number, and a command without Ray; which devices there are is known later."""

@@ -25,7 +25,9 @@ from llm_dit.parameters import EngineSettings
 from llm_dit.pipeline import versions
 
 if TYPE_CHECKING:
+    from experiments.metrics.missing_scores import Spread
     from experiments.running.deciding import Decider
+    from experiments.running.look_runs import Judging
 
 Surroundings = Mapping[str, Mapping[str, str]]
 """Versions and machine; see `ZImagePipeline.surroundings`."""
@@ -81,6 +83,9 @@ class Outcome:
 
 class Hands(Protocol):
     """What draws: this process's device, or workers."""
+
+    def lend(self, judging: Judging) -> Spread | None:
+        """Return who scores between two blocks for a planned look; None leaves it to this process."""
 
     def known(self, settings: EngineSettings) -> KnownModel:
         """Return what is drawn with under these settings, which need not be loaded yet; asked of all of a plan first.

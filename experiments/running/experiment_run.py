@@ -27,6 +27,7 @@ from llm_dit.parameters import EngineSettings
 if TYPE_CHECKING:
     from experiments.metrics import Scorer
     from experiments.metrics.missing_scores import ScoringResult, Spread
+    from experiments.running.deciding import Decider
     from experiments.running.execution import Hands, Outcome, Progress
     from experiments.running.worklist import Worklist
     from experiments.store.look_log import LookLog
@@ -137,7 +138,8 @@ def run_experiment(
         overwrite: Make runs again whose file was made with other inputs.
         verify: Compare every picture with its hash, and make again what does not fit.
         speed_repeats: Measure the speed of each level by so many pictures drawn alone, after all are made; 0 does not.
-        judges: Loads the scorers elsewhere once all images are made; None scores in this process, as planned looks do.
+        judges: Loads the scorers elsewhere once all images are made; None scores in this process. Looks are scored by
+            what draws, where it can.
         events: Whom to tell.
         should_stop: Asked before each image and after each batch of scores; what is done stays.
 
@@ -172,7 +174,9 @@ def run_experiment(
     with store.lock(command=command):
         pass  # whether the folder is in use or can't be written is known before the model is loaded
     scorers = [] if metrics is None else _load_scorers(request, plan, metrics, events)
-    decider = make_decider(request, plan, looks, store, scorers, should_stop, events.on_scoring, events.on_look)
+    decider = make_decider(
+        request, plan, looks, store, scorers, should_stop, events.on_scoring, events.on_look, hands.lend
+    )
     outcome = run_plan(
         plan,
         hands,
@@ -181,14 +185,14 @@ def run_experiment(
         verify=verify,
         on_start=events.on_start,
         on_progress=events.on_progress,
-        should_stop=should_stop if decider is None else lambda: should_stop() or decider.is_out_of_time,
+        should_stop=should_stop if decider is None else _or_out_of_time(should_stop, decider),
         about=_about(request, plan, command),
         decider=decider,
     )
-    del hands  # and with it the model
     problems = [outcome.summary_error] if outcome.summary_error else []
     problems += [] if decider is None else decider.problems
     log = None if decider is None else decider.log
+    del hands, decider  # and with them the model
     if should_stop():
         return Result(outcome, None, None, tuple(problems), is_stopped=True, looks=log, verdict=verdict_of(store, log))
     speeds: list[str] = []
@@ -209,6 +213,10 @@ def run_experiment(
     told_once = tuple(dict.fromkeys(problems + found_problems))
     told = verdict_of(store, log)
     return Result(outcome, scoring, report, told_once, should_stop(), log, told, tuple(speeds))
+
+
+def _or_out_of_time(should_stop: Callable[[], bool], decider: Decider) -> Callable[[], bool]:
+    return lambda: should_stop() or decider.is_out_of_time
 
 
 class _Stopped(Exception):

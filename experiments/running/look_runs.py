@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from experiments.planning.command_flags import Request
@@ -13,9 +13,10 @@ from experiments.running.plan_models import judged_model
 from experiments.store.look_log import check_looks
 from experiments.store.result_store import ResultStore
 from llm_dit.errors import LlmDitError
+from llm_dit.parameters import MetricSettings
 
 if TYPE_CHECKING:
-    from experiments.metrics import Scorer
+    from experiments.metrics import Metric, Scorer
     from experiments.metrics.missing_scores import ScoringResult, Spread
     from experiments.running.deciding import Decider
     from experiments.store.look_log import LookLog
@@ -26,6 +27,26 @@ FORECAST_EXPERIMENTS: Final = 100
 FORECAST_EFFECTS: Final = {"none": 0.0, "small": 0.3, "large": 1.0}
 """Differences in standard deviations of the prompts' differences."""
 FORECAST_ENUMERATED: Final = 10
+
+
+@dataclass(frozen=True)
+class Judging:
+    """What a planned look is judged by, for whoever scores.
+
+    Attributes:
+        metric: The metric that decides, with the identity of its weights.
+        settings: Which weights scorers have.
+        generator: The model that made the images, as configured.
+        device: Where it may be, as configured.
+    """
+
+    metric: Metric
+    settings: MetricSettings
+    generator: str
+    device: str
+
+
+Lend = Callable[[Judging], "Spread | None"]
 
 
 class _Stopped(Exception):
@@ -76,6 +97,7 @@ def make_decider(
     should_stop: Callable[[], bool],
     on_scoring: Callable[[int, int], None],
     on_look: Callable[[LookLog], None],
+    lend: Lend = lambda _judge: None,
 ) -> Decider | None:
     """Return what draws in blocks, with the judge that decides loaded; None for a fixed design.
 
@@ -88,6 +110,7 @@ def make_decider(
         should_stop: Asked after each batch of scores.
         on_scoring: Told of scores done and to do.
         on_look: Told of every look.
+        lend: Who scores with the judge instead of this process, such as the workers that draw; None is nobody.
 
     Raises:
         LlmDitError: If the judge can't be loaded.
@@ -103,8 +126,10 @@ def make_decider(
     problems: list[str] = []
 
     def score() -> bool:
-        judge.move_to(_judging_device(config.engine.dit_device))
-        result, found = scores_of(store, [judge], on_scoring, should_stop)
+        spread = lend(Judging(judge.metric, config.metrics, judged_model(plan), config.engine.dit_device))
+        if spread is None:
+            judge.move_to(judging_device(config.engine.dit_device))
+        result, found = scores_of(store, [judge], on_scoring, should_stop, spread)
         judge.move_to("cpu")
         problems.extend(found)
         return result is not None
@@ -159,7 +184,7 @@ def verdict_of(store: ResultStore, log: LookLog | None) -> tuple[str, ...]:
     return tuple(look_sentences(log, measure, manifest.variable_name, manifest.baseline_name))
 
 
-def _judging_device(device: str) -> str:
+def judging_device(device: str) -> str:
     """Return where the judge goes while the model stays loaded."""
     import torch
 

@@ -18,6 +18,7 @@ from llm_dit.sampling.shared_work import HELD_RESULTS, SharedWork
 
 if TYPE_CHECKING:
     from experiments.running.execution import Surroundings
+    from experiments.running.look_runs import Judging
     from llm_dit.pipeline import ZImagePipeline
 
 
@@ -75,6 +76,9 @@ class OneDevice:
     def shared_evaluations(self) -> int:
         """Evaluations of the transformer taken so far from earlier images that began alike."""
         return self._reused_before + (0 if self._shared is None else self._shared.reused_evaluations)
+
+    def lend(self, _judging: Judging) -> None:
+        """Leave scoring to the process; see `Hands.lend`."""
 
     def begin(self, conditions: Conditions, experiment: str, session_of: Callable[[Surroundings], str]) -> None:
         """Learn what all runs of a plan share; see `Hands.begin`."""

@@ -163,7 +163,9 @@ class Watched(Events):
             self.then()
 
 
-def drawn_on(folder, notes, *, events=None, should_stop=lambda: False, arguments=ARGUMENTS, **wishes):
+def drawn_on(
+    folder, notes, *, events=None, should_stop=lambda: False, arguments=ARGUMENTS, watch=lambda states: None, **wishes
+):
     """Draw on workers with the faults noted in a folder; return the result and what was told."""
     told = []
     with ExitStack() as resources:
@@ -173,6 +175,7 @@ def drawn_on(folder, notes, *, events=None, should_stop=lambda: False, arguments
             told.append,
             PATIENCE,
             FaultyEngine(notes),
+            watch=watch,
         )
         asked = request(folder, arguments)
         result = run_experiment(asked, model, command="c", events=events or Events(), should_stop=should_stop)
@@ -272,13 +275,31 @@ def test_settings_of_the_engine_and_planned_looks_end_as_on_one_device(cluster, 
     more = ["--sweep=quantization=none,int8", "--name=trial", "--max-prompts=8", "--until-decided=siglip_score"]
     here, there = tmp_path / "here", tmp_path / "there"
     expected = drawn_alone(request(here, more))
-    result, _ = drawn_on(there, tmp_path, arguments=more)
+
+    lost = []
+
+    def lose_one(states):
+        """Lose a worker in the middle of the first look's scores."""
+        scoring = [state for state in states if state.doing == "scoring"]
+        if scoring and not lost:
+            lost.append(scoring[0].name)
+            os.kill(scoring[0].pid, signal.SIGKILL)
+
+    result, told = drawn_on(there, tmp_path, arguments=more, watch=lose_one)
+    of_scores = [sentence for sentence in told if "of scores" in sentence and "lost" in sentence]
+    assert [sentence.partition(",")[0] for sentence in of_scores] == [f"{lost[0]} is lost with 1 batch of scores"]
     assert expected.outcome.made == result.outcome.made > 0
     assert pictures(there / "trial") == pictures(here / "trial")
     looks = [[(look.prompts, look.levels) for look in found.looks.taken] for found in (expected, result)]
     assert looks[0] == looks[1] != []
     assert result.looks.end == expected.looks.end
     assert result.verdict == expected.verdict
+    scores = [
+        {run.run_id: (run.scores, run.scores_of) for run in ResultStore(folder / "trial").runs()}
+        for folder in (here, there)
+    ]
+    assert scores[0] == scores[1]
+    assert len(scores[0]) == expected.outcome.made
 
 
 def test_a_full_disk_stops_no_worker_and_what_is_missing_is_made_later(cluster, alone, tmp_path, monkeypatch):
