@@ -51,11 +51,6 @@ class StoredComponent:
         """Format to number of tensors stored in it, the commonest first."""
         return dict(Counter(tensor.format for tensor in self.tensors.values()).most_common())
 
-    @property
-    def stored_bytes(self) -> int:
-        """Bytes of its tensors in the file."""
-        return sum(tensor.stored_bytes for tensor in self.tensors.values())
-
     def fingerprint(self) -> str:
         """Return a hash of the file or folder and of the configuration, 64 hexadecimal digits."""
         if self.path.is_dir():

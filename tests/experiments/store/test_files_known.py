@@ -45,6 +45,20 @@ def test_a_second_look_reads_only_the_file_that_changed(folder: Path, monkeypatc
     ]
 
 
+def test_a_folder_without_records_has_none(tmp_path: Path) -> None:
+    assert list(files_known.KnownFiles().records(tmp_path / "metadata", tmp_path)) == []
+
+
+def test_a_record_that_goes_while_others_are_read_is_named(folder: Path) -> None:
+    records = files_known.KnownFiles().records(folder / "metadata", folder)
+    first = next(records)
+    *_, last = sorted((folder / "metadata").glob("*.json"))
+    last.unlink()
+    *others, gone = records
+    assert {record.run_id for record in (first, *others)} == {run.run_id for run in ResultStore(folder).runs()}
+    assert str(gone) == f"{last.stem} (its metadata can't be read)"
+
+
 def test_a_picture_that_goes_is_missed_though_its_record_is_known(folder: Path) -> None:
     store = ResultStore(folder)
     gone = store.runs()[1]

@@ -141,6 +141,21 @@ def test_a_file_that_is_not_whole_names_what_is_wrong(changes: dict[str, Any], p
     )
 
 
+def test_primary_and_margins_of_a_manifest_are_whole_or_named() -> None:
+    named = "2026-01-01T00:00:00+00:00"
+    margins = {"ssim": {"margin": 0.5, "named": named}}
+    whole = manifest_of(sample_plan(), {"primary": {"measure": "ssim", "named": named}, "margins": margins})
+    assert (whole.primary, whole.margins) == ("ssim", {"ssim": 0.5})
+    for changes, problem in (
+        ({"primary": {"measure": "", "named": named}}, "the primary measure has no name"),
+        ({"margins": {"ssim": {"margin": 0.0, "named": named}}}, "a margin is not above 0, or has no time"),
+        ({"margins": {"ssim": {"margin": 0.5, "named": ""}}}, "a margin is not above 0, or has no time"),
+    ):
+        with pytest.raises(OutputError) as refused:
+            manifest_of(sample_plan(), changes)
+        assert f"is not a whole manifest ({problem})" in str(refused.value)
+
+
 def test_a_baseline_that_is_no_level_makes_a_manifest_not_whole() -> None:
     experiment = manifest_values(sample_plan(), CONDITIONS)["experiment"]
     with pytest.raises(OutputError, match=r"not a whole manifest \(the baseline of shift is none of its levels\)"):

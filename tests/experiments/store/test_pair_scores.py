@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -19,7 +21,9 @@ from experiments.metrics import PSNRScorer, SSIMScorer
 from experiments.metrics.missing_scores import ScoringResult, score_results
 from experiments.planning.design import Plan
 from experiments.score import main as score
+from experiments.store.pair_scores import picture_hash
 from experiments.store.result_store import ResultStore
+from llm_dit.errors import OutputError
 
 LEVELS = 4
 PROMPTS = 3
@@ -45,6 +49,19 @@ def redraw(store: ResultStore, run_id: str, colour: int) -> None:
     for name in ("scores", "scores_of", "pair_scores"):
         record.pop(name, None)
     path.write_text(json.dumps(record))
+
+
+def test_a_pictures_hash_is_that_of_its_file_where_the_record_says_none(tmp_path: Path):
+    store, _ = results(tmp_path / "r")
+    record = store.runs()[0]
+    assert record.image_path is not None
+    assert "sha256" not in record.metadata["image"]
+    assert picture_hash(record) == hashlib.sha256(record.image_path.read_bytes()).hexdigest()
+    said = replace(record, metadata={**record.metadata, "image": {**record.metadata["image"], "sha256": "ab"}})
+    assert picture_hash(said) == "ab"
+    record.image_path.unlink()
+    with pytest.raises(OutputError, match=r"\.png can't be read: No such file or directory\."):
+        picture_hash(record)
 
 
 def test_every_picture_is_held_against_the_baselines_of_its_prompt_and_seed(tmp_path: Path):

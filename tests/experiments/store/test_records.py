@@ -134,6 +134,17 @@ def written(place="", value=None):
             for name in ("bytes", "width", "height")
         ),
         ("image.sha256", 3, "the image's sha256 is not a text"),
+        ("run.load_seconds", [1.0], "load_seconds are not durations"),
+        ("run.load_seconds", {"transformer": -1.0}, "load_seconds are not durations"),
+        ("pair_scores", [], "pair_scores are not a table"),
+        ("pair_scores", {"ssim": 0.5}, "the pair score ssim is not a table"),
+        ("pair_scores", {"ssim": {"values": None}}, "the pair score ssim is not a table"),
+        ("pair_scores", {"ssim": {"values": {}, "model": 3}}, "model of the pair score ssim is not a text"),
+        (
+            "pair_scores",
+            {"ssim": {"values": {"ssim": None}, "model": "m", "picture": "a", "baseline": "b"}},
+            "the score ssim is None, not a number",
+        ),
     ],
 )
 def test_the_first_thing_that_is_wrong_is_named(tmp_path, place, value, problem):
@@ -156,6 +167,8 @@ def test_the_first_thing_that_is_wrong_is_named(tmp_path, place, value, problem)
         ("token_count_used", None),
         ("image.file", "images/a..b.png"),
         ("image.sha256", "ab"),
+        ("run.load_seconds", {"transformer": 1.5}),
+        ("error", "it failed"),
     ],
 )
 def test_what_a_record_may_hold_or_lack_is_read(tmp_path, place, value):

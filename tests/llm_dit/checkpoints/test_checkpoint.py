@@ -9,8 +9,8 @@ from huggingface_hub.utils import filter_repo_objects
 from safetensors.torch import load_file, save_file
 
 from llm_dit import ZImagePipeline
-from llm_dit.checkpoints.finding import find_checkpoint
-from llm_dit.errors import CheckpointError
+from llm_dit.checkpoints.finding import fetch_tokenizer, find_checkpoint
+from llm_dit.errors import CheckpointError, InvalidParameter
 
 WEIGHTS = "transformer/diffusion_pytorch_model.safetensors"
 
@@ -76,6 +76,39 @@ def test_only_files_that_are_read_are_fetched(tiny_checkpoint, monkeypatch):
     ]
     patterns = {name: fetched[name] for name in ("allow_patterns", "ignore_patterns")}
     assert list(filter_repo_objects(sorted(read + unread), **patterns)) == read
+
+
+def test_a_revision_of_a_folder_is_refused(copy):
+    with pytest.raises(InvalidParameter, match=r"main is for models on the hub, but .*copy is here; leave it out"):
+        find_checkpoint(str(copy), revision="main")
+
+
+def test_the_published_tokenizer_is_fetched_for_files_that_bring_none(tiny_checkpoint, monkeypatch):
+    asked = []
+
+    def snapshot_download(hub_id, **how):
+        asked.append((hub_id, how))
+        return str(tiny_checkpoint)
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", snapshot_download)
+    assert fetch_tokenizer("No tokenizer lies here") == tiny_checkpoint / "tokenizer"
+    assert asked == [("Tongyi-MAI/Z-Image-Turbo", {"allow_patterns": ["tokenizer/*"]})]
+
+
+def test_a_folder_that_another_program_packed_is_named_with_its_program(copy):
+    path = copy / "transformer" / "config.json"
+    config = json.loads(path.read_text())
+    path.write_text(json.dumps({**config, "quantization_config": {"quant_method": "bitsandbytes"}}))
+    with pytest.raises(
+        CheckpointError, match=r"transformer is packed by bitsandbytes, whose formats are not read here"
+    ):
+        load(copy)
+
+
+def test_a_folder_without_weights_is_named(copy):
+    (copy / WEIGHTS).unlink()
+    with pytest.raises(CheckpointError, match=r"transformer holds no \*\.safetensors weights; fetch it again"):
+        load(copy)
 
 
 @pytest.mark.parametrize("component", ["transformer", "text_encoder", "tokenizer", "vae"])

@@ -97,6 +97,15 @@ def test_files_are_hashed_once_and_again_when_they_change(tmp_path, read, cache)
     assert len(read) == 2
 
 
+def test_a_cache_too_large_to_be_ours_is_left_unread(tmp_path, read, cache, monkeypatch):
+    path = tmp_path / "weights"
+    path.write_bytes(b"one")
+    first = hashes_of([path])
+    monkeypatch.setattr(file_hashes, "MAX_CACHE_BYTES", 10)
+    assert hashes_of([path]) == first
+    assert len(read) == 2
+
+
 def test_an_edit_that_puts_size_and_time_back_is_seen(tmp_path, read):
     path = tmp_path / "weights"
     path.write_bytes(b"one")

@@ -9,7 +9,7 @@ from safetensors.torch import load_file, save_file
 
 from experiments.planning.model_facts import read_model_facts
 from llm_dit import ZImagePipeline
-from llm_dit.checkpoints.finding import find_checkpoint, model_name
+from llm_dit.checkpoints.finding import find_checkpoint, model_name, shown
 from llm_dit.checkpoints.model_parts import find_parts
 from llm_dit.checkpoints.tokenizer_file import read_tokenizer
 from llm_dit.errors import CheckpointError, LlmDitError, NonFiniteLatents
@@ -74,6 +74,18 @@ def test_a_damaged_tokenizer_is_one_sentence_for_drawing_and_planning(copy, cont
         with pytest.raises(CheckpointError, match=r"tokenizer\.json is damaged \(.*\); fetch it again\.") as caught:
             read()
         assert len(str(caught.value)) < 300
+
+
+def test_a_folder_without_a_tokenizer_is_named(tmp_path):
+    with pytest.raises(CheckpointError, match=r"has no tokenizer\.json; fetch it again"):
+        read_tokenizer(tmp_path)
+
+
+def test_values_of_a_file_are_shown_on_one_short_line():
+    assert shown({"a": "b\nc"}) == '{"a": "b\\nc"}'
+    assert len(shown("x" * 10_000)) == len(shown(list(range(10_000)))) < 200
+    assert shown(10**5000) == f"a number of {(10**5000).bit_length()} bits"
+    assert shown([10**5000]) == "something very long"
 
 
 @pytest.mark.parametrize(

@@ -201,6 +201,49 @@ def test_llama_names_of_the_encoder_are_the_same_bits(tiny_checkpoint, tmp_path)
     assert all(torch.equal(tensor, expected[f"model.{name}"]) for name, tensor in found.items())
 
 
+def test_what_is_no_part_of_a_model_is_refused_in_a_bundle(tiny_checkpoint, tmp_path):
+    parts = {f"vae.{name}": tensor for name, tensor in vae_tensors(tiny_checkpoint).items()}
+    bundle = {**parts, **{f"clip.{index}": torch.zeros(1) for index in range(4)}}
+    with pytest.raises(
+        CheckpointError,
+        match=r"x\.safetensors holds vae and 4 tensors of no part of Z-Image \(clip\.0, clip\.1, clip\.2, \.\.\.\)",
+    ):
+        open_model_file(write_file(tmp_path / "x.safetensors", bundle))
+
+
+def test_a_bundle_whose_part_is_another_is_refused(tiny_checkpoint, tmp_path):
+    bundle = {f"vae.{name}": tensor for name, tensor in transformer_tensors(tiny_checkpoint).items()}
+    with pytest.raises(CheckpointError, match=r"x\.safetensors holds a transformer, not a vae"):
+        open_model_file(write_file(tmp_path / "x.safetensors", bundle))
+
+
+def test_a_fused_tensor_that_is_not_three_projections_is_refused(tiny_checkpoint, tmp_path):
+    tensors = transformer_tensors(tiny_checkpoint)
+    tensors["layers.0.attention.qkv.weight"] = tensors["layers.0.attention.qkv.weight"][:143]
+    with pytest.raises(CheckpointError, match=r"qkv\.weight has 143 rows, which can't be 3 projections"):
+        open_model_file(write_file(tmp_path / "x.safetensors", tensors, tiny_checkpoint / "transformer"))
+
+
+def test_tensors_that_lack_what_gives_the_sizes_are_named(tiny_checkpoint, tmp_path):
+    tensors = transformer_tensors(tiny_checkpoint)
+    del tensors["layers.0.attention.q_norm.weight"]
+    path = write_file(tmp_path / "x.safetensors", tensors, tiny_checkpoint / "transformer")
+    with pytest.raises(
+        CheckpointError, match=r"lacks layers\.0\.attention\.norm_q\.weight, from which the sizes of its transformer"
+    ):
+        open_model_file(path)
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"), [("{", r"x\.json can't be read \(.*\); write it again"), ("[]", "is not a JSON object")]
+)
+def test_a_damaged_name_json_is_one_sentence(tiny_checkpoint, tmp_path, content, sentence):
+    path = write_file(tmp_path / "x.safetensors", transformer_tensors(tiny_checkpoint))
+    path.with_suffix(".json").write_text(content)
+    with pytest.raises(CheckpointError, match=sentence):
+        open_model_file(path)
+
+
 def test_a_tensor_of_two_spellings_is_refused(tiny_checkpoint, tmp_path):
     both = {**transformer_tensors(tiny_checkpoint), **component_tensors(tiny_checkpoint / "transformer")}
     path = write_file(tmp_path / "x.safetensors", both, tiny_checkpoint / "transformer")

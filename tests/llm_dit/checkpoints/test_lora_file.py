@@ -218,6 +218,43 @@ def test_a_lora_of_another_size_is_refused(layers, tmp_path):
         read_lora(write_lora(tmp_path / "x.safetensors", tensors), layers)
 
 
+@pytest.mark.parametrize(
+    ("shape", "sentence"),
+    [
+        ((1, 7), r"the DoRA scale of .*to_q has shape \[1, 7\], which fits no weight of 48 x 48"),
+        ((7,), r"the DoRA scale of .*to_q has shape \[7\], which fits no weight of 48 x 48"),
+    ],
+)
+def test_a_dora_scale_of_another_size_is_refused(layers, tmp_path, shape, sentence):
+    tensors, _ = spellings(factors_of(layers))["ai-toolkit"]
+    tensors[f"diffusion_model.{QUERY}.dora_scale"] = torch.ones(shape)
+    with pytest.raises(CheckpointError, match=sentence):
+        read_lora(write_lora(tmp_path / "x.safetensors", tensors), layers)
+
+
+def test_one_norm_for_the_columns_of_three_projections_is_refused(layers, tmp_path):
+    tensors, _ = spellings(factors_of(layers))["fused, dotted"]
+    tensors[f"diffusion_model.{BLOCK}.attention.qkv.dora_scale"] = torch.ones(1, layers[QUERY][1])
+    with pytest.raises(CheckpointError, match="one norm for the columns of three projections"):
+        read_lora(write_lora(tmp_path / "x.safetensors", tensors), layers)
+
+
+def test_a_damaged_peft_configuration_is_one_sentence(layers, tmp_path):
+    tensors, _ = spellings(factors_of(layers))["diffusers"]
+    path = write_lora(tmp_path / "x.safetensors", tensors, {"lora_adapter_metadata": "{"})
+    with pytest.raises(
+        CheckpointError, match=r"x\.safetensors has a damaged PEFT configuration \(.*\); fetch it again"
+    ):
+        read_lora(path, layers)
+
+
+def test_a_tensor_that_is_no_part_of_a_lora_is_named(layers, tmp_path):
+    tensors, _ = spellings(factors_of(layers))["musubi"]
+    path = write_lora(tmp_path / "x.safetensors", {**tensors, "notes": torch.zeros(1)})
+    with pytest.raises(CheckpointError, match=r"has 1 tensors that belong to no layer of this model \(notes\)"):
+        read_lora(path, layers)
+
+
 def test_half_a_change_is_refused(layers, tmp_path):
     tensors = {f"diffusion_model.{QUERY}.lora_A.weight": torch.zeros(2, 48)}
     with pytest.raises(CheckpointError, match=r"only parts of a change of .*lora_A\.weight"):

@@ -13,8 +13,8 @@ import llm_dit
 from llm_dit import ZImagePipeline
 from llm_dit.checkpoints import model_parts
 from llm_dit.checkpoints.fingerprint import fingerprint
-from llm_dit.checkpoints.model_parts import find_parts
-from llm_dit.errors import CheckpointError
+from llm_dit.checkpoints.model_parts import find_parts, find_text_encoder
+from llm_dit.errors import CheckpointError, InvalidParameter
 from llm_dit.parameters import EngineSettings, GenerationParams
 
 MINI = Path(llm_dit.__file__).parent / "models" / "mini"
@@ -144,6 +144,40 @@ def test_a_part_of_another_kind_is_named(tree, tiny_checkpoint):
 def test_a_file_that_is_not_there_is_named():
     with pytest.raises(CheckpointError, match=r"model_path no/such\.gguf is not there"):
         find_parts(EngineSettings(model_path="no/such.gguf"))
+
+
+def test_a_revision_of_a_file_is_refused(tree, tiny_checkpoint):
+    with pytest.raises(InvalidParameter, match=r"main is for models on the hub, but .*z_image\.safetensors is a file"):
+        find_parts(settings(tree["transformer"], tiny_checkpoint, model_revision="main"))
+
+
+def test_what_the_encoders_folder_holds_beside_an_encoder_is_passed_over(tree, tiny_checkpoint):
+    save_file({"something.weight": torch.zeros(1)}, tree["text_encoder"].with_name("other.safetensors"))
+    (tree["text_encoder"].with_name("damaged.gguf")).write_bytes(b"no")
+    assert find_parts(settings(tree["transformer"], tiny_checkpoint)).text_encoder.path == tree["text_encoder"]
+    tree["text_encoder"].rename(tree["text_encoder"].with_name("mine.safetensors"))
+    tree["text_encoder"].with_suffix(".json").rename(tree["text_encoder"].with_name("mine.json"))
+    found = find_parts(settings(tree["transformer"], tiny_checkpoint)).text_encoder
+    assert found.path == tree["text_encoder"].with_name("mine.safetensors")
+
+
+@pytest.mark.parametrize("place", ["the file", "the transformer's file", "its folder", "the model's folder"])
+def test_a_text_encoder_is_found_alone(tree, tiny_checkpoint, place):
+    path = {
+        "the file": tree["text_encoder"],
+        "the transformer's file": tree["transformer"],
+        "its folder": tiny_checkpoint / "text_encoder",
+        "the model's folder": tiny_checkpoint,
+    }[place]
+    given = None if place == "the model's folder" else str(tiny_checkpoint / "tokenizer")
+    stored, tokenizer = find_text_encoder(str(path), given)
+    assert stored.path == (tree["text_encoder"] if "file" in place else tiny_checkpoint / "text_encoder")
+    assert tokenizer == tiny_checkpoint / "tokenizer"
+
+
+def test_a_text_encoders_file_that_is_not_there_is_named():
+    with pytest.raises(CheckpointError, match=r"model_path no/such\.safetensors is not there"):
+        find_text_encoder("no/such.safetensors")
 
 
 def test_an_encoder_of_another_width_is_named(tree, tiny_checkpoint):

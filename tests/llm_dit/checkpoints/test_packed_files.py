@@ -175,6 +175,70 @@ def test_a_malformed_declaration_is_refused(tmp_path):
     refused(tmp_path, {"a.weight": torch.zeros(2)}, "not a JSON object", {"_quantization_metadata": "{"})
 
 
+@pytest.mark.parametrize(
+    ("declared", "sentence"),
+    [
+        ({"format_version": "1.0"}, "its _quantization_metadata lists no layers"),
+        ({"layers": {"a": "nvfp4"}}, "the format of a is not a JSON object"),
+    ],
+)
+def test_a_header_that_declares_no_format_is_refused(tmp_path, declared, sentence):
+    refused(tmp_path, {"a.weight": torch.zeros(2)}, sentence, {"_quantization_metadata": json.dumps(declared)})
+
+
+@pytest.mark.parametrize(
+    ("kind", "stored", "sentence"),
+    [
+        (
+            {"format": "int8_tensorwise", "convrot": True, "convrot_groupsize": 16},
+            {"weight": torch.zeros(2, 24, dtype=torch.int8), "weight_scale": torch.ones(2, 1)},
+            r"a\.weight has 24 columns, no multiple of its rotation's 16",
+        ),
+        (
+            {"format": "int8_tensorwise"},
+            {"weight": torch.zeros(4, 8, dtype=torch.int8), "weight_scale": torch.ones(3, 1)},
+            r"a\.weight_scale holds 3 scales for 4 rows",
+        ),
+        (
+            {"format": "int8_tensorwise"},
+            {"weight": torch.zeros(4, dtype=torch.int8), "weight_scale": torch.ones(())},
+            r"a\.weight, which has a scale or a format, has shape \[4\]",
+        ),
+        (
+            {"format": "mxfp8"},
+            {"weight": torch.zeros(2, 32).to(torch.float8_e4m3fn), "weight_scale": torch.zeros(4, dtype=torch.uint8)},
+            r"a\.weight of 2 x 32 needs 512 scales of 32 in a\.weight_scale, which is \[4\]",
+        ),
+        (
+            {"format": "mxfp8"},
+            {"weight": torch.zeros(2, 32).to(torch.float8_e4m3fn)},
+            r"a\.weight of 2 x 32 needs 512 scales of 32 in a\.weight_scale, which is missing",
+        ),
+    ],
+)
+def test_scales_that_do_not_fit_their_weight_are_refused(tmp_path, kind, stored, sentence):
+    tensors = {f"a.{end}": tensor for end, tensor in stored.items()}
+    refused(tmp_path, {**tensors, "a.comfy_quant": declaration(kind)}, sentence)
+
+
+@pytest.mark.parametrize("kind", PACKERS)
+def test_rows_of_a_packed_layer_are_those_of_the_whole(original, tiny_checkpoint, tmp_path, kind):
+    (layer, *_) = layers_for(kind)
+    stored, _, declared = pack_layers(original, kind, [layer])
+    stored[f"{layer}.comfy_quant"] = declaration(declared[layer])
+    file = open_safetensors(write_file(tmp_path / "x.safetensors", stored))
+    tensor = unpacked_tensors(file)[f"{layer}.weight"]
+    assert torch.equal(tensor.read_rows(3, 7, CPU), tensor.read(torch.float32, CPU)[3:7])
+
+
+def test_a_tensor_takes_no_shape_of_another_size(tiny_checkpoint, tmp_path):
+    path = write_file(tmp_path / "x.safetensors", {"a": torch.arange(6.0)})
+    tensor = open_safetensors(path).lazy("a")
+    assert torch.equal(tensor.reshaped(2, 3).read(torch.float32, CPU), torch.arange(6.0).reshape(2, 3))
+    with pytest.raises(ValueError, match=r"\[6\] can't become \[4, 2\]"):
+        tensor.reshaped(4, 2)
+
+
 def test_the_rotation_is_its_own_inverse():
     matrix = hadamard(256)
     torch.testing.assert_close(matrix @ matrix, torch.eye(256))
@@ -255,6 +319,13 @@ def test_a_gguf_encoder_has_llama_names(tiny_checkpoint, tmp_path):
     assert component.tensors["layers.0.mlp.up_proj.weight"].format == "Q8_0"
     found = component.tensors["layers.3.self_attn.q_proj.weight"].read(torch.float32, CPU)
     assert torch.equal(found, tensors["blk.3.attn_q.weight"])
+
+
+def test_a_gguf_format_that_the_package_can_not_unpack_is_named(tmp_path, monkeypatch):
+    path = write_gguf(tmp_path / "x.gguf", {"a.weight": torch.zeros(2, 32)}, {"a.weight": "Q8_0"})
+    monkeypatch.setattr("gguf.quants._type_traits", {})
+    with pytest.raises(CheckpointError, match=r"x\.gguf stores a\.weight as Q8_0, which the gguf package can't unpack"):
+        open_gguf(path)
 
 
 @pytest.mark.parametrize("kept", [3, 20, 0.5])
