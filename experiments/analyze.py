@@ -177,6 +177,7 @@ def print_analysis(
     from rich.text import Text
 
     from experiments.examination.kept import examination_notes
+    from experiments.stats.overall import overall_sentence
     from experiments.stats.verdict import sentences
 
     failed = f", {analysis.failed} failed" if analysis.failed else ""
@@ -186,6 +187,8 @@ def print_analysis(
         console.print(Text(f"Asked: {asked}"))
     for note in analysis.notes:
         console.print(Text(f"Note: {note}", style="dim"))
+    if told := overall_sentence(analysis, results):
+        console.print(Text(told))
     if not results:
         console.print("Nothing to compare yet: no picture has a score or a generation time.")
     for result in results:

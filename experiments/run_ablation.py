@@ -326,7 +326,7 @@ def _say_end(result: Result, request: Request) -> int:
     shared = f" ({outcome.shared_evaluations} evaluations shared)" if outcome.shared_evaluations else ""
     click.echo(f"{outcome.made} images made in {outcome.seconds:.1f} s{shared}, {outcome.skipped} finished before.")
     click.echo(request.folder)
-    for sentence in (*result.verdict, *result.speeds):
+    for sentence in (*([result.overall] if result.overall else []), *result.verdict, *result.speeds):
         click.echo(sentence)
     for problem in result.problems:
         click.echo(problem, err=True)

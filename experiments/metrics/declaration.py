@@ -65,6 +65,7 @@ class Metric:
         fidelity: How it reads, for a metric of pairs; None where a row's value needs no picture of the baseline.
         counted: Score that stands for the main column in means and tests, where what is shown beside a picture is not
             what it adds to them; empty where it is. Only people's votes have one, and no scorer makes them.
+        needs: What a picture must have to get a value at all, as a sentence ends; empty where each gets one.
     """
 
     name: str
@@ -79,6 +80,7 @@ class Metric:
     compares_seeds: int = 0
     fidelity: Fidelity | None = None
     counted: str = ""
+    needs: str = ""
 
     def __post_init__(self) -> None:
         assert self.columns[0].name == self.name, f"the first column of {self.name} must bear its name"

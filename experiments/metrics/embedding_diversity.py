@@ -36,6 +36,7 @@ METRIC = Metric(
     ),
     source="Tschannen et al. 2025, arXiv:2502.14786",
     compares_seeds=MOST_COMPARED,
+    needs="two seeds of its prompt at its level (--seeds 42,43)",
 )
 
 

@@ -9,10 +9,10 @@ level made of it: the intention is the common yardstick.
 from __future__ import annotations
 
 import math
-from collections import defaultdict, deque
+from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
@@ -52,6 +52,15 @@ class ScoredResults(Protocol):
 
 
 @dataclass(frozen=True)
+class Valueless:
+    """How many images a metric looked at in vain, now and before, and what each would need."""
+
+    now: int = 0
+    before: int = 0
+    needs: str = ""
+
+
+@dataclass(frozen=True)
 class ScoringResult:
     """What one pass did.
 
@@ -60,21 +69,29 @@ class ScoringResult:
         present: Metric name to the number of images that had their score already.
         unreadable: One sentence for each image that could not be read.
         unpaired: Images that metrics of pairs left out, since the baseline has none of their prompt and seed.
+        valueless: Metric name to the number of images, among both, that got no value, for what they lack.
     """
 
     scored: Mapping[str, int]
     present: Mapping[str, int]
     unreadable: tuple[str, ...]
     unpaired: int = 0
+    valueless: Mapping[str, Valueless] = field(default_factory=dict)
 
     def sentences(self) -> list[str]:
         """Return what was done, a sentence for each metric."""
-        done = [
-            f"{name}: {count} images scored, {self.present[name]} had their score already."
-            for name, count in self.scored.items()
-        ]
+        done = [self._sentence(name, self.valueless.get(name, Valueless())) for name in self.scored]
         left_out = f"{self.unpaired} images have no picture of the baseline with their prompt and seed, so no distance."
         return [*done, *([left_out] if self.unpaired else [])]
+
+    def _sentence(self, name: str, valueless: Valueless) -> str:
+        scored, present = self.scored[name] - valueless.now, self.present[name] - valueless.before
+        without = valueless.now + valueless.before
+        reason = f", since each needs {valueless.needs}" if valueless.needs else ""
+        if without and not scored + present:
+            return f"{name}: nothing was measured of {without} images{reason}."
+        told = f"{name}: {scored} images scored, {present} had their score already."
+        return f"{told} {without} have no value{reason}." if without else told
 
 
 Spread = Callable[[Scorer, Iterable[list[ScoreInput]]], Iterator[list[Scores]]]
@@ -136,6 +153,7 @@ def score_results(
     total, done = sum(len(records) for _, records in work), 0
     unreadable: dict[str, str] = {}
     scored: dict[str, int] = {}
+    empty: Counter[str] = Counter()
     rows_of = partial(_batches_of_rows, finished, prompts, unreadable)
     for scorer, records in work:
         name = scorer.metric.name
@@ -146,6 +164,7 @@ def score_results(
             batch = begun.popleft()
             _write(results, scorer.metric, batch.readable, scores[batch.company :], pairs)
             scored[name] += len(batch.readable)
+            empty[name] += sum(name not in columns for columns in scores[batch.company :])
             done += batch.count
             if on_progress:
                 on_progress(done, total)
@@ -153,7 +172,21 @@ def score_results(
         scorer.metric.name: len(asked) - len(records) for (scorer, records), asked in zip(work, of_metric, strict=True)
     }
     unpaired = len(finished) - len(paired) if any(scorer.metric.fidelity for scorer in scorers) else 0
-    return ScoringResult(scored, present, tuple(unreadable.values()), unpaired)
+    valueless = {
+        scorer.metric.name: Valueless(
+            empty[scorer.metric.name], _without_value(asked, records, scorer.metric), scorer.metric.needs
+        )
+        for (scorer, records), asked in zip(work, of_metric, strict=True)
+    }
+    return ScoringResult(scored, present, tuple(unreadable.values()), unpaired, valueless)
+
+
+def _without_value(asked: Sequence[RunRecord], to_do: Sequence[RunRecord], metric: Metric) -> int:
+    """Return how many of the runs that had been scored before got no value; of pairs they stand elsewhere."""
+    if metric.fidelity is not None:
+        return 0
+    again = {record.run_id for record in to_do}
+    return sum(record.run_id not in again and metric.name not in record.scores for record in asked)
 
 
 def _batches_of_rows(

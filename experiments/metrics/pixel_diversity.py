@@ -37,6 +37,7 @@ METRIC = Metric(
     ),
     source="Wang et al. 2004, doi:10.1109/TIP.2003.819861",
     compares_seeds=MOST_COMPARED,
+    needs="two seeds of its prompt at its level (--seeds 42,43)",
 )
 
 

@@ -40,6 +40,7 @@ METRIC = Metric(
         Column("text_accuracy_read", "What was read, line by line"),
     ),
     source="RapidOCR 3.10 with PP-OCRv6; edit distance, Levenshtein 1966",
+    needs="a prompt that asks for words",
 )
 
 

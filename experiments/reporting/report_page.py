@@ -174,6 +174,7 @@ def report_text(
     from experiments.reporting.speed_table import speed_table
     from experiments.stats.best import best_level
     from experiments.stats.measures import TIME_COLUMN
+    from experiments.stats.overall import overall_sentence
     from experiments.stats.speed_sentences import speed_sentences
 
     environment = Environment(loader=FileSystemLoader(ASSETS), autoescape=True, undefined=StrictUndefined)
@@ -199,6 +200,7 @@ def report_text(
         if speeds is None
         else speed_sentences(speeds, manifest.variable_name, manifest.baseline_name),
         headline=_headline(analysis, views),
+        overall=overall_sentence(analysis),
         made_from=made_from,
         best=best_level(analysis),
         is_unscored=bool(views) and all(view.measure.column == TIME_COLUMN for view in views),
@@ -236,6 +238,11 @@ def headline_of(report: Path) -> str:
 def best_of(report: Path) -> str:
     """Return the level that a report says is best, or that none is; empty where it says nothing of it."""
     return _told_in_head(report, "best")
+
+
+def overall_of(report: Path) -> str:
+    """Return the sentence over all measures that a report says; empty where it has none."""
+    return _told_in_head(report, "overall")
 
 
 def is_report_of(report: Path, state: str) -> bool:

@@ -102,6 +102,7 @@ class Result:
         is_stopped: True if it was asked to stop.
         looks: The planned looks; None for a fixed design.
         verdict: What they say, in sentences.
+        overall: The sentence over all measures; empty where there is none.
         speeds: What was measured of the levels' speed, in sentences; empty where nothing was.
     """
 
@@ -113,6 +114,7 @@ class Result:
     looks: LookLog | None = None
     verdict: tuple[str, ...] = ()
     speeds: tuple[str, ...] = ()
+    overall: str = ""
 
 
 def run_experiment(
@@ -147,6 +149,7 @@ def run_experiment(
         LlmDitError: If the request is wrong, the folder is in use or can't be written, or model or scorers can't be
             loaded; no image is made then.
     """
+    from experiments.reporting.report_page import overall_of
     from experiments.running.execution import run_plan
     from llm_dit.checkpoints.model_parts import find_parts
 
@@ -211,8 +214,8 @@ def run_experiment(
     has_changed = bool(outcome.made or outcome.failed or outcome.stale or scoring or problems)
     report, found_problems = _report(store, has_changed=has_changed)
     told_once = tuple(dict.fromkeys(problems + found_problems))
-    told = verdict_of(store, log)
-    return Result(outcome, scoring, report, told_once, should_stop(), log, told, tuple(speeds))
+    told, overall = verdict_of(store, log), "" if report is None else overall_of(report)
+    return Result(outcome, scoring, report, told_once, should_stop(), log, told, tuple(speeds), overall)
 
 
 def _or_out_of_time(should_stop: Callable[[], bool], decider: Decider) -> Callable[[], bool]:
@@ -273,11 +276,13 @@ def _about(request: Request, plan: Plan, command: str) -> dict[str, Any]:
 def _load_scorers(request: Request, plan: Plan, names: Sequence[str], events: Events) -> list[Scorer]:
     """Load the scorers before any image is made, so that a missing one is known at once; the CPU holds them."""
     from experiments.metrics import default_metrics, load_configured_scorers
+    from experiments.metrics.embedded_world import beyond_the_model
     from experiments.metrics.judges import beyond_their_worlds
 
     chosen, generator = names or default_metrics(request.config.metrics), judged_model(plan)
     scorers = load_configured_scorers(chosen, request.config.metrics, generator, device="cpu")
-    for sentence in beyond_their_worlds(scorers, generator):
+    asked = beyond_the_model((prompt.text for prompt in plan.prompts), generator)
+    for sentence in (*beyond_their_worlds(scorers, generator), *([asked] if asked else [])):
         events.on_warning(sentence)
     return scorers
 

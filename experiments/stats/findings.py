@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from experiments.metrics.declaration import Metric
+from experiments.metrics.embedded_world import beyond_the_model
 from experiments.stats import paired_statistics as statistics
 from experiments.stats.comparable_scores import (
     counts_with,
@@ -42,7 +43,7 @@ from experiments.stats.levels import (
 )
 from experiments.stats.margin_sentences import margin_note
 from experiments.stats.margins import MarginAnswer, margin_answers
-from experiments.stats.measures import Measure, flag_counts, measures_of
+from experiments.stats.measures import TIME_COLUMN, Measure, flag_counts, measures_of
 from experiments.stats.numbers_as_text import format_share
 from experiments.store.comparable import mixed_surroundings, with_comparable_times
 from experiments.store.pair_scores import pairing_seed
@@ -141,6 +142,7 @@ def analyse(manifest: Manifest, records: Sequence[RunRecord], metrics: Sequence[
         measures=results,
         notes=(
             *(found.sentence() for found in manifest.left_out),
+            *_world_notes(manifest, finished, results),
             *_question_notes(manifest, results),
             *([] if manifest.looks is None else [other_measures_note(manifest.looks)]),
             *notes,
@@ -301,6 +303,19 @@ def looks_before(
     units = scored[[PROMPT, SEED]].drop_duplicates(keep="last")
     pairs = [((prompt, seed), texts[prompt]) for prompt, seed in zip(units[PROMPT], units[SEED], strict=True)]
     return earlier_looks(manifest.analyses, measure.column, pairs, tests)
+
+
+def _world_notes(manifest: Manifest, records: Sequence[RunRecord], results: Sequence[MeasureAnalysis]) -> list[str]:
+    """Say where the embedded model was asked for what it does not know, and read by judges that read a part."""
+    scored = [item.measure.metric for item in results if item.measure.is_main and item.measure.direction != "none"]
+    if all(metric.name == TIME_COLUMN for metric in scored):
+        return []
+    flagged = [count for metric in scored for count in flag_counts(records, metric).values()]
+    is_cut = max(flagged, default=0) * 2 > len(records)
+    cut = ", and most of them are longer than its judges read" if is_cut else ""
+    texts = (prompt.text for prompt in manifest.prompts)
+    sentence = beyond_the_model(texts, str(manifest.raw.get("model_path") or ""), cut)
+    return [] if sentence is None else [sentence]
 
 
 def _question_notes(manifest: Manifest, results: Sequence[MeasureAnalysis]) -> list[str]:

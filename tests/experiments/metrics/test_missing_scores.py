@@ -18,7 +18,7 @@ from experiments.metrics import (
     metric_named,
     pixel_diversity,
 )
-from experiments.metrics.missing_scores import score_results
+from experiments.metrics.missing_scores import ScoringResult, Valueless, score_results
 from experiments.planning.design import Axis, Experiment, Level, Plan
 from experiments.prompts import Prompt
 from experiments.score import main
@@ -181,6 +181,21 @@ def test_a_single_seed_has_no_diversity_and_is_not_asked_for_again(tmp_path):
     score_results(store, [PixelDiversityScorer()])
     assert [record.scores for record in store.runs()] == [{}] * 4
     assert score_results(store, [PixelDiversityScorer()]).scored == {"pixel_diversity": 0}
+
+
+def test_that_nothing_was_measured_is_said_with_what_it_takes(tmp_path):
+    store = make_results(tmp_path / "one", seeds=(1,))
+    for _ in range(2):  # the second time they have been looked at already
+        assert score_results(store, [PixelDiversityScorer()]).sentences() == [
+            "pixel_diversity: nothing was measured of 4 images, since each needs two seeds of its prompt at its level "
+            "(--seeds 42,43)."
+        ]
+    scored = {"given": 3, "plain": 2}
+    some = ScoringResult(scored, {"given": 4, "plain": 0}, (), 0, {"given": Valueless(1, 2, "a word")})
+    assert some.sentences() == [
+        "given: 2 images scored, 2 had their score already. 3 have no value, since each needs a word.",
+        "plain: 2 images scored, 0 had their score already.",
+    ]
 
 
 def test_a_damaged_image_is_named_and_the_others_are_scored(tmp_path):

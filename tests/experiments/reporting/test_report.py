@@ -33,7 +33,7 @@ from experiments.metrics.missing_scores import score_results
 from experiments.reporting.frontier import costs_of, frontier
 from experiments.reporting.plots import heat_map, measure_plot
 from experiments.reporting.report_data import grid_data, json_for_script
-from experiments.reporting.report_page import write_report
+from experiments.reporting.report_page import overall_of, write_report
 from experiments.reporting.scales import scale_over
 from experiments.stats.findings import analyse
 from experiments.store.result_store import ResultStore
@@ -102,6 +102,9 @@ def viewer_title(page) -> str:
 def test_verdict_plots_and_grid_are_on_the_page(open_report, sweep):
     page = open_report(sweep)
     assert "shift 4.0 beats 3.0 by 0.49" in page.locator("#verdict").inner_text()
+    told = "Over ImageReward and SigLIP 2: 4.0 beats shift 3.0 by ImageReward, and can't be told apart from it by "
+    first = page.locator("#verdict > h2 + .overall").inner_text()  # before every measure's own
+    assert first == overall_of(sweep) == f"{told}SigLIP 2; no score tells 1.0 and 2.0 from it."
     assert "1 run failed and is left out" in page.locator("#verdict").inner_text()
     assert "CUDA out of memory" in page.locator("#verdict .failures").text_content()
     assert page.locator("article[data-measure=image_reward] .plot-row .point").count() == 4 + 3

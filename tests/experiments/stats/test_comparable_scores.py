@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from sample_results import CONDITIONS, axis, noisy_scores, sample_manifest, sample_plan, sample_records
+from sample_results import CONDITIONS, axis, noisy_scores, sample_manifest, sample_plan, sample_prompts, sample_records
 
 from experiments.metrics import METRICS
 from experiments.planning.design import Plan
+from experiments.prompts import get_all_prompt_texts
 from experiments.stats.findings import Analysis, MeasureAnalysis, analyse
 from experiments.stats.verdict import sentences
 from experiments.store.manifest_json import manifest_from_values, manifest_values
@@ -72,6 +73,24 @@ def test_an_embedded_scorer_of_another_models_pictures_is_told_beside_its_number
         analysis = analyse(manifest_from_values(values, Path("manifest.json")), records, METRICS)
         assert reward_of(analysis).notes == expected
         assert all(told not in result.notes for result in analysis.measures[1:])
+
+
+def test_the_embedded_model_outside_its_world_is_told_over_all_measures() -> None:
+    inside = sample_prompts(12)
+    long = [replace(prompt, text=text) for prompt, text in zip(inside, get_all_prompt_texts(), strict=False)]
+    of_standard = "The embedded model knows a small world of its own, and 3 of the set standard among these 12 prompts"
+    for prompts, model, is_told in (
+        ([*long[:3], *inside[3:]], "mini", True),
+        (long, "./turbo", False),
+        (inside, "mini", False),
+    ):
+        plan = sample_plan(axes=TWO_SHIFTS, prompts=prompts)
+        values = manifest_values(plan, CONDITIONS) | {"model_path": model}
+        analysis = analyse(
+            manifest_from_values(values, Path("manifest.json")), sample_records(plan, noisy_scores({})), METRICS
+        )
+        told = [note for note in analysis.notes if "mean nothing here" in note]
+        assert [note.startswith(of_standard) for note in told] == [True] * is_told
 
 
 def renamed(plan: Plan, records: list[RunRecord]) -> list[RunRecord]:
