@@ -62,6 +62,7 @@ def _places(measure: str) -> list[tuple[str, int | None]]:
     """Return what is shown from top to bottom, and how much of it; None for all."""
     return [
         ("header", None),
+        ("#verdict .overall", None),
         ("#verdict dl", None),
         (f"#plots .card:has(h3:has-text('{measure}'))", None),
         ("#sheet", PICTURES_HEIGHT),

@@ -10,8 +10,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 SHIPPED = (ROOT / "src" / "llm_dit", ROOT / "experiments", ROOT / "web")
 OWN = {"llm_dit", "experiments", "web"}
-COMES_ALONG = {"triton", "httpx", "markupsafe", "pydantic_core", "starlette"}
-"""With torch, huggingface-hub, jinja2, pydantic and fastapi."""
+COMES_ALONG = {"httpx", "markupsafe", "pydantic_core", "starlette"}
+"""With huggingface-hub, jinja2, pydantic and fastapi."""
 LOOKED_FOR = {"fa3_fwd_interface", "flash_attn", "sageattention"}
 """Packages that are used where the user has installed them, and asked for by a setting."""
 
@@ -40,6 +40,41 @@ def test_what_is_imported_is_a_dependency():
     packages = packages_distributions()
     known = {name: {package.lower().replace("_", "-") for package in packages.get(name, [name])} for name in foreign}
     assert {name for name, candidates in known.items() if not candidates & declared()} == set()
+
+
+def extras():
+    return tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]
+
+
+def test_an_extra_that_a_message_or_a_page_names_is_there_and_the_quick_start_lists_them_all():
+    told = [path.read_text(encoding="utf-8") for folder in SHIPPED for path in folder.rglob("*.py")]
+    told += [path.read_text(encoding="utf-8") for path in (ROOT / "docs").rglob("*.md")]
+    named = set(re.findall(r"--extra\s+([a-z]\w*)", "\n".join(told)))
+    assert {"float8", "flash3", "gguf", "ocr", "cluster", "lpips"} <= named | extras().keys()
+    assert named <= extras().keys()
+    table = (
+        (ROOT / "docs" / "quick_start.md").read_text(encoding="utf-8").partition("| extra | ")[2].partition("\n\n")[0]
+    )
+    assert re.findall(r"^\| `(\w+)`", table, re.MULTILINE) == sorted(extras())
+
+
+def test_a_package_that_only_an_extra_brings_is_imported_where_it_is_used():
+    of_extras = {re.split(r"[\[<>=;~! ]", line)[0] for lines in extras().values() for line in lines}
+    assert {"gguf", "triton"} <= of_extras
+    at_import = {
+        (path.relative_to(ROOT).as_posix(), name)
+        for folder in SHIPPED
+        for path in folder.rglob("*.py")
+        for node in ast.parse(path.read_text(encoding="utf-8")).body
+        for name in top_names(node)
+    }
+    assert {(path, name) for path, name in at_import if name in of_extras and name != "triton"} == set()
+
+
+def top_names(node):
+    if isinstance(node, ast.ImportFrom) and node.module and not node.level:
+        return [node.module.partition(".")[0]]
+    return [alias.name.partition(".")[0] for alias in node.names] if isinstance(node, ast.Import) else []
 
 
 def test_drawing_and_scoring_need_no_diffusers():

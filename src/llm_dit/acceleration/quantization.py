@@ -48,7 +48,11 @@ def _check_float8(device: AnyDevice, dtype: AnyDtype, field: str) -> None:
             field=field,
         )
     if find_spec("triton") is None:
-        raise DeviceError(f"{field} float8 needs triton, which is not installed; use int8 or none.", field=field)
+        raise DeviceError(
+            f"{field} float8 needs triton, which is not installed; use int8 or none, or install it (uv sync --extra "
+            "float8).",
+            field=field,
+        )
     if dtype_name(dtype) != "bfloat16":  # products of rows have no other result
         raise DeviceError(
             f"{field} float8 computes in bfloat16, not {dtype_name(dtype)}; set dtype to "

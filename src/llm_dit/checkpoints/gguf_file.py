@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -52,8 +53,15 @@ def open_gguf(path: Path) -> GGUFFile:
     """Read the header of a GGUF file.
 
     Raises:
-        CheckpointError: If the file is not GGUF, is truncated, or has a format that the `gguf` package does not know.
+        CheckpointError: If the package `gguf` is not installed, or the file is not GGUF, is truncated, or has a format
+            that the package does not know.
     """
+    if find_spec("gguf") is None:
+        raise CheckpointError(
+            f"{path.name} needs the package gguf, which is not installed; install it (uv sync --extra gguf), or take a "
+            ".safetensors file of the same model.",
+            field="model_path",
+        )
     from gguf import GGUFReader
 
     with path.open("rb") as file:

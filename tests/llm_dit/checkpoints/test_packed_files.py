@@ -335,3 +335,11 @@ def test_a_damaged_gguf_file_is_one_sentence(tiny_checkpoint, tmp_path, kept):
     path.write_bytes(content[: kept if isinstance(kept, int) else int(len(content) * kept)])
     with pytest.raises(CheckpointError, match=r"x\.gguf is .*fetch it again"):
         open_gguf(path)
+
+
+def test_a_gguf_file_without_the_package_names_the_extra(tmp_path, monkeypatch):
+    (tmp_path / "x.gguf").write_bytes(b"GGUF")
+    monkeypatch.setattr("llm_dit.checkpoints.gguf_file.find_spec", {"gguf": None}.__getitem__)
+    told = r"x\.gguf needs the package gguf, which is not installed; install it \(uv sync --extra gguf\), or take"
+    with pytest.raises(CheckpointError, match=told):
+        open_gguf(tmp_path / "x.gguf")
