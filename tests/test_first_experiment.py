@@ -44,6 +44,9 @@ def test_the_first_experiment_shows_the_layers_that_the_model_was_not_trained_on
     run(command_with("--prompt-set first"), tmp_path)
     (folder,) = (tmp_path / "experiments" / "results").iterdir()
     said = " ".join(run(f"uv run experiments/analyze.py {folder}", tmp_path).split())
+    said = re.sub("[“”]", '"', said)
+    (summed,) = re.findall(r"Over ImageReward and SigLIP 2: .*?\.(?= )", " ".join(README.replace("> ", "").split()))
+    assert summed in said
     sentence = said[said.index("SigLIP 2: hidden_layer") :]
     worse = set(re.findall(r"(?:hidden_layer |; )[“\"]?([\w-]+)[”\"]? loses to", sentence.partition("told apart")[0]))
     assert worse == {"last_before_norm", "-6", "-1"}
