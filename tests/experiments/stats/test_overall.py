@@ -136,8 +136,8 @@ def test_a_grid_tells_what_is_found_of_an_axis_by_itself():
 
 
 def test_many_levels_are_counted():
-    many = measured("A", **{f"L{index}": 0.5 for index in range(1, 7)})
-    assert said(many) == "By A, the only score, 1, 2, 3, 4 and 2 more beat layer -2."
+    many = measured("A", **{f"L{index}": 0.5 for index in range(1, 9)})
+    assert said(many) == "By A, the only score, 1, 2, 3, 4, 5, 6 and 2 more beat layer -2."
 
 
 def test_distances_have_no_part_in_it_and_what_is_not_tested_says_nothing():
