@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -140,20 +141,22 @@ def _seconds(
         settings: Where it runs.
         sampled: Finished runs of the folder.
     """
-    rates = []
-    for record in sampled:
-        size = record.metadata["image"]["width"] * record.metadata["image"]["height"]
-        evaluations = record.metadata.get("evaluations")
-        if record.taken_seconds and evaluations:  # an image alone takes longer: here the next one is queued meanwhile
-            rates.append(record.taken_seconds / (evaluations * size))
-    if rates:
-        return work * sorted(rates)[len(rates) // 2], f"from {len(rates)} finished runs in this folder"
+    timed = [record for record in sampled if record.taken_seconds and record.metadata.get("evaluations")]
+    usual = [record for record in timed if not record.is_warm_up] or timed
+    if usual:  # together: images that share an encoding or an evaluation take less than the one that made it
+        rate = math.fsum(record.taken_seconds for record in usual) / math.fsum(map(_work_of, usual))
+        return work * rate, f"from {len(usual)} finished runs in this folder"
     tokens_per_pixel = 1 / 256
     flop = 2 * facts.transformer_parameters * (work * tokens_per_pixel)
     share_of_text = 1 + TYPICAL_TEXT_TOKENS / (facts.native_size**2 * tokens_per_pixel)
     on_gpu = is_on_gpu(settings)
     speed = FLOPS_ON_GPU if on_gpu else FLOPS_ON_CPU
     return flop * share_of_text / speed, f"a guess from the model's size, on a {'GPU' if on_gpu else 'CPU'}"
+
+
+def _work_of(record: RunRecord) -> float:
+    image = record.metadata["image"]
+    return float(record.metadata["evaluations"] * image["width"] * image["height"])
 
 
 def is_on_gpu(settings: EngineSettings) -> bool:
