@@ -14,12 +14,13 @@ import pandas as pd
 import pytest
 from click.testing import CliRunner
 from PIL import Image
-from sample_results import SHIFT, STEPS, noisy_scores, sample_plan, sample_prompts, write_results
+from sample_results import SHIFT, STEPS, Scores, noisy_scores, sample_plan, sample_prompts, write_results
 
 from experiments import export
 from experiments.exports.figures import write_figures
 from experiments.exports.table_files import csv_text, json_text, latex_escaped, latex_text
 from experiments.metrics import METRICS
+from experiments.planning.design import Run
 from experiments.prompts import Prompt
 from experiments.reporting.frontier import LABEL_PERCENT, apart
 from experiments.reporting.number_tables import NumberTable, number_cell, text_cell
@@ -35,7 +36,13 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     listed = sample_prompts(5)
     odd = Prompt("odd", "signs", "easy", "=1+1, a sign", details={"tag": "counting", "include": '[{"class": "sign"}]'})
     plan = sample_plan(prompts=[*listed, odd], seeds=(1, 2), name="out", **AXES)
-    return write_results(tmp_path_factory.mktemp("exports") / "out", plan, noisy_scores({"2.0": 0.5}), image_size=8)
+    draw = noisy_scores({"2.0": 0.5})
+
+    def scores(run: Run) -> Scores:
+        """One measure: each further one has as many figures again."""
+        return {"image_reward": draw(run)["image_reward"]}
+
+    return write_results(tmp_path_factory.mktemp("exports") / "out", plan, scores, image_size=8)
 
 
 @pytest.fixture(scope="module")

@@ -193,6 +193,7 @@ def test_arrow_keys_move_through_grid_and_viewer(open_report, sweep):
     assert viewer_title(page) == "shift 3.0\nlandscapes_001 · seed 1"
     page.keyboard.press("Escape")
     assert page.locator("#viewer[open]").count() == 0
+    page.locator("[data-row='2'][data-level='2']:focus").wait_for()  # the viewer hands on the focus once it has closed
     assert page.evaluate("[document.activeElement.dataset.row, document.activeElement.dataset.level]") == ["2", "2"]
 
 
