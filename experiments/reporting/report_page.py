@@ -14,6 +14,7 @@ import math
 import re
 from collections import Counter
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -105,11 +106,13 @@ def write_report(
     records = store.runs()
     votes = CountedVotes(folder, manifest, records)
     records = votes.scored(records)
-    thumbnails = make_thumbnails(folder, records, math.inf if bundle else MOST_SECONDS)
+    with ThreadPoolExecutor(1) as beside:  # pictures are made on the cores that the analysis leaves idle
+        making = beside.submit(make_thumbnails, folder, records, math.inf if bundle else MOST_SECONDS)
+        analysis = corrected_for_looks(analyse(manifest, records, METRICS), votes)
+        thumbnails = making.result()
     unreadable = thumbnails.problems
     damaged = [f"Left out, since it is damaged: {found}." for found in store.damaged_runs()[:MOST_FAILURES_LISTED]]
     damaged += [f"Damaged: {problem}." for problem in list(unreadable.values())[:MOST_FAILURES_LISTED]]
-    analysis = corrected_for_looks(analyse(manifest, records, METRICS), votes)
     speeds, unread = _speeds(folder, manifest)
     damaged += [unread] if unread else []
     damaged += [thumbnails.sentence] if thumbnails.left else []

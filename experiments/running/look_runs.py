@@ -59,17 +59,9 @@ def planned_looks(request: Request, plan: Plan, store: ResultStore) -> LookPlan 
     Raises:
         LlmDitError: If the measure can't decide, so many prompts can show nothing, or the folder holds another plan.
     """
-    from experiments.metrics import metric_of_column
-    from experiments.stats.measures import VOTES
-
     looks = None
-    if request.looks.measure == VOTES.name:
-        raise LlmDitError(
-            "votes come from people after the pictures, so they can't decide while they are drawn; name a scorer, and "
-            "--primary votes for what counts in the end."
-        )
     if request.looks.measure is not None:
-        metric_of_column(request.looks.measure)
+        _check_that_a_scorer_decides(request.looks.measure)
         looks = plan_looks(plan, request.looks)
     has_results = next(iter(store.some_runs()), None) is not None
     manifest = store.whole_manifest()
@@ -86,6 +78,18 @@ def planned_looks(request: Request, plan: Plan, store: ResultStore) -> LookPlan 
         looks = kept if kept == log.plan or has_results or log.taken else looks
     check_looks(log, looks, store.folder, has_results=has_results)
     return looks
+
+
+def _check_that_a_scorer_decides(measure: str) -> None:
+    from experiments.metrics import metric_of_column
+    from experiments.stats.measures import VOTES
+
+    if measure == VOTES.name:
+        raise LlmDitError(
+            "votes come from people after the pictures, so they can't decide while they are drawn; name a scorer, and "
+            "--primary votes for what counts in the end."
+        )
+    metric_of_column(measure)
 
 
 def make_decider(
@@ -115,11 +119,11 @@ def make_decider(
     Raises:
         LlmDitError: If the judge can't be loaded.
     """
+    if looks is None:
+        return None
     from experiments.metrics import load_configured_scorers, metric_of_column
     from experiments.running.deciding import Decider
 
-    if looks is None:
-        return None
     name, config = metric_of_column(looks.measure).name, request.config
     known = [scorer for scorer in scorers if scorer.metric.name == name]
     judge = (known or load_configured_scorers([name], config.metrics, judged_model(plan), device="cpu"))[0]
@@ -173,12 +177,12 @@ def scores_of(
 
 def verdict_of(store: ResultStore, log: LookLog | None) -> tuple[str, ...]:
     """Return what planned looks have shown, in sentences; none for a fixed design."""
+    if log is None:
+        return ()
     from experiments.metrics import metric_of_column
     from experiments.stats.look_sentences import look_sentences
     from experiments.stats.measures import Measure
 
-    if log is None:
-        return ()
     manifest, column = store.manifest(), log.plan.measure
     measure = Measure(column, column, "", metric_of_column(column))
     return tuple(look_sentences(log, measure, manifest.variable_name, manifest.baseline_name))

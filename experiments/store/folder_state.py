@@ -24,8 +24,9 @@ def folder_state(folder: Path) -> str:
     raw = read_json(folder / MANIFEST_FILE) or {}
     digest = hashlib.sha256(repr({name: raw[name] for name in raw if name not in TOLD_ANEW}).encode())
     files = [entry for name in RECORDS if (folder / name).is_dir() for entry in os.scandir(folder / name)]
-    if folder.is_dir():  # votes and speeds lie beside the runs
-        beside = (entry for entry in os.scandir(folder) if entry.name.endswith((".json", ".jsonl")))
+    if folder.is_dir():  # votes and speeds lie beside the runs; what begins with a dot says who is at work
+        found = (entry for entry in os.scandir(folder) if not entry.name.startswith("."))
+        beside = (entry for entry in found if entry.name.endswith((".json", ".jsonl")))
         files += [entry for entry in beside if entry.name != MANIFEST_FILE and "_summary." not in entry.name]
     for entry in sorted(files, key=lambda entry: entry.path):
         about = entry.stat()

@@ -7,6 +7,7 @@ last, whole, after the image has reached the disk. Reading never writes and need
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -316,7 +317,8 @@ class ResultStore:
 
     def some_runs(self) -> Iterator[RunRecord]:
         """Yield whole records of any kind as they are found, without reading the rest."""
-        found = (self.read(path) for path in sorted(self.metadata.glob("*.json")))
+        names = sorted(entry.name for entry in os.scandir(self.metadata)) if self.metadata.is_dir() else []
+        found = (self.read(self.metadata / name) for name in names if name.endswith(".json"))
         return (record for record in found if isinstance(record, RunRecord) and record.is_finished)
 
     def damaged_runs(self) -> list[DamagedRecord]:

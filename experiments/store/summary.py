@@ -110,8 +110,18 @@ def _rows(manifest: Manifest, records: Iterable[RunRecord], names: Sequence[str]
     """Yield the values of each run in the order of the columns."""
     own = detail_columns(manifest)
     details = {prompt.id: {own[name]: text for name, text in prompt.details.items()} for prompt in manifest.prompts}
+    columns_of_axes, parameters = axis_columns(manifest), set_parameters(manifest)
+    of_numbers = {
+        axis.name for axis in manifest.axes if columns_of_axes[axis.name] == axis.name and _is_number_axis(axis)
+    }
     for record in records:
-        values = {**details.get(record.prompt_id, {}), **_row(manifest, record)}
+        levels = {
+            column: record.parameters.get(name) if name in of_numbers else record.levels[name]
+            for name, column in columns_of_axes.items()
+        }
+        of_parameters = {name: record.parameters.get(name) for name in parameters}
+        own_values = {**record.scores, **of_parameters, **_row(manifest, record), **levels}
+        values = {**details.get(record.prompt_id, {}), **own_values}
         yield [values.get(name) for name in names]
 
 
@@ -212,7 +222,7 @@ def _pair_totals(records: Sequence[RunRecord], column: str) -> dict[str, Any]:
 
 
 def _row(manifest: Manifest, record: RunRecord) -> dict[str, Any]:
-    own = {
+    return {
         "prompt_id": record.prompt_id,
         "seed": record.seed,
         "variable_name": manifest.variable_name,
@@ -228,17 +238,4 @@ def _row(manifest: Manifest, record: RunRecord) -> dict[str, Any]:
         **{name: record.parameters.get(name) for name in ("width", "height", "num_inference_steps")},
         "evaluations": record.metadata.get("evaluations"),
         "token_count_used": record.metadata.get("token_count_used"),
-    }
-    columns_of_axes = axis_columns(manifest)
-    levels = {
-        columns_of_axes[axis.name]: record.parameters.get(axis.name)
-        if columns_of_axes[axis.name] == axis.name and _is_number_axis(axis)
-        else record.levels[axis.name]
-        for axis in manifest.axes
-    }
-    return {
-        **record.scores,
-        **{name: record.parameters.get(name) for name in set_parameters(manifest)},
-        **own,
-        **levels,
     }

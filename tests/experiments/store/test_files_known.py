@@ -105,6 +105,17 @@ def test_summaries_are_known_by_what_they_were_made_from(folder: Path) -> None:
     assert not has_summary_of(folder, folder_state(folder))
 
 
+def test_who_is_at_work_in_a_folder_is_no_part_of_what_summaries_are_made_from(folder: Path) -> None:
+    store = ResultStore(folder)
+    before = folder_state(folder)
+    with store.lock(command="a resume"):
+        assert store.holder() is not None
+        assert folder_state(folder) == before
+        store.write_summary()
+        assert has_summary_of(folder, folder_state(folder))
+    assert has_summary_of(folder, folder_state(folder)), "so a resume with nothing to do leaves it as it is"
+
+
 def test_a_report_does_not_wait_for_all_thumbnails_and_the_next_goes_on(folder: Path) -> None:
     records = ResultStore(folder).runs()
     found = make_thumbnails(folder, records, most_seconds=-1)
