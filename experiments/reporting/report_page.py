@@ -39,7 +39,7 @@ HEAD_CHARACTERS = 4096
 """In which a report says its headline."""
 SCRIPTS = (
     *("grid.js", "keeping.js", "viewer.js", "crossing.js", "pairs.js", "behind.js"),
-    *("sign_flips.js", "answers.js", "prompt_plots.js", "asking.js"),
+    *("sign_flips.js", "power.js", "answers.js", "sentences.js", "caveats.js", "prompt_plots.js", "asking.js"),
 )
 VOTING_SCRIPT = "votes.js"
 STYLES = ("report.css", "votes.css")
@@ -119,6 +119,7 @@ def write_report(
     pictures = data_uris(folder, records) if bundle else None
     grid = grid_data(manifest, records, analysis, unreadable=unreadable, pictures=pictures)
     grid |= {"questions": question_data(manifest, records, analysis), "folder": folder.as_posix()}
+    grid |= {"analyze": command_words("analyze")}
     made_from = "" if damaged or bundle else f"{made_from} {_page_version()}"
     path = output or folder / REPORT_FILE
     try:

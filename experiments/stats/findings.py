@@ -245,7 +245,7 @@ def _analyse_measure(
             *_pair_notes(frame, scored, grid.comparisons, measure),
             *shape_notes(paired, grid.comparisons),
             *_score_notes(manifest, records, measure),
-            *_margin_notes(manifest, measure),
+            *margin_notes(manifest, measure),
         ),
         extension=Extension(looks, grid.false_claims) if looks and log is None else None,
         looks=log,
@@ -335,16 +335,21 @@ def _question_notes(manifest: Manifest, results: Sequence[MeasureAnalysis]) -> l
         if len(asked) > 1:
             notes[0] += " --primary MEASURE marks the one that counts, best before the first picture."
         return notes
+    return [primary_note(manifest, results), *notes]
+
+
+def primary_note(manifest: Manifest, results: Sequence[MeasureAnalysis]) -> str:
+    """Say which measure counts, and whether it was named before anybody saw its numbers."""
     title = next((item.measure.title for item in results if item.measure.column == manifest.primary), None)
     if title is None:
-        return [*notes, f"The measure that counts is {manifest.primary}, which no picture has yet."]
+        return f"The measure that counts is {manifest.primary}, which no picture has yet."
     late = manifest.analyses_before_primary
     when = (
         f"named only after {late} {'analysis' if late == 1 else 'analyses'} of it"
         if late
         else "named before any analysis of it"
     )
-    return [f"The measure that counts is {title}, {when}.", *notes]
+    return f"The measure that counts is {title}, {when}."
 
 
 def _missing_notes(manifest: Manifest, levels: Sequence[LevelSummary]) -> list[str]:
@@ -376,7 +381,7 @@ def _pair_notes(
     return notes
 
 
-def _margin_notes(manifest: Manifest, measure: Measure) -> list[str]:
+def margin_notes(manifest: Manifest, measure: Measure) -> list[str]:
     """Say whether the margin was fixed before the numbers were seen."""
     margin = manifest.margins.get(measure.column)
     if margin is None:

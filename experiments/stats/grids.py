@@ -220,5 +220,7 @@ def _deviations_from_additivity(paired: pd.DataFrame) -> dict[str, pd.Series]:
     rows, columns = (len(level) for level in paired.columns.remove_unused_levels().levels)
     table = paired.to_numpy(dtype=np.float64).reshape(-1, rows, columns)  # [units, rows, columns]
     row_means, column_means = table.mean(axis=2, keepdims=True), table.mean(axis=1, keepdims=True)
-    rest = (table - row_means - column_means + table.mean(axis=(1, 2), keepdims=True)).reshape(-1, rows * columns)
+    left = table - row_means - column_means + table.mean(axis=(1, 2), keepdims=True)
+    sizes = np.abs(table).max(axis=(1, 2), keepdims=True, initial=0.0)
+    rest = statistics.beyond_rounding(left, sizes).reshape(-1, rows * columns)
     return {" x ".join(key): pd.Series(rest[:, index], index=paired.index) for index, key in enumerate(paired.columns)}

@@ -309,6 +309,16 @@ def unit_vectors(differences: Floats) -> Floats:
     return units
 
 
+def beyond_rounding(values: Floats, sizes: Floats) -> Floats:
+    """Return sums with 0 in place of those that are nothing but rounding beside the size of what was summed.
+
+    Args:
+        values: Sums that are 0 on paper where their parts cancel.
+        sizes: Largest part, or the parts' sum without signs, of each.
+    """
+    return np.where(np.abs(values) > RELATIVE_TOLERANCE * sizes, values, 0.0)
+
+
 def skewness(differences: Floats) -> float:
     """Return the third moment of one set of differences over the cube of their deviation; 0 where they don't vary."""
     centred = differences - differences.mean()

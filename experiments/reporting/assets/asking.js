@@ -60,56 +60,71 @@ function answerNow() {
   }
   offerBaselines(free);
   const part = partOf(asked(), question.measure);
-  const column = asks.measures[question.measure].column;
+  const command = element("p", { class: "note in-a-terminal" }, asks.refused || "The same in a terminal, where the question is kept with the results:", " ", element("code", { textContent: commandOf(asked(), part) }));
+  if (asks.refused) output.replaceChildren(command);
+  else output.replaceChildren(command, ...answered(asked(), part));
+}
+
+function answered(question, part) { // sentences, notes, plots and tables
+  const measure = asks.measures[question.measure];
   const isAxis = (name) => part.axes.some((axis) => axis.name === name);
   const divides = question.by && (isAxis(question.by) ? part.axes.length > 1 : !data.axes.some((axis) => axis.name === question.by) && new Set(part.runs.map((run) => asks.properties[question.by][data.prompts[run.prompt].id])).size > 1);
-  const groups = divides ? groupsTable(part, question.by, column) : null;
-  const trend = question.trend && isAxis(question.trend) ? trendTable(part, question.trend, column) : null;
+  const analysis = analysisOf(part);
+  const pairs = question.pairs ? pairsTables(part, measure.column) : [];
+  const groups = divides ? groupsTable(part, question.by, measure.column) : null;
+  const trend = question.trend && isAxis(question.trend) ? trendTable(part, question.trend, measure.column) : null;
+  const correlations = question.correlate && asks.measures.length > 1 ? correlationsTable(question) : null;
   const tables = [
-    baselineTable(part, column), ...(question.pairs ? pairsTables(part, column) : []), ...(groups ? [groups] : []),
-    ...(trend && question.prompts ? [trend] : []), ...(question.prompts ? [spreadsTable(part, column)] : []),
-    ...(question.correlate && asks.measures.length > 1 ? [correlationsTable(asked())] : []),
+    baselineTable(part, measure.column, analysis), ...pairs, ...(groups ? [groups] : []), ...(trend && question.prompts ? [trend] : []),
+    ...(question.prompts ? [spreadsTable(part, measure.column)] : []), ...(correlations ? [correlations] : []),
   ];
   const sentences = [
-    `${part.runs.length} pictures of ${new Set(part.runs.map((run) => run.unit)).size} prompts; corrected p hold for each table by itself, so the more is asked, the more is found by chance.`,
-    ...(groups ? [differsSentence(groups, question.by)] : []), ...(trend ? [trendLine(trend, question.trend)] : []),
+    ...verdictSentences(measure, part, analysis), ...pairs.map((table) => pairsSentence(measure, table)),
+    ...(groups ? groupSentences(measure, groups) : []), ...(trend ? [trendSentence(measure, trend)] : []),
+    ...(correlations ? correlations.found.map(correlationSentence) : []),
   ];
-  output.replaceChildren(element("p", { class: "note" }, "The same in a terminal: ", element("code", { textContent: commandOf(asked(), part) })),
-    ...sentences.map((text) => element("p", { textContent: text })),
-    ...(question.prompts ? promptPlots(part, asks.measures[question.measure].place) : []), ...tables.map((table) => drawTable(table, part, question.measure)));
-}
-
-function differsSentence(groups, by) {
-  const found = [...groups.differs].filter(([, p]) => p <= ALPHA);
-  if (!groups.differs.size) return `Whether the answer differs by ${by} can't be said: fewer than two groups have two prompts with both levels.`;
-  if (!found.length) return `No sign that the answer differs by ${by}; that does not show it to be the same.`;
-  return `The answer differs by ${by}: ${found.map(([level, p]) => `${level} (p ${TOLD.p(p)})`).join(", ")}.`;
-}
-
-function trendLine(trend, axis) {
-  const { difference: slope, low, high, corrected } = trend.slope;
-  if (corrected === null) return `No line can be tested along ${axis}: fewer than two prompts have every level.`;
-  const ends = low === null ? "no interval" : `95 % interval ${readable(low)} to ${readable(high)}`;
-  const bend = trend.bend === null ? "" : trend.bend.corrected <= ALPHA ? ` The line bends (p ${TOLD.p(trend.bend.corrected)}): one slope does not say it all.` : " No sign that the line bends.";
-  return corrected <= ALPHA
-    ? `It ${slope > 0 ? "rises" : "falls"} along ${axis} by ${readable(Math.abs(slope))} for each 1 more (${ends}, p ${TOLD.p(corrected)}).${bend}`
-    : `No slope along ${axis} can be told from 0 (${readable(slope)}, ${ends}).${bend}`;
-}
-
-const readable = (value) => String(Number(value.toPrecision(2)));
-
-function commandOf(question, part) {
-  const quoted = (text) => /^[\w.=/-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`;
-  const where = [
-    ...Object.entries(question.properties), ...(question.seed === undefined ? [] : [["seed", String(question.seed)]]),
-    ...Object.entries(question.levels).map(([name, index]) => [name, data.axes.find((axis) => axis.name === name).levels[index]]),
+  const notes = [...notesOf(measure, part, analysis.comparisons), ...partNotes(question, part, askedBefore(questionText(question, part)))];
+  return [
+    ...sentences.map((textContent) => element("p", { textContent })), ...notes.map((textContent) => element("p", { class: "note", textContent })),
+    ...(question.prompts ? promptPlots(part, measure.place) : []), ...tables.map((table) => drawTable(table, part, question.measure)),
   ];
+}
+
+// Every question is one more that may find something by chance: those of this browser are counted beside the manifest's
+
+const askedKey = `asked ${data.folder ?? ""} ${data.variable}`;
+
+function questionText(question, part) { // as the manifest keeps it
   const own = partOf({ ...question, baseline: "" }, question.measure).baseline;
   return [
-    "uv run experiments/analyze.py", quoted(data.folder), ...where.map(([name, value]) => `--where ${quoted(`${name}=${value.includes(",") ? `"${value}"` : value}`)}`),
-    ...(part.baseline === own ? [] : [`--baseline ${quoted(part.baseline)}`]), ...(question.pairs ? ["--all-pairs"] : []),
-    ...(question.by ? [`--by ${quoted(question.by)}`] : []), ...(question.trend ? [`--trend ${quoted(question.trend)}`] : []),
-    ...(question.prompts ? ["--per-prompt"] : []), ...(question.correlate ? ["--correlate"] : []), `--measure ${asks.measures[question.measure].column}`,
+    ...conditionsOf(question).map(([name, value]) => `${name}=${value}`).sort(byCode).map((condition) => `where ${condition}`),
+    ...(part.baseline === own ? [] : [`baseline ${part.baseline}`]), ...(question.pairs ? ["all pairs"] : []),
+    ...(question.by ? [`by ${question.by}`] : []), ...(question.trend ? [`trend over ${question.trend}`] : []), ...(question.correlate ? ["correlations"] : []),
+  ].join("; ");
+}
+
+function askedBefore(text) { // other questions so far; this one is kept from now on
+  let here = [];
+  try {
+    here = JSON.parse(localStorage.getItem(askedKey) ?? "[]");
+    if (text) localStorage.setItem(askedKey, JSON.stringify([...new Set([...here, text])]));
+  } catch { /* a browser that keeps nothing counts those of the manifest */ }
+  return text ? [...new Set([...asks.asked, ...here])].filter((other) => other !== text) : [];
+}
+
+const conditionsOf = (question) => [
+  ...Object.entries(question.properties), ...(question.seed === undefined ? [] : [["seed", String(question.seed)]]),
+  ...Object.entries(question.levels).map(([name, index]) => [name, data.axes.find((axis) => axis.name === name).levels[index]]),
+];
+
+function commandOf(question, part) {
+  const shell = (text) => /^[\w.=/-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`;
+  const own = partOf({ ...question, baseline: "" }, question.measure).baseline;
+  return [
+    ...data.analyze, shell(data.folder), ...conditionsOf(question).map(([name, value]) => `--where ${shell(`${name}=${value.includes(",") ? `"${value}"` : value}`)}`),
+    ...(part.baseline === own ? [] : [`--baseline ${shell(part.baseline)}`]), ...(question.pairs ? ["--all-pairs"] : []),
+    ...(question.by ? [`--by ${shell(question.by)}`] : []), ...(question.trend ? [`--trend ${shell(question.trend)}`] : []),
+    ...(question.prompts ? ["--per-prompt"] : []), ...(question.correlate ? ["--correlate"] : [`--measure ${asks.measures[question.measure].column}`]), // which needs all measures
   ].join(" ");
 }
 
@@ -156,14 +171,15 @@ function showBehind(part, table, row, measure, opener) {
     return;
   }
   const isPairs = table.columns[1] === "minus";
-  const isGroups = table.differs !== undefined;
+  const isGroups = table.groups !== undefined;
   const base = isPairs ? row[1] : isGroups ? table.title.split(", beside ")[1] : part.baseline;
   const level = isPairs || !isGroups ? row[0] : row[1];
   const group = isGroups ? row[0] : null;
   const by = isGroups ? table.columns[0] : "";
   const partsOf = (run) => [run.cell, ...run.levels];
   const has = (run, name) => partsOf(run).includes(name) || (isGroups && run.levels.filter((_, index) => part.axes[index].name !== by).join(" x ") === name);
-  const inGroup = (run) => group === null || run.levels[part.axes.findIndex((axis) => axis.name === by)] === group || asks.properties[by]?.[data.prompts[run.prompt].id] === group;
+  const ofUnits = asks.properties[by] && !part.axes.some((axis) => axis.name === by) ? groupsOfUnits(part, by) : null;
+  const inGroup = (run) => group === null || (ofUnits ? ofUnits.get(run.unit) : run.levels[part.axes.findIndex((axis) => axis.name === by)]) === group;
   const own = part.runs.filter(inGroup);
   const restOf = (run, name) => run.levels.filter((value) => value !== name).join("\n");
   const bases = new Map(own.filter((run) => has(run, base)).map((run) => [JSON.stringify([run.prompt, run.seed, run.cell === base ? "" : restOf(run, base)]), run]));

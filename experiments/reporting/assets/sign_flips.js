@@ -21,8 +21,10 @@ function allPatterns(prompts) {
 }
 
 // numpy's default_rng(0).choice([-1, 1]): PCG64 (O'Neill 2014), of whose outputs each half gives its highest bit
+const FIRST_STATE = [0xa69561e3, 0x09585eb7, 0x5996452d, 0x1aa1b534]; // of default_rng(0)
+
 function randomPatterns(prompts) {
-  const state = [0xa69561e3, 0x09585eb7, 0x5996452d, 0x1aa1b534];
+  const state = [...FIRST_STATE];
   const signs = new Int8Array(prompts * RANDOM_PATTERNS);
   for (let at = 0; at < signs.length; at += 2) {
     advance(state);
@@ -91,13 +93,13 @@ function meansOfHalves(values) {
   return { low, high };
 }
 
-function signFlip(values) { // p-value, and the interval of all that the test does not reject
+function signFlip(values, alpha = ALPHA) { // p-value, and the interval of all that the test does not reject
   const { count, seen } = signPatterns(values.length);
   const { low, high } = meansOfHalves(values);
   const slack = slackOf(values);
   let asFar = seen;
   for (let at = 0; at < count; at += 1) if (low[at] <= slack && high[at] >= -slack) asFar += 1;
-  const least = Math.floor(ALPHA * (count + seen) * (1 + TOLERANCE)) + 1 - seen;
+  const least = Math.floor(alpha * (count + seen) * (1 + TOLERANCE)) + 1 - seen;
   const ends = [low.sort()[least - 1], high.sort()[count - least]].map((end) => Math.abs(end) <= slack ? 0 : end);
   const isBounded = Number.isFinite(ends[0]);
   return { p: asFar / (count + seen), low: isBounded ? ends[0] : null, high: isBounded ? ends[1] : null };
@@ -111,7 +113,8 @@ function holm(pValues) {
   return adjusted;
 }
 
-// contrasts are maps from prompt to its difference; those that a prompt lacks are 0 there (step-down max-T)
+// contrasts are maps from prompt to its difference; those that a prompt lacks are 0 there (step-down max-T); tests are what a
+// contrast's smallest p-value is multiplied by, since the others are tested with it
 function signFlipsTogether(contrasts) {
   const prompts = [...new Set(contrasts.flatMap((contrast) => [...contrast.keys()]))].sort(byCode);
   const { count, seen } = signPatterns(prompts.length);
@@ -135,7 +138,13 @@ function signFlipsTogether(contrasts) {
   }
   let largest = 0;
   for (const index of order) pValues[index] = largest = Math.max(largest, pValues[index]);
-  return pValues;
+  const tests = units.map((unit) => {
+    const differing = unit.filter(Boolean).length;
+    const least = Math.sqrt(differing) - TOLERANCE;
+    const beyond = most.reduce((sum, value) => sum + (value >= least ? 1 : 0), 0);
+    return Math.max(1, Math.ceil((beyond + seen) / (count + seen) / smallestP(Math.max(differing, 1)) - 1e-9));
+  });
+  return { pValues, tests };
 }
 
 const byCode = (one, other) => one < other ? -1 : one > other ? 1 : 0;

@@ -176,7 +176,7 @@ def _within_p_values(
     groups = list(dict.fromkeys(group for group, _level in differences))
     levels = list(dict.fromkeys(level for _group, level in differences))
     contrasts = {
-        (level, one, other): (differences[other, level] - differences[one, level]).dropna()
+        (level, one, other): _between(differences[one, level], differences[other, level])
         for level in levels
         for one, other in itertools.combinations(groups, 2)
         if (one, level) in differences and (other, level) in differences
@@ -191,3 +191,10 @@ def _within_p_values(
         for key in p_values
     )
     return least, is_possible
+
+
+def _between(one: pd.Series, other: pd.Series) -> pd.Series:
+    """Return one group's differences taken from another's, 0 where nothing but rounding is left."""
+    both = (other - one).dropna()
+    sizes = (other.abs() + one.abs()).reindex(both.index).to_numpy(dtype=np.float64)
+    return pd.Series(statistics.beyond_rounding(both.to_numpy(dtype=np.float64), sizes), index=both.index)

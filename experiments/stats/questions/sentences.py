@@ -113,7 +113,12 @@ def trend_sentence(measure: Measure, trend: Trend) -> str:
     if trend.slope is None or trend.p_corrected is None:
         return f"No line can be tested along {trend.axis}: fewer than two prompts have every level."
     if not trend.can_be_found:
-        needed = least_prompts(trend.tests)
+        needed, differing = least_prompts(trend.tests), sum(slope != 0 for slope in trend.slopes.values())
+        if differing < trend.prompts and trend.prompts >= needed:
+            return (
+                f"No slope along {trend.axis} can be shown, however steep: {differing} of {trend.prompts} prompts have "
+                "one."
+            )
         return (
             f"With {trend.prompts} prompts no slope along {trend.axis} can be shown, however steep: it takes at least "
             f"{needed}."

@@ -105,9 +105,11 @@ def trend_of(paired: pd.DataFrame, axis: str, levels: Sequence[str], looks: tupl
     whole = paired.reindex(columns=[levels[index] for index in order]).dropna()
     line, square = trend_weights(values)
     table = whole.to_numpy(dtype=np.float64)
-    contrasts = {STRAIGHT: pd.Series(table @ line, index=whole.index)}
-    if square is not None:
-        contrasts[BEND] = pd.Series(table @ square, index=whole.index)
+    contrasts = {
+        name: pd.Series(statistics.beyond_rounding(table @ weights, np.abs(table) @ np.abs(weights)), index=whole.index)
+        for name, weights in ((STRAIGHT, line), (BEND, square))
+        if weights is not None
+    }
     by_prompt = by_prompt_id(contrasts[STRAIGHT])
     p_values, tests = corrected_together(contrasts, looks)
     slopes = by_prompt.to_numpy(dtype=np.float64)

@@ -2,41 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import math
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from asked_page import ASK, NOTHING_ASKED, ask, told_by_command
 from sample_results import SHIFT, STEPS, noisy_scores, sample_plan, write_results
 
-from experiments.metrics import METRICS
-from experiments.reporting.number_tables import NumberTable, answer_tables, correlations_table, measure_table
+from experiments.reporting.number_tables import NumberTable
 from experiments.reporting.report_page import write_report
-from experiments.stats.questions.answering import Asked, answer
+from experiments.stats.questions.answering import Asked
 from experiments.stats.questions.narrowing import conditions_from_flags
 from experiments.store.result_store import ResultStore
 
-ASK = """
-(wanted) => {
-  document.getElementById('ask-open').open = true;
-  const form = document.getElementById('ask-controls').elements;
-  for (const [name, value] of Object.entries(wanted)) {
-    if (typeof value === 'boolean') form[`ask-${name}`].checked = value;
-    else form[`ask-${name}`].value = value;
-  }
-  document.getElementById('ask-controls').dispatchEvent(new Event('input'));
-  return new Promise((resolve) => setTimeout(() => resolve({
-    tables: [...document.querySelectorAll('#answers table')].map((table) => ({
-      name: table.dataset.name,
-      columns: [...table.querySelectorAll('thead th')].map((head) => head.textContent),
-      rows: [...table.querySelectorAll('tbody tr')].map((row) => [...row.children].map((cell) => cell.dataset.value)),
-    })),
-    sentences: [...document.querySelectorAll('#answers > p')].map((line) => line.textContent),
-    command: document.querySelector('#answers code').textContent,
-  }), 50));
-}
-"""
 GRID = {"axes": (SHIFT, STEPS), "baseline": {"shift": "3.0", "num_inference_steps": "9"}}
 
 
@@ -67,19 +49,6 @@ def page(browser: Any, folder: Path) -> Iterator[Any]:
     yield opened
     opened.close()
     assert problems == []
-
-
-def told_by_command(folder: Path, asked: Asked) -> tuple[dict[str, NumberTable], Any]:
-    store = ResultStore(folder)
-    found = answer(store.manifest(), store.runs(), METRICS, asked)
-    result = next(item for item in found.analysis.measures if item.measure.column == "image_reward")
-    tables = [measure_table(found.analysis, result)]
-    of_measure = found.of(result.measure)
-    if of_measure is not None:
-        tables += answer_tables(of_measure, with_slopes=asked.per_prompt)
-    if found.correlations:
-        tables.append(correlations_table(found.correlations))
-    return {table.name: table for table in tables}, of_measure
 
 
 def assert_equal(table: dict[str, Any], expected: NumberTable) -> None:
@@ -113,17 +82,6 @@ QUESTIONS = [
     ({"seed": "2", "trend": "shift", "prompts": True}, None),
     ({"correlate": True}, Asked(correlate=True)),
 ]
-NOTHING_ASKED = {
-    "property category": "",
-    "seed": "",
-    "axis shift": "",
-    "axis num_inference_steps": "",
-    "by": "",
-    "trend": "",
-    "pairs": False,
-    "prompts": False,
-    "correlate": False,
-}
 
 
 @pytest.mark.parametrize("at", range(len(QUESTIONS)))
@@ -131,26 +89,13 @@ def test_the_page_answers_as_the_command_does(page: Any, folder: Path, at: int) 
     controls, asked = QUESTIONS[at]
     if asked is None:
         asked = Asked(conditions_from_flags(["seed=2"]), trend="shift", per_prompt=True)
-    page.evaluate(ASK, {**NOTHING_ASKED})
-    page.evaluate(ASK, {**NOTHING_ASKED, "baseline": "3.0 x 9"})
-    shown = page.evaluate(ASK, {**NOTHING_ASKED, **controls})
-    expected, of_measure = told_by_command(folder, asked)
+    shown = ask(page, controls, "3.0 x 9")
+    expected, sentences, notes = told_by_command(folder, asked)
     assert {table["name"] for table in shown["tables"]} == set(expected)
     for table in shown["tables"]:
-        if table["name"] != "correlations":
-            assert_equal(table, expected[table["name"]])
-    if asked.correlate:
-        table = next(table for table in shown["tables"] if table["name"] == "correlations")
-        assert_equal(table, expected["correlations"])
-    if asked.by is not None and of_measure.grouped is not None:
-        found = [item for item in of_measure.grouped.disagreements if item.is_found]
-        sentence = next(line for line in shown["sentences"] if f"differs by {asked.by}" in line)
-        assert sentence.startswith("The answer differs") == bool(found)
-        assert all(f"{item.level} (p " in sentence for item in found)
-    if asked.trend is not None:
-        sentence = next(line for line in shown["sentences"] if f"along {asked.trend}" in line)
-        assert sentence.startswith("It ") == of_measure.trend.is_found
-        assert ("The line bends" in sentence) == of_measure.trend.is_bent
+        assert_equal(table, expected[table["name"]])
+    assert shown["sentences"] == sentences
+    assert shown["notes"] == notes
 
 
 def test_the_page_tells_the_command_that_says_the_same(page: Any, folder: Path) -> None:
@@ -181,3 +126,39 @@ def test_a_click_on_a_difference_shows_the_pairs_behind_it_the_largest_first(pag
     page.keyboard.press("Escape")
     assert page.locator("#behind").evaluate("dialog => dialog.open")
     page.keyboard.press("Escape")
+
+
+def test_questions_of_this_browser_are_counted_beside_the_manifests(page: Any, folder: Path) -> None:
+    ask(page, {}, "3.0 x 9")
+    first = page.evaluate(ASK, {**NOTHING_ASKED, "property category": "animals"})
+    assert any(
+        note.startswith("With this one, 2 questions have been asked of these results") for note in first["notes"]
+    )
+    page.evaluate(ASK, {**NOTHING_ASKED, "pairs": True})
+    again = page.evaluate(ASK, {**NOTHING_ASKED, "property category": "animals"})
+    assert any(
+        note.startswith("With this one, 3 questions have been asked of these results") for note in again["notes"]
+    )
+    kept = page.evaluate("() => Object.entries(localStorage).filter(([key]) => key.startsWith('asked '))")
+    assert [json.loads(text) for _key, text in kept] == [["where category=animals", "all pairs"]]
+    nothing = page.evaluate(ASK, {**NOTHING_ASKED})
+    assert not any("questions have been asked of these results" in note for note in nothing["notes"])
+
+
+def test_where_results_were_extended_the_page_gives_the_command_instead(browser: Any, tmp_path: Path) -> None:
+    folder = write_results(tmp_path / "grown", sample_plan(prompts=8, name="grown"), noisy_scores({}), image_size=8)
+    write_report(folder)
+    grown = sample_plan(prompts=12, name="grown")
+    analyses = json.loads((folder / "manifest.json").read_text())["analyses"]
+    shutil.rmtree(folder)
+    write_results(folder, grown, noisy_scores({}), image_size=8)
+    manifest = json.loads((folder / "manifest.json").read_text())
+    (folder / "manifest.json").write_text(json.dumps({**manifest, "analyses": analyses}))
+    write_report(folder)
+    page = browser.new_page()
+    page.goto((folder / "report.html").as_uri())
+    shown = page.evaluate(ASK, {**NOTHING_ASKED, "property category": "animals"})
+    assert (shown["tables"], shown["sentences"], shown["notes"]) == ([], [], [])
+    assert shown["terminal"].startswith("These results were extended after they had been analysed.")
+    assert shown["command"] == f"uv run experiments/analyze.py {folder} --where category=animals --measure image_reward"
+    page.close()

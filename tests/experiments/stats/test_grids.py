@@ -201,3 +201,28 @@ def test_one_prompt_has_means_and_no_test() -> None:
     assert [item.p_holm for item in grid.comparisons] == [None] * 3
     assert grid.comparisons[0].difference == Estimate(0.25, None, None)
     assert grid.interactions[0].prompts == 1
+
+
+@pytest.mark.parametrize("value", [0.1, 0.3, 0.7])
+def test_what_rounding_leaves_of_equal_numbers_is_no_interaction(value: float) -> None:
+    manifest = sample_manifest(
+        sample_plan(
+            axes=(LAYERS, axis("shift", 2.0, 3.0, 4.0)), prompts=1, baseline={"hidden_layer": "-2", "shift": "3.0"}
+        )
+    )
+    cells = list(itertools.product(("-2", "-3", "-4"), ("2.0", "3.0", "4.0")))
+    rows = [
+        {
+            "prompt_id": f"p{number}",
+            "seed": 1,
+            "cell": " x ".join(cell),
+            "axis 0": cell[0],
+            "axis 1": cell[1],
+            "y": value,
+        }
+        for number, cell in itertools.product(range(8), cells)
+    ]
+    grid = analyse_grid(manifest, pd.DataFrame(rows), "y", [" x ".join(cell) for cell in cells], ())
+    deviations = [cell for row in grid.interactions[0].deviations for cell in row]
+    assert all(cell.difference == Estimate(0.0, 0.0, 0.0) for cell in deviations)
+    assert [cell.p_holm for cell in deviations] == [1.0] * 9

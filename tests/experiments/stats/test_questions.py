@@ -360,6 +360,17 @@ def test_measures_that_have_nothing_to_do_with_each_other_show_no_sign() -> None
     assert correlation_sentence(found).startswith("Within a prompt, no sign that ImageReward and SigLIP 2 go together")
 
 
+def test_equal_numbers_have_no_slope_and_the_sentence_says_so() -> None:
+    found = asked_of(sample_plan(prompts=8), lambda _run: {"image_reward": 0.1, "siglip_score": 0.7}, trend="shift")
+    for result in found.analysis.measures[:2]:
+        answered = found.of(result.measure)
+        assert answered is not None and answered.trend is not None
+        assert set(answered.trend.slopes.values()) == {0.0}
+        assert answer_sentences(answered) == [
+            "No slope along shift can be shown, however steep: 0 of 8 prompts have one."
+        ]
+
+
 # From plan to sentence
 
 
