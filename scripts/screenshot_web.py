@@ -22,7 +22,8 @@ from llm_dit.errors import LlmDitError
 
 ROOT = Path(__file__).resolve().parents[1]
 CHROMIUM = "/usr/bin/chromium"
-WAIT_MS = 120_000
+WAIT_MS = 300_000
+"""Plans are made by a process of low priority, which on a busy machine takes minutes."""
 KEY = "a-key-for-pictures-only"
 PROMPTS = (
     "A red fox sits in fresh snow at the edge of a quiet forest, its breath a small cloud in the cold morning light.",
@@ -258,31 +259,39 @@ def _take(
     for name, (state, view) in pictures.items():
         if state not in states:
             continue
-        context = browser.new_context(base_url=address, **VIEWS[view])
+        with _page(browser, address, **VIEWS[view]) as page:
+            states[state](page)
+            page.screenshot(path=str(folder / f"{name}.png"))
+            click.echo(folder / f"{name}.png")
+            for job in reversed(page.request.get("/api/jobs").json() if state == "running" else []):
+                page.request.delete(f"/api/jobs/{job['id']}")
+
+
+@contextmanager
+def _page(browser: Any, address: str, **view: Any) -> Iterator[Any]:
+    """Open a page and close it, so that no stream of events is open when the server is told to end."""
+    context = browser.new_context(base_url=address, **view)
+    try:
         page = context.new_page()
         page.set_default_timeout(WAIT_MS)
-        states[state](page)
-        page.screenshot(path=str(folder / f"{name}.png"))
-        click.echo(folder / f"{name}.png")
-        for job in reversed(page.request.get("/api/jobs").json() if state == "running" else []):
-            page.request.delete(f"/api/jobs/{job['id']}")
+        yield page
+    finally:
         context.close()
 
 
 def _make_something(browser: Any, address: str) -> None:
     """Make images, star some, and run an experiment, from the page as a user would."""
-    page = browser.new_context(base_url=address).new_page()
-    page.set_default_timeout(WAIT_MS)
     for number, prompt in enumerate((*PROMPTS[1:], PROMPTS[0])):
         values = {"prompt": prompt, "seed": number + 1, "width": 320 if number == 2 else None}
         _checked(httpx.post(f"{address}/api/generate?wait=true", json=values, timeout=WAIT_MS / 1000))
-    starred = {"ids": _newest(page)[1:3], "is_starred": True}
-    _checked(httpx.post(f"{address}/api/history/star", json=starred))
-    _experiments(page)
-    page.fill("#lab-max", "1")
-    page.uncheck("[name=compute_metrics]")
-    page.locator("#start-button").click()
-    page.locator("[data-name=shift_sweep] .report-link").wait_for(timeout=3 * WAIT_MS)
+    with _page(browser, address) as page:
+        starred = {"ids": _newest(page)[1:3], "is_starred": True}
+        _checked(httpx.post(f"{address}/api/history/star", json=starred))
+        _experiments(page)
+        page.fill("#lab-max", "1")
+        page.uncheck("[name=compute_metrics]")
+        page.locator("#start-button").click()
+        page.locator("[data-name=shift_sweep] .report-link").wait_for()
 
 
 def _checked(answer: httpx.Response) -> None:
@@ -312,7 +321,7 @@ def _server(model_path: str, port: int, *flags: str) -> Iterator[str]:
             yield address
         finally:
             server.terminate()
-            server.wait(30)
+            server.wait(WAIT_MS / 1000)
 
 
 def _wait_for(address: str, server: subprocess.Popen[bytes]) -> None:
