@@ -9,6 +9,7 @@ import importlib.util
 import logging
 import os
 import signal
+import socket
 import sys
 import threading
 from collections.abc import Iterator
@@ -31,6 +32,8 @@ STORE_BYTES: Final = 256 << 20
 """Of Ray's object store on this machine: two batches of 32 MiB for each of four workers that wait for the driver."""
 STORE_BYTES_PER_WORKER: Final = 64 << 20
 
+LISTENING_S: Final = 10.0
+"""So long an address is tried before Ray is asked to join it."""
 STARTS: Final = 3
 TOO_SLOW: Final = "timed out during startup"
 """In what Ray says where it gives up too early."""
@@ -77,6 +80,7 @@ def opened(address: str | None, *, cpus: int | None, workers: int | None) -> Ite
             store = max(STORE_BYTES, STORE_BYTES_PER_WORKER * (workers or 1))
             _start_here(ray, include_dashboard=False, num_cpus=cpus, object_store_memory=store, **options)
         else:
+            _check_somebody_listens(ray, address)
             ray.init(address=address, runtime_env=code_that_travels(), **options)
     except (ConnectionError, RuntimeError, ValueError) as error:
         ray.shutdown()
@@ -94,6 +98,29 @@ def opened(address: str | None, *, cpus: int | None, workers: int | None) -> Ite
 def is_on_this_machine(address: str | None) -> bool:
     """Return whether a cluster listens on this machine alone: none is named, or its address says so."""
     return address is None or address.removeprefix("ray://").rpartition(":")[0] in ("127.0.0.1", "localhost", "[::1]")
+
+
+def _check_somebody_listens(ray: Any, address: str) -> None:
+    """Refuse an address at once where nothing listens; Ray would ask it for minutes.
+
+    Raises:
+        LlmDitError: If nothing does.
+        ConnectionError: If `auto` finds no cluster.
+        ValueError: If it is no address.
+    """
+    client = address.removeprefix("ray://")
+    found = client if client != address else ray._private.services.canonicalize_bootstrap_address(address)
+    host, _, port = (found or "").rpartition(":")
+    if not (host and port.isdigit()):
+        return  # Ray has words for it
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), LISTENING_S).close()
+    except OSError as error:
+        raise LlmDitError(
+            f"--ray-address {address}: nothing listens at {found} ({error.strerror or error}); start a cluster there "
+            "by `ray start --head`, or give another address, or `auto`.",
+            field="ray_address",
+        ) from None
 
 
 def _start_here(ray: Any, **options: Any) -> None:

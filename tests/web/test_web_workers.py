@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
+import subprocess
+import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +18,7 @@ from web_fakes import FakeEngine
 from web_server import live_server, make_app, wait_for_model, wait_until
 from web_tab import open_tab
 
+from experiments.cluster.ray_opening import LOOPBACK, QUIET
 from experiments.store.result_store import ResultStore
 from llm_dit.parameters import PARAMETERS
 
@@ -78,6 +83,68 @@ def test_an_experiment_runs_on_workers_whose_states_and_faults_are_on_its_card(
     manifest = store.manifest().raw
     assert manifest["config"]["cluster"]["workers"] == 2
     assert "--workers=2" in manifest["command"]
+
+
+@contextmanager
+def cluster_of_one_node(port: int) -> Iterator[subprocess.Popen[bytes]]:
+    """Start Ray as people do, on 127.0.0.1 alone; ended by its own process, since `ray stop` ends every Ray here."""
+    words = f"ray start --head --block --node-ip-address=127.0.0.1 --port={port} --num-cpus=2 --include-dashboard=false"
+    started = [str(Path(sys.executable).with_name("ray")), *words.split()[1:]]
+    environment = {**os.environ, **QUIET, **LOOPBACK, "RAY_AUTH_MODE": "disabled"}
+    head = subprocess.Popen([*started, f"--object-store-memory={80 << 20}"], env=environment, stdout=subprocess.DEVNULL)
+    try:
+        yield head
+    finally:
+        head.terminate()
+        head.wait(60)
+
+
+def raylet_of(pid: int) -> str:
+    """Return the command line of the process that started a worker."""
+    parent = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[1]
+    return Path(f"/proc/{parent}/cmdline").read_text(encoding="utf-8")
+
+
+def test_an_experiment_of_a_page_with_a_cluster_in_its_configuration_runs_there_and_leaves_it_up(
+    browser: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")  # whatever is asked for on this machine
+    port = free_port()
+    with cluster_of_one_node(port) as head:
+        wait_until(lambda: head.poll() is None and is_open(port), 120)
+        app = make_app(tmp_path, FakeEngine(), ray_address=f"127.0.0.1:{port}", worker_threads=1, **SMALL)
+        with live_server(app) as address, open_tab(browser, address) as page:
+            wait_for_model(address)
+            page.goto("/experiments")
+            assert f"They are on the cluster 127.0.0.1:{port}." in page.inner_text("#lab-workers-help")
+            page.check("[name=kind][value=own]", force=True)
+            page.uncheck("[name=compute_metrics]")
+            for name, value in {"sweeps": "shift=1..4", "name": "there", "seeds": "1,2", "workers": "2"}.items():
+                page.fill(f"#lab-form [name={name}]", value)
+            page.click("#start-button:has-text('there')")
+            drawing = page.locator("[data-name=there] .workers li[data-state=drawing]", has_text="/s")
+            drawing.first.wait_for(timeout=240_000)
+            keep_picture(page, "cluster")
+            [job] = httpx.get(f"{address}/api/jobs").json()
+            assert [worker["name"] for worker in job["workers"]] == ["worker 1", "worker 2"]
+            pids = [worker["pid"] for worker in job["workers"] if worker["doing"] == "drawing"]
+            assert f"--gcs-address=127.0.0.1:{port}" in raylet_of(pids[0])
+            page.locator("[data-name=there] .pill", has_text="finished").wait_for(timeout=240_000)
+        assert head.poll() is None, "the cluster was there before and stays"
+    store = ResultStore(tmp_path / "results" / "there")
+    assert len(store.runs()) == RUNS
+    assert store.manifest().raw["config"]["cluster"]["ray_address"] == f"127.0.0.1:{port}"
+
+
+def free_port() -> int:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return int(found.getsockname()[1])
+
+
+def is_open(port: int) -> bool:
+    with socket.socket() as asked:
+        return asked.connect_ex(("127.0.0.1", port)) == 0
 
 
 NOT_FOR_THE_PAGE = {
