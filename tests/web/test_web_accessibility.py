@@ -7,11 +7,10 @@ from collections.abc import Iterator
 from importlib.resources import files
 from typing import Any
 
-import httpx
 import pytest
 from sample_results import noisy_scores, sample_plan, write_results
 from web_fakes import FakeEngine
-from web_server import live_server, make_app, wait_for_model, wait_until
+from web_server import HTTP, live_server, make_app, wait_for_model, wait_until
 from web_tab import fill_prompt, open_tab
 
 from experiments.reporting.report_page import write_report
@@ -53,7 +52,7 @@ def address(tmp_path_factory: pytest.TempPathFactory, engine: FakeEngine) -> Ite
     with live_server(make_app(folder, engine)) as address:
         wait_for_model(address)
         for prompt in ("a fox", f"a {LONG_WORD} in snow", "a fox out of memory"):
-            httpx.post(
+            HTTP.post(
                 f"{address}/api/generate?wait=true", json={"prompt": prompt, "seed": 1, "negative_prompt": "blur"}
             )
         yield address

@@ -7,11 +7,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 from foreign_pictures import A1111, with_comment
 from web_fakes import Halt
-from web_server import live_server, make_app, wait_for_model, wait_until
+from web_server import HTTP, live_server, make_app, wait_for_model, wait_until
 from web_tab import fill_prompt, open_tab
 
 
@@ -94,7 +93,7 @@ def test_cancel_stops_the_running_image_and_waiting_ones_queue_visibly(page: Any
         page.click("#cancel-button")
     halt.may_pass.set()
     page.locator("#canvas[data-state=cancelled]").wait_for()
-    wait_until(lambda: httpx.get(f"{address}/api/jobs").json() == [])
+    wait_until(lambda: HTTP.get(f"{address}/api/jobs").json() == [])
     assert page.locator("#result-bar").is_hidden()
 
 

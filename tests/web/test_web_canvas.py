@@ -6,10 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 from web_fakes import FakeEngine
-from web_server import live_server, make_app, wait_for_model, wait_until
+from web_server import HTTP, live_server, make_app, wait_for_model, wait_until
 from web_tab import fill_prompt, open_tab
 
 
@@ -33,7 +32,7 @@ def page(browser: Any, address: str) -> Iterator[Any]:
 
 
 def make(address: str, prompt: str, **values: Any) -> str:
-    answer = httpx.post(f"{address}/api/generate?wait=true", json={"prompt": prompt, **values}, timeout=60)
+    answer = HTTP.post(f"{address}/api/generate?wait=true", json={"prompt": prompt, **values}, timeout=60)
     return answer.headers["x-job-id"]
 
 
@@ -185,5 +184,5 @@ def test_a_picture_that_was_deleted_elsewhere_leaves_the_thumbnails(page: Any, a
     gone, _ = make(address, "a fox to be deleted"), make(address, "a fox")
     page.goto("/")
     page.locator(f"#recent [data-id='{gone}']").wait_for()
-    httpx.delete(f"{address}/api/history/{gone}")
+    HTTP.delete(f"{address}/api/history/{gone}")
     page.locator(f"#recent [data-id='{gone}']").wait_for(state="detached")

@@ -7,10 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 from web_fakes import FakeEngine
-from web_server import client_of, live_server, make_app, wait_for_model
+from web_server import HTTP, client_of, live_server, make_app, wait_for_model
 from web_tab import fill_prompt, open_tab
 
 LORAS = ("style.safetensors", "ink/fine, dark.safetensors")
@@ -40,7 +39,7 @@ def made(page: Any) -> dict[str, Any]:
         page.keyboard.press("Control+Enter")
     image_id = answer.value.json()["id"]
     page.locator(f"#details-link[href='/history/{image_id}']").wait_for()
-    return httpx.get(page.url.rstrip("/") + f"/api/history/{image_id}").json()["params"] | {"id": image_id}
+    return HTTP.get(page.url.rstrip("/") + f"/api/history/{image_id}").json()["params"] | {"id": image_id}
 
 
 def add_lora(page: Any, file: str, strength: str) -> None:

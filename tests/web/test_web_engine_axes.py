@@ -7,9 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
-from web_server import live_server, wait_for_model
+from web_server import HTTP, live_server, wait_for_model
 from web_tab import open_tab
 
 from experiments.store.result_store import ResultStore
@@ -64,7 +63,7 @@ def test_arms_of_the_engine_are_planned_started_and_shown(
         page.click("#start-button")
         facts = page.locator("[data-name=arms] .experiment-facts")
         facts.get_by_text("loading quantization int8").wait_for()
-        (job,) = httpx.get(f"{address}/api/jobs").json()
+        (job,) = HTTP.get(f"{address}/api/jobs").json()
         assert (job["state"], job["step"], job["loading"]) == ("running", 2, "quantization int8")
         int8_may_load.set()
         page.locator("[data-name=arms] .pill", has_text="finished").wait_for()
@@ -77,4 +76,4 @@ def test_arms_of_the_engine_are_planned_started_and_shown(
         *[("none", "none")] * 2,
     ]
     assert "The level float8 of quantization is left out: " in (store.folder / "report.html").read_text()
-    assert httpx.get(f"{address}/api/jobs/{job['id']}").json()["loading"] == ""
+    assert HTTP.get(f"{address}/api/jobs/{job['id']}").json()["loading"] == ""

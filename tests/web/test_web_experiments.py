@@ -8,11 +8,10 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 from sample_results import noisy_scores, sample_plan, write_results
 from web_fakes import FakeEngine
-from web_server import client_of, live_server, make_app, wait_for_model, wait_until
+from web_server import HTTP, client_of, live_server, make_app, wait_for_model, wait_until
 from web_tab import open_tab
 
 from experiments.reporting.report_page import headline_of, write_report
@@ -117,15 +116,15 @@ def test_an_experiment_is_deleted_once_that_is_confirmed_and_what_others_wrote_s
 
 
 def test_a_folder_with_nothing_else_goes_whole(address: str, folder: Path) -> None:
-    assert httpx.delete(f"{address}/api/experiments/third").json() == {"deleted": "third", "left": []}
+    assert HTTP.delete(f"{address}/api/experiments/third").json() == {"deleted": "third", "left": []}
     assert not (folder / "results" / "third").exists()
-    assert httpx.delete(f"{address}/api/experiments/third").status_code == 404
+    assert HTTP.delete(f"{address}/api/experiments/third").status_code == 404
 
 
 def test_an_experiment_that_another_process_works_on_is_not_deleted(address: str, folder: Path) -> None:
     store = ResultStore(folder / "results" / "first")
     with store.lock(command="elsewhere"):
-        answer = httpx.delete(f"{address}/api/experiments/first")
+        answer = HTTP.delete(f"{address}/api/experiments/first")
     assert answer.status_code == 422
     assert "is in use by process" in answer.json()["error"]
     assert len(list(store.images.iterdir())) == 24
@@ -145,11 +144,11 @@ NOT_TO_RUN = {
 def test_a_plan_that_cannot_run_is_refused_before_it_starts(
     page: Any, address: str, asked: dict[str, Any], word: str
 ) -> None:
-    answer = httpx.post(f"{address}/api/experiments", json=asked, timeout=60)
+    answer = HTTP.post(f"{address}/api/experiments", json=asked, timeout=60)
     assert answer.status_code == 422, answer.text
     sentence = answer.json()["error"]
     assert word in sentence
-    assert httpx.get(f"{address}/api/jobs").json() == []
+    assert HTTP.get(f"{address}/api/jobs").json() == []
     page.locator("#plan .totals").wait_for()
     if "sweeps" in asked:
         page.check("[name=kind][value=own]", force=True)
@@ -201,13 +200,13 @@ def test_an_experiment_can_be_voted_on_from_its_card(page: Any, folder: Path) ->
 
 @pytest.mark.parametrize("path", ["/experiments/nothing/vote/", "/experiments/..%2fdata/vote/"])
 def test_there_is_no_vote_on_what_is_no_experiment(address: str, path: str) -> None:
-    assert httpx.get(f"{address}{path}").status_code == 404
+    assert HTTP.get(f"{address}{path}").status_code == 404
 
 
 def test_votes_outlive_the_experiment_that_is_deleted(address: str, folder: Path) -> None:
     results = write_results(folder / "results" / "gone", sample_plan(prompts=2, name="gone"), noisy_scores(EFFECT))
-    asked = httpx.post(f"{address}/experiments/gone/vote/next", json={"voter": "Ada"}).json()
+    asked = HTTP.post(f"{address}/experiments/gone/vote/next", json={"voter": "Ada"}).json()
     vote = {"voter": "Ada", "ballot": asked["ballot"], "choice": "tie"}
-    assert httpx.post(f"{address}/experiments/gone/vote/vote", json=vote).json()["votes"] == 1
-    assert httpx.delete(f"{address}/api/experiments/gone").json()["left"] == ["votes.jsonl"]
+    assert HTTP.post(f"{address}/experiments/gone/vote/vote", json=vote).json()["votes"] == 1
+    assert HTTP.delete(f"{address}/api/experiments/gone").json()["left"] == ["votes.jsonl"]
     assert len(read_votes(results).standing) == 1

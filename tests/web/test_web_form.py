@@ -6,10 +6,9 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-import httpx
 import pytest
 from web_fakes import FakeEngine
-from web_server import live_server, make_app, wait_until
+from web_server import HTTP, live_server, make_app, wait_until
 from web_tab import fill_prompt, open_tab
 
 
@@ -21,7 +20,7 @@ def engine() -> FakeEngine:
 @pytest.fixture(scope="module")
 def address(tmp_path_factory: pytest.TempPathFactory, engine: FakeEngine) -> Iterator[str]:
     with live_server(make_app(tmp_path_factory.mktemp("form"), engine)) as address:
-        wait_until(lambda: httpx.get(f"{address}/healthz").json()["model"] == "ready")
+        wait_until(lambda: HTTP.get(f"{address}/healthz").json()["model"] == "ready")
         yield address
 
 

@@ -8,10 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 from web_fakes import FakeEngine
-from web_server import live_server, make_app, wait_for_model, wait_until
+from web_server import HTTP, live_server, make_app, wait_for_model, wait_until
 from web_tab import open_tab
 
 
@@ -29,7 +28,7 @@ def page(browser: Any, address: str) -> Iterator[Any]:
 
 
 def make(address: str, prompt: str, **values: Any) -> str:
-    answer = httpx.post(f"{address}/api/generate?wait=true", json={"prompt": prompt, **values}, timeout=60)
+    answer = HTTP.post(f"{address}/api/generate?wait=true", json={"prompt": prompt, **values}, timeout=60)
     return answer.headers["x-job-id"]
 
 
@@ -126,7 +125,7 @@ def test_a_star_is_set_from_the_card_and_kept_over_a_reload(page: Any, address: 
         page.click("#search-form [data-term='is:starred']")
     page.locator("#history-count", has_text="1 image found").wait_for()
     assert prompts(page) == ["a fox"]
-    httpx.patch(f"{address}/api/history/{first}", json={"is_starred": False})
+    HTTP.patch(f"{address}/api/history/{first}", json={"is_starred": False})
     page.locator(f"[data-id='{first}']:not([data-starred])").wait_for()  # told by the stream
 
 
@@ -171,7 +170,7 @@ def test_what_is_deleted_elsewhere_leaves_its_place_and_moves_nothing(page: Any,
     made = [make(address, f"fox {number}") for number in range(3)]
     page.goto("/history")
     before = page.locator(f"[data-id='{made[0]}']").bounding_box()
-    httpx.delete(f"{address}/api/history/{made[1]}")
+    HTTP.delete(f"{address}/api/history/{made[1]}")
     page.locator(f"[data-id='{made[1]}'][data-state=deleted]").wait_for()
     after = page.locator(f"[data-id='{made[0]}']").bounding_box()
     assert (before["x"], before["y"]) == (after["x"], after["y"])
@@ -200,7 +199,7 @@ def test_after_another_server_took_over_the_list_is_brought_up_without_a_reload(
         page.evaluate("window.isTheSamePage = true")
     with live_server(make_app(tmp_path, FakeEngine()), port):
         wait_for_model(address)
-        httpx.delete(f"{address}/api/history/{ids[0]}")
+        HTTP.delete(f"{address}/api/history/{ids[0]}")
         make(address, "a fox of the other server")
         page.locator(".card-prompt", has_text="a fox of the other server").wait_for()
         page.locator(f"[data-id='{ids[0]}'][data-state=deleted]").wait_for()

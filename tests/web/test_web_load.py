@@ -10,10 +10,9 @@ import random
 from pathlib import Path
 from typing import Any
 
-import httpx
 from PIL import Image
 from web_fakes import FakeEngine, colour_of
-from web_server import live_server, make_app, wait_until
+from web_server import HTTP, live_server, make_app, wait_until
 
 CLIENTS = 50
 REQUESTS_EACH = 40
@@ -23,10 +22,10 @@ IMAGES_EACH = 4
 def test_of_2000_mixed_requests_from_50_clients_none_is_lost_and_none_gets_anothers_image(tmp_path: Path) -> None:
     engine = FakeEngine()
     with live_server(make_app(tmp_path, engine, queue_size=20)) as address:
-        wait_until(lambda: httpx.get(f"{address}/healthz").json()["model"] == "ready")
+        wait_until(lambda: HTTP.get(f"{address}/healthz").json()["model"] == "ready")
         answered = asyncio.run(_all_clients(address))
-        assert httpx.get(f"{address}/api/jobs").json() == []
-        history = httpx.get(f"{address}/api/history").json()
+        assert HTTP.get(f"{address}/api/jobs").json() == []
+        history = HTTP.get(f"{address}/api/history").json()
     assert sum(answered) == CLIENTS * REQUESTS_EACH
     assert engine.most_running == 1
     expected = sorted((f"client {client}", image) for client in range(CLIENTS) for image in range(IMAGES_EACH))
@@ -108,10 +107,10 @@ def test_the_event_loop_answers_while_a_step_takes_long(tmp_path: Path) -> None:
     engine = FakeEngine()
     engine.gate.clear()
     with live_server(make_app(tmp_path, engine)) as address:
-        wait_until(lambda: httpx.get(f"{address}/healthz").json()["model"] == "ready")
-        httpx.post(f"{address}/api/generate", json={"prompt": "a fox"})
+        wait_until(lambda: HTTP.get(f"{address}/healthz").json()["model"] == "ready")
+        HTTP.post(f"{address}/api/generate", json={"prompt": "a fox"})
         wait_until(lambda: engine.running == 1)
         for path in ("/healthz", "/", "/history", "/metrics", "/v1/models"):
-            assert httpx.get(f"{address}{path}").status_code == 200, path
+            assert HTTP.get(f"{address}{path}").status_code == 200, path
         assert engine.running == 1
         engine.gate.set()

@@ -6,10 +6,9 @@ import re
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 from web_fakes import FakeEngine
-from web_server import live_server, make_app, wait_until
+from web_server import HTTP, live_server, make_app, wait_until
 from web_tab import fill_prompt, open_tab
 
 NO_SERVER = "net::ERR"
@@ -18,7 +17,7 @@ BAD_GATEWAY = "status of 502"
 
 
 def is_ready(address: str) -> bool:
-    return httpx.get(f"{address}/healthz").json()["model"] == "ready"
+    return HTTP.get(f"{address}/healthz").json()["model"] == "ready"
 
 
 def draw(page: Any) -> None:

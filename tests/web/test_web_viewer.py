@@ -6,10 +6,9 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-import httpx
 import pytest
 from web_fakes import FakeEngine
-from web_server import live_server, make_app, wait_for_model, wait_until
+from web_server import HTTP, live_server, make_app, wait_for_model, wait_until
 from web_tab import open_tab
 
 PROMPTS = ("fox one", "fox two", "fox three")
@@ -22,7 +21,7 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     with live_server(make_app(tmp_path_factory.mktemp("viewer"), FakeEngine())) as address:
         wait_for_model(address)
         for prompt in PROMPTS:
-            httpx.post(f"{address}/api/generate?wait=true", json={"prompt": prompt, "width": 128, "height": 64})
+            HTTP.post(f"{address}/api/generate?wait=true", json={"prompt": prompt, "width": 128, "height": 64})
         yield address
 
 

@@ -12,10 +12,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 from web_fakes import FakeEngine
-from web_server import live_server, make_app, wait_for_model, wait_until
+from web_server import HTTP, live_server, make_app, wait_for_model, wait_until
 from web_tab import open_tab
 
 from experiments.cluster.ray_opening import LOOPBACK, QUIET
@@ -62,7 +61,7 @@ def test_an_experiment_runs_on_workers_whose_states_and_faults_are_on_its_card(
         drawing = page.locator("[data-name=spread] .workers li[data-state=drawing]", has_text="/s")
         drawing.first.wait_for(timeout=240_000)
         keep_picture(page, "workers")
-        [job] = httpx.get(f"{address}/api/jobs").json()
+        [job] = HTTP.get(f"{address}/api/jobs").json()
         told = {worker["name"]: worker for worker in job["workers"]}
         assert sorted(told) == ["worker 1", "worker 2"]
         hurt = next(worker for worker in told.values() if worker["doing"] == "drawing")
@@ -125,7 +124,7 @@ def test_an_experiment_of_a_page_with_a_cluster_in_its_configuration_runs_there_
             drawing = page.locator("[data-name=there] .workers li[data-state=drawing]", has_text="/s")
             drawing.first.wait_for(timeout=240_000)
             keep_picture(page, "cluster")
-            [job] = httpx.get(f"{address}/api/jobs").json()
+            [job] = HTTP.get(f"{address}/api/jobs").json()
             assert [worker["name"] for worker in job["workers"]] == ["worker 1", "worker 2"]
             pids = [worker["pid"] for worker in job["workers"] if worker["doing"] == "drawing"]
             assert f"--gcs-address=127.0.0.1:{port}" in raylet_of(pids[0])
@@ -162,10 +161,10 @@ def test_workers_that_the_page_may_not_have_are_refused_before_anything_starts(
     address: str, asked: dict[str, Any], sentence: str
 ) -> None:
     body = {"experiment": "shift_sweep", "max_prompts": 1, **asked}
-    answer = httpx.post(f"{address}/api/experiments", json=body, timeout=60)
+    answer = HTTP.post(f"{address}/api/experiments", json=body, timeout=60)
     assert answer.status_code == 422
     assert sentence in answer.json()["error"]
-    assert httpx.get(f"{address}/api/jobs").json() == []
+    assert HTTP.get(f"{address}/api/jobs").json() == []
 
 
 def keep_picture(page: Any, name: str) -> None:

@@ -51,7 +51,9 @@ def main(whole: str, parts: str, *instants: str) -> None:
         noise = int(hashlib.sha256(f"{row.prompt}{shift}".encode()).hexdigest()[:8], 16) / 2**32
         return {"siglip_score": EFFECTS[shift] + noise}
 
-    metric = SimpleNamespace(name="siglip_score", model="m", compares_seeds=0, direction="higher", fidelity=None)
+    metric = SimpleNamespace(
+        name="siglip_score", model="m", compares_seeds=0, direction="higher", fidelity=None, needs=""
+    )
     judge = SimpleNamespace(
         metric=metric,
         move_to=lambda device: None,

@@ -60,7 +60,9 @@ def judge(monkeypatch):
         noise = int(hashlib.sha256(f"{row.prompt}{shift}".encode()).hexdigest()[:8], 16) / 2**32
         return {"siglip_score": EFFECTS[shift] + noise}
 
-    metric = SimpleNamespace(name="siglip_score", model="m", compares_seeds=0, direction="higher", fidelity=None)
+    metric = SimpleNamespace(
+        name="siglip_score", model="m", compares_seeds=0, direction="higher", fidelity=None, needs=""
+    )
     stub = SimpleNamespace(
         metric=metric, move_to=lambda device: None, score_rows=lambda rows: [score(row) for row in rows]
     )

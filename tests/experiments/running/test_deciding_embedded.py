@@ -61,7 +61,9 @@ def decided(folder, monkeypatch, experiment, *more):
         (level,) = record["levels"].values()
         return {"siglip_score": RECORDED[experiment][level][str(PROMPTS.index(record["prompt"]))]}
 
-    metric = SimpleNamespace(name="siglip_score", model="m", compares_seeds=0, direction="higher", fidelity=None)
+    metric = SimpleNamespace(
+        name="siglip_score", model="m", compares_seeds=0, direction="higher", fidelity=None, needs=""
+    )
     judge = SimpleNamespace(
         metric=metric, move_to=lambda device: None, score_rows=lambda rows: [score(row) for row in rows]
     )

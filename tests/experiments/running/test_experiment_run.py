@@ -47,7 +47,7 @@ def request_(tmp_path):
 
 @pytest.fixture
 def scorer(monkeypatch):
-    metric = SimpleNamespace(name="siglip_score", model="m", compares_seeds=False, fidelity=None)
+    metric = SimpleNamespace(name="siglip_score", model="m", compares_seeds=False, fidelity=None, needs="")
     stub = SimpleNamespace(
         metric=metric, move_to=lambda device: None, score_rows=lambda rows: [{"siglip_score": 0.5} for _ in rows]
     )

@@ -163,7 +163,7 @@ def test_levels_of_equal_pictures_are_said_to_be_equal_everywhere(tmp_path: Path
     assert "PSNR: The same pictures as shift 3.0, pixel for pixel: 1.0 (all 3), 2.0 (all 3), 4.0 (all 3)." in said
     assert "SSIM: The same pictures as shift 3.0, by SSIM: 1.0 (all 3), 2.0 (all 3), 4.0 (all 3)." in said
     page = write_report(store.folder).read_text()
-    assert '<span class="number">infinite</span>' in page
+    assert '<span class="number"><span class="behind-here">infinite</span></span>' in page
     data = page.partition('id="grid-data">')[2].partition("</script>")[0]
     json.loads(data, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
 

@@ -116,6 +116,7 @@ def test_sixty_prompts_at_two_sizes_compile_twice(traced_only):
     assert counters["stats"]["unique_graphs"] == 2  # a block with the time, one without; four would be allowed
 
 
+@pytest.mark.slow  # seven compilations
 def test_compiled_batches_equal_eager_ones_within_seven_compilations(traced_only):
     compiled, eager = make_transformer(), make_transformer()
     accelerated(compiled, compile="on")
@@ -234,6 +235,7 @@ def test_a_model_that_is_gone_frees_its_weights_without_the_collector(traced_onl
         gc.enable()
 
 
+@pytest.mark.slow  # compiles a decoder; the network's own test is quick
 def test_a_compiled_decoder_that_is_gone_frees_its_weights_without_the_collector(traced_only):
     gc.collect()
     gc.disable()

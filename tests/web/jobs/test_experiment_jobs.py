@@ -88,7 +88,7 @@ def open_page(tmp_path: Path) -> Iterator[Callable[..., Page]]:
 @pytest.fixture
 def scorer(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     """One scorer in place of the real ones."""
-    metric = SimpleNamespace(name="siglip_score", model="m", compares_seeds=False, fidelity=None)
+    metric = SimpleNamespace(name="siglip_score", model="m", compares_seeds=False, fidelity=None, needs="")
     stub = SimpleNamespace(
         metric=metric, move_to=lambda device: None, score_rows=lambda rows: [{"siglip_score": 0.5} for _ in rows]
     )
@@ -108,7 +108,17 @@ def in_terminal(command: str) -> Request:
     assert words[:3] == ["uv", "run", "experiments/run_ablation.py"]
     flags = dict(main.make_context("run_ablation.py", words[3:]).params)
     lists, sizes = ("list_experiments", "list_prompts", "list_metrics"), ("detect", "spreads")
-    for name in ("metrics", "compute_metrics", "overwrite", "verify", "measure_speed", "dry_run", *lists, *sizes):
+    for name in (
+        "metrics",
+        "compute_metrics",
+        "overwrite",
+        "verify",
+        "measure_speed",
+        "dry_run",
+        "track",
+        *lists,
+        *sizes,
+    ):
         flags.pop(name)
     return request_from_flags(flags)
 

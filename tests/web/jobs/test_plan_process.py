@@ -12,7 +12,7 @@ import httpx
 import pytest
 from planner_calls import fail, priority_and_number
 from web_fakes import FakeEngine
-from web_server import client_of, live_server, make_app, wait_until
+from web_server import HTTP, client_of, live_server, make_app, wait_until
 
 from llm_dit.errors import LlmDitError
 from web.jobs import plan_process
@@ -83,5 +83,5 @@ def test_a_plan_is_given_up_when_the_page_that_asked_goes_away(tmp_path: Path, m
     planner = app.state.services.lab.planner
     with live_server(app) as address:
         with pytest.raises(httpx.ReadTimeout):
-            httpx.post(f"{address}/api/experiments/plan", json={"experiment": "shift_sweep"}, timeout=0.5)
+            HTTP.post(f"{address}/api/experiments/plan", json={"experiment": "shift_sweep"}, timeout=0.5)
         wait_until(lambda: planner.pid is None)

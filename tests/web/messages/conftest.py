@@ -6,11 +6,10 @@ import itertools
 from collections.abc import Iterator
 from typing import Any
 
-import httpx
 import pytest
 from held_answers import CLIENT, Hold
 from web_fakes import FakeEngine
-from web_server import live_server, make_app, wait_for_model, wait_until
+from web_server import HTTP, live_server, make_app, wait_for_model, wait_until
 from web_tab import open_tab
 
 
@@ -34,7 +33,7 @@ def engine(model: FakeEngine, address: str) -> Iterator[FakeEngine]:
     model.halt.at = 0
     model.halt.may_pass.set()
     model.gate.set()
-    wait_until(lambda: httpx.get(f"{address}/api/jobs").json() == [])
+    wait_until(lambda: HTTP.get(f"{address}/api/jobs").json() == [])
 
 
 @pytest.fixture

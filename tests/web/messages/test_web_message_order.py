@@ -6,11 +6,10 @@ import itertools
 import json
 from typing import Any
 
-import httpx
 import pytest
 from held_answers import CLIENT, HeldAnswer, Hold, make, until
 from web_fakes import FakeEngine
-from web_server import wait_until
+from web_server import HTTP, wait_until
 from web_tab import fill_prompt
 
 RECENT_SHOWN = 16
@@ -81,7 +80,7 @@ def test_the_answer_to_cancel_is_enough_where_its_event_is_late(page: Any, hold:
     hold("**/api/events?*")
     fill_prompt(page, "a fox")
     engine.gate.clear()
-    httpx.post(page.url + "api/generate", json={"prompt": "in front"})
+    HTTP.post(page.url + "api/generate", json={"prompt": "in front"})
     page.keyboard.press("Control+Enter")
     page.locator("#status-text", has_text="Waiting, 1 in front").wait_for()
     page.click("#cancel-button")
@@ -117,7 +116,7 @@ def test_a_fresh_stream_does_not_put_an_older_image_over_the_newer_one(page: Any
             state,
         )
     engine.gate.clear()
-    httpx.post(page.url + "api/generate", json={"prompt": "a stranger's"})
+    HTTP.post(page.url + "api/generate", json={"prompt": "a stranger's"})
     page.locator("#queue li", has_text="a stranger's").wait_for()  # the fresh stream has told of something new
     assert_shows(page, newer)
     assert recent_ids(page)[:2] == [newer, older]
@@ -132,7 +131,7 @@ def test_a_deleted_image_does_not_come_back(page: Any, engine: FakeEngine) -> No
     assert page.request.get(f"/api/jobs/{image_id}").status == 404
     fill_prompt(page, "another fox")
     engine.gate.clear()
-    httpx.post(page.url + "api/generate", json={"prompt": "a stranger's"})
+    HTTP.post(page.url + "api/generate", json={"prompt": "a stranger's"})
     page.locator("#queue li", has_text="a stranger's").wait_for()
     assert image_id not in recent_ids(page)
     assert image_id not in (page.get_attribute("#result", "src") or "")
@@ -144,7 +143,7 @@ def test_whatever_order_events_come_in_the_newest_state_and_the_newest_image_sta
     """24 jobs, the newest first, each with its four states in another order."""
     page.route("**/api/images/**", lambda route: route.fulfill(body=b"", content_type="image/png"))
     page.route("**/preview?*", lambda route: route.fulfill(body=b"", content_type="image/jpeg"))
-    pattern = httpx.post(f"{address}/api/generate", json={"prompt": "a fox"}, headers={"X-Client": CLIENT}).json()
+    pattern = HTTP.post(f"{address}/api/generate", json={"prompt": "a fox"}, headers={"X-Client": CLIENT}).json()
     orders = list(itertools.permutations(range(4)))
     told = [states_of(pattern, number) for number in range(len(orders))]
     news = [told[number][place] for number in reversed(range(len(orders))) for place in orders[number]]
@@ -165,8 +164,8 @@ def test_news_that_come_before_the_pages_own_script_are_not_lost(page: Any, hold
     scripts = hold("**/generate.js")
     page.goto("/", wait_until="commit")
     until(page, lambda: scripts and page.evaluate("window.heard"))
-    job = httpx.post(f"{address}/api/generate", json={"prompt": "a fox"}, headers={"X-Client": CLIENT}).json()
-    wait_until(lambda: httpx.get(f"{address}/api/jobs").json() == [])
+    job = HTTP.post(f"{address}/api/generate", json={"prompt": "a fox"}, headers={"X-Client": CLIENT}).json()
+    wait_until(lambda: HTTP.get(f"{address}/api/jobs").json() == [])
     until(page, lambda: page.evaluate("document.getElementById('queue-pill').hidden"))
     before = page.evaluate("window.heard")
     scripts.pop().continue_()

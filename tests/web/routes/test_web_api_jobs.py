@@ -11,7 +11,7 @@ import pytest
 from api_calls import make, wait_for
 from fastapi.testclient import TestClient
 from web_fakes import FakeEngine
-from web_server import client_of, live_server, make_app, wait_until
+from web_server import HTTP, client_of, live_server, make_app, wait_until
 
 from web.jobs.job import Job
 
@@ -107,20 +107,19 @@ def test_the_end_of_a_job_is_told_however_slowly_it_is_written_down(
 
 
 def test_a_stream_of_the_page_goes_on_where_the_page_is(tmp_path: Path, engine: FakeEngine) -> None:
-    import httpx
 
     with live_server(make_app(tmp_path, engine)) as address:
-        wait_until(lambda: httpx.get(f"{address}/healthz").json()["model"] == "ready")
-        job_id = httpx.post(f"{address}/api/generate", json={"prompt": "a fox"}).json()["id"]
-        wait_until(lambda: httpx.get(f"{address}/api/jobs/{job_id}").json()["state"] == "done")
-        known = int(re.search(r'data-since="(\d+)"', httpx.get(address).text)[1])
+        wait_until(lambda: HTTP.get(f"{address}/healthz").json()["model"] == "ready")
+        job_id = HTTP.post(f"{address}/api/generate", json={"prompt": "a fox"}).json()["id"]
+        wait_until(lambda: HTTP.get(f"{address}/api/jobs/{job_id}").json()["state"] == "done")
+        known = int(re.search(r'data-since="(\d+)"', HTTP.get(address).text)[1])
         engine.gate.clear()
-        running = httpx.post(f"{address}/api/generate", json={"prompt": "another"}).json()["id"]
+        running = HTTP.post(f"{address}/api/generate", json={"prompt": "another"}).json()["id"]
         wait_until(lambda: engine.running == 1)
 
         def told(since: int, **headers: str) -> set[str]:
             path = f"{address}/api/events?client=tab-number-one&since={since}"
-            with httpx.stream("GET", path, headers=headers) as events:
+            with HTTP.stream("GET", path, headers=headers) as events:
                 news = next(json.loads(line[5:]) for line in events.iter_lines() if line.startswith("data:"))
             assert news["version"] > known
             return {job["id"] for job in news["jobs"]}
@@ -138,33 +137,32 @@ def test_a_waiting_job_is_cancelled_when_its_client_goes_away(tmp_path: Path, en
     app = make_app(tmp_path, engine)
     engine.gate.clear()
     with live_server(app) as address:
-        wait_until(lambda: httpx.get(f"{address}/healthz").json()["model"] == "ready")
-        first = httpx.post(f"{address}/api/generate", json={"prompt": "first"}).json()["id"]
+        wait_until(lambda: HTTP.get(f"{address}/healthz").json()["model"] == "ready")
+        first = HTTP.post(f"{address}/api/generate", json={"prompt": "first"}).json()["id"]
         with pytest.raises(httpx.ReadTimeout):
-            httpx.post(f"{address}/api/generate?wait=true", json={"prompt": "impatient"}, timeout=0.5)
-        wait_until(lambda: len(httpx.get(f"{address}/api/jobs").json()) == 1)
+            HTTP.post(f"{address}/api/generate?wait=true", json={"prompt": "impatient"}, timeout=0.5)
+        wait_until(lambda: len(HTTP.get(f"{address}/api/jobs").json()) == 1)
         engine.gate.set()
-        wait_until(lambda: httpx.get(f"{address}/api/jobs/{first}").json()["state"] == "done")
+        wait_until(lambda: HTTP.get(f"{address}/api/jobs/{first}").json()["state"] == "done")
     assert [prompt for prompt, _ in engine.made] == ["first"]
 
 
 def test_a_tab_that_is_away_keeps_its_waiting_images(tmp_path: Path, engine: FakeEngine) -> None:
-    import httpx
 
     app = make_app(tmp_path, engine)
     engine.gate.clear()
     tab = {"X-Client": "tab-number-one"}
     with live_server(app) as address:
-        wait_until(lambda: httpx.get(f"{address}/healthz").json()["model"] == "ready")
-        with httpx.stream("GET", f"{address}/api/events?client=tab-number-one") as events:
+        wait_until(lambda: HTTP.get(f"{address}/healthz").json()["model"] == "ready")
+        with HTTP.stream("GET", f"{address}/api/events?client=tab-number-one") as events:
             next(events.iter_lines())
-            asked = [httpx.post(f"{address}/api/generate", json={"prompt": "a fox"}, headers=tab) for _ in range(2)]
+            asked = [HTTP.post(f"{address}/api/generate", json={"prompt": "a fox"}, headers=tab) for _ in range(2)]
         hub = app.state.services.hub
         wait_until(lambda: not hub.is_watched("tab-number-one"))
-        assert httpx.get(f"{address}/healthz").json()["waiting"] == 1
+        assert HTTP.get(f"{address}/healthz").json()["waiting"] == 1
         engine.gate.set()
         jobs = [f"{address}{answer.headers['location']}" for answer in asked]
-        wait_until(lambda: all(httpx.get(job).json()["state"] == "done" for job in jobs))
+        wait_until(lambda: all(HTTP.get(job).json()["state"] == "done" for job in jobs))
 
 
 def test_an_abandoned_wait_keeps_no_picture(tmp_path: Path, engine: FakeEngine) -> None:
@@ -174,9 +172,9 @@ def test_an_abandoned_wait_keeps_no_picture(tmp_path: Path, engine: FakeEngine) 
     engine.gate.clear()
     queue = app.state.services.queue
     with live_server(app) as address:
-        wait_until(lambda: httpx.get(f"{address}/healthz").json()["model"] == "ready")
+        wait_until(lambda: HTTP.get(f"{address}/healthz").json()["model"] == "ready")
         with pytest.raises(httpx.ReadTimeout):
-            httpx.post(f"{address}/api/generate?wait=true", json={"prompt": "impatient"}, timeout=0.5)
+            HTTP.post(f"{address}/api/generate?wait=true", json={"prompt": "impatient"}, timeout=0.5)
         (job,) = queue.changed_since(0)
         wait_until(lambda: not job.is_result_wanted)
         engine.gate.set()

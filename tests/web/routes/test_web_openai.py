@@ -7,12 +7,11 @@ import io
 from collections.abc import Iterator
 from pathlib import Path
 
-import httpx
 import openai
 import pytest
 from PIL import Image
 from web_fakes import FakeEngine, colour_of
-from web_server import client_of, live_server, make_app, wait_until
+from web_server import HTTP, client_of, live_server, make_app, wait_until
 
 KEY = "a long random text"
 
@@ -21,7 +20,7 @@ KEY = "a long random text"
 def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[openai.OpenAI]:
     app = make_app(tmp_path_factory.mktemp("openai"), FakeEngine(), api_key=KEY, queue_size=4)
     with live_server(app) as address:
-        wait_until(lambda: httpx.get(f"{address}/healthz").json()["model"] == "ready")
+        wait_until(lambda: HTTP.get(f"{address}/healthz").json()["model"] == "ready")
         with openai.OpenAI(base_url=f"{address}/v1", api_key=KEY, max_retries=0) as client:
             yield client
 
@@ -47,7 +46,7 @@ def test_images_generate_gives_n_images_with_consecutive_seeds(client: openai.Op
 
 def test_without_a_format_the_answer_is_an_address_of_the_image(client: openai.OpenAI) -> None:
     answer = client.images.generate(prompt="a red fox", model="mini", quality="hd", user="me", extra_body={"seed": 5})
-    image = httpx.get(answer.data[0].url, headers={"Authorization": f"Bearer {KEY}"})
+    image = HTTP.get(answer.data[0].url, headers={"Authorization": f"Bearer {KEY}"})
     assert image_of(image.content).getpixel((0, 0)) == colour_of("a red fox", 5)
 
 
