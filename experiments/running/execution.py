@@ -22,7 +22,6 @@ from experiments.store.folder_state import folder_state, has_summary_of
 from experiments.store.result_store import ResultStore
 from llm_dit.errors import OutputError
 from llm_dit.parameters import EngineSettings
-from llm_dit.pipeline import versions
 
 if TYPE_CHECKING:
     from experiments.metrics.missing_scores import Spread
@@ -170,7 +169,7 @@ def run_plan(
         known = [*work.manifest.get("sessions", ()), *sessions.begun]
         told = {**work.manifest, "device": hands.device, **(about or {}), "sessions": known, **looks}
         if work.to_do or "versions" not in told:  # else those that made the pictures stay, and torch is not imported
-            told["versions"] = versions()
+            told["versions"] = hands.known(plan.loading_order[0]).surroundings()["versions"]
         store.write_manifest(told)
         sessions.are_written = True
         if on_start is not None:
