@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -62,7 +63,8 @@ def main(results_dir: Path, files: tuple[Path, ...], port: int, opens: bool) -> 
             timeout_graceful_shutdown=SHUTDOWN_S,
             server_header=False,
         )
-        uvicorn.Server(config).run(sockets=[listening])
+        with suppress(KeyboardInterrupt):  # uvicorn raises the Ctrl+C again that it has ended by
+            uvicorn.Server(config).run(sockets=[listening])
 
 
 def _add(results_dir: Path, files: tuple[Path, ...]) -> None:

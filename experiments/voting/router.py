@@ -20,7 +20,8 @@ from experiments.voting.booth import Booth
 from llm_dit.errors import LlmDitError
 
 ASSETS = Path(__file__).parent / "assets"
-ASSET_TYPES = {"vote.js": "text/javascript", "vote.css": "text/css"}
+PALETTE = ASSETS / "palette.css"
+ASSET_TYPES = {"vote.js": "text/javascript", "vote.css": "text/css", PALETTE.name: "text/css"}
 PAGE_PATH = "/experiments/{name}/vote/"
 MAX_BODY_BYTES = 10_000
 NOT_KEPT = {"Cache-Control": "no-store"}

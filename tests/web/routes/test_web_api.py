@@ -301,6 +301,17 @@ def test_scripts_are_kept_by_version_and_a_new_version_has_new_addresses(client:
     assert client.get("/static/icon.svg").headers["cache-control"] == "no-cache"
 
 
+def test_the_palette_is_told_once_by_the_lab_and_both_pages_have_it(client: TestClient) -> None:
+    assets = Path(__file__).parents[3] / "experiments" / "voting" / "assets"
+    named = re.compile(r"^  (--[\w-]+):", re.MULTILINE)
+    told = {path.name: set(named.findall(path.read_text())) for path in assets.glob("*.css")}
+    (style,) = re.findall(r'href="(/static/[0-9a-f]{12})/style\.css"', client.get("/").text)
+    assert client.get(f"{style}/palette.css").text == (assets / "palette.css").read_text()
+    own = set(named.findall(client.get(f"{style}/style.css").text))
+    assert {"--page", "--text", "--accent"} <= told["palette.css"]
+    assert told["palette.css"] & (own | told["vote.css"]) == set()
+
+
 def test_a_route_takes_no_thread_to_find_its_services(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
     async def no_thread(*_: object) -> None:
         raise AssertionError("a thread of the pool was asked for")
