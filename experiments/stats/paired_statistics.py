@@ -71,7 +71,7 @@ def interval_of_mean(values: Floats) -> tuple[Floats, Floats]:
 def _bootstrap_critical_values(centred: Floats) -> Floats:
     """Return the quantile of |t| over resampled prompts, [...]; infinite where too many resamples have no spread."""
     prompts = centred.shape[-1]
-    weights = _resample_weights(prompts)
+    weights = resample_weights(prompts)
     flat = centred.reshape(-1, prompts)
     quantiles = np.empty(len(flat))
     for part in _chunks(len(flat), BOOTSTRAP_RESAMPLES):
@@ -86,7 +86,7 @@ def _bootstrap_critical_values(centred: Floats) -> Floats:
 
 
 @lru_cache(maxsize=8)
-def _resample_weights(prompts: int) -> Floats:
+def resample_weights(prompts: int) -> Floats:
     """Return how large a share each prompt has in each resample, [prompts, resamples]."""
     generator = np.random.default_rng(_SEED)
     counts = generator.multinomial(prompts, np.full(prompts, 1 / prompts), size=BOOTSTRAP_RESAMPLES)

@@ -60,9 +60,10 @@ def test_intervals_of_preferences_hold_the_truth_in_93_to_97_percent(world: Worl
     assert 0.93 <= np.mean(held) <= 0.97
 
 
+@pytest.mark.parametrize("experiments", [600, pytest.param(4000, marks=pytest.mark.slow)])
 @pytest.mark.parametrize(("world", "votes"), WORLDS)
-def test_intervals_of_strengths_hold_the_truth_in_93_to_97_percent(world: World, votes: int) -> None:
-    low, high = strength_intervals(simulate(world, votes, 4000))
+def test_intervals_of_strengths_hold_the_truth_in_93_to_97_percent(world: World, votes: int, experiments: int) -> None:
+    low, high = strength_intervals(simulate(world, votes, experiments))
     expected = truth(world)[1]
     assert 0.93 <= np.mean((low <= expected) & (expected <= high), axis=0)[1:].mean() <= 0.97
 

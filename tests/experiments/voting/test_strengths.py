@@ -7,8 +7,17 @@ import pytest
 import statsmodels.api as sm
 from scipy import special
 
+from experiments.stats.paired_statistics import resample_weights
 from experiments.voting.choice import level_pairs
-from experiments.voting.strengths import PSEUDO_VOTES, Tally, linked, preferences, strength_intervals, strengths
+from experiments.voting.strengths import (
+    PSEUDO_VOTES,
+    RESAMPLES,
+    Tally,
+    linked,
+    preferences,
+    strength_intervals,
+    strengths,
+)
 
 
 def tally_of(levels: int, baseline: int, answers: np.ndarray, votes: np.ndarray) -> Tally:
@@ -84,11 +93,43 @@ def test_a_level_that_never_lost_may_be_of_any_strength() -> None:
     assert np.isfinite(low[1]) and high[1] == np.inf
 
 
-def test_the_interval_of_two_levels_is_that_of_their_log_odds() -> None:
-    # one vote a prompt: the influence of a vote on log(wins / losses) is 1 / wins, -1 / losses or 0
-    wins, losses, ties = 40, 25, 15
+def test_the_interval_of_two_levels_is_that_of_the_log_odds_of_resampled_prompts() -> None:
+    wins, losses, ties = 40, 25, 15  # one vote a prompt
     answers = np.repeat([-1, 1, 0], [wins, losses, ties])[:, None]
     low, high = strength_intervals(tally_of(2, 0, answers, np.ones_like(answers)))
     prompts = wins + losses + ties
+    counts = prompts * resample_weights(prompts)[:, :RESAMPLES]
+    # Davidson 1970, section 3, for each of the very resamples; Efron 1981 and Hesterberg 2015 for the ends
+    won, lost = (((answers == answer)[:, 0] @ counts) + PSEUDO_VOTES for answer in (-1, 1))
+    found, whole = np.log(won / lost), np.log((wins + PSEUDO_VOTES) / (losses + PSEUDO_VOTES))
+    is_equal = np.abs(found - whole) < 1e-9
+    bias = special.ndtri(((found < whole) & ~is_equal).mean() + is_equal.mean() / 2)
+    reach = special.stdtrit(prompts - 1, 0.975) * np.sqrt(prompts / (prompts - 1))
+    assert special.ndtr(-reach) == pytest.approx(0.0226, abs=1e-4)  # plain percentiles take 0.025
+    expected = np.quantile(found, special.ndtr([2 * bias - reach, 2 * bias + reach]))
+    assert [low[1], high[1]] == pytest.approx(expected, abs=1e-6)
+    # and about the normal interval by the variance of log(wins / losses)
     half = special.stdtrit(prompts - 1, 0.975) * np.sqrt((1 / wins + 1 / losses) * prompts / (prompts - 1))
-    assert [low[1], high[1]] == pytest.approx([np.log(40 / 25) - half, np.log(40 / 25) + half], abs=2e-3)
+    assert [low[1], high[1]] == pytest.approx([np.log(40 / 25) - half, np.log(40 / 25) + half], abs=0.1)
+
+
+def test_the_same_votes_have_the_same_intervals_whatever_stands_beside_them() -> None:
+    answers, votes = random_votes(3, 24)
+    alone = tally_of(3, 1, answers, votes)
+    many = tally_of(3, 1, np.stack([answers, -answers]), np.stack([votes, votes]))
+    for end, ends in zip(strength_intervals(alone), strength_intervals(many), strict=True):
+        assert np.allclose(end, ends[0], atol=1e-6)
+
+
+def test_prompts_without_votes_are_no_resamples_of_nothing() -> None:
+    answers, votes = random_votes(3, 24)
+    more = [np.concatenate([part, np.zeros_like(part)]) for part in (answers, votes)]
+    for end, other in zip(
+        *(strength_intervals(tally_of(3, 0, *parts)) for parts in ((answers, votes), more)), strict=True
+    ):
+        assert np.allclose(end, other, atol=1e-6)
+
+
+def test_votes_on_one_prompt_give_no_ends() -> None:
+    low, high = strength_intervals(tally_of(2, 0, np.array([[-1]]), np.array([[9]])))
+    assert (low[1], high[1]) == (-np.inf, np.inf)
