@@ -65,7 +65,7 @@ def test_learning_leaves_it_mirror_blind_to_the_bit_and_nearer_to_what_was_said_
     make_mirror_blind(tower_of(made))
     pictures = normalise_pictures(lessons.pictures)
     at_first = teaching_loss(made, teacher, pictures, lessons.ids).item()
-    train_mirror_blind(model, lessons, TimeBudget(60, max_steps=40), 16, 2e-3)
+    train_mirror_blind(model, [lessons, lessons], TimeBudget(60, max_steps=40), 16, 2e-3)
     assert teaching_loss(model, teacher, pictures, lessons.ids).item() < 0.8 * at_first
     filters, positions = tower_of(model).patch_embed["proj"].weight, tower_of(model).pos_embed
     assert torch.equal(filters, filters.flip(-1))
