@@ -106,7 +106,8 @@ def _resampled_ends(tally: Tally, parts: Sequence[Floats], start: Floats) -> Flo
     if prompts < 2:  # nothing to resample: any strength may be
         return np.stack([np.full(tally.levels, -np.inf), np.full(tally.levels, np.inf)])
     counts = prompts * resample_weights(prompts)[:, :RESAMPLES].T  # [resamples, prompts]
-    found = _spread_out(tally, _fitted(tally, *(counts @ part[is_voted_on] for part in parts), start=start))[:, :-1]
+    net, ties, votes = (counts @ part[is_voted_on] for part in parts)
+    found = _spread_out(tally, _fitted(tally, net, ties, votes, start))[:, :-1]
     whole = _spread_out(tally, start)[:-1]
     # resamples that are as the whole fall on either side by rounding; they count half
     below = ((found < whole - SAME).mean(axis=0) + (found < whole + SAME).mean(axis=0)) / 2
