@@ -15,6 +15,10 @@ from experiments.store.summary import harmless
 from llm_dit.atomic_file import write_atomically
 from llm_dit.errors import unwritable
 
+LEFT_OUT = ("mean low", "mean high", "sd", "pairs", "p", "detects")
+MOST_HEADING_CHARACTERS = 14
+MOST_LETTERS = 95
+"""Of a row in footnote size on a page of LaTeX's article."""
 LATEX_SIGNS = {
     "\\": r"\textbackslash{}",
     "&": r"\&",
@@ -26,11 +30,12 @@ LATEX_SIGNS = {
     "}": r"\}",
     "~": r"\textasciitilde{}",
     "^": r"\textasciicircum{}",
-    "<": r"\textless{}",
-    ">": r"\textgreater{}",
+    "<": r"$<$",
+    ">": r"$>$",
     "“": "``",
     "”": "''",
     "×": r"$\times$",
+    "\u00a0": "~",
 }
 
 
@@ -91,20 +96,83 @@ def json_text(table: NumberTable) -> str:
 
 
 def latex_text(table: NumberTable) -> str:
-    r"""Return a table as it is read, for `\usepackage{booktabs}`: rounded, text left, numbers right."""
-    kinds = "".join("l" if _is_text(table, index) else "r" for index in range(len(table.columns)))
+    r"""Return a table as it is read, for `\usepackage{booktabs}` and a page's width: rounded, text left, numbers right.
+
+    An interval stands beside its number in one column, long headings are stacked, and where levels are compared what a
+    paper seldom prints (`LEFT_OUT`) is left to CSV and JSON; a comment names it.
+    """
+    shown, left_out = _for_paper(table)
+    kinds = "".join("l" if _is_text(shown, index) else "r" for index in range(len(shown.columns)))
+    size = r"\footnotesize" if _letters(shown) <= MOST_LETTERS else r"\scriptsize"
     lines = [
         f"% {' '.join(table.title.split())}",
         r"% needs \usepackage{booktabs}",
+        *([f"% not here, but in the CSV and JSON: {', '.join(left_out)}"] if left_out else []),
+        rf"\begingroup{size}\setlength{{\tabcolsep}}{{3pt}}",
         rf"\begin{{tabular}}{{{kinds}}}",
         r"\toprule",
-        _latex_row(table.columns),
+        " & ".join(_stacked(heading, kind) for heading, kind in zip(shown.columns, kinds, strict=True)) + r" \\",
         r"\midrule",
-        *(_latex_row([cell.text for cell in row]) for row in table.rows),
+        *(_latex_row([cell.text for cell in row]) for row in shown.rows),
         r"\bottomrule",
         r"\end{tabular}",
+        r"\endgroup",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _for_paper(table: NumberTable) -> tuple[NumberTable, list[str]]:
+    """Return the columns that are printed, intervals beside their numbers, and the names of those left out."""
+    names = table.columns
+    left_out = [name for name in names if name in LEFT_OUT] if "difference" in names else []
+    columns: list[str] = []
+    cells: list[list[Cell]] = [[] for _row in table.rows]
+    index = 0
+    while index < len(names):
+        name = names[index]
+        has_ends = names[index + 1 : index + 3] in (("low", "high"), (f"{name} low", f"{name} high"))
+        if name not in left_out:
+            has_ends = has_ends and not set(names[index + 1 : index + 3]) & set(left_out)
+            columns.append(f"{name} [95\u00a0%]" if has_ends else name)
+            for row, found in zip(table.rows, cells, strict=True):
+                found.append(_with_ends(*row[index : index + 3]) if has_ends else row[index])
+        index += 3 if has_ends and name not in left_out else 1
+    return NumberTable(table.name, table.title, tuple(columns), tuple(map(tuple, cells))), left_out
+
+
+def _with_ends(middle: Cell, low: Cell, high: Cell) -> Cell:
+    return Cell(middle.value, f"{middle.text} [{low.text}, {high.text}]" if low.text else middle.text)
+
+
+def _stacked(heading: str, kind: str) -> str:
+    """Return a heading in lines that are not too long."""
+    joined = r" \\{}".join(map(latex_escaped, _heading_lines(heading)))  # a bracket behind \\ would be its argument
+    return rf"\shortstack[{kind}]{{{joined}}}" if r"\\" in joined else joined
+
+
+def _heading_lines(heading: str) -> list[str]:
+    """Part a heading at its blanks, and long words behind their underscores."""
+    lines = [""]
+    for word in heading.split(" "):
+        pieces = [word]
+        if len(word) > MOST_HEADING_CHARACTERS:
+            pieces = re.findall(r"[^_]+_?|_", word)
+            lines.append("")
+        for place, piece in enumerate(pieces):
+            glue = " " if place == 0 and lines[-1] else ""
+            if lines[-1] and len(lines[-1] + glue + piece) > MOST_HEADING_CHARACTERS:
+                lines.append(piece)
+            else:
+                lines[-1] += glue + piece
+    return [line for line in lines if line]
+
+
+def _letters(table: NumberTable) -> int:
+    """Return how many letters a row takes at most, with two between columns."""
+    return sum(
+        2 + max(len(text) for text in (*_heading_lines(heading), *(row[index].text for row in table.rows)))
+        for index, heading in enumerate(table.columns)
+    )
 
 
 def distinct(columns: Sequence[str]) -> list[str]:

@@ -113,9 +113,38 @@ def test_latex_is_escaped_and_has_a_cell_for_every_column() -> None:
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="no LaTeX is installed here")
 def test_tables_run_through_latex(exported: Path, tmp_path: Path) -> None:
     inputs = "\n\n".join(rf"\input{{{path}}}" for path in sorted((exported / "tables").glob("*.tex")))
-    document = rf"\documentclass{{article}}\usepackage{{booktabs}}\begin{{document}}{inputs}\end{{document}}"
+    document = (
+        rf"\documentclass{{article}}\usepackage{{booktabs}}\begin{{document}}\parindent0pt {inputs}\end{{document}}"
+    )
     (tmp_path / "paper.tex").write_text(document)
     subprocess.run(["pdflatex", "-halt-on-error", "paper.tex"], cwd=tmp_path, check=True, capture_output=True)
+    assert "Overfull" not in (tmp_path / "paper.log").read_text(errors="replace"), "no table is wider than the page"
+
+
+def test_a_paper_gets_intervals_beside_their_numbers_and_stacked_headings() -> None:
+    cells = [text_cell("a"), *(number_cell(value, 2) for value in (0.5, 0.25, 0.75, 1.0, -0.5, -0.75, -0.25, 0.04))]
+    columns = (
+        "shift x num_inference_steps",
+        "mean",
+        "mean low",
+        "mean high",
+        "sd",
+        "difference",
+        "low",
+        "high",
+        "p corr.",
+    )
+    text = latex_text(NumberTable("t", "t", columns, (tuple(cells),)))
+    assert r"a & 0.50 & $-$0.50 [$-$0.75, $-$0.25] & 0.04 \\" in text
+    assert (
+        r"\shortstack[l]{shift x \\{}num\_inference\_ \\{}steps} & mean & \shortstack[r]{difference \\{}[95~\%]}"
+        in text
+    )
+    assert "% not here, but in the CSV and JSON: mean low, mean high, sd" in text
+    alone = NumberTable("t", "t", ("level", "mean", "mean low", "mean high"), (tuple(cells[:4]),))
+    assert r"a & 0.50 [0.25, 0.75] \\" in latex_text(alone)
+    unbounded = NumberTable("t", "t", alone.columns, ((*cells[:2], number_cell(None, 2), number_cell(None, 2)),))
+    assert r"a & 0.50 \\" in latex_text(unbounded)
 
 
 def test_two_columns_of_one_heading_keep_apart() -> None:
