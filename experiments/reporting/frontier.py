@@ -22,6 +22,11 @@ LABEL_PERCENT = 6.5
 """Height of a number beside a plot, in percent of its height."""
 BEYOND = 0.15
 """Share of the others' range by which a level without bound stands beyond them."""
+FROM_ZERO = 0.5
+"""A cost's axis begins at 0 where the least is below this share of the most; else points would pile up at its end."""
+MOST_NUMBERED = 8
+TOUCHING = (4.0, 9.0)
+"""Points closer than this, in percent of width and height, cover each other's numbers."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +61,14 @@ class Frontier:
     segments: tuple[tuple[float, float, float, float], ...]
     unit: str = SECONDS
     column: str = ""
+
+    @property
+    def is_crowded(self) -> bool:
+        """True where points would cover each other's numbers, which then stand beside the plot."""
+        pairs = itertools.combinations(self.points, 2)
+        return len(self.points) > MOST_NUMBERED or any(
+            abs(one.x - other.x) < TOUCHING[0] and abs(one.y.at - other.y.at) < TOUCHING[1] for one, other in pairs
+        )
 
 
 def costs_of(analysis: Analysis, speeds: Speeds | None) -> dict[str, dict[str, float]]:
@@ -96,7 +109,8 @@ def frontier(
     fidelity = quality.measure.metric.fidelity
     sign = -1.0 if (fidelity.closer if fidelity else quality.measure.direction) == "lower" else 1.0
     best = [a for a in levels if not any(_dominates(b, a, costs, gains, sign) for b in levels)]
-    x_scale = scale_over([0.0, *(costs[level] for level in levels)])
+    found = [costs[level] for level in levels]
+    x_scale = scale_over([*([0.0] if min(found) < FROM_ZERO * max(found) else []), *found])
     y_scale = scale_over([value for level in levels for value in values_of(gains[level])])
     decimals = decimals_of(quality)
     points = tuple(

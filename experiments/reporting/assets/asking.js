@@ -134,7 +134,7 @@ function drawTable(table, part, measure) {
     if (typeof value !== "number") return TOLD.text(value);
     if (heading === "p" || heading === "p corr.") return TOLD.p(value);
     if (heading === "wins") return `${Math.round(100 * value)}%`;
-    return Number.isInteger(value) && ["n", "pairs", "prompts", "above 0"].includes(heading) ? String(value) : value.toFixed(["g", "within prompts", "over prompts"].includes(heading) ? 2 : decimals);
+    return Number.isInteger(value) && ["n", "pairs", "prompts", "above 0"].includes(heading) ? String(value) : numberText(value, ["g", "within prompts", "over prompts"].includes(heading) ? 2 : decimals);
   };
   const at = table.columns.findIndex((heading) => LEADING.includes(heading));
   const rowsShown = table.rows.map((row) => {
@@ -156,9 +156,10 @@ function drawTable(table, part, measure) {
     }
     return line;
   });
+  const isInWords = (index) => table.rows.length && table.rows.every((row) => typeof row[index] === "string");
   return element("div", { class: "table-scroll" }, element("table", { class: "answer", "data-name": table.name },
     element("caption", { textContent: table.title }),
-    element("thead", {}, element("tr", {}, ...table.columns.map((heading) => element("th", {}, ...atWords(heading))))),
+    element("thead", {}, element("tr", {}, ...table.columns.map((heading, index) => element("th", { class: isInWords(index) ? "in-words" : "" }, ...atWords(heading))))),
     element("tbody", {}, ...rowsShown)));
 }
 

@@ -119,8 +119,9 @@ function linkClaims(line, column) {
     place.dataset.column = column;
     if (axis) place.dataset.axes = JSON.stringify([axis.name]);
     makeLeading(place);
-    parts.push(text.slice(end, start), place);
-    end = start + found[3].length;
+    const [sign] = text.slice(start + found[3].length).match(/^[,;.]?/); // stays with its number
+    parts.push(text.slice(end, start), element("span", { class: "claim" }, place, sign));
+    end = start + found[3].length + sign.length;
   }
   if (parts.length) line.replaceChildren(...parts, text.slice(end));
 }
