@@ -78,6 +78,7 @@ def main(
     asked further (--where to --correlate) is corrected together, question by question.
     """
     from rich.console import Console
+    from rich.text import Text
 
     from experiments.metrics import METRICS
     from experiments.stats.beside import beside_each_other, name_choices, note_analysis, pairing_of
@@ -99,21 +100,25 @@ def main(
         records = votes.scored(records)
     else:
         manifest, records, notes = beside_each_other(stores, primary, margins, pairing)
-    answers = answer(manifest, records, METRICS, asked)
+    answers = answer(manifest, records, METRICS, asked, columns)
     analysis = replace(answers.analysis, notes=(*notes, *answers.analysis.notes))
     if len(stores) == 1:
         analysis = corrected_for_looks(analysis, votes)
     answers = replace(answers, analysis=analysis)
-    chosen = _chosen(analysis, columns)
+    chosen, folded = _chosen(analysis, columns)
     console = Console()
     print_analysis(analysis, chosen, answers.records, console, asked, answers)
+    if folded:
+        names = ", ".join(result.measure.column for result in folded)
+        console.print(Text(f"\nFurther columns, parts of these: {names}. --measure NAME prints one.", style="dim"))
     if tables is not None:
-        _write_tables(tables, answers, chosen)
+        _write_tables(tables, answers, [*chosen, *folded])
     if len(stores) == 1 and not columns and not str(asked):
         _print_votes(votes, records, analysis)
         _print_speeds(stores[0], manifest, analysis)
     # whoever asks of a part has the whole before him, so what he sees is kept as all that there is
-    seen = replace(seen_now(manifest, records, analysis, by="analyze.py", columns=columns), asked=str(asked))
+    shown = [result.measure.column for result in chosen]
+    seen = replace(seen_now(manifest, records, analysis, by="analyze.py", columns=shown), asked=str(asked))
     problems = note_analysis(stores, seen)
     if len(stores) == 1 and any(result.measure.column == "votes" for result in chosen):
         problems += [problem] if (problem := note_look(stores[0].folder, votes, "analyze.py")) else []
@@ -236,14 +241,18 @@ def _print_correlations(answers: Answers, columns: Sequence[str], console: Conso
         console.print(Text(correlation_sentence(item)))
 
 
-def _chosen(analysis: Analysis, columns: tuple[str, ...]) -> list[MeasureAnalysis]:
+def _chosen(analysis: Analysis, columns: tuple[str, ...]) -> tuple[list[MeasureAnalysis], list[MeasureAnalysis]]:
+    """Return the measures that are printed, those asked for or all main ones, and those that are only named."""
     from llm_dit.errors import LlmDitError, nearest
 
     by_column = {result.measure.column: result for result in analysis.measures}
     for column in columns:
         if column not in by_column:
             raise LlmDitError(f"--measure {column} is not in these results{nearest(column, by_column)}")
-    return [by_column[column] for column in columns] if columns else list(by_column.values())
+    if columns:
+        return [by_column[column] for column in columns], []
+    main = [item for item in analysis.measures if item.measure.is_main or item.measure.column == analysis.primary]
+    return main, [item for item in analysis.measures if item not in main]
 
 
 def _table(analysis: Analysis, result: MeasureAnalysis) -> Table:

@@ -108,6 +108,7 @@ def _measure(manifest: Manifest, records: Sequence[RunRecord], place: int, resul
         "title": measure.title,
         "unit": measure.unit,
         "direction": measure.direction,
+        "isMain": measure.is_main,
         "isTime": measure.column == TIME_COLUMN,
         "isCounted": bool(measure.metric.counted),
         "margin": manifest.margins.get(measure.column),

@@ -319,8 +319,16 @@ def _world_notes(manifest: Manifest, records: Sequence[RunRecord], results: Sequ
 
 
 def _question_notes(manifest: Manifest, results: Sequence[MeasureAnalysis]) -> list[str]:
-    """Say how many questions were asked, which of them counts, and how often one of so many is a false alarm."""
-    asked = [item for item in results if any(found.p_value is not None for found in item.comparisons)]
+    """Say how many questions were asked, which of them counts, and how often one of so many is a false alarm.
+
+    Further columns of a metric are folded wherever numbers are shown, so they are none.
+    """
+    asked = [
+        item
+        for item in results
+        if (item.measure.is_main or item.measure.column == manifest.primary)
+        and any(found.p_value is not None for found in item.comparisons)
+    ]
     comparisons = sum(found.p_value is not None for item in asked for found in item.comparisons)
     others = [item for item in asked if item.measure.column != manifest.primary]
     chance = 1 - (1 - statistics.ALPHA) ** len(others)

@@ -334,8 +334,9 @@ function spreadsTable(part, column) {
 }
 
 function correlationsTable(asked) {
-  const parts = asks.measures.map((_, measure) => partOf(asked, measure));
-  const pairs = parts.flatMap((one, at) => parts.slice(at + 1).map((other, ahead) => correlated(one, other, at, at + 1 + ahead)));
+  const main = asks.measures.flatMap((measure, at) => measure.isMain ? [at] : []);
+  const parts = main.map((measure) => partOf(asked, measure));
+  const pairs = parts.flatMap((one, at) => parts.slice(at + 1).map((other, ahead) => correlated(one, other, main[at], main[at + 1 + ahead])));
   const families = together(pairs.map((pair) => ({ byPrompt: pair.products })));
   const titleOf = (measure) => data.measures[asks.measures[measure].place].title;
   const rowsOf = pairs.map((pair, at) => [titleOf(pair.first), titleOf(pair.second), pair.prompts, pair.within, pair.low, pair.high, pair.within === null ? null : families[at].p, pair.overPrompts]);

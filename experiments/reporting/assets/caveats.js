@@ -169,7 +169,7 @@ function measuresNotes(question) {
     const units = paired(part.runs, (run) => run.cell);
     const others = part.names.filter((name) => name !== part.baseline);
     return { measure, comparisons: others.filter((name) => difference(units, name, part.baseline).byPrompt.size >= 2).length };
-  }).filter(({ comparisons }) => comparisons);
+  }).filter(({ measure, comparisons }) => comparisons && (measure.isMain || measure.column === asks.primary.column));
   const others = tested.filter(({ measure }) => measure.column !== asks.primary.column);
   const notes = [];
   if (tested.length > 1) {

@@ -120,8 +120,21 @@ class Answers:
         return next((answer for answer in self.answers if answer.measure == measure), None)
 
 
-def answer(manifest: Manifest, records: Sequence[RunRecord], metrics: Sequence[Metric], asked: Asked) -> Answers:
+def answer(
+    manifest: Manifest,
+    records: Sequence[RunRecord],
+    metrics: Sequence[Metric],
+    asked: Asked,
+    columns: Sequence[str] = (),
+) -> Answers:
     """Answer a question.
+
+    Args:
+        manifest: The experiment.
+        records: Its finished and failed runs.
+        metrics: Declarations of the metrics whose columns are read.
+        asked: The question.
+        columns: Measures that are correlated, where it asks for that; the main ones if empty.
 
     Raises:
         LlmDitError: Where it names what is not there, or leaves nothing to compare.
@@ -140,13 +153,14 @@ def answer(manifest: Manifest, records: Sequence[RunRecord], metrics: Sequence[M
         scored = frame.dropna(subset=[measure.column])
         looks = looks_before(part.manifest, scored, finished, measure, 1)
         answers.append(_answer(part.manifest, scored, measure, asked, groups, looks))
+    correlated = [item for item in judged if (item.column in columns if columns else item.is_main)]
     notes = (*part.notes, *analysis.notes, *_asked_before(manifest, asked))
     return Answers(
         part.manifest,
         part.records,
         replace(analysis, notes=notes),
         tuple(answers),
-        correlations_of(frame, judged) if asked.correlate else (),
+        correlations_of(frame, correlated) if asked.correlate else (),
     )
 
 

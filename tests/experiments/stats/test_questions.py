@@ -371,12 +371,37 @@ def test_equal_numbers_have_no_slope_and_the_sentence_says_so() -> None:
         ]
 
 
+def test_further_columns_are_folded_counted_as_no_question_and_printed_when_asked_for(tmp_path: Path) -> None:
+    plain = noisy_scores({"2.0": 0.4})
+    folder = write_results(
+        tmp_path / "further",
+        sample_plan(),
+        lambda run: {**plain(run), "siglip_logit": 1.0, "image_reward_chunked": 0.5},
+        image_size=8,
+    )
+    told = CliRunner(env={"COLUMNS": "300"}).invoke(analyze.main, [str(folder), "--correlate"]).output
+    assert "Further columns, parts of these: image_reward_chunked, siglip_logit. --measure NAME prints one." in told
+    assert "Note: 3 questions were asked, one a measure" in told
+    assert "siglip_logit:" not in told
+    assert "Within a prompt, no sign that ImageReward and SigLIP 2 go together" in told
+    assert json.loads((folder / "manifest.json").read_text())["analyses"][0]["measures"] == [
+        "generation_time_seconds",
+        "image_reward",
+        "siglip_score",
+    ]
+    flags = ["--correlate", "--measure", "siglip_logit", "--measure", "siglip_score"]
+    told = CliRunner(env={"COLUMNS": "300"}).invoke(analyze.main, [str(folder), *flags]).output
+    assert "siglip_logit: Every level gave exactly the same numbers as shift 3.0." in told
+    assert "Whether SigLIP 2 and siglip_logit go together can't be said" in told
+    assert "Further columns" not in told
+
+
 # From plan to sentence
 
 
 @pytest.fixture(scope="module")
 def think_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """288 pictures: 4 shifts, 2 numbers of steps, with and without a think block, 18 prompts of 3 categories."""
+    """432 pictures: 4 shifts, 2 numbers of steps, with and without a think block, 27 prompts of 3 categories."""
     plan = sample_plan(
         axes=(SHIFT, STEPS, THINK),
         baseline={"shift": "3.0", "num_inference_steps": "9", "force_think_block": "False"},
