@@ -135,7 +135,7 @@ def test_the_pointer_may_click_any_number_of_a_row(page: Any) -> None:
     page.locator("#numbers table[data-column=image_reward] tr", has_text="1.0 x 9").locator("td").nth(2).click()
     assert told(page).startswith("ImageReward: 1.0 x 9 minus 3.0 x 9, 8 pairs")
     page.keyboard.press("Escape")
-    page.locator("#frontier .dot[data-behind]").last.locator("text").click()
+    page.locator("#frontier .dot[data-behind]").last.locator("circle").click()
     assert page.locator("#behind").evaluate("dialog => dialog.open")
     page.keyboard.press("Escape")
 

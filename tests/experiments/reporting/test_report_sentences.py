@@ -69,7 +69,9 @@ QUESTIONS: list[tuple[dict[str, Any], Asked]] = [
 ]
 
 
-@pytest.mark.parametrize("name", FOLDERS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[] if name == "most are equal" else pytest.mark.slow) for name in FOLDERS]
+)
 def test_the_page_says_what_the_command_says(browser: Any, tmp_path: Path, name: str) -> None:
     plan, scores, primary, margins = FOLDERS[name]
     folder = write_results(tmp_path / "said", plan(), scores, image_size=8)
