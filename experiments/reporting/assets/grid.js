@@ -173,7 +173,7 @@ function drawRow(index) {
   const facts = [prompt.category, data.rows.length > data.prompts.length ? `seed ${row.seed}` : "", spread === null ? "" : `spread ${formatted(spread)}`];
   const node = element("div", { class: "sheet-row", role: "row", "aria-rowindex": String(index + 2) },
     element("div", { class: "row-head", role: "rowheader", title: prompt.text },
-      element("b", { textContent: prompt.id }),
+      element("b", {}, ...atWords(prompt.id)),
       element("small", { textContent: facts.filter(Boolean).join(" · ") }),
       element("span", { class: "prompt", textContent: prompt.text })));
   const values = rowValues(row);
