@@ -394,6 +394,7 @@ def test_metrics_are_scored_after_the_images_and_only_where_they_lack(run, tmp_p
     result = run(*arguments, "--metric", "pixel_diversity")
     assert result.exit_code == 0, result.output
     assert "pixel_diversity: 4 images scored, 0 had their score already." in result.stderr
+    assert "With one prompt nothing can be shown by any measure" in result.stdout
     for level in ("1.0", "2.0"):
         first, second = (record for record in store.runs() if record.level == level)
         pictures = [np.asarray(Image.open(record.image_path).convert("RGB")) for record in (first, second)]
