@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from fake_pipeline import FakePipeline
@@ -44,6 +45,23 @@ def test_a_prompt_that_can_not_be_encoded_fails_its_own_runs_only(tmp_path):
     _, outcome = make(tmp_path, pipeline=FakePipeline(failing_texts=("A cup",)))
     assert outcome.made == 3
     assert {error for _, error in outcome.failed} == {"the text encoder ran out of memory"}
+
+
+def test_an_image_that_fails_while_it_is_waited_for_is_written_down_and_the_others_go_on(tmp_path):
+    class Late(FakePipeline):
+        def draw(self, params, conditioning, shared=None):
+            drawing = super().draw(params, conditioning, shared)
+            if len(self.denoised) == 2:
+                return SimpleNamespace(wait=fail)
+            return drawing
+
+    def fail():
+        raise NonFiniteLatents("Sampling left the range at step 1.")
+
+    store, outcome = make(tmp_path, pipeline=Late())
+    assert outcome.made == 5
+    assert [error for _, error in outcome.failed] == ["Sampling left the range at step 1."]
+    assert len(list(store.failed.glob("*.json"))) == 1
 
 
 def test_a_defect_of_our_own_is_not_swallowed(tmp_path):

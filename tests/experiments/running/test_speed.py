@@ -261,3 +261,20 @@ def test_a_measurement_that_is_stopped_or_fails_keeps_the_pictures_and_says_why(
     assert problem.startswith("The speed could not be measured: ")
     assert "is another model now" in problem
     assert not (folder / "speed.json").exists()
+
+
+def test_a_measurement_that_cannot_be_written_or_is_of_another_version_is_said(tmp_path: Path) -> None:
+    speeds = Speeds((LevelSpeed("3.0", (1.0,), None, 2.0),), "cpu", "2026-01-01")
+    with pytest.raises(OutputError, match=r"speed\.json can't be written"):
+        write_speeds(tmp_path / "none" / "deeper", speeds)
+    write_speeds(tmp_path, speeds)
+    (path,) = tmp_path.iterdir()
+    path.write_text(json.dumps({**json.loads(path.read_text()), "format": 99}))
+    with pytest.raises(OutputError):
+        read_speeds(tmp_path, "")
+
+
+def test_of_many_levels_the_fastest_are_named_and_the_others_counted() -> None:
+    levels = tuple(LevelSpeed(str(index), (float(index + 1),), None, 2.0) for index in range(8))
+    (sentence,) = speed_sentences(Speeds(levels, "cpu", "2026-01-01"), "shift", "0")
+    assert "5 takes 6 s a picture (6.00 of 0's), 2 s to load; 2 more, see the table." in sentence

@@ -225,6 +225,15 @@ def test_what_cannot_be_paired_is_refused_in_a_sentence_and_nothing_is_written(
     assert [(folder / "manifest.json").read_bytes() for folder in (first, second)] == before
 
 
+def test_a_folder_without_a_finished_picture_is_named(tmp_path: Path) -> None:
+    first, second = folder_of(tmp_path / "a"), folder_of(tmp_path / "b")
+    for file in (second / "metadata").iterdir():
+        file.unlink()
+    code, said = command(first, second)
+    assert code == 2
+    assert f"{second} has no finished picture yet." in said
+
+
 def test_what_is_no_pair_of_folders_is_refused(tmp_path: Path) -> None:
     first = folder_of(tmp_path / "a")
     for words, sentence in (

@@ -165,6 +165,13 @@ def test_a_baseline_that_is_no_level_makes_a_manifest_not_whole() -> None:
 # The place of a run
 
 
+def test_a_run_with_a_value_that_no_parameter_has_is_placed_or_not_and_stops_nothing() -> None:
+    plan = sample_plan(axes=[TWO_SHIFTS], prompts=[CAT])
+    manifest, record = manifest_of(plan), records_of(plan)[0]
+    assert manifest.place(record) is not None
+    assert manifest.place(with_parameters(record, shift=[1, {}])) is None
+
+
 def test_a_run_under_its_own_names_stays_itself() -> None:
     plan = sample_plan(axes=[TWO_SHIFTS, STEPS], prompts=2)
     records = records_of(plan)
