@@ -14,6 +14,7 @@ from experiments.running.experiment_run import Events, run_experiment
 from experiments.running.look_runs import planned_looks
 from experiments.running.one_device import OneDevice
 from experiments.stats.look_taking import rules_of
+from experiments.stats.questions.narrowing import conditions_from_flags, narrowed
 from experiments.store.result_store import ResultStore
 from llm_dit.config import Config
 from llm_dit.errors import LlmDitError, OutputError
@@ -251,6 +252,25 @@ def test_a_dry_run_tells_the_looks_and_the_pictures_to_expect(tmp_path):
     assert "where no level differs" in found.expected[0]
     assert "margin" in found.expected[1]
     assert not (tmp_path / "s").exists()
+
+
+def test_a_dry_run_tells_the_pictures_that_a_race_takes(tmp_path):
+    found = dry_run(request(tmp_path, mode="--find-best=siglip_score"))
+    assert found.expected[0].startswith("Expected pictures, of 96: ")
+
+
+def test_a_question_about_a_part_has_each_levels_prompts_and_is_said_to_be_no_part_of_the_plan(tmp_path):
+    asked = request(tmp_path)
+    run(asked)
+    store = ResultStore(asked.folder)
+    manifest = store.manifest()
+    part = narrowed(manifest, store.runs(), conditions_from_flags(["shift=1,3,4"]))
+    assert part.notes[0].startswith(
+        "Planned looks decided how many prompts each level has; the tests here are not part"
+    )
+    left = {name: count for name, count in manifest.planned_runs.items() if name != "2.0"}
+    assert part.manifest.planned_runs == left
+    assert len(part.records) == sum(left.values())
 
 
 @pytest.mark.parametrize(

@@ -12,9 +12,11 @@ from small_runs import CAT, CUP, images, make, plan_of
 from experiments.planning.design import Axis, Experiment, Level, plan_experiment
 from experiments.planning.experiment_file import find_experiment, load_experiments
 from experiments.prompts import Prompt
+from experiments.running.execution import Sessions
+from experiments.running.plan_models import plan_of as plan_in_folder
 from experiments.running.worklist import make_worklist
 from experiments.store.result_store import ResultStore
-from llm_dit.errors import InvalidParameter, OutputError
+from llm_dit.errors import InvalidParameter, LlmDitError, OutputError
 
 
 def test_the_next_image_is_started_before_the_last_one_is_waited_for(tmp_path):
@@ -308,3 +310,31 @@ def test_twenty_thousand_finished_runs_are_known_within_ten_seconds(tmp_path, mo
 
 def test_doubled_seeds_count_once():
     assert plan_of("shift=1..6", prompts=(CAT,), seeds=[1, 1, 2]).run_count == 12
+
+
+def test_two_runs_of_one_name_are_refused_before_anything_is_drawn(tmp_path):
+    levels = (Level("x_shift_y", {"shift": 2.0}), Level("y", {"shift": 3.0}))
+    experiment = Experiment("trial", "", (Axis("shift", levels),), {"shift": "y"})
+    plan = plan_experiment(experiment, (replace(CAT, id="a"), replace(CUP, id="a_shift_x")), [42])
+    with pytest.raises(LlmDitError, match=r"Two runs would both be called trial_a_shift_x_shift_y_seed42; rename a"):
+        make(tmp_path, plan)
+    assert not list((tmp_path / "trial").rglob("*.png"))
+
+
+def test_a_session_that_begins_under_way_stands_in_the_manifest_at_once(tmp_path):
+    store, _ = make(tmp_path)
+    before = store.manifest().raw["sessions"]
+    sessions = Sessions(store, "the command")
+    sessions.are_written = True
+    first = sessions.id_of({"versions": {"torch": "3"}, "machine": {}})
+    assert sessions.id_of({"versions": {"torch": "3"}, "machine": {}}) == first
+    assert [entry["id"] for entry in store.manifest().raw["sessions"]] == [*(one["id"] for one in before), first]
+
+
+def test_a_strength_of_loras_where_none_is_given_is_refused(tmp_path):
+    from experiments.planning.command_flags import request_from_arguments
+    from llm_dit.config import Config
+
+    asked = request_from_arguments(["--sweep=lora_strength=0.5,1", f"--output-dir={tmp_path}", "--name=s"], Config())
+    with pytest.raises(InvalidParameter, match=r"changes nothing without a LoRA \(experiment s\); add --lora FILE"):
+        plan_in_folder(asked, ResultStore(asked.folder))

@@ -11,8 +11,8 @@ import pytest
 from experiments.metrics import METRICS
 from experiments.metrics.declaration import Column
 from experiments.stats.levels import Comparison, Estimate
-from experiments.stats.margin_sentences import standing_text
-from experiments.stats.margins import MarginStanding
+from experiments.stats.margin_sentences import standing_text, without_margin_sentence
+from experiments.stats.margins import MarginAnswer, MarginStanding
 from experiments.stats.measures import GENERATION_TIME, Measure
 from experiments.stats.questions.all_pairs import PairedLevels
 from experiments.stats.questions.contrasts import corrected_together
@@ -132,3 +132,11 @@ def test_a_levels_standing_is_told_in_the_measures_words(measure, texts) -> None
         for good, worse in standings
     ]
     assert told == texts
+
+
+@pytest.mark.parametrize(("measure", "word"), [(REWARD, "equally good"), (SECONDS, "equally fast"), (HUE, "equal")])
+def test_what_cannot_be_told_apart_is_not_called_equal(measure, word) -> None:
+    open_ = Comparison("2.0", "1.0", 12, 12, Estimate(0.1, -1.0, 1.2), 0.5, 0.5, differing=12)
+    said = without_margin_sentence(measure, MarginAnswer(None, (), 0.5, 6), [open_])
+    assert said is not None
+    assert said.startswith(f"That does not show them {word}: where nothing differs, 4 in 5 such experiments would show")
