@@ -95,6 +95,12 @@ def parse(command: click.Command, arguments: list[str]) -> None:
             raise
 
 
+def test_the_quick_start_names_every_word_of_the_command():
+    page = (ROOT / "docs" / "quick_start.md").read_text(encoding="utf-8")
+    listed = page.partition("has a word for each script: ")[2].partition(". It is the same code")[0]
+    assert re.findall(r"`([\w-]+)`", listed) == list(COMMANDS)
+
+
 def test_commands_are_found_where_they_stand():
     found = documented()
     assert ("README.md", 'uv run scripts/generate.py "A red apple on a wooden table"') in found
