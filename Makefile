@@ -1,4 +1,4 @@
-.PHONY: check test bench docs wheel versions
+.PHONY: check test coverage bench docs wheel versions
 
 # what a commit must pass before review
 check:
@@ -11,6 +11,10 @@ check:
 test:
 	HF_HUB_OFFLINE=1 uv run pytest -n auto
 	HF_HUB_OFFLINE=1 uv run pytest -m slow
+
+# lines of store, running, statistics, security and checkpoint reading that no test reaches
+coverage:
+	uv run scripts/check_coverage.py
 
 # small sizes on this machine; docs/performance.md has the commands for cards
 bench:

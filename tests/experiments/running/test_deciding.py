@@ -3,12 +3,14 @@
 import hashlib
 import itertools
 import json
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
 from fake_pipeline import FakePipeline
 
 from experiments.planning.command_flags import request_from_arguments
+from experiments.running.console import print_plan
 from experiments.running.dry_run import dry_run
 from experiments.running.experiment_run import Events, run_experiment
 from experiments.running.look_runs import planned_looks
@@ -254,8 +256,10 @@ def test_a_dry_run_tells_the_looks_and_the_pictures_to_expect(tmp_path):
     assert not (tmp_path / "s").exists()
 
 
-def test_a_dry_run_tells_the_pictures_that_a_race_takes(tmp_path):
+def test_a_dry_run_tells_the_pictures_that_a_race_takes(tmp_path, capsys):
     found = dry_run(request(tmp_path, mode="--find-best=siglip_score"))
+    print_plan(found.plan, replace(found.totals, memory="All of it stays on the card."), "results/s")
+    assert "All of it stays on the card." in capsys.readouterr().out
     assert found.expected[0].startswith("Expected pictures, of 96: ")
 
 

@@ -16,13 +16,13 @@ from experiments.planning.sweeps import experiment_from_sweeps
 from experiments.prompts import Prompt
 from experiments.running.dry_run import dry_run
 from experiments.running.execution import run_plan
-from experiments.running.models import OwnModels
+from experiments.running.models import LoadedModel, OwnModels
 from experiments.running.one_device import OneDevice
 from experiments.running.plan_models import plan_of
 from experiments.store.result_store import ResultStore
 from llm_dit import ZImagePipeline
 from llm_dit.config import Config
-from llm_dit.errors import LlmDitError
+from llm_dit.errors import CheckpointError, LlmDitError
 from llm_dit.parameters import EngineSettings
 from llm_dit.stages.denoiser import Denoiser
 
@@ -164,6 +164,28 @@ def test_an_unsupported_level_is_refused_or_left_out_and_named(tmp_path):
     predefined = request_from_arguments(["--experiment=attention", "--dit-device=cpu"], Config())
     with pytest.raises(LlmDitError, match="only sdpa is left on this device, and nothing to compare it with"):
         plan_of(predefined, ResultStore(tmp_path))
+
+
+def test_a_combination_that_no_level_alone_rules_out_is_refused_by_name(tmp_path, monkeypatch):
+    def problem(settings):
+        both = settings.quantization == "int8" and settings.dtype == "float16"
+        return LlmDitError("int8 has no float16 here.") if both else None
+
+    monkeypatch.setattr("experiments.running.unsupported._problem", problem)
+    arguments = ["--sweep=quantization=none,int8", "--sweep=dtype=float32,float16", f"--output-dir={tmp_path}"]
+    with pytest.raises(LlmDitError, match=r"level int8 x float16: int8 has no float16 here\."):
+        dry_run(request_from_arguments([*arguments, "--skip-unsupported", "--max-prompts=1"], Config()))
+
+
+def test_a_model_that_is_another_than_the_one_planned_with_ends_the_run(tmp_path):
+    class Replaced(LoadedModel):
+        def get(self, settings, planned_evaluations):
+            return FakePipeline(fingerprint="e" * 64)
+
+    store = ResultStore(tmp_path / "trial")
+    with pytest.raises(CheckpointError, match="is another model, or runs otherwise, than when the runs were planned"):
+        run_plan(plan_of_sweeps("shift=2,3"), OneDevice(Replaced(FakePipeline())), store)
+    assert store.runs() == []
 
 
 @pytest.mark.parametrize(("name", "cells"), [("quantization", 2), ("speed_and_fidelity", 6)])

@@ -10,6 +10,7 @@ import pytest
 
 from experiments.metrics import METRICS
 from experiments.metrics.declaration import Column
+from experiments.stats.extension import Look
 from experiments.stats.levels import Comparison, Estimate
 from experiments.stats.margin_sentences import standing_text, without_margin_sentence
 from experiments.stats.margins import MarginAnswer, MarginStanding
@@ -115,6 +116,17 @@ def test_two_measures_are_told_as_far_as_they_vary(changes, sentence) -> None:
 def test_contrasts_of_one_prompt_are_not_tested() -> None:
     index = pd.MultiIndex.from_tuples([("p1", 1), ("p1", 2)], names=["prompt_id", "seed"])
     assert corrected_together({"2.0": pd.Series(np.array([1.0, 2.0]), index=index)}, ()) == ({}, {})
+
+
+def test_contrasts_of_an_extended_experiment_are_corrected_for_its_looks() -> None:
+    index = pd.MultiIndex.from_tuples([(f"p{number}", 1) for number in range(12)], names=["prompt_id", "seed"])
+    series = {"2.0": pd.Series(np.linspace(0.5, 1.5, 12), index=index)}
+    look = Look(frozenset(index[:8]), 8, 1)
+    alone, tests = corrected_together(series, ())
+    extended, _ = corrected_together(series, (look,))
+    assert alone == {"2.0": pytest.approx(2 / 2**12)}
+    assert tests == {"2.0": 1}
+    assert alone["2.0"] < extended["2.0"] < 0.05
 
 
 @pytest.mark.parametrize(
