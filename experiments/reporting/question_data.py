@@ -101,7 +101,7 @@ def _measure(manifest: Manifest, records: Sequence[RunRecord], place: int, resul
         }
         for column in (measure.metric.columns if measure.is_main else ())
     ]
-    examined = examination_notes(finished, measure.metric) if measure.is_main else []
+    examined = len(examination_notes(finished, measure.metric)) if measure.is_main else 0
     return {
         "place": place,
         "column": measure.column,
@@ -114,7 +114,8 @@ def _measure(manifest: Manifest, records: Sequence[RunRecord], place: int, resul
         "margin": manifest.margins.get(measure.column),
         "judge": judge_notes(manifest, finished, measure.metric),
         "flags": [flag for flag in flags if flag["runs"]],
-        "after": [*margin_notes(manifest, measure), *examined],
+        "after": margin_notes(manifest, measure),
+        "examined": [len(result.notes), examined],  # which of the verdict's notes say it already
         "values": [_plain(measure.counted(record)) if record.is_finished else None for record in records],
     }
 

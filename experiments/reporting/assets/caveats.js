@@ -87,7 +87,12 @@ function whatMarginTakes(measure, answer, unshown) {
 // Notes under one measure
 
 function notesOf(measure, part, comparisons) {
-  return [...missingNotes(measure, part), ...pairNotes(measure, part, comparisons), ...shapeNotes(comparisons), ...measure.judge, ...flagNotes(measure, part), ...measure.after];
+  return [...missingNotes(measure, part), ...pairNotes(measure, part, comparisons), ...shapeNotes(comparisons), ...measure.judge, ...flagNotes(measure, part), ...measure.after, ...examinedNotes(measure)];
+}
+
+function examinedNotes({ column, examined: [first, count] }) { // what examinations of the judge found stands in the verdict
+  const notes = [...document.querySelectorAll("dd[data-column] > p.note")].filter((note) => note.parentElement.dataset.column === column);
+  return notes.slice(first, first + count).map((note) => note.textContent);
 }
 
 function missingNotes(measure, part) {

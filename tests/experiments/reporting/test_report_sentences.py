@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from asked_page import ask, told_by_command
 from sample_results import SHIFT, STEPS, Scores, noisy_scores, sample_plan, sample_prompts, write_results
 
+from experiments.examination import kept
 from experiments.planning.design import Plan, Run
 from experiments.reporting.report_page import write_report
 from experiments.stats.beside import name_choices
@@ -72,7 +74,11 @@ QUESTIONS: list[tuple[dict[str, Any], Asked]] = [
 @pytest.mark.parametrize(
     "name", [pytest.param(name, marks=[] if name == "most are equal" else pytest.mark.slow) for name in FOLDERS]
 )
-def test_the_page_says_what_the_command_says(browser: Any, tmp_path: Path, name: str) -> None:
+def test_the_page_says_what_the_command_says(
+    browser: Any, tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    examined = SimpleNamespace(sentence=lambda weights: f"{weights} was examined on these prompts.")
+    monkeypatch.setattr(kept, "found_before", lambda _name, _weights: (examined,))
     plan, scores, primary, margins = FOLDERS[name]
     folder = write_results(tmp_path / "said", plan(), scores, image_size=8)
     name_choices([ResultStore(folder)], primary, margins)
@@ -91,6 +97,7 @@ def test_the_page_says_what_the_command_says(browser: Any, tmp_path: Path, name:
             _tables, sentences, notes = told_by_command(folder, asked, column)
             assert shown["sentences"] == sentences, (controls, column)
             assert shown["notes"] == notes, (controls, column)
+            assert "tiny was examined on these prompts." in notes
     page.close()
     assert problems == []
 
