@@ -177,6 +177,18 @@ def test_a_combination_that_no_level_alone_rules_out_is_refused_by_name(tmp_path
         dry_run(request_from_arguments([*arguments, "--skip-unsupported", "--max-prompts=1"], Config()))
 
 
+def test_a_baseline_that_this_device_cannot_do_is_not_left_out(tmp_path):
+    file = tmp_path / "mine.yaml"
+    file.write_text(
+        "version: 1\nexperiments:\n  mine:\n    description: Which?\n    axes:\n"
+        "      quantization: [none, int8, float8]\n    baseline: float8\n"
+    )
+    arguments = [f"--experiments-file={file}", "--experiment=mine", "--dit-device=cpu", "--skip-unsupported"]
+    asked = request_from_arguments([*arguments, f"--output-dir={tmp_path}"], Config())
+    with pytest.raises(LlmDitError, match=r"The baseline float8 of quantization can't be left out: .* Compare with"):
+        dry_run(asked)
+
+
 def test_a_model_that_is_another_than_the_one_planned_with_ends_the_run(tmp_path):
     class Replaced(LoadedModel):
         def get(self, settings, planned_evaluations):
