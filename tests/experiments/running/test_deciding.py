@@ -281,6 +281,7 @@ def test_a_question_about_a_part_has_each_levels_prompts_and_is_said_to_be_no_pa
     ("arguments", "message"),
     [
         (("--until-decided=pixel_diversity",), "has no better direction"),
+        (("--until-decided=votes",), "votes come from people after the pictures"),
         (("--until-decided=siglip_scor",), "There is no measure 'siglip_scor'"),
         (("--until-decided=siglip_score", "--max-prompts=4"), "4 prompts can show no difference"),
         (("--find-best=siglip_score", "--max-prompts=5"), "a race among 4 levels takes at least"),

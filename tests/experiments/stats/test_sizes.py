@@ -193,7 +193,7 @@ def test_a_measure_named_after_an_analysis_of_it_is_said():
 
 
 def test_a_primary_measure_without_numbers_is_said():
-    counted, missing = questions({"measure": "pixel_diversity", "named": "2026"}).notes
+    missing, counted = questions({"measure": "pixel_diversity", "named": "2026"}).notes
     assert counted.startswith("3 questions were asked")
     assert missing == "The measure that counts is pixel_diversity, which no picture has yet."
 
