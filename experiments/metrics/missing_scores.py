@@ -138,12 +138,7 @@ def score_results(
     Returns:
         Counts, and the images that can't be read; the others are scored all the same.
     """
-    for scorer in scorers:
-        if not scorer.metric.model:
-            raise LlmDitError(
-                f"{scorer.metric.name} chooses its weights by each picture, and a column holds scores of one kind; "
-                "name its weights, or load it by load_configured_scorers."
-            )
+    _require_weights(scorers)
     finished = [record for record in results.runs() if record.is_finished]
     baselines = results.baselines(finished) if any(scorer.metric.fidelity for scorer in scorers) else {}
     paired = [record for record in finished if record.run_id in baselines]
@@ -179,6 +174,15 @@ def score_results(
         for (scorer, records), asked in zip(work, of_metric, strict=True)
     }
     return ScoringResult(scored, present, tuple(unreadable.values()), unpaired, valueless)
+
+
+def _require_weights(scorers: Sequence[Scorer]) -> None:
+    for scorer in scorers:
+        if not scorer.metric.model:
+            raise LlmDitError(
+                f"{scorer.metric.name} chooses its weights by each picture, and a column holds scores of one kind; "
+                "name its weights, or load it by load_configured_scorers."
+            )
 
 
 def _without_value(asked: Sequence[RunRecord], to_do: Sequence[RunRecord], metric: Metric) -> int:

@@ -17,8 +17,9 @@ from scipy import special
 
 from experiments.examination.kept import examination_notes
 from experiments.stats.comparable_scores import judge_notes, prompt_units, weights_that_count
-from experiments.stats.findings import Analysis, MeasureAnalysis, margin_notes, primary_note
+from experiments.stats.findings import Analysis, MeasureAnalysis
 from experiments.stats.measures import TIME_COLUMN
+from experiments.stats.notes import margin_notes, primary_note
 from experiments.stats.paired_statistics import CONFIDENCE
 from experiments.stats.questions.narrowing import OF_PROMPTS, prompt_property
 from experiments.stats.questions.trends import numbers_of

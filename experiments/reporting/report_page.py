@@ -13,7 +13,7 @@ import json
 import math
 import re
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,14 +23,18 @@ from llm_dit.commands import command_words
 from llm_dit.errors import OutputError, unwritable
 
 if TYPE_CHECKING:
+    from jinja2 import Template
+
     from experiments.reporting.frontier import Frontier
     from experiments.reporting.plots import HeatMap, MeasurePlot
     from experiments.stats.findings import Analysis, MeasureAnalysis
     from experiments.stats.measures import Measure
+    from experiments.store.analyses import PastAnalysis
     from experiments.store.manifest import Manifest
-    from experiments.store.records import RunRecord
+    from experiments.store.records import DamagedRecord, RunRecord
     from experiments.store.result_store import ResultStore
     from experiments.store.speeds import Speeds
+    from experiments.voting.vote_scores import CountedVotes
     from experiments.voting.vote_sentences import VoteReport
 
 REPORT_FILE = "report.html"
@@ -87,21 +91,47 @@ def write_report(
     Raises:
         OutputError: If `folder` holds no experiment or can't be written.
     """
+    from experiments.store.result_store import ResultStore
+    from experiments.voting.vote_looks import note_look
+    from llm_dit.atomic_file import write_atomically
+
+    if output is not None and not bundle:
+        raise OutputError("--output needs --bundle: without it the report refers to the pictures beside it.")
+    store = store or ResultStore(folder)
+    page = _page_of(store, by, bundle=bundle)
+    path = output or folder / REPORT_FILE
+    try:
+        write_atomically(path, page.text.encode("utf-8", "backslashreplace"))
+    except OSError as error:
+        raise unwritable(f"{path} can't be written", error) from None
+    for problem in (store.note_analysis(page.seen), note_look(folder, page.votes, by)):
+        if problem is not None:
+            tell(problem)
+    return path
+
+
+@dataclass(frozen=True)
+class _Page:
+    """A report's text, what was seen by it, and the votes that it counts."""
+
+    text: str
+    seen: PastAnalysis
+    votes: CountedVotes
+
+
+def _page_of(store: ResultStore, by: str, *, bundle: bool) -> _Page:
+    """Read and analyse a folder, make what thumbnails it lacks meanwhile, and lay all out."""
     from experiments.metrics import METRICS
     from experiments.reporting.question_data import question_data
     from experiments.reporting.report_data import grid_data
     from experiments.reporting.thumbnails import MOST_SECONDS, data_uris, make_thumbnails
     from experiments.stats.findings import analyse, seen_now
     from experiments.store.folder_state import folder_state
-    from experiments.store.result_store import ResultStore
-    from experiments.voting.vote_looks import corrected_for_looks, note_look
+    from experiments.voting.vote_looks import corrected_for_looks
     from experiments.voting.vote_scores import CountedVotes
     from experiments.voting.vote_sentences import vote_report
-    from llm_dit.atomic_file import write_atomically
 
-    if output is not None and not bundle:
-        raise OutputError("--output needs --bundle: without it the report refers to the pictures beside it.")
-    store = store or ResultStore(folder)
+    folder = store.folder
     made_from, manifest = folder_state(folder), store.manifest()
     records = store.runs()
     votes = CountedVotes(folder, manifest, records)
@@ -110,39 +140,23 @@ def write_report(
         making = beside.submit(make_thumbnails, folder, records, math.inf if bundle else MOST_SECONDS)
         analysis = corrected_for_looks(analyse(manifest, records, METRICS), votes)
         thumbnails = making.result()
-    unreadable = thumbnails.problems
-    damaged = [f"Left out, since it is damaged: {found}." for found in store.damaged_runs()[:MOST_FAILURES_LISTED]]
-    damaged += [f"Damaged: {problem}." for problem in list(unreadable.values())[:MOST_FAILURES_LISTED]]
     speeds, unread = _speeds(folder, manifest)
-    damaged += [unread] if unread else []
-    damaged += [thumbnails.sentence] if thumbnails.left else []
+    left = thumbnails.sentence if thumbnails.left else ""
+    damaged = [*_damages(store.damaged_runs(), thumbnails.problems), *filter(None, (unread, left))]
     pictures = data_uris(folder, records) if bundle else None
-    grid = grid_data(manifest, records, analysis, unreadable=unreadable, pictures=pictures)
+    grid = grid_data(manifest, records, analysis, unreadable=thumbnails.problems, pictures=pictures)
     grid |= {"questions": question_data(manifest, records, analysis), "folder": folder.as_posix()}
     grid |= {"analyze": command_words("analyze")}
     made_from = "" if damaged or bundle else f"{made_from} {_page_version()}"
-    path = output or folder / REPORT_FILE
-    try:
-        write_atomically(
-            path,
-            report_text(
-                folder,
-                manifest,
-                records,
-                analysis,
-                speeds,
-                grid,
-                damaged,
-                made_from,
-                vote_report(votes, records, analysis),
-            ).encode("utf-8", "backslashreplace"),
-        )
-    except OSError as error:
-        raise unwritable(f"{path} can't be written", error) from None
-    for problem in (store.note_analysis(seen_now(manifest, records, analysis, by=by)), note_look(folder, votes, by)):
-        if problem is not None:
-            tell(problem)
-    return path
+    told = vote_report(votes, records, analysis)
+    text = report_text(folder, manifest, records, analysis, speeds, grid, damaged, made_from, told)
+    return _Page(text, seen_now(manifest, records, analysis, by=by), votes)
+
+
+def _damages(damaged: Sequence[DamagedRecord], unreadable: Mapping[str, str]) -> list[str]:
+    """Name the first runs that are not whole, and the first pictures that can't be read."""
+    left_out = [f"Left out, since it is damaged: {found}." for found in damaged[:MOST_FAILURES_LISTED]]
+    return left_out + [f"Damaged: {problem}." for problem in list(unreadable.values())[:MOST_FAILURES_LISTED]]
 
 
 def report_text(
@@ -169,8 +183,7 @@ def report_text(
         made_from: What it is made from, so that it is not made again from the same; empty where it always is.
         votes: What the folder's votes say; None where there are none.
     """
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-    from markupsafe import Markup, escape
+    from markupsafe import Markup
 
     from experiments.metrics import BANDS_NOTE
     from experiments.reporting.frontier import MEMORY
@@ -181,16 +194,12 @@ def report_text(
     from experiments.stats.overall import overall_sentence
     from experiments.stats.speed_sentences import speed_sentences
 
-    environment = Environment(loader=FileSystemLoader(ASSETS), autoescape=True, undefined=StrictUndefined)
-    environment.globals["command_words"] = command_words
-    environment.filters["at_words"] = lambda text: Markup(WORD_ENDS.sub(r"\1<wbr>", str(escape(text))))  # noqa: S704
-    environment.filters["tojson_text"] = lambda value: json.dumps(value, ensure_ascii=False)
     scripts = SCRIPTS if votes is None else (*SCRIPTS, VOTING_SCRIPT)
     script = "\n".join((ASSETS / name).read_text(encoding="utf-8") for name in scripts)
     views = [_view(analysis, result, records, votes) for result in analysis.measures]
     frontiers = _frontiers(analysis, speeds)
     has_memory = any(plot.unit == MEMORY for plot in frontiers)
-    return environment.get_template("report.html.j2").render(
+    return _template().render(
         manifest=manifest,
         analysis=analysis,
         views=views,
@@ -221,6 +230,18 @@ def report_text(
         script_hash=_content_hash(script),
         grid_json=Markup(json_for_script(grid)),  # noqa: S704
     )
+
+
+def _template() -> Template:
+    """Return the page's template with what it calls."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+    from markupsafe import Markup, escape
+
+    environment = Environment(loader=FileSystemLoader(ASSETS), autoescape=True, undefined=StrictUndefined)
+    environment.globals["command_words"] = command_words
+    environment.filters["at_words"] = lambda text: Markup(WORD_ENDS.sub(r"\1<wbr>", str(escape(text))))  # noqa: S704
+    environment.filters["tojson_text"] = lambda value: json.dumps(value, ensure_ascii=False)
+    return environment.get_template("report.html.j2")
 
 
 def _headline(analysis: Analysis, views: Sequence[MeasureView]) -> str:

@@ -27,6 +27,7 @@ from llm_dit.parameters import EngineSettings
 if TYPE_CHECKING:
     from experiments.metrics import Scorer
     from experiments.metrics.missing_scores import ScoringResult, Spread
+    from experiments.planning.looks import LookPlan
     from experiments.running.deciding import Decider
     from experiments.running.execution import Hands, Outcome, Progress
     from experiments.running.worklist import Worklist
@@ -149,13 +150,48 @@ def run_experiment(
         LlmDitError: If the request is wrong, the folder is in use or can't be written, or model or scorers can't be
             loaded; no image is made then.
     """
-    from experiments.reporting.report_page import overall_of
-    from experiments.running.execution import run_plan
+    store = ResultStore(request.folder)
+    going = _Going(request, store, command, events or Events(), should_stop)
+    model.check(request.config.engine)
+    plan, hands, looks = _prepared(going, model)
+    scorers = [] if metrics is None else _load_scorers(request, plan, metrics, going.events)
+    outcome, log, problems = _draw(going, plan, hands, looks, scorers, overwrite=overwrite, verify=verify)
+    del hands  # and with them the model
+    if should_stop():
+        return Result(outcome, None, None, tuple(problems), is_stopped=True, looks=log, verdict=verdict_of(store, log))
+    speeds: list[str] = []
+    if speed_repeats:
+        model.release()
+        speeds, found_problems = _measure(going, speed_repeats)
+        problems += found_problems
+    scoring = None
+    if scorers and not should_stop():
+        model.release()
+        scoring, found_problems = _score(going, plan, scorers, judges)
+        problems += found_problems
+    has_changed = bool(outcome.made or outcome.failed or outcome.stale or scoring or problems)
+    report, overall, found_problems = _report(store, has_changed=has_changed)
+    told_once = tuple(dict.fromkeys(problems + found_problems))
+    told = verdict_of(store, log)
+    return Result(outcome, scoring, report, told_once, should_stop(), log, told, tuple(speeds), overall)
+
+
+@dataclass(frozen=True)
+class _Going:
+    """What every part of a run needs to know; see `run_experiment`."""
+
+    request: Request
+    store: ResultStore
+    command: str
+    events: Events
+    should_stop: Callable[[], bool]
+
+
+def _prepared(going: _Going, model: Model) -> tuple[Plan, Hands, LookPlan | None]:
+    """Find out what can be wrong before a model is loaded; return what is drawn, by whom, and when it is looked at."""
     from llm_dit.checkpoints.model_parts import find_parts
 
-    events = events or Events()
-    model.check(request.config.engine)
-    store = ResultStore(request.folder)
+    request, store, events = going.request, going.store, going.events
     plan = plan_of(request, store)
     for settings in plan.loading_order:
         find_parts(settings)  # fetches a hub model, or fails before torch is imported
@@ -163,7 +199,7 @@ def run_experiment(
     check_levels(plan, lambda settings: facts[settings].checked)
     looks = planned_looks(request, plan, store)
     if store.metadata.is_dir():
-        with store.lock(command=command):
+        with store.lock(command=going.command):
             pass  # another command that holds it may hold the devices too: told before they are waited for
 
     def on_load(settings: EngineSettings) -> None:
@@ -174,9 +210,25 @@ def run_experiment(
         events.on_warning(sentence)
     check_choices(request, store)
     store.create()
-    with store.lock(command=command):
+    with store.lock(command=going.command):
         pass  # whether the folder is in use or can't be written is known before the model is loaded
-    scorers = [] if metrics is None else _load_scorers(request, plan, metrics, events)
+    return plan, hands, looks
+
+
+def _draw(
+    going: _Going,
+    plan: Plan,
+    hands: Hands,
+    looks: LookPlan | None,
+    scorers: Sequence[Scorer],
+    *,
+    overwrite: bool,
+    verify: bool,
+) -> tuple[Outcome, LookLog | None, list[str]]:
+    """Make what is missing, and look where looks are planned; return what came of it, and what went wrong."""
+    from experiments.running.execution import run_plan
+
+    request, store, events, should_stop = going.request, going.store, going.events, going.should_stop
     decider = make_decider(
         request, plan, looks, store, scorers, should_stop, events.on_scoring, events.on_look, hands.lend
     )
@@ -189,33 +241,11 @@ def run_experiment(
         on_start=events.on_start,
         on_progress=events.on_progress,
         should_stop=should_stop if decider is None else _or_out_of_time(should_stop, decider),
-        about=_about(request, plan, command),
+        about=_about(request, plan, going.command),
         decider=decider,
     )
     problems = [outcome.summary_error] if outcome.summary_error else []
-    problems += [] if decider is None else decider.problems
-    log = None if decider is None else decider.log
-    del hands, decider  # and with them the model
-    if should_stop():
-        return Result(outcome, None, None, tuple(problems), is_stopped=True, looks=log, verdict=verdict_of(store, log))
-    speeds: list[str] = []
-    if speed_repeats:
-        model.release()
-        speeds, found_problems = _measure(store, speed_repeats, events, should_stop, command)
-        problems += found_problems
-    scoring = None
-    if scorers and not should_stop():
-        model.release()
-        device = plan.engine.dit_device
-        names = [scorer.metric.name for scorer in scorers]
-        place = _own(scorers, device) if judges is None else judges(names, judged_model(plan), device)
-        scoring, found_problems = _score(store, place, events, should_stop, command)
-        problems += found_problems
-    has_changed = bool(outcome.made or outcome.failed or outcome.stale or scoring or problems)
-    report, found_problems = _report(store, has_changed=has_changed)
-    told_once = tuple(dict.fromkeys(problems + found_problems))
-    told, overall = verdict_of(store, log), "" if report is None else overall_of(report)
-    return Result(outcome, scoring, report, told_once, should_stop(), log, told, tuple(speeds), overall)
+    return (outcome, None, problems) if decider is None else (outcome, decider.log, problems + decider.problems)
 
 
 def _or_out_of_time(should_stop: Callable[[], bool], decider: Decider) -> Callable[[], bool]:
@@ -226,9 +256,7 @@ class _Stopped(Exception):
     """Leaves the measurement between two models."""
 
 
-def _measure(
-    store: ResultStore, repeats: int, events: Events, should_stop: Callable[[], bool], command: str
-) -> tuple[list[str], list[str]]:
+def _measure(going: _Going, repeats: int) -> tuple[list[str], list[str]]:
     """Measure the speed of each level on a device that is free; return what was found, and why it could not be done."""
     from experiments.running.making import free_device_memory
     from experiments.running.speed import measure_folder
@@ -238,17 +266,17 @@ def _measure(
     free_device_memory()
 
     def on_level(level: str) -> None:
-        if should_stop():
+        if going.should_stop():
             raise _Stopped
-        events.on_measuring(level)
+        going.events.on_measuring(level)
 
     try:
-        speeds = measure_folder(store, repeats=repeats, command=command, on_level=on_level)
+        speeds = measure_folder(going.store, repeats=repeats, command=going.command, on_level=on_level)
     except _Stopped:
         return [], []
     except LlmDitError as error:
         return [], [f"The speed could not be measured: {error}"]
-    manifest = store.manifest()
+    manifest = going.store.manifest()
     return speed_sentences(speeds, manifest.variable_name, manifest.baseline_name), []
 
 
@@ -301,16 +329,15 @@ def _own(scorers: list[Scorer], device: str) -> Iterator[tuple[list[Scorer], Spr
 
 
 def _score(
-    store: ResultStore,
-    place: AbstractContextManager[tuple[list[Scorer], Spread]],
-    events: Events,
-    should_stop: Callable[[], bool],
-    command: str,
+    going: _Going, plan: Plan, scorers: list[Scorer], judges: Judges | None
 ) -> tuple[ScoringResult | None, list[str]]:
-    """Score what has no score yet; return what went wrong beside it."""
+    """Score what has no score yet, here or by others' judges; return what went wrong beside it."""
+    store, device = going.store, plan.engine.dit_device
+    names = [scorer.metric.name for scorer in scorers]
+    place = _own(scorers, device) if judges is None else judges(names, judged_model(plan), device)
     try:
-        with place as (scorers, spread), store.lock(command=command):
-            result, problems = scores_of(store, scorers, events.on_scoring, should_stop, spread)
+        with place as (loaded, spread), store.lock(command=going.command):
+            result, problems = scores_of(store, loaded, going.events.on_scoring, going.should_stop, spread)
             return result, problems + _summary_problems(store)
     except LlmDitError as error:  # the folder takes nothing more, or no worker has the scorers
         return None, [f"The images could not be scored: {error}"]
@@ -324,15 +351,18 @@ def _summary_problems(store: ResultStore) -> list[str]:
     return []
 
 
-def _report(store: ResultStore, *, has_changed: bool) -> tuple[Path | None, list[str]]:
-    """Write the report, unless the one that lies there was made from the same."""
-    from experiments.reporting.report_page import REPORT_FILE, is_report_of, write_report
+def _report(store: ResultStore, *, has_changed: bool) -> tuple[Path | None, str, list[str]]:
+    """Write the report, unless the one that lies there was made from the same; return its sentence over all measures.
+
+    What went wrong comes last.
+    """
+    from experiments.reporting.report_page import REPORT_FILE, is_report_of, overall_of, write_report
 
     problems: list[str] = []
     path = store.folder / REPORT_FILE
-    if not has_changed and is_report_of(path, folder_state(store.folder)):
-        return path, problems
-    try:
-        return write_report(store.folder, by="run_ablation.py", tell=problems.append, store=store), problems
-    except OutputError as error:
-        return None, [f"The report could not be written: {error}"]
+    if has_changed or not is_report_of(path, folder_state(store.folder)):
+        try:
+            write_report(store.folder, by="run_ablation.py", tell=problems.append, store=store)
+        except OutputError as error:
+            return None, "", [f"The report could not be written: {error}"]
+    return path, overall_of(path), problems

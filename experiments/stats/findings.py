@@ -14,12 +14,9 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from experiments.metrics.declaration import Metric
-from experiments.metrics.embedded_world import beyond_the_model
-from experiments.stats import paired_statistics as statistics
 from experiments.stats.comparable_scores import (
     counts_with,
     double_prompts_note,
-    judge_notes,
     prompt_units,
     weights_that_count,
 )
@@ -41,22 +38,17 @@ from experiments.stats.levels import (
     level_summaries,
     paired_table,
 )
-from experiments.stats.margin_sentences import margin_note
 from experiments.stats.margins import MarginAnswer, margin_answers
-from experiments.stats.measures import TIME_COLUMN, Measure, flag_counts, measures_of
-from experiments.stats.numbers_as_text import format_share
+from experiments.stats.measures import Measure, measures_of
+from experiments.stats.notes import margin_notes, missing_notes, pair_notes, question_notes, score_notes, world_notes
 from experiments.store.comparable import mixed_surroundings, with_comparable_times
 from experiments.store.pair_scores import pairing_seed
-from llm_dit.errors import listed
 
 if TYPE_CHECKING:
     from experiments.store.analyses import PastAnalysis
     from experiments.store.look_log import LookLog
     from experiments.store.manifest import Manifest
     from experiments.store.records import RunRecord
-
-
-MOST_NAMED = 5
 
 
 @dataclass(frozen=True)
@@ -142,8 +134,8 @@ def analyse(manifest: Manifest, records: Sequence[RunRecord], metrics: Sequence[
         measures=results,
         notes=(
             *(found.sentence() for found in manifest.left_out),
-            *_world_notes(manifest, finished, results),
-            *_question_notes(manifest, results),
+            *world_notes(manifest, finished, results),
+            *question_notes(manifest, results),
             *([] if manifest.looks is None else [other_measures_note(manifest.looks)]),
             *notes,
         ),
@@ -241,10 +233,10 @@ def _analyse_measure(
         interactions=grid.interactions,
         prompts=scored[PROMPT].nunique(),
         notes=(
-            *([] if measure.metric.counted else _missing_notes(manifest, levels)),  # votes are on a part by intention
-            *_pair_notes(frame, scored, grid.comparisons, measure),
+            *([] if measure.metric.counted else missing_notes(manifest, levels)),  # votes are on a part by intention
+            *pair_notes(frame, scored, grid.comparisons, measure),
             *shape_notes(paired, grid.comparisons),
-            *_score_notes(manifest, records, measure),
+            *score_notes(manifest, records, measure),
             *margin_notes(manifest, measure),
         ),
         extension=Extension(looks, grid.false_claims) if looks and log is None else None,
@@ -281,9 +273,9 @@ def _analyse_fidelity(
         interactions=(),
         prompts=max((summary.prompts for summary in levels), default=0),
         notes=(
-            *_missing_notes(manifest, levels),
+            *missing_notes(manifest, levels),
             *fidelity_notes(levels, manifest.baseline_name, measure),
-            *_score_notes(manifest, records, measure),
+            *score_notes(manifest, records, measure),
         ),
     )
 
@@ -303,103 +295,3 @@ def looks_before(
     units = scored[[PROMPT, SEED]].drop_duplicates(keep="last")
     pairs = [((prompt, seed), texts[prompt]) for prompt, seed in zip(units[PROMPT], units[SEED], strict=True)]
     return earlier_looks(manifest.analyses, measure.column, pairs, tests)
-
-
-def _world_notes(manifest: Manifest, records: Sequence[RunRecord], results: Sequence[MeasureAnalysis]) -> list[str]:
-    """Say where the embedded model was asked for what it does not know, and read by judges that read a part."""
-    scored = [item.measure.metric for item in results if item.measure.is_main and item.measure.direction != "none"]
-    if all(metric.name == TIME_COLUMN for metric in scored):
-        return []
-    flagged = [count for metric in scored for count in flag_counts(records, metric).values()]
-    is_cut = max(flagged, default=0) * 2 > len(records)
-    cut = ", and most of them are longer than its judges read" if is_cut else ""
-    texts = (prompt.text for prompt in manifest.prompts)
-    sentence = beyond_the_model(texts, str(manifest.raw.get("model_path") or ""), cut)
-    return [] if sentence is None else [sentence]
-
-
-def _question_notes(manifest: Manifest, results: Sequence[MeasureAnalysis]) -> list[str]:
-    """Say how many questions were asked, which of them counts, and how often one of so many is a false alarm.
-
-    Further columns of a metric are folded wherever numbers are shown, so they are none.
-    """
-    asked = [
-        item
-        for item in results
-        if (item.measure.is_main or item.measure.column == manifest.primary)
-        and any(found.p_value is not None for found in item.comparisons)
-    ]
-    comparisons = sum(found.p_value is not None for item in asked for found in item.comparisons)
-    others = [item for item in asked if item.measure.column != manifest.primary]
-    chance = 1 - (1 - statistics.ALPHA) ** len(others)
-    notes = []
-    if len(asked) > 1:
-        counted = f"{len(asked)} questions were asked, one a measure, with {comparisons} comparisons"
-        rest = "one of them" if manifest.primary is None else "one of the others, which are exploratory"
-        notes.append(
-            f"{counted}: where nothing differs, about {format_share(chance)} of experiments claim something for {rest}."
-        )
-    if manifest.primary is None:
-        if len(asked) > 1:
-            notes[0] += " --primary MEASURE marks the one that counts, best before the first picture."
-        return notes
-    return [primary_note(manifest, results), *notes]
-
-
-def primary_note(manifest: Manifest, results: Sequence[MeasureAnalysis]) -> str:
-    """Say which measure counts, and whether it was named before anybody saw its numbers."""
-    title = next((item.measure.title for item in results if item.measure.column == manifest.primary), None)
-    if title is None:
-        return f"The measure that counts is {manifest.primary}, which no picture has yet."
-    late = manifest.analyses_before_primary
-    when = (
-        f"named only after {late} {'analysis' if late == 1 else 'analyses'} of it"
-        if late
-        else "named before any analysis of it"
-    )
-    return f"The measure that counts is {title}, {when}."
-
-
-def _missing_notes(manifest: Manifest, levels: Sequence[LevelSummary]) -> list[str]:
-    """Name every level that has fewer numbers than runs were planned; what failed need not fail by chance."""
-    short = [
-        f"{summary.level} has {summary.runs} of {manifest.planned_runs[summary.level]}"
-        for summary in levels
-        if summary.runs < manifest.planned_runs[summary.level]
-    ]
-    if not short:
-        return []
-    return [f"Not every planned run has this number: {', '.join(short)}. What is missing need not be like the rest."]
-
-
-def _pair_notes(
-    frame: pd.DataFrame, scored: pd.DataFrame, comparisons: Sequence[Comparison], measure: Measure
-) -> list[str]:
-    notes = []
-    if len(scored) < len(frame) and not measure.metric.counted:
-        notes.append(f"{len(frame) - len(scored)} of {len(frame)} pictures have no {measure.title} and are left out.")
-    most = max((comparison.pairs for comparison in comparisons), default=0)
-    short = [comparison for comparison in comparisons if comparison.pairs < most]
-    if short:
-        with_pairs = [f"{comparison.level} ({comparison.pairs} of {most})" for comparison in short]
-        notes.append(f"Compared on fewer pairs, those that both levels have: {listed(with_pairs, MOST_NAMED)}.")
-    same = [comparison.level for comparison in comparisons if comparison.is_identical]
-    if same and len(same) < len(comparisons):
-        notes.append(f"Exactly the same number as {comparisons[0].baseline} in every pair: {listed(same, MOST_NAMED)}.")
-    return notes
-
-
-def margin_notes(manifest: Manifest, measure: Measure) -> list[str]:
-    """Say whether the margin was fixed before the numbers were seen."""
-    margin = manifest.margins.get(measure.column)
-    if margin is None:
-        return []
-    return [margin_note(margin, measure, manifest.analyses_before_margin(measure.column))]
-
-
-def _score_notes(manifest: Manifest, records: Sequence[RunRecord], measure: Measure) -> list[str]:
-    notes = judge_notes(manifest, records, measure.metric)
-    if measure.is_main:
-        counts = flag_counts(records, measure.metric)
-        notes += [f"{count} of {len(records)} pictures: {column.meaning}." for column, count in counts.items()]
-    return notes

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -208,6 +208,20 @@ class Manifest:
             difficulty=prompt.difficulty,
             levels=levels,
             level=self.level_name(levels),
+        )
+
+    def in_order(self, placed: Iterable[RunRecord]) -> list[RunRecord]:
+        """Sort runs that have a place by prompt, seed and level as they stand here; what nobody listed comes last."""
+        prompts = {prompt.id: rank for rank, prompt in enumerate(self.prompts)}
+        seeds = {seed: rank for rank, seed in enumerate(self.seeds)}
+        cells = {cell.name: rank for rank, cell in enumerate(self.combinations)}
+        return sorted(
+            placed,
+            key=lambda record: (
+                prompts.get(record.prompt_id, len(prompts)),
+                seeds.get(record.seed, record.seed),
+                cells[record.level],
+            ),
         )
 
     def _entry_of(self, record: RunRecord) -> ResolvedCell | None:

@@ -298,18 +298,7 @@ class ResultStore:
                 if placed is not None:
                     name = ids.setdefault(placed.prompt, placed.prompt_id)
                     known.setdefault((name, placed.level, placed.seed), placed)
-        prompts = {prompt.id: rank for rank, prompt in enumerate(manifest.prompts)}
-        seeds = {seed: rank for rank, seed in enumerate(manifest.seeds)}
-        cells = {cell.name: rank for rank, cell in enumerate(manifest.combinations)}
-        runs = sorted(
-            known.values(),
-            key=lambda record: (
-                prompts.get(record.prompt_id, len(prompts)),
-                seeds.get(record.seed, record.seed),
-                cells[record.level],
-            ),
-        )
-        return with_pair_scores(manifest, runs)
+        return with_pair_scores(manifest, manifest.in_order(known.values()))
 
     def baselines(self, records: Sequence[RunRecord]) -> dict[str, RunRecord]:
         """Return each run id with the baseline's run of its prompt and seed; those without one are left out."""
