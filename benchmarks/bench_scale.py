@@ -72,13 +72,13 @@ def write_folder(folder: Path, runs: int) -> list[str]:
     one = [*arguments, "--max-prompts=1", "--seeds=0", "--sweep=shift=1.0,1.5"]
     run_command(["experiments/run_ablation.py", *(flag for flag in one if flag not in arguments[:2])])
     store = ResultStore(folder / NAME)
-    example = next(iter(store.some_runs()))
+    example = json.loads((store.metadata / f"{next(iter(store.some_runs())).run_id}.json").read_bytes())
     plan = plan_of(request_from_arguments(arguments, load_config(None)), store)
     work = make_worklist(plan, UnloadedModel, store)
     store.write_manifest(work.manifest)
     generator = np.random.default_rng(0)
     for item in work.to_do:
-        _write_run(store, item, example.metadata, generator)
+        _write_run(store, item, example, generator)
     return arguments
 
 
@@ -114,7 +114,8 @@ def run_command(words: list[str]) -> dict[str, float]:
     started = time.perf_counter()
     process = subprocess.Popen([sys.executable, *words], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
     assert process.stderr is not None
-    told = process.stderr.read()
+    with process.stderr:
+        told = process.stderr.read()
     _pid, status, used = os.wait4(process.pid, 0)
     if status != 0:
         raise click.ClickException(f"{words[0]} failed: {told.decode(errors='replace')[-500:]}")
