@@ -6,9 +6,9 @@
 One picture is drawn; the other records are written beside it with the identities that the command would give them, and
 with random scores. Each command then runs in a process of its own; `cpu_s` is its processor time, `wall_s` what a user
 waits. A report makes thumbnails for four seconds at most; the rest are made before the resume, which then has nothing
-to do but the report, and at its second run nothing at all. Opening and filtering are timed in Chromium where there is one:
-from the navigation to the first pictures, and from a choice to the pictures it leaves, the median of several. The last
-line of stdout is JSON.
+to do but the report, and at its second run nothing at all. Opening and filtering are timed in Chromium where there is
+one: from the navigation to the first pictures, and from a choice to the pictures it leaves, the median of several. The
+last line of stdout is JSON.
 """
 
 import json
