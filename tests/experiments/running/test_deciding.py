@@ -10,6 +10,7 @@ import pytest
 from fake_pipeline import FakePipeline
 
 from experiments.planning.command_flags import request_from_arguments
+from experiments.running import deciding
 from experiments.running.console import print_plan
 from experiments.running.dry_run import dry_run
 from experiments.running.experiment_run import Events, run_experiment
@@ -219,6 +220,20 @@ def test_the_time_that_is_over_ends_a_run_between_pictures_and_is_no_stop(tmp_pa
     assert (result.looks.end, result.is_stopped) == ("hours", False)
     assert 0 < result.outcome.made < 24
     assert result.report is not None
+
+
+def test_the_time_that_is_over_by_the_scores_ends_it_after_their_look(tmp_path, judge, monkeypatch):
+    now, score = [0.0], judge.score_rows
+    monkeypatch.setattr(deciding, "time", SimpleNamespace(monotonic=lambda: now[0]))
+
+    def late(rows):
+        now[0] = 3600.0
+        return score(rows)
+
+    judge.score_rows = late
+    result = run(request(tmp_path, "--max-hours=1", "--no-futility"))
+    assert (result.looks.end, len(result.looks.taken)) == ("hours", 1)
+    assert result.outcome.made == 4 * result.looks.latest.prompts
 
 
 def test_a_race_ends_with_the_best_level(tmp_path):

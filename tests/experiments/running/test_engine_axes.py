@@ -126,6 +126,14 @@ def test_killed_in_the_middle_of_the_second_arm_it_goes_on_there(tmp_path):
     assert images(parts) == images(whole)
 
 
+def test_a_wish_to_stop_at_the_end_of_an_arm_loads_no_other(tmp_path):
+    models = FakeModels()
+    plan = plan_of_sweeps("quantization=none,int8")
+    outcome = run_plan(plan, OneDevice(models), ResultStore(tmp_path), should_stop=lambda: models.drawn == 2)
+    assert (outcome.made, outcome.remaining, outcome.is_interrupted) == (2, 2, True)
+    assert models.loads == ["none"]
+
+
 def test_an_arm_whose_model_can_not_be_loaded_fails_alone(tmp_path):
     class Broken(FakeModels):
         def get(self, settings, planned):

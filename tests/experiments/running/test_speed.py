@@ -15,17 +15,19 @@ from sample_results import CONDITIONS, sample_manifest, sample_plan, sample_reco
 from experiments.analyze import main as analyze
 from experiments.measure_speed import main as measure_speed
 from experiments.metrics import METRICS
+from experiments.planning.command_flags import request_from_arguments
 from experiments.reporting.report_page import _frontiers, write_report
 from experiments.reporting.speed_table import speed_table
 from experiments.run_ablation import main as run_ablation
 from experiments.running import speed
-from experiments.running.experiment_run import Events, _measure
+from experiments.running.experiment_run import Events, _Going, _measure
 from experiments.running.speed import REPEATS, WARM_UPS, measure_speeds, settings_of
 from experiments.stats.findings import analyse
 from experiments.stats.speed_sentences import speed_sentences
 from experiments.store.manifest import Manifest
 from experiments.store.result_store import ResultStore
 from experiments.store.speeds import LevelSpeed, Speeds, read_speeds, write_speeds
+from llm_dit.config import Config
 from llm_dit.errors import CheckpointError, OutputError
 
 GIB = 2**30
@@ -253,10 +255,12 @@ def test_the_command_measures_in_the_same_go_with_the_device_to_itself(
 def test_a_measurement_that_is_stopped_or_fails_keeps_the_pictures_and_says_why(tmp_path: Path, monkeypatch):
     folder = write_results(tmp_path / "r", sample_plan(prompts=2), lambda run: {})
     store = ResultStore(folder)
-    assert _measure(store, 2, Events(), lambda: True, "c") == ([], [])
+    asked = request_from_arguments(["--sweep=shift=2,3"], Config())
+    going = _Going(asked, store, "c", Events(), lambda: True)
+    assert _measure(going, 2) == ([], [])
     monkeypatch.setattr(speed, "_pipeline", lambda settings: Pipeline([0.0], [1.0]))
     monkeypatch.setattr(Pipeline, "fingerprint", "0" * 64)
-    told, (problem,) = _measure(store, 2, Events(), lambda: False, "c")
+    told, (problem,) = _measure(replace(going, should_stop=lambda: False), 2)
     assert told == []
     assert problem.startswith("The speed could not be measured: ")
     assert "is another model now" in problem

@@ -96,3 +96,8 @@ def test_only_names_that_need_them_get_quotes():
 def test_what_is_no_entry_is_a_sentence(text, problem):
     with pytest.raises(InvalidParameter, match=problem):
         GenerationParams.parse({"prompt": "x", "loras": text})
+
+
+def test_a_folder_that_is_not_there_is_no_empty_one(tmp_path):
+    with pytest.raises(CheckpointError, match=r"^loras_folder .*none does not exist; make it, or leave it out\.$"):
+        loras_in(str(tmp_path / "none"))
