@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from experiments.metrics.embedded_world import beyond_the_model
 from experiments.stats import paired_statistics as statistics
@@ -17,14 +17,25 @@ from llm_dit.errors import listed
 if TYPE_CHECKING:
     import pandas as pd
 
-    from experiments.stats.findings import MeasureAnalysis
     from experiments.store.manifest import Manifest
     from experiments.store.records import RunRecord
 
 MOST_NAMED = 5
 
 
-def world_notes(manifest: Manifest, records: Sequence[RunRecord], results: Sequence[MeasureAnalysis]) -> list[str]:
+class Measured(Protocol):
+    """What notes need of a measure's analysis."""
+
+    @property
+    def measure(self) -> Measure:
+        """The measure."""
+
+    @property
+    def comparisons(self) -> tuple[Comparison, ...]:
+        """Of every other level with the baseline."""
+
+
+def world_notes(manifest: Manifest, records: Sequence[RunRecord], results: Sequence[Measured]) -> list[str]:
     """Say where the embedded model was asked for what it does not know, and read by judges that read a part."""
     scored = [item.measure.metric for item in results if item.measure.is_main and item.measure.direction != "none"]
     if all(metric.name == TIME_COLUMN for metric in scored):
@@ -37,7 +48,7 @@ def world_notes(manifest: Manifest, records: Sequence[RunRecord], results: Seque
     return [] if sentence is None else [sentence]
 
 
-def question_notes(manifest: Manifest, results: Sequence[MeasureAnalysis]) -> list[str]:
+def question_notes(manifest: Manifest, results: Sequence[Measured]) -> list[str]:
     """Say how many questions were asked, which of them counts, and how often one of so many is a false alarm.
 
     Further columns of a metric are folded wherever numbers are shown, so they are none.
@@ -65,7 +76,7 @@ def question_notes(manifest: Manifest, results: Sequence[MeasureAnalysis]) -> li
     return [primary_note(manifest, results), *notes]
 
 
-def primary_note(manifest: Manifest, results: Sequence[MeasureAnalysis]) -> str:
+def primary_note(manifest: Manifest, results: Sequence[Measured]) -> str:
     """Say which measure counts, and whether it was named before anybody saw its numbers."""
     title = next((item.measure.title for item in results if item.measure.column == manifest.primary), None)
     if title is None:
