@@ -77,9 +77,6 @@ def main(
     With two folders, the pictures of OTHER are compared with those of RESULTS_DIR, paired by prompt and seed. What is
     asked further (--where to --correlate) is corrected together, question by question.
     """
-    from rich.console import Console
-    from rich.text import Text
-
     from experiments.metrics import METRICS
     from experiments.stats.beside import beside_each_other, name_choices, note_analysis, pairing_of
     from experiments.stats.findings import seen_now
@@ -105,12 +102,7 @@ def main(
     if len(stores) == 1:
         analysis = corrected_for_looks(analysis, votes)
     answers = replace(answers, analysis=analysis)
-    chosen, folded = _chosen(analysis, columns)
-    console = Console()
-    print_analysis(analysis, chosen, answers.records, console, asked, answers)
-    if folded:
-        names = ", ".join(result.measure.column for result in folded)
-        console.print(Text(f"\nFurther columns, parts of these: {names}. --measure NAME prints one.", style="dim"))
+    chosen, folded = _print_answers(answers, asked, columns)
     if tables is not None:
         _write_tables(tables, answers, [*chosen, *folded])
     if len(stores) == 1 and not columns and not str(asked):
@@ -124,6 +116,22 @@ def main(
         problems += [problem] if (problem := note_look(stores[0].folder, votes, "analyze.py")) else []
     for problem in problems:
         click.echo(problem, err=True)
+
+
+def _print_answers(
+    answers: Answers, asked: Asked, columns: tuple[str, ...]
+) -> tuple[list[MeasureAnalysis], list[MeasureAnalysis]]:
+    """Print what was asked of each measure; return those printed, and the further columns that were not."""
+    from rich.console import Console
+    from rich.text import Text
+
+    console = Console()
+    chosen, folded = _chosen(answers.analysis, columns)
+    print_analysis(answers.analysis, chosen, answers.records, console, asked, answers)
+    if folded:
+        names = ", ".join(result.measure.column for result in folded)
+        console.print(Text(f"\nFurther columns, parts of these: {names}. --measure NAME prints one.", style="dim"))
+    return chosen, folded
 
 
 def _print_votes(votes: CountedVotes, records: Sequence[RunRecord], analysis: Analysis) -> None:

@@ -134,6 +134,23 @@ def frontier(
     return Frontier(quality.measure.title, what, x_scale, y_scale, points, segments, unit, quality.measure.column)
 
 
+def frontiers_of(analysis: Analysis, speeds: Speeds | None) -> list[Frontier]:
+    """Lay out quality and fidelity against seconds, and against memory where it was measured."""
+    qualities = [
+        result
+        for result in analysis.measures
+        if result.measure.column != TIME_COLUMN
+        and result.measure.is_main
+        and (result.measure.is_of_pairs or (result.measure.direction != "none" and result.comparisons))
+    ]
+    plots = [
+        frontier(quality, costs, analysis.baseline, unit)
+        for unit, costs in costs_of(analysis, speeds).items()
+        for quality in qualities
+    ]
+    return [plot for plot in plots if plot is not None]
+
+
 def apart(positions: Sequence[float]) -> list[float]:
     """Return where labels stand that want to be at `positions` (percent) and must not cover each other.
 

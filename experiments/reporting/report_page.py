@@ -25,7 +25,6 @@ from llm_dit.errors import OutputError, unwritable
 if TYPE_CHECKING:
     from jinja2 import Template
 
-    from experiments.reporting.frontier import Frontier
     from experiments.reporting.plots import HeatMap, MeasurePlot
     from experiments.stats.findings import Analysis, MeasureAnalysis
     from experiments.stats.measures import Measure
@@ -183,35 +182,18 @@ def report_text(
         made_from: What it is made from, so that it is not made again from the same; empty where it always is.
         votes: What the folder's votes say; None where there are none.
     """
-    from markupsafe import Markup
-
     from experiments.metrics import BANDS_NOTE
-    from experiments.reporting.frontier import MEMORY
-    from experiments.reporting.report_data import json_for_script
-    from experiments.reporting.speed_table import speed_table
     from experiments.stats.best import best_level
     from experiments.stats.measures import TIME_COLUMN
     from experiments.stats.overall import overall_sentence
-    from experiments.stats.speed_sentences import speed_sentences
 
-    scripts = SCRIPTS if votes is None else (*SCRIPTS, VOTING_SCRIPT)
-    script = "\n".join((ASSETS / name).read_text(encoding="utf-8") for name in scripts)
     views = [_view(analysis, result, records, votes) for result in analysis.measures]
-    frontiers = _frontiers(analysis, speeds)
-    has_memory = any(plot.unit == MEMORY for plot in frontiers)
     return _template().render(
         manifest=manifest,
         analysis=analysis,
         views=views,
         votes=votes,
         further_views=[view for view in views if not view.measure.is_main],
-        frontiers=frontiers,
-        has_memory=has_memory,
-        frontier_title="Quality, time and memory" if has_memory else "Quality and time",
-        speed_table=None if speeds is None else speed_table(analysis, speeds),
-        speed_sentences=[]
-        if speeds is None
-        else speed_sentences(speeds, manifest.variable_name, manifest.baseline_name),
         headline=_headline(analysis, views),
         overall=overall_sentence(analysis),
         made_from=made_from,
@@ -224,12 +206,43 @@ def report_text(
         bands_note=BANDS_NOTE if any(view.measure.bands for view in views) else "",
         bundle_note=_bundle_note(grid),
         provenance=[*damaged, *_provenance(manifest)],
-        # our own files and escaped JSON, the only texts that the template does not escape
-        style=Markup("\n".join((ASSETS / name).read_text(encoding="utf-8") for name in STYLES)),  # noqa: S704
-        script=Markup(script),  # noqa: S704
-        script_hash=_content_hash(script),
-        grid_json=Markup(json_for_script(grid)),  # noqa: S704
+        **_costs(manifest, analysis, speeds),
+        **_not_escaped(grid, has_votes=votes is not None),
     )
+
+
+def _costs(manifest: Manifest, analysis: Analysis, speeds: Speeds | None) -> dict[str, Any]:
+    """Return what the page shows of time and memory."""
+    from experiments.reporting.frontier import MEMORY, frontiers_of
+    from experiments.reporting.speed_table import speed_table
+    from experiments.stats.speed_sentences import speed_sentences
+
+    frontiers = frontiers_of(analysis, speeds)
+    has_memory = any(plot.unit == MEMORY for plot in frontiers)
+    names = manifest.variable_name, manifest.baseline_name
+    return {
+        "frontiers": frontiers,
+        "has_memory": has_memory,
+        "frontier_title": "Quality, time and memory" if has_memory else "Quality and time",
+        "speed_table": None if speeds is None else speed_table(analysis, speeds),
+        "speed_sentences": [] if speeds is None else speed_sentences(speeds, *names),
+    }
+
+
+def _not_escaped(grid: dict[str, Any], *, has_votes: bool) -> dict[str, str]:
+    """Return our own files and escaped JSON, the only texts that the template does not escape."""
+    from markupsafe import Markup
+
+    from experiments.reporting.report_data import json_for_script
+
+    scripts = (*SCRIPTS, VOTING_SCRIPT) if has_votes else SCRIPTS
+    script = "\n".join((ASSETS / name).read_text(encoding="utf-8") for name in scripts)
+    return {
+        "style": Markup("\n".join((ASSETS / name).read_text(encoding="utf-8") for name in STYLES)),  # noqa: S704
+        "script": Markup(script),  # noqa: S704
+        "script_hash": _content_hash(script),
+        "grid_json": Markup(json_for_script(grid)),  # noqa: S704
+    }
 
 
 def _template() -> Template:
@@ -330,26 +343,6 @@ def _speeds(folder: Path, manifest: Manifest) -> tuple[Speeds | None, str]:
         return read_speeds(folder, manifest.conditions.hash), ""
     except OutputError as error:
         return None, str(error)
-
-
-def _frontiers(analysis: Analysis, speeds: Speeds | None) -> list[Frontier]:
-    """Lay out quality and fidelity against seconds, and against memory where it was measured."""
-    from experiments.reporting.frontier import costs_of, frontier
-    from experiments.stats.measures import TIME_COLUMN
-
-    qualities = [
-        result
-        for result in analysis.measures
-        if result.measure.column != TIME_COLUMN
-        and result.measure.is_main
-        and (result.measure.is_of_pairs or (result.measure.direction != "none" and result.comparisons))
-    ]
-    plots = [
-        frontier(quality, costs, analysis.baseline, unit)
-        for unit, costs in costs_of(analysis, speeds).items()
-        for quality in qualities
-    ]
-    return [plot for plot in plots if plot is not None]
 
 
 def _facts(manifest: Manifest, records: Sequence[RunRecord], analysis: Analysis) -> list[str]:

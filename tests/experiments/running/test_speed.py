@@ -16,7 +16,8 @@ from experiments.analyze import main as analyze
 from experiments.measure_speed import main as measure_speed
 from experiments.metrics import METRICS
 from experiments.planning.command_flags import request_from_arguments
-from experiments.reporting.report_page import _frontiers, write_report
+from experiments.reporting.frontier import frontiers_of
+from experiments.reporting.report_page import write_report
 from experiments.reporting.speed_table import speed_table
 from experiments.run_ablation import main as run_ablation
 from experiments.running import speed
@@ -208,7 +209,7 @@ def test_the_frontier_stands_on_the_seconds_that_were_measured_alone(tmp_path: P
     manifest, records = ResultStore(folder).manifest(), ResultStore(folder).runs()
     analysis = analyse(manifest, records, METRICS)
     speeds = some_speeds(("1.0", 4.0, 8), ("2.0", 3.0, 8), ("3.0", 2.0, 8), ("4.0", 1.0, 8))
-    plots = _frontiers(analysis, speeds)
+    plots = frontiers_of(analysis, speeds)
     for plot in plots[:2]:
         assert {point.level: point.cost for point in plot.points} == {
             "1.0": "4 s",
@@ -220,9 +221,9 @@ def test_the_frontier_stands_on_the_seconds_that_were_measured_alone(tmp_path: P
     assert [(plot.title, plot.unit) for plot in plots] == [(title, unit) for unit in ("s", "GiB") for title in titles]
     assert {point.cost for plot in plots[2:] for point in plot.points} == {"8 GiB"}
     assert [plot.what.endswith(", against memory") for plot in plots] == [False, False, True, True]
-    on_a_cpu = _frontiers(analysis, some_speeds(("1.0", 4.0, None), ("3.0", 2.0, None)))
+    on_a_cpu = frontiers_of(analysis, some_speeds(("1.0", 4.0, None), ("3.0", 2.0, None)))
     assert [plot.unit for plot in on_a_cpu] == ["s", "s"]
-    (drawn, _) = _frontiers(analysis, None)
+    (drawn, _) = frontiers_of(analysis, None)
     assert {point.cost for point in drawn.points} == {"0.45 s"}, "else it is the time of the pictures, 9 steps of 0.05"
 
 
