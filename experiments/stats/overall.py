@@ -93,8 +93,12 @@ def _state(measure: Measure, comparison: Comparison, *, is_as_good: bool) -> Sta
 
 
 def _untested(results: Sequence[MeasureAnalysis]) -> str:
-    """Say that one prompt tests nothing; empty where there is nothing to compare, which each measure says itself."""
-    compared = [item for result in results for item in result.comparisons if item.pairs]
+    """Say that one prompt tests nothing; empty where there is nothing to compare, which each measure says itself.
+
+    Times leave the first prompt out, which carries the warm-up, so they say nothing of how many there are.
+    """
+    scores = [result for result in results if result.measure.column != TIME_COLUMN]
+    compared = [item for result in scores for item in result.comparisons if item.pairs]
     if not compared or max(item.prompts for item in compared) > 1:
         return ""
     return "With one prompt nothing can be shown by any measure: it does not say how the next would differ."

@@ -158,6 +158,12 @@ def test_one_prompt_shows_nothing(primary):
     )
 
 
+def test_times_without_their_first_prompt_do_not_make_two_prompts_one():
+    untested = compared("1", 0.1, prompts=1, pairs=1, p_value=None, p_holm=None)
+    time = replace(measured("Generation time", "lower", TIME_COLUMN), comparisons=(untested,))
+    assert said(time) == ""
+
+
 def test_analyze_says_it_before_the_first_table_of_the_measures_that_are_shown(tmp_path):
     plan = sample_plan(axes=[axis("shift", 3.0, 4.0)])
     folder = str(write_results(tmp_path / "sweep", plan, noisy_scores({"4.0": 0.5}, spread=0.05)))
