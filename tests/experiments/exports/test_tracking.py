@@ -185,7 +185,17 @@ def test_a_tracker_that_is_away_costs_a_run_a_sentence_and_nothing_else(
     assert (folder / "report.html").is_file()
 
 
-def test_a_run_tells_wandb_offline(tiny_checkpoint: Path, tmp_path: Path) -> None:
+@pytest.fixture
+def fresh_wandb() -> Iterator[None]:
+    """Let wandb read the environment anew: a process of it keeps the folder that it began with."""
+    import wandb
+
+    wandb.teardown()
+    yield
+    wandb.teardown()
+
+
+def test_a_run_tells_wandb_offline(fresh_wandb: None, tiny_checkpoint: Path, tmp_path: Path) -> None:
     told, _folder = draw(tiny_checkpoint, tmp_path, "wandb", WANDB_MODE="offline", WANDB_DIR=str(tmp_path))
     assert told.exit_code == 0, told.output
     kept = list((tmp_path / "wandb").glob("offline-run-*/run-*.wandb"))
