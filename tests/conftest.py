@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import shutil
 import signal
@@ -25,16 +24,6 @@ def pytest_configure() -> None:
     for number, usual in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
         if signal.getsignal(number) == signal.SIG_IGN:
             signal.signal(number, usual)
-
-
-def pytest_collection_finish() -> None:
-    """Let the collector pass over what importing has made: going over it takes a third of a second each time."""
-    gc.freeze()
-
-
-def pytest_unconfigure() -> None:
-    """Let the interpreter end as usual; libraries that count what is left at the end would report a leak."""
-    gc.unfreeze()
 
 
 @pytest.fixture(scope="session")
