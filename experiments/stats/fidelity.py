@@ -98,7 +98,7 @@ def fidelity_sentences(measure: Measure, levels: Sequence[LevelSummary], variabl
     if apart:
         clauses = [_clause(summary, measure) for summary in apart[:MOST_NAMED]]
         if len(apart) > MOST_NAMED:
-            clauses.append(f"{len(apart) - MOST_NAMED} more are closer, see the table")
+            clauses.append(_closer_ones(len(apart) - MOST_NAMED))
         sentences.append(f"Beside {variable} {quoted(baseline)}: {'; '.join(clauses)}.")
     if same:
         named = listed([f"{quoted(summary.level)} (all {summary.runs})" for summary in same], MOST_NAMED)
@@ -118,6 +118,12 @@ def _clause(summary: LevelSummary, measure: Measure) -> str:
     decimals = decimals_for((estimate.high - estimate.low) / 2)
     mean, low, high = (format_number(value, decimals) for value in (estimate.mean, estimate.low, estimate.high))
     return f"{named} {mean}{unit} (95 % interval {low} to {high}, {prompts})"
+
+
+def _closer_ones(count: int) -> str:
+    if count == 1:
+        return "another level lies closer to it, see the table"
+    return f"{count} other levels lie closer to it, see the table"
 
 
 def _mean(summary: LevelSummary) -> float:
