@@ -47,6 +47,7 @@ def main(folder: Path, measure: str, output: Path) -> None:
         page = browser.new_page(viewport={"width": WIDTH, "height": 900}, color_scheme="light")
         page.goto(report.resolve().as_uri())
         page.evaluate(ONE_VERDICT, measure)
+        page.locator("label:has-text('Score') select[name=measure]").select_option(label=measure)
         parts = [_part(page, selector, height) for selector, height in _places(measure)]
         browser.close()
     picture = Image.new("RGB", (WIDTH, sum(part.height for part in parts)), parts[0].getpixel((1, 1)))

@@ -17,6 +17,7 @@ from typing import Any
 
 import click
 import httpx
+from PIL import Image
 
 from llm_dit.errors import LlmDitError
 
@@ -25,12 +26,14 @@ CHROMIUM = "/usr/bin/chromium"
 WAIT_MS = 300_000
 """Plans are made by a process of low priority, which on a busy machine takes minutes."""
 KEY = "a-key-for-pictures-only"
-PROMPTS = (
-    "A red fox sits in fresh snow at the edge of a quiet forest, its breath a small cloud in the cold morning light.",
-    "A yellow banana lies on a blue table. Soft light comes from the left.",
-    "A small wooden house stands on a green hill under a wide evening sky.",
-    "A tabby cat lies curled in a pool of sunlight on a worn wooden floor.",
+PROMPT = "A red fox in fresh snow"
+MADE: tuple[dict[str, Any], ...] = (
+    {"prompt": "A penguin in the snow", "seed": 1},
+    {"prompt": "A flat vector illustration of a sailboat on a lake", "seed": 4, "width": 192},
+    {"prompt": PROMPT, "seed": 2, "num_inference_steps": 2},
+    {"prompt": PROMPT, "seed": 2},
 )
+"""Of the embedded model's world, oldest first; the last two differ in their steps alone."""
 VIEWS: dict[str, dict[str, Any]] = {
     "light": {"viewport": {"width": 1280, "height": 860}, "color_scheme": "light"},
     "dark": {"viewport": {"width": 1280, "height": 860}, "color_scheme": "dark"},
@@ -54,7 +57,7 @@ def _newest(page: Any) -> list[str]:
 
 def _generate(page: Any) -> None:
     _open(page, "/")
-    page.fill("#field-prompt", PROMPTS[0])
+    page.fill("#field-prompt", PROMPT)
     page.locator("#formatted-prompt", has_text="red fox").wait_for()
 
 
@@ -83,7 +86,7 @@ def _running(page: Any) -> None:
 
 def _viewer(page: Any) -> None:
     _open(page, "/history")
-    page.locator(".card[data-state=done] .card-image").nth(1).click()
+    page.locator(".card[data-state=done] .card-image").nth(2).click()  # the sailboat
     page.locator("#viewer[open]").wait_for()
     page.wait_for_timeout(500)
 
@@ -204,14 +207,10 @@ LOCKED_STATES: dict[str, State] = {"login": lambda page: page.goto("/login")}
 """Of a server with a key."""
 IN_DOCS = {
     "generate": ("generate", "light"),
-    "generate_phone": ("generate", "phone"),
     "generate_wide": ("generate", "wide"),
     "running": ("running", "light"),
     "viewer": ("viewer", "light"),
-    "history": ("history", "light"),
-    "history_dark": ("history", "dark"),
     "selected": ("selected", "light"),
-    "image": ("image", "light"),
     "compare": ("compare", "light"),
     "rewriter": ("rewritten", "light"),
     "experiments": ("experiments", "light"),
@@ -242,29 +241,45 @@ def main(model_path: str, output: Path, every: Path | None, only: str, port: int
             for view in VIEWS
             if not wanted or state in wanted
         }
+    keep_colours = every is not None
     with _browser() as browser:
         with _server(model_path, port) as address:
-            _take(browser, address, folder, pictures, EMPTY_STATES)
+            _take(browser, address, folder, pictures, EMPTY_STATES, keep_colours)
             if any(state in STATES for state, _ in pictures.values()):
                 _make_something(browser, address)
-            _take(browser, address, folder, pictures, STATES)
+            _take(browser, address, folder, pictures, STATES, keep_colours)
         if any(state in LOCKED_STATES for state, _ in pictures.values()):
             with _server(model_path, port, "--api-key", KEY) as address:
-                _take(browser, address, folder, pictures, LOCKED_STATES)
+                _take(browser, address, folder, pictures, LOCKED_STATES, keep_colours)
 
 
 def _take(
-    browser: Any, address: str, folder: Path, pictures: dict[str, tuple[str, str]], states: dict[str, State]
+    browser: Any,
+    address: str,
+    folder: Path,
+    pictures: dict[str, tuple[str, str]],
+    states: dict[str, State],
+    keep_colours: bool,
 ) -> None:
     for name, (state, view) in pictures.items():
         if state not in states:
             continue
         with _page(browser, address, **VIEWS[view]) as page:
             states[state](page)
-            page.screenshot(path=str(folder / f"{name}.png"))
-            click.echo(folder / f"{name}.png")
+            path = folder / f"{name}.png"
+            page.screenshot(path=str(path))
+            if not keep_colours and view != "wide":  # whose picture fills the page, and would show bands
+                _reduce(path)
+            click.echo(path)
             for job in reversed(page.request.get("/api/jobs").json() if state == "running" else []):
                 page.request.delete(f"/api/jobs/{job['id']}")
+
+
+def _reduce(path: Path) -> None:
+    """Write a picture of the documentation's in 256 colours, those of small parts too: a third as large."""
+    with Image.open(path) as picture:
+        reduced = picture.convert("RGB").quantize(256, Image.Quantize.MAXCOVERAGE, kmeans=3)
+    reduced.save(path, optimize=True)
 
 
 @contextmanager
@@ -281,8 +296,7 @@ def _page(browser: Any, address: str, **view: Any) -> Iterator[Any]:
 
 def _make_something(browser: Any, address: str) -> None:
     """Make images, star some, and run an experiment, from the page as a user would."""
-    for number, prompt in enumerate((*PROMPTS[1:], PROMPTS[0])):
-        values = {"prompt": prompt, "seed": number + 1, "width": 320 if number == 2 else None}
+    for values in MADE:
         _checked(httpx.post(f"{address}/api/generate?wait=true", json=values, timeout=WAIT_MS / 1000))
     with _page(browser, address) as page:
         starred = {"ids": _newest(page)[1:3], "is_starred": True}
