@@ -1,13 +1,11 @@
 """Ray, opened for one command: on this machine alone, or a cluster that is there already.
 
-Nothing listens beyond this machine unless a cluster is named. Ray is imported here and in `ray_crew` alone.
+Nothing listens beyond this machine unless a cluster is named. A process may open one after the other, in any order.
 """
 
 from __future__ import annotations
 
-import importlib.util
 import logging
-import os
 import signal
 import socket
 import sys
@@ -18,16 +16,9 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from experiments.cluster.joining import code_folders
+from experiments.cluster.ray_environment import environment_of_session, ray_in_use
 from llm_dit.errors import LlmDitError
 
-QUIET: Final = {
-    "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",  # else every worker would begin with a `uv run` of its own in a copied folder
-    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
-    "RAY_DEDUP_LOGS": "0",
-}
-LOOPBACK: Final = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
-"""Ray's own switch for machines without a cluster: every part of it listens on 127.0.0.1 alone."""
 STORE_BYTES: Final = 256 << 20
 """Of Ray's object store on this machine: two batches of 32 MiB for each of four workers that wait for the driver."""
 STORE_BYTES_PER_WORKER: Final = 64 << 20
@@ -66,11 +57,24 @@ def opened(address: str | None, *, cpus: int | None, workers: int | None) -> Ite
     Raises:
         LlmDitError: If Ray is not installed, there is no such cluster, or it can't be joined.
     """
-    os.environ.update({**QUIET, **LOOPBACK} if is_on_this_machine(address) else QUIET)
-    ray = imported_ray()
-    if ray.is_initialized():  # by whoever called this process
-        yield _described(ray, is_local=False)
+    in_use = ray_in_use()
+    if in_use is not None:  # by whoever called this process
+        yield _described(in_use, is_local=False)
         return
+    with environment_of_session(is_on_this_machine=is_on_this_machine(address)) as ray:
+        try:
+            _connect(ray, address, cpus, workers)
+            yield _described(ray, is_local=address is None)
+        finally:
+            ray.shutdown()
+
+
+def _connect(ray: Any, address: str | None, cpus: int | None, workers: int | None) -> None:
+    """Start a cluster or join one; see `opened`.
+
+    Raises:
+        LlmDitError: If there is none to join, or it can't be joined.
+    """
     is_main = threading.current_thread() is threading.main_thread()  # others may not set signals, nor does Ray there
     before = signal.getsignal(signal.SIGTERM)
     logging.getLogger("ray").setLevel(logging.ERROR)
@@ -83,16 +87,11 @@ def opened(address: str | None, *, cpus: int | None, workers: int | None) -> Ite
             _check_somebody_listens(ray, address)
             ray.init(address=address, runtime_env=code_that_travels(), **options)
     except (ConnectionError, RuntimeError, ValueError) as error:
-        ray.shutdown()
         raise LlmDitError(_problem(address, error), field="ray_address" if address else "workers") from error
     if (
         is_main and signal.getsignal(signal.SIGTERM) is not before
     ):  # Ray's handler would end the command in the middle of a write
         signal.signal(signal.SIGTERM, before)
-    try:
-        yield _described(ray, is_local=address is None)
-    finally:
-        ray.shutdown()
 
 
 def is_on_this_machine(address: str | None) -> bool:
@@ -138,34 +137,6 @@ def _start_here(ray: Any, **options: Any) -> None:
                 raise
             ray.shutdown()
     raise RuntimeError(f"it did not come up in {STARTS} times 30 s; this machine is too busy")
-
-
-def require_ray() -> None:
-    """Refuse a process without Ray; nothing is imported, since Ray reads its environment then and never again.
-
-    Raises:
-        LlmDitError: If it is not installed.
-    """
-    if importlib.util.find_spec("ray") is None:
-        raise LlmDitError(
-            "--workers needs Ray, which is not installed; run `uv sync --extra cluster`, or "
-            "`pip install llm-dit[cluster]`.",
-            field="workers",
-        )
-
-
-def imported_ray() -> Any:
-    """Return the module; the environment that it reads is set by `opened`.
-
-    Raises:
-        LlmDitError: If it is not installed.
-    """
-    require_ray()
-    import ray
-
-    # Ray prints a paragraph for every lost process, which no setting of its own keeps off the bar; `tell` has a line
-    ray._private.worker.print_to_stdstream = lambda *_lines, **_options: None
-    return ray
 
 
 def code_that_travels() -> dict[str, Any]:

@@ -12,7 +12,8 @@ from experiments.cluster.joining import code_fingerprint
 from experiments.cluster.orders import EngineSource, LoadedEngine, WorkerPlan
 from experiments.cluster.placing import check_devices, local_cpus, place_workers
 from experiments.cluster.ray_crew import RayCrew, Terms
-from experiments.cluster.ray_opening import imported_ray, opened, require_ray
+from experiments.cluster.ray_environment import imported_ray, require_ray
+from experiments.cluster.ray_opening import opened
 from experiments.cluster.scoring import RemoteScorer, ScoringCrew
 from experiments.cluster.scoring_orders import JudgePlan, LoadedScorers, ScoringPlan
 from experiments.cluster.scoring_worker import ScoringWorker

@@ -17,13 +17,13 @@ from web_fakes import FakeEngine
 from web_server import HTTP, live_server, make_app, wait_for_model, wait_until
 from web_tab import open_tab
 
-from experiments.cluster.ray_opening import LOOPBACK, QUIET
+from experiments.cluster.ray_environment import LOOPBACK, QUIET
+from experiments.cluster.ray_opening import opened
 from experiments.store.result_store import ResultStore
 from llm_dit.parameters import PARAMETERS
 
 pytestmark = pytest.mark.slow  # a real cluster under a real page
 
-ROOT = Path(__file__).parents[2]
 RUNS = 24
 SMALL = {"num_inference_steps": 8, "width": 128, "height": 128, "dit_device": "cpu", "text_encoder_device": "cpu"}
 PHONE = {"width": 390, "height": 844}
@@ -105,36 +105,17 @@ def raylet_of(pid: int) -> str:
     return Path(f"/proc/{parent}/cmdline").read_text(encoding="utf-8")
 
 
-@contextmanager
-def page_of_configuration(folder: Path, cluster: str) -> Iterator[str]:
-    """Start the page as people do, in a process of its own, which so joins no cluster but the configured one."""
-    file, port = folder / "config.toml", free_port()
-    file.write_text(
-        f"[default.server]\nport = {port}\ndata_dir = '{folder}/data'\nresults_dir = '{folder}/results'\n"
-        "[default.pipeline]\ndevice = 'cpu'\n[default.encoder]\ndevice = 'cpu'\n"
-        "[default.generation]\nnum_inference_steps = 8\nwidth = 128\nheight = 128\n"
-        f"[default.cluster]\nray_address = '{cluster}'\nworker_threads = 1\n",
-        encoding="utf-8",
-    )
-    environment = {**os.environ, "RAY_AUTH_MODE": "disabled"}
-    command = [sys.executable, "web/server.py", "--config", str(file)]
-    server = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL)
-    try:
-        wait_until(lambda: server.poll() is not None or is_open(port), 120)
-        assert server.poll() is None, "it ended by itself; its message is above"
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        server.terminate()
-        server.wait(60)
-
-
 def test_an_experiment_of_a_page_with_a_cluster_in_its_configuration_runs_there_and_leaves_it_up(
-    browser: Any, tmp_path: Path
+    browser: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.delenv("RAY_AUTH_MODE", raising=False)
+    with opened(None, cpus=1, workers=1):
+        pass  # an experiment before had workers of this process's own, for which Ray asks for a token
     port = free_port()
     with cluster_of_one_node(port) as head:
         wait_until(lambda: head.poll() is None and is_open(port), 120)
-        with page_of_configuration(tmp_path, f"127.0.0.1:{port}") as address, open_tab(browser, address) as page:
+        app = make_app(tmp_path, FakeEngine(), ray_address=f"127.0.0.1:{port}", worker_threads=1, **SMALL)
+        with live_server(app) as address, open_tab(browser, address) as page:
             wait_for_model(address)
             page.goto("/experiments")
             assert f"They are on the cluster 127.0.0.1:{port}." in page.inner_text("#lab-workers-help")

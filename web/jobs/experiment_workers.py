@@ -1,7 +1,6 @@
 """Experiments of the page that run on workers: what may be asked for, and how a job shows what they do.
 
-The address of a cluster is the server's to name: whoever is connected to one runs its code. It is the same as long as
-the server runs, since Ray reads once whether it may listen beyond this machine.
+The address of a cluster is the server's to name: whoever is connected to one runs its code.
 """
 
 from __future__ import annotations
@@ -51,7 +50,7 @@ def check_wishes(wishes: ClusterSettings, settings: EngineSettings, config: Conf
             "workers", f"{wishes.workers} is more than the {processors} processors of this machine; use fewer."
         )
     from experiments.cluster.placing import check_devices
-    from experiments.cluster.ray_opening import require_ray
+    from experiments.cluster.ray_environment import require_ray
 
     check_devices(settings)
     require_ray()

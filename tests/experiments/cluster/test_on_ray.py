@@ -19,7 +19,8 @@ import pytest
 from faulty_engine import FaultyEngine
 
 from experiments.cluster.dispatch import Patience
-from experiments.cluster.ray_opening import LOOPBACK, QUIET, TOO_SLOW
+from experiments.cluster.ray_environment import LOOPBACK, QUIET
+from experiments.cluster.ray_opening import TOO_SLOW
 from experiments.cluster.workers_model import WorkersModel, scorers_on_workers
 from experiments.metrics import load_configured_scorers
 from experiments.metrics.missing_scores import score_results

@@ -1,13 +1,17 @@
 """What goes with a command to the nodes of a cluster."""
 
+import os
 import socket
 import subprocess
 import sys
+import time
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from experiments.cluster import ray_opening
+from experiments.cluster.ray_environment import LOOPBACK, QUIET
 
 ASKING = """
 import sys, time
@@ -21,6 +25,81 @@ for address in sys.argv[1:]:
     except LlmDitError as error:
         print(time.monotonic() - began, error)
 """
+
+IN_TURN = """
+import os, sys
+from experiments.cluster.ray_opening import opened
+
+def told():
+    return {name: value for name, value in os.environ.items() if name.startswith("RAY_")}
+
+before = told()
+for place in sys.argv[1:]:
+    with opened(None if place == "here" else place, cpus=1, workers=1) as cluster:
+        import ray
+
+        class Worker:
+            def where(self):
+                return ray.util.get_node_ip_address(), os.environ["RAY_AUTH_MODE"] if cluster.is_local else None
+
+        worker = ray.remote(Worker).remote()
+        print(place, *ray.get(worker.where.remote(), timeout=60), told() == before)
+        ray.kill(worker)
+    assert told() == before, "what Ray was told for one session is taken back after it"
+"""
+
+
+@contextmanager
+def started(address, client_port, **environment):
+    """Start Ray as people do; ended by its own process, since `ray stop` ends every Ray here."""
+    host, _, port = address.rpartition(":")
+    words = f"ray start --head --block --node-ip-address={host} --port={port} --num-cpus=1 --include-dashboard=false"
+    words += f" --object-store-memory={80 << 20} --ray-client-server-port={client_port}"
+    command = [str(Path(sys.executable).with_name("ray")), *words.split()[1:]]
+    told = {**os.environ, **QUIET, **environment}
+    head = subprocess.Popen(command, env=told, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        yield head
+    finally:
+        head.terminate()
+        head.wait(60)
+
+
+def free_port():
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return found.getsockname()[1]
+
+
+def wait_for(host, port):
+    until = time.monotonic() + 120
+    while time.monotonic() < until:
+        with socket.socket() as asked:
+            if asked.connect_ex((host, port)) == 0:
+                return
+        time.sleep(0.1)
+    raise AssertionError(f"nothing listens at {host}:{port}")
+
+
+@pytest.mark.slow  # four starts of Ray
+def test_one_process_may_have_a_cluster_of_its_own_and_join_others_in_any_order():
+    own, other, client = f"127.0.0.1:{free_port()}", f"127.0.0.2:{free_port()}", free_port()
+    with (
+        started(own, client, **LOOPBACK, RAY_AUTH_MODE="disabled"),
+        started(other, free_port(), RAY_AUTH_MODE="disabled"),
+    ):
+        for address in (own, other, f"127.0.0.1:{client}"):
+            host, _, port = address.rpartition(":")
+            wait_for(host, int(port))
+        from_outside = f"ray://127.0.0.1:{client}"
+        places = ["here", own, other, "here", from_outside, "here", other, own]
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
+        found = subprocess.run(
+            [sys.executable, "-c", IN_TURN, *places], env=environment, capture_output=True, text=True, check=False
+        )
+    assert found.returncode == 0, found.stderr
+    hosts = {"here": "127.0.0.1 token", own: "127.0.0.1 None", other: "127.0.0.2 None", from_outside: "127.0.0.1 None"}
+    assert found.stdout.splitlines() == [f"{place} {hosts[place]} False" for place in places]
 
 
 @pytest.mark.parametrize(("is_checkout", "folders"), [(True, ["engine", "experiments"]), (False, ["experiments"])])
