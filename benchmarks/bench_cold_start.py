@@ -50,6 +50,8 @@ from llm_dit.pipeline import ZImagePipeline
 settings = EngineSettings.parse(json.loads(sys.argv[1]))
 if settings.vram_limit:
     import torch
+    from llm_dit.placement.devices import resolve_device
+    resolve_device(settings.dit_device, "dit_device")  # before the card is used: it tells the allocator how
     total = torch.cuda.get_device_properties(0).total_memory
     torch.cuda.set_per_process_memory_fraction(min(1.0, settings.vram_limit * 2**30 / total))
 params = GenerationParams.parse(json.loads(sys.argv[2]))
