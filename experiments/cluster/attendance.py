@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from experiments.cluster.crew import Crew, Event, Lost, Numbered, Ready
+from experiments.cluster.crew import Crew, CrewBetween, Event, Lost, Ready
 
 
-class OverheardCrew:
-    """A crew whose workers' coming and going is told to another one as well; see `Crew`.
+class OverheardCrew(CrewBetween):
+    """A crew whose workers' coming and going is told to another one as well.
 
     Args:
         crew: The workers.
@@ -16,24 +16,12 @@ class OverheardCrew:
     """
 
     def __init__(self, crew: Crew, hear: Callable[[Ready | Lost], None]) -> None:
-        self._crew = crew
+        super().__init__(crew)
         self._hear = hear
-        self.now = crew.now
-        self.replace = crew.replace
-        self.stop = crew.stop
-
-    @property
-    def expected(self) -> int:
-        """How many workers there are or will be."""
-        return self._crew.expected
-
-    def submit(self, worker: str, order: Numbered) -> None:
-        """Hand a worker an order."""
-        self._crew.submit(worker, order)
 
     def events(self, timeout_s: float) -> Sequence[Event]:
         """Return what has happened; see `Crew.events`."""
-        happened = self._crew.events(timeout_s)
+        happened = super().events(timeout_s)
         for event in happened:
             if isinstance(event, Ready | Lost):
                 self._hear(event)

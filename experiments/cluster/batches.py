@@ -23,7 +23,7 @@ MOST_SECONDS: Final = 15.0
 """Of one batch: what a lost worker costs, and how long Ctrl-C may have to wait for a worker that does not listen."""
 MOST_RUNS: Final = 64
 MOST_BYTES: Final = 32 << 20
-"""Of one batch's pictures, which wait for the driver in Ray's object store."""
+"""Of the pictures of one batch, or of one parcel to score, which wait for their reader in Ray's object store."""
 
 
 @dataclass(frozen=True)

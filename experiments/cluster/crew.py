@@ -93,6 +93,42 @@ class Crew(Protocol):
         """Return the seconds of the clock that all of them live by."""
 
 
+class CrewBetween:
+    """A crew that passes on what it is asked, for those that listen or count on the way; see `Crew`.
+
+    Args:
+        crew: The workers.
+    """
+
+    def __init__(self, crew: Crew) -> None:
+        self._crew = crew
+
+    @property
+    def expected(self) -> int:
+        """How many workers there are or will be."""
+        return self._crew.expected
+
+    def submit(self, worker: str, order: Numbered) -> None:
+        """Hand a worker an order."""
+        self._crew.submit(worker, order)
+
+    def events(self, timeout_s: float) -> Sequence[Event]:
+        """Return what has happened; see `Crew.events`."""
+        return self._crew.events(timeout_s)
+
+    def replace(self, worker: str) -> None:
+        """End a worker that does not answer."""
+        self._crew.replace(worker)
+
+    def stop(self) -> None:
+        """Let every worker end after its current image."""
+        self._crew.stop()
+
+    def now(self) -> float:
+        """Return the seconds of the crew's clock."""
+        return self._crew.now()
+
+
 def first_ready(crew: Crew, should_stop: Callable[[], bool] = lambda: False) -> tuple[Loaded, list[Event]]:
     """Wait for the first worker that has its engine, and return what it says, with all that happened so far.
 

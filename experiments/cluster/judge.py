@@ -8,6 +8,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 
 from experiments.cluster.scoring_orders import JudgePlan, PictureRow, ScoredBatch, ScoringOrder
@@ -33,6 +34,25 @@ def scored(scorers: Sequence[Scorer], order: ScoringOrder, device: AbstractConte
                 return ScoredBatch(order.number, scorer.score_rows(rows))
         except (LlmDitError, RuntimeError) as error:  # RuntimeError is what torch raises from a device
             return ScoredBatch(order.number, None, str(error))
+
+
+class Parcels:
+    """Rows of batches that come in several parcels, until the last one is there."""
+
+    def __init__(self) -> None:
+        self._rows: dict[int, tuple[PictureRow, ...]] = {}
+
+    def whole(self, order: ScoringOrder) -> ScoringOrder | None:
+        """Return an order with all rows of its batch; None where more will come.
+
+        Parcels of a batch come one after the other, those of two batches as they like.
+        """
+        before = () if order.is_first else self._rows.pop(order.batch)
+        rows = (*before, *order.rows)
+        if order.is_last:
+            return replace(order, rows=rows)
+        self._rows[order.batch] = rows
+        return None
 
 
 class Judge:

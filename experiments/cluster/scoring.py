@@ -1,6 +1,8 @@
 """Scores by workers: batches go out, at most two to a worker, and come back in the order in which they were asked for.
 
 The batches are those of one device, so that scores are the same bits. The driver alone reads and writes the folder.
+Where workers may be elsewhere a batch's pictures travel in parcels, each read when the one before has arrived, so that
+neither the driver nor Ray's object store ever holds more than two of them for a worker.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+from experiments.cluster.batches import MOST_BYTES
 from experiments.cluster.crew import ORDERS_IN_FLIGHT, Crew, Done, Lost, Ready
 from experiments.cluster.dispatch import LISTENING_S, TRIES
 from experiments.cluster.scoring_orders import JudgePlan, PictureRow, ScoredBatch, ScoringOrder
@@ -43,7 +46,23 @@ class RemoteScorer:
 
 @dataclass
 class _Batch:
-    order: ScoringOrder
+    """Rows that are scored together.
+
+    Attributes:
+        number: Among all batches.
+        metric: By which.
+        parcels: The rows, as they travel together.
+        sent: How many parcels are there, or on their way.
+        order: Number of the order that is out.
+        tries: How often it came to nothing.
+        due: When its worker is given up.
+    """
+
+    number: int
+    metric: str
+    parcels: list[list[ScoreInput]]
+    sent: int = 0
+    order: int = -1
     tries: int = 0
     due: float = field(default=float("inf"))
 
@@ -83,6 +102,7 @@ class ScoringCrew:
         self._is_local = is_local
         self._judge = judge
         self._numbers = itertools.count()
+        self._batches = itertools.count()
         self._out: dict[str, deque[_Batch]] = {}
 
     def welcome(self, events: Iterable[object]) -> None:
@@ -128,9 +148,18 @@ class ScoringCrew:
                 batch = self._next(metric, source, again, waiting)
                 if batch is None:
                     return
-                batch.due = self._crew.now() + BATCH_PATIENCE_S * (1 + len(out))
+                batch.sent = 0
                 out.append(batch)
-                self._crew.submit(worker, batch.order)
+                self._send(worker, batch, patience_s=BATCH_PATIENCE_S * len(out))
+
+    def _send(self, worker: str, batch: _Batch, patience_s: float) -> None:
+        """Hand a worker the next parcel of a batch."""
+        rows = tuple(map(self._sent, batch.parcels[batch.sent]))
+        is_first, batch.sent = not batch.sent, batch.sent + 1
+        is_last = batch.sent == len(batch.parcels)
+        batch.order, batch.due = next(self._numbers), self._crew.now() + patience_s
+        order = ScoringOrder(batch.order, batch.metric, rows, self._judge, is_first, is_last, batch.number)
+        self._crew.submit(worker, order)
 
     def _next(self, metric: str, source: _Source, again: deque[_Batch], waiting: deque[int]) -> _Batch | None:
         if again:
@@ -140,8 +169,8 @@ class ScoringCrew:
         if source.is_empty:
             return None
         rows = source.take()
-        batch = _Batch(ScoringOrder(next(self._numbers), metric, tuple(map(self._sent, rows)), self._judge))
-        waiting.append(batch.order.number)
+        batch = _Batch(next(self._batches), metric, [rows] if self._is_local else list(parcels(rows)))
+        waiting.append(batch.number)
         return batch
 
     def _sent(self, row: ScoreInput) -> PictureRow:
@@ -152,14 +181,17 @@ class ScoringCrew:
 
     def _take(self, worker: str, result: ScoredBatch, again: deque[_Batch], scored: dict[int, list[Scores]]) -> None:
         out = self._out.get(worker, deque())
-        batch = next((batch for batch in out if batch.order.number == result.number), None)
+        batch = next((batch for batch in out if batch.order == result.number), None)
         if batch is None:
             return  # of a worker that was given up meanwhile
+        if result.scores is not None and batch.sent < len(batch.parcels):
+            self._send(worker, batch, patience_s=BATCH_PATIENCE_S * (1 + out.index(batch)))
+            return
         out.remove(batch)
         if result.scores is None:
             self._try_again(batch, worker, result.error, again)
         else:
-            scored[result.number] = result.scores
+            scored[batch.number] = result.scores
 
     def _take_back(self, worker: str, reason: str, again: deque[_Batch]) -> None:
         out = self._out.pop(worker, deque())
@@ -174,8 +206,8 @@ class ScoringCrew:
     def _try_again(self, batch: _Batch, worker: str, error: str, again: deque[_Batch]) -> None:
         batch.tries += 1
         if batch.tries == TRIES:
-            raise LlmDitError(f"{batch.order.metric} could not be scored in {TRIES} tries: {error}")
-        self._tell(f"A batch of {batch.order.metric} failed on {worker} and is tried again: {error}")
+            raise LlmDitError(f"{batch.metric} could not be scored in {TRIES} tries: {error}")
+        self._tell(f"A batch of {batch.metric} failed on {worker} and is tried again: {error}")
         again.append(batch)
 
     def _replace_late_ones(self) -> None:
@@ -184,3 +216,17 @@ class ScoringCrew:
                 out[0].due = float("inf")
                 self._tell(f"{worker} does not answer and is replaced.")
                 self._crew.replace(worker)
+
+
+def parcels(rows: Sequence[ScoreInput]) -> Iterator[list[ScoreInput]]:
+    """Divide a batch's rows, whose pictures are at most `MOST_BYTES` together, or one row's; at least one parcel."""
+    parcel: list[ScoreInput] = []
+    size = 0
+    for row in rows:
+        own = sum(path.stat().st_size for path in (row.image, row.baseline) if path is not None)
+        if parcel and size + own > MOST_BYTES:
+            yield parcel
+            parcel, size = [], 0
+        parcel.append(row)
+        size += own
+    yield parcel

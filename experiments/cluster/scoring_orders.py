@@ -75,19 +75,25 @@ class PictureRow:
 
 @dataclass(frozen=True)
 class ScoringOrder:
-    """A batch to score.
+    """A batch to score, or a parcel of one.
 
     Attributes:
         number: Of all orders of a command; the answer carries it back.
         metric: Name of the metric.
         rows: The rows.
         judge: Who scores them, where it is asked of a worker that draws as well.
+        is_first: Whether the batch begins with them.
+        is_last: Whether the batch ends with them, and is scored then; the answer to another parcel has no scores.
+        batch: Which batch the parcel is of.
     """
 
     number: int
     metric: str
     rows: tuple[PictureRow, ...]
     judge: JudgePlan | None = None
+    is_first: bool = True
+    is_last: bool = True
+    batch: int = 0
 
 
 @dataclass(frozen=True)
@@ -96,7 +102,7 @@ class ScoredBatch:
 
     Attributes:
         number: Of the order.
-        scores: As `Scorer.score_rows` returns them; None if it failed.
+        scores: As `Scorer.score_rows` returns them; empty where more parcels will come, None if it failed.
         error: Why it failed.
     """
 

@@ -7,7 +7,7 @@ import socket
 import threading
 
 from experiments.cluster.joining import code_fingerprint
-from experiments.cluster.judge import scored
+from experiments.cluster.judge import Parcels, scored
 from experiments.cluster.orders import WorkerFacts
 from experiments.cluster.scoring_orders import LoadedScorers, ScoredBatch, ScoringOrder, ScoringPlan
 from experiments.cluster.worker import OwnEngine
@@ -28,6 +28,7 @@ class ScoringWorker:
         self._plan = plan
         self._scorers: list[Scorer] = []
         self._on_device = threading.Lock()
+        self._parcels = Parcels()
 
     def describe(self) -> WorkerFacts:
         """Return where it is and what it runs on."""
@@ -47,7 +48,8 @@ class ScoringWorker:
 
     def draw(self, order: ScoringOrder) -> ScoredBatch:
         """Score a batch; the next one may come meanwhile, whose pictures are unpacked then."""
-        return scored(self._scorers, order, self._on_device)
+        whole = self._parcels.whole(order)
+        return ScoredBatch(order.number, []) if whole is None else scored(self._scorers, whole, self._on_device)
 
     def stop(self) -> None:
         """Do nothing: a batch of scores is short."""

@@ -20,7 +20,8 @@ from experiments.store.comparable import Conditions
 
 NO_MODEL: Final = Loaded("", {}, {})
 BUSY_ENOUGH: Final = 0.9
-"""Share of the time in which devices compute from which they themselves are what limits."""
+"""Share of the time in which devices compute, or the driver works, from which it is they that limit."""
+DRIVER: Final = "the driver, which takes in results one after the other"
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,7 @@ class Forecast:
         plural = "" if self.workers == 1 else "s"
         return (
             f"{self.workers:,} worker{plural}: {_duration(self.seconds)}, the devices compute {self.busy_share:.0%} of "
-            f"it; limited by {self.limit}."
+            f"it, the driver works {self.driver_share:.0%} of it; limited by {self.limit}."
         )
 
 
@@ -98,10 +99,11 @@ def _limit(items: Sequence[WorkItem], workers: int, timing: Timing, seconds: flo
     if busy >= BUSY_ENOUGH:
         return "the devices"
     if driver >= BUSY_ENOUGH:
-        return "the driver, which takes in results one after the other"
+        return DRIVER
     longest = max(map(timing.drawing, items), default=0.0)
     shares = {
         "loading the model": timing.loading,
+        DRIVER: driver * seconds,
         f"the number of runs ({len(items):,} for {workers:,} workers)" if len(items) < 4 * workers else "": (
             seconds - timing.loading - sum(map(timing.drawing, items)) / workers
         ),

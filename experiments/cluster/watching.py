@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Literal, Protocol, get_args
 
-from experiments.cluster.crew import Crew, Done, Event, Lost, Numbered, Standing
+from experiments.cluster.crew import Crew, CrewBetween, Done, Event, Lost, Numbered, Standing
 from experiments.cluster.orders import BatchResult
 from experiments.cluster.scoring_orders import ScoredBatch, ScoringOrder
 
@@ -64,8 +64,8 @@ class _Count:
     losses: int = 0
 
 
-class WatchedCrew:
-    """A crew whose orders and answers are counted on the way; see `Crew`.
+class WatchedCrew(CrewBetween):
+    """A crew whose orders and answers are counted on the way.
 
     Args:
         crew: The workers.
@@ -73,22 +73,15 @@ class WatchedCrew:
     """
 
     def __init__(self, crew: StandingCrew, watch: Watch) -> None:
-        self._crew = crew
+        super().__init__(crew)
+        self._standing = crew.standing
         self._watch = watch
         self._counts: dict[str, _Count] = {}
         self._told: tuple[WorkerState, ...] = ()
-        self.now = crew.now
-        self.replace = crew.replace
-        self.stop = crew.stop
-
-    @property
-    def expected(self) -> int:
-        """How many workers there are or will be."""
-        return self._crew.expected
 
     def submit(self, worker: str, order: Numbered) -> None:
         """Hand a worker an order."""
-        self._crew.submit(worker, order)
+        super().submit(worker, order)
         count = self._count_of(worker)
         count.orders.add(order.number)
         count.is_scoring = isinstance(order, ScoringOrder)
@@ -96,7 +89,7 @@ class WatchedCrew:
     def events(self, timeout_s: float) -> Sequence[Event]:
         """Return what has happened; see `Crew.events`."""
         self._tell()
-        happened = self._crew.events(timeout_s)
+        happened = super().events(timeout_s)
         for event in happened:
             self._note(event)
         self._tell()
@@ -119,7 +112,7 @@ class WatchedCrew:
                 count.losses += 1
 
     def _tell(self) -> None:
-        states = tuple(self._state_of(standing) for standing in self._crew.standing())
+        states = tuple(self._state_of(standing) for standing in self._standing())
         if states != self._told:
             self._told = states
             self._watch(states)

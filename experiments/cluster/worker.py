@@ -16,7 +16,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from experiments.cluster.joining import code_fingerprint
-from experiments.cluster.judge import Judge
+from experiments.cluster.judge import Judge, Parcels
 from experiments.cluster.orders import BatchResult, Drawn, Failed, LoadedEngine, Order, WorkerFacts, WorkerPlan
 from experiments.cluster.scoring_orders import ScoredBatch, ScoringOrder
 from experiments.planning.design import Run
@@ -92,6 +92,7 @@ class Worker:
         self._models = _TimedModels(plan.source.models())
         self._device: OneDevice | None = None
         self._judge: Judge | None = None
+        self._parcels = Parcels()
         self._told: tuple[str, str] | None = None
         self._is_stopped = threading.Event()
         self._on_device = ThreadPoolExecutor(1, thread_name_prefix="device")
@@ -112,7 +113,10 @@ class Worker:
         May be called for the next batch while this one is drawn.
         """
         if isinstance(order, ScoringOrder):
-            return self._on_device.submit(self._judged, order).result()
+            whole = self._parcels.whole(order)
+            if whole is None:
+                return ScoredBatch(order.number, [])
+            return self._on_device.submit(self._judged, whole).result()
         result, files, began = self._on_device.submit(self._draw, order).result()
         drawn = tuple(Drawn(run, png.result(), metadata) for run, png, metadata in files)
         return replace(result, drawn=drawn, seconds=time.perf_counter() - began)

@@ -251,3 +251,13 @@ def test_a_simulation_names_what_limits():
     assert seconds(1000, items).limit == "the number of runs (60 for 1,000 workers)"
     assert seconds(4, items, loading=600.0).limit == "loading the model"
     assert seconds(60, items_of(prompts=100), driver_per_run=0.1).limit.startswith("the driver")
+
+
+def test_a_simulation_says_how_much_of_the_time_the_driver_works_and_names_it_where_that_limits():
+    items = items_of(prompts=40)  # 240 runs: 2 s on 60 devices, 24 s for the driver
+    found = seconds(60, items, driver_per_order=0, driver_per_run=0.1, answering=0)
+    assert found.driver_share == pytest.approx(24 / found.seconds)
+    assert found.seconds == pytest.approx(24 + 0.5, abs=0.1)  # the first run's 0.5 s, then nothing but the driver
+    assert "the devices compute 8% of it, the driver works 98% of it; limited by the driver" in found.sentence()
+    easy = seconds(1, items, driver_per_order=0, driver_per_run=0.1, answering=0)
+    assert "the driver works 20% of it; limited by the devices." in easy.sentence()

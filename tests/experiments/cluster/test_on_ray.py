@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 from faulty_engine import FaultyEngine
 
+from experiments.cluster import scoring
 from experiments.cluster.dispatch import Patience
 from experiments.cluster.ray_environment import LOOPBACK, QUIET
 from experiments.cluster.ray_opening import TOO_SLOW
@@ -251,7 +252,9 @@ def test_another_kind_of_device_draws_only_where_mixed_asks_for_it_and_is_record
 
 
 @pytest.mark.parametrize("reads_files", [True, False])
-def test_scores_of_workers_are_those_of_one_device(cluster, alone, tmp_path, reads_files):
+def test_scores_of_workers_are_those_of_one_device(cluster, alone, tmp_path, reads_files, monkeypatch):
+    monkeypatch.setattr(scoring, "MOST_BYTES", 20_000)
+    assert sum(map(len, pictures(alone).values())) > 3 * scoring.MOST_BYTES, "a batch is several parcels"
     here, there = tmp_path / "here", tmp_path / "there"
     settings, names = MetricSettings(), ("siglip_score", "image_reward")
     for folder in (here, there):

@@ -4,11 +4,14 @@ from collections import deque
 from pathlib import Path
 from types import SimpleNamespace
 
+import pytest
 from fake_pipeline import FakePipeline
 from PIL import Image
 
 from experiments.cluster.attendance import OverheardCrew
+from experiments.cluster.batches import MOST_BYTES
 from experiments.cluster.crew import Done, Lost, Ready
+from experiments.cluster.judge import Parcels
 from experiments.cluster.orders import Loaded, WorkerPlan
 from experiments.cluster.scoring import ScoringCrew
 from experiments.cluster.scoring_orders import JudgePlan, PictureRow, ScoredBatch, ScoringOrder
@@ -81,6 +84,64 @@ def test_who_comes_and_goes_meanwhile_is_heard_by_whoever_draws_next():
     assert scored(scoring, "a", "bb", "ccc") == [1, 2, 3]
     assert heard == [Lost("w1", "gone"), Ready("w3", MODEL)]
     assert crew.judges == {judge}
+
+
+class ByValue(Scripted):
+    """Workers that score a row by the bytes that came with it, whole batches together; the second order is answered
+    first where there are two, and `lost` once it has so many orders."""
+
+    def __init__(self, lost=10**9):
+        super().__init__()
+        self.parcels, self.sizes, self.taken, self.lost, self.batches = {}, [], 0, lost, []
+
+    def submit(self, worker, order):
+        super().submit(worker, order)
+        assert len(self.orders[worker]) <= 2
+        self.sizes.append([sum(len(png) for png in (row.image, row.baseline) if png) for row in order.rows])
+
+    def events(self, timeout_s):
+        self.taken += 1
+        worker, orders = next((worker, orders) for worker, orders in self.orders.items() if orders)
+        if self.taken == self.lost:
+            self.orders[worker], self.parcels[worker] = deque(), Parcels()
+            return [Lost(worker, "gone"), Ready(worker, MODEL)]
+        order = orders.pop()
+        whole = self.parcels.setdefault(worker, Parcels()).whole(order)
+        if whole is None:
+            return [Done(worker, ScoredBatch(order.number, []))]
+        self.batches.append([row.row.prompt for row in whole.rows])
+        return [Done(worker, ScoredBatch(order.number, [{"length": len(row.image)} for row in whole.rows]))]
+
+
+def sparse(folder, name, size):
+    with (folder / name).open("wb") as file:
+        file.truncate(size)
+    return folder / name
+
+
+@pytest.mark.parametrize("lost", [10**9, 2, 5])
+def test_pictures_by_value_travel_in_parcels_of_bounded_size_and_are_scored_as_the_batches_they_are_of(tmp_path, lost):
+    mebibyte = 1 << 20
+    sizes = [[9, 9, 9, 9, 9], [40], [1, 1], [], [33, 1, 30]]  # of pictures; each has a baseline of one more
+    baseline = sparse(tmp_path, "baseline", mebibyte)
+    batches = [
+        [
+            ScoreInput(f"{number}-{place}", sparse(tmp_path, f"{number}-{place}", size * mebibyte), baseline=baseline)
+            for place, size in enumerate(batch)
+        ]
+        for number, batch in enumerate(sizes)
+    ]
+    crew = ByValue(lost)
+    scoring = ScoringCrew(crew, lambda _sentence: None)
+    scoring.welcome([Ready("w1", MODEL), Ready("w2", MODEL)])
+    scores = [[row["length"] // mebibyte for row in found] for found in scoring.spread(LENGTH, batches)]
+    assert scores == sizes
+    assert {tuple(batch) for batch in crew.batches} == {tuple(row.prompt for row in batch) for batch in batches}
+    assert all(sum(parcel) <= MOST_BYTES or len(parcel) == 1 for parcel in crew.sizes)
+    assert max(map(sum, crew.sizes)) == 41 * mebibyte, "one picture alone may be larger"
+    if lost == 10**9:
+        assert [[size // mebibyte for size in parcel] for parcel in crew.sizes].count([10, 10, 10]) == 1
+        assert len(crew.sizes) == 2 + 1 + 1 + 1 + 3
 
 
 class Source:
