@@ -78,6 +78,8 @@ def print_plan(plan: Plan, totals: Totals, folder: str) -> None:
     table = Table(title=f"Plan of {experiment.name}", title_justify="left", show_header=False)
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
+    if "model_path" not in experiment.engine_parameters:
+        table.add_row("model", escape(plan.engine.model_path))
     for axis in experiment.axes:
         baseline = experiment.baseline[axis.name]
         table.add_row(f"axis {axis.name}", escape(f"{levels_text(axis)}  (baseline {baseline})"))

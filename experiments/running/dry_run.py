@@ -29,7 +29,8 @@ class DryRun:
     Attributes:
         plan: Its runs.
         totals: Their number, time and disk.
-        warnings: Sentences on results on disk, long prompts, levels that are secretly equal, and idle settings.
+        warnings: Sentences on results on disk, long prompts, levels that are secretly equal, idle settings, and
+            prompts beyond the embedded model's world.
         sizes: Sentences on what the design can find.
         looks: When it would be looked at; None for a fixed design.
         expected: Sentences on the number of pictures that looks would take; empty for a fixed design.
@@ -61,6 +62,7 @@ def dry_run(
     Raises:
         LlmDitError: For whatever is wrong with the request, or whatever would refuse it.
     """
+    from experiments.metrics.embedded_world import beyond_the_model
     from experiments.running.forecast import forecast
 
     store = ResultStore(request.folder)
@@ -77,7 +79,9 @@ def dry_run(
     notes = () if work is None else work.notes
     sizes = _sizes(request, plan, spreads or {}, detect)
     expected = () if looks is None else expected_pictures(plan, looks)
-    return DryRun(plan, totals, (*notes, *plan_warnings(plan, facts, known)), sizes, looks, tuple(expected))
+    beyond = beyond_the_model((prompt.text for prompt in plan.prompts), judged_model(plan))
+    warnings = (*notes, *plan_warnings(plan, facts, known), *([beyond] if beyond else []))
+    return DryRun(plan, totals, warnings, sizes, looks, tuple(expected))
 
 
 def plan_warnings(plan: Plan, facts: Facts, known: Callable[[EngineSettings], KnownModel]) -> Iterator[str]:

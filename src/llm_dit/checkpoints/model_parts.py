@@ -179,6 +179,12 @@ def _part_at(name: str, where: str) -> StoredComponent:
     for folder in (path, path / name):
         if (folder / "config.json").is_file():
             return open_folder(folder, name)
+    if not path.exists():
+        raise CheckpointError(
+            f"{setting} {path} is not there; give a {' or '.join(SUFFIXES)} file that is, or a folder with config.json "
+            "and weights.",
+            field=setting,
+        )
     raise CheckpointError(
         f"{setting} {path} is neither a {' or '.join(SUFFIXES)} file nor a folder with config.json and weights; give "
         f"one of these, such as {USUAL_FILES[name]}.",

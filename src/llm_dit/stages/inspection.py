@@ -35,6 +35,8 @@ def inspect_model(path: Path) -> Iterator[str]:
     if is_model_file(path):
         yield from _file_lines(path)
         return
+    if not path.exists():
+        raise CheckpointError(f"{path} is not there; give a file or a folder that is.", field="model_path")
     found = [name for name in WEIGHT_COMPONENTS if (path / name).is_dir()]
     if not found:
         raise CheckpointError(

@@ -3,6 +3,7 @@
 import hashlib
 import itertools
 import json
+import re
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -274,7 +275,9 @@ def test_a_dry_run_tells_the_looks_and_the_pictures_to_expect(tmp_path):
 def test_a_dry_run_tells_the_pictures_that_a_race_takes(tmp_path, capsys):
     found = dry_run(request(tmp_path, mode="--find-best=siglip_score"))
     print_plan(found.plan, replace(found.totals, memory="All of it stays on the card."), "results/s")
-    assert "All of it stays on the card." in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert "All of it stays on the card." in told
+    assert re.search(r"^. model +. mini +.$", told, re.MULTILINE)
     assert found.expected[0].startswith("Expected pictures, of 96: ")
 
 

@@ -183,8 +183,18 @@ def test_a_folder_in_use_is_known_before_model_and_scorers(request_, scorer):
     assert model.asked == []
 
 
+@pytest.mark.parametrize(
+    ("prompts", "said"), [("standard", "2 of the set standard among these 2 prompts"), ("first", None)]
+)
+def test_a_dry_run_says_where_prompts_are_not_of_the_embedded_models_world(tmp_path, prompts, said):
+    arguments = ["--sweep=shift=2,3", f"--prompt-set={prompts}", "--max-prompts=2", f"--output-dir={tmp_path}"]
+    warned = dry_run(request_from_arguments(arguments, Config())).warnings
+    assert len(warned) == bool(said) and all(said in sentence for sentence in warned)
+
+
 def test_a_dry_run_names_levels_that_are_secretly_equal_and_writes_nothing(tmp_path):
-    arguments = ["--sweep=negative_prompt=blurry,dark", "--max-prompts=1", f"--output-dir={tmp_path}"]
+    arguments = ["--sweep=negative_prompt=blurry,dark", "--prompt-set=first", "--max-prompts=1"]
+    arguments.append(f"--output-dir={tmp_path}")
     found = dry_run(request_from_arguments(arguments, Config()))
     assert found.totals.runs == 2
     assert [sentence[:40] for sentence in found.warnings] == ["The levels blurry, dark are secretly equ"]

@@ -146,6 +146,15 @@ def test_a_file_that_is_not_there_is_named():
         find_parts(EngineSettings(model_path="no/such.gguf"))
 
 
+@pytest.mark.parametrize("name", ["text_encoder", "vae"])
+@pytest.mark.parametrize("given", ["no/such.safetensors", "no/folder"])
+def test_a_part_that_is_not_there_is_told_as_that(tiny_checkpoint, name, given):
+    with pytest.raises(
+        CheckpointError, match=rf"^{name}_path {given} is not there; give a .*config\.json and weights\.$"
+    ):
+        find_parts(settings(tiny_checkpoint, tiny_checkpoint, **{f"{name}_path": given}))
+
+
 def test_a_revision_of_a_file_is_refused(tree, tiny_checkpoint):
     with pytest.raises(InvalidParameter, match=r"main is for models on the hub, but .*z_image\.safetensors is a file"):
         find_parts(settings(tree["transformer"], tiny_checkpoint, model_revision="main"))

@@ -44,6 +44,11 @@ def test_anything_else_is_refused(tmp_path):
         list(inspect_model(tmp_path))
 
 
+def test_what_is_not_there_is_told_as_that(tmp_path):
+    with pytest.raises(CheckpointError, match=r"no_such\.gguf is not there; give a file or a folder that is\.$"):
+        list(inspect_model(tmp_path / "no_such.gguf"))
+
+
 def test_the_command_knows_the_embedded_model_by_its_name():
     named, placed = (
         CliRunner().invoke(main, ["inspect", name]).output for name in ("mini", str(EMBEDDED_MODELS / "mini"))
