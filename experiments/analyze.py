@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import click
 
 from experiments.answer_options import answer_options
-from experiments.store.collector import collector_paused
 from llm_dit.cli import Command, user_errors
+from llm_dit.collector import collector_paused
 
 if TYPE_CHECKING:
     from rich.console import Console

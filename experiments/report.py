@@ -7,8 +7,8 @@ from pathlib import Path
 import click
 
 from experiments.answer_options import answer_options
-from experiments.store.collector import collector_paused
 from llm_dit.cli import Command, user_errors
+from llm_dit.collector import collector_paused
 
 
 @click.command(cls=Command, context_settings={"help_option_names": ["-h", "--help"]})

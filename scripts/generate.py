@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from llm_dit.cli import Command, config_from_flags, parameter_options, user_errors
+from llm_dit.collector import collector_paused
 from llm_dit.errors import LlmDitError, OutputError
 from llm_dit.parameters import PARAMETERS, EngineSettings, GenerationParams, RewriterSettings
 from llm_dit.parameters.effects import without_effect
@@ -39,6 +40,7 @@ OUTPUT_FOLDER = Path("outputs")
 @click.option("--rewriter", metavar="NAME", help="Rewriter template for --rewrite; templates/ holds them.")
 @parameter_options(EngineSettings, GenerationParams, RewriterSettings, include=("templates_dir",))
 @user_errors
+@collector_paused()
 def main(
     words: tuple[str, ...], prompt: str | None, output: Path | None, rewrite: bool, rewriter: str | None, **flags: Any
 ) -> None:

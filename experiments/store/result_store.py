@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 
 from experiments.planning.design import Axis, Level, Run
 from experiments.store.analyses import PastAnalysis, united_analyses, with_analysis
-from experiments.store.collector import collector_paused
 from experiments.store.files_known import KnownFiles, record_in_file, with_picture
 from experiments.store.folder_lock import holder_of, locked, manifest_locked
 from experiments.store.folder_state import MANIFEST_FILE, folder_state
@@ -28,6 +27,7 @@ from experiments.store.records import DamagedRecord, RunRecord
 from experiments.store.score_files import add_pair_scores, add_scores
 from experiments.store.summary import Summary, summarize, summary_csv, summary_rows
 from llm_dit.atomic_file import remove_partial_files, write_atomically
+from llm_dit.collector import collector_paused
 from llm_dit.errors import LlmDitError, OutputError, unwritable
 
 if TYPE_CHECKING:

@@ -16,6 +16,7 @@ from typing import Any, NoReturn
 
 import click
 
+from llm_dit.collector import search_nothing_at_exit
 from llm_dit.config import Config, load_config
 from llm_dit.errors import InvalidParameter, LlmDitError, close_match
 from llm_dit.output_streams import LastingStreams
@@ -36,6 +37,7 @@ def user_errors(command: Function) -> Function:
 
     @functools.wraps(command)
     def wrapped(*args: Any, **kwargs: Any) -> Any:
+        search_nothing_at_exit()
         streams = LastingStreams()
         show_warnings()
         try:

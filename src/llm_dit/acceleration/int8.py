@@ -7,8 +7,9 @@ A weight gets its scales before the product. The other order is a form that indu
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
+
+from llm_dit.networks.linear import linear
 
 HALF_RANGE = 127.5
 """Half the steps from -128 to 127."""
@@ -39,7 +40,7 @@ class Int8Linear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[..., K] to [..., N]."""
-        return F.linear(x, self.weight.to(x.dtype) * self.scale)
+        return linear(x, self.weight.to(x.dtype) * self.scale)
 
 
 def quantize_weight(weight: Tensor) -> tuple[Tensor, Tensor]:

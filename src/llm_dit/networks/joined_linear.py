@@ -3,6 +3,7 @@
 import torch
 from torch import nn
 
+from llm_dit.networks.linear import Linear
 from llm_dit.networks.packed_linear import PackedLinear, join_linears
 
 
@@ -13,7 +14,7 @@ def stack_linears(*linears: nn.Linear | PackedLinear) -> nn.Linear | PackedLinea
         return join_linears(linears)
     weight = torch.cat([linear.weight for linear in plain]).detach()
     needs_grad, has_bias = plain[0].weight.requires_grad, plain[0].bias is not None
-    stacked = nn.Linear(weight.shape[1], weight.shape[0], bias=has_bias, device="meta")
+    stacked = Linear(weight.shape[1], weight.shape[0], bias=has_bias, device="meta")
     stacked.weight = nn.Parameter(weight, requires_grad=needs_grad)
     if has_bias:
         bias = torch.cat([linear.bias for linear in plain]).detach()

@@ -13,8 +13,9 @@ from itertools import accumulate
 from typing import Protocol
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
+
+from llm_dit.networks.linear import linear
 
 Change = Callable[[Tensor], Tensor]
 """From the rows of a weight as they are unpacked to what is computed with, of the same shape and number format."""
@@ -77,7 +78,7 @@ class PackedLinear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[..., K] to [..., N]."""
-        return F.linear(x, self.weight_in(x.dtype, x.device), self.bias)
+        return linear(x, self.weight_in(x.dtype, x.device), self.bias)
 
     def weight_in(self, dtype: torch.dtype, device: torch.device) -> Tensor:
         """Return the weight in a number format, [N, K]."""

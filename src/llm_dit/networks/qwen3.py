@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from llm_dit.errors import LlmDitError
 from llm_dit.networks.config_values import number, switch, whole
+from llm_dit.networks.linear import Linear
 
 WHAT = "The text encoder"
 BEFORE_NORM = 0
@@ -85,10 +86,10 @@ class Qwen3Attention(nn.Module):
     def __init__(self, config: Qwen3Config) -> None:
         super().__init__()
         width, self.head_dim = config.hidden_size, config.head_dim
-        self.q_proj = nn.Linear(width, config.num_attention_heads * self.head_dim, bias=False)
-        self.k_proj = nn.Linear(width, config.num_key_value_heads * self.head_dim, bias=False)
-        self.v_proj = nn.Linear(width, config.num_key_value_heads * self.head_dim, bias=False)
-        self.o_proj = nn.Linear(config.num_attention_heads * self.head_dim, width, bias=False)
+        self.q_proj = Linear(width, config.num_attention_heads * self.head_dim, bias=False)
+        self.k_proj = Linear(width, config.num_key_value_heads * self.head_dim, bias=False)
+        self.v_proj = Linear(width, config.num_key_value_heads * self.head_dim, bias=False)
+        self.o_proj = Linear(config.num_attention_heads * self.head_dim, width, bias=False)
         self.q_norm = nn.RMSNorm(self.head_dim, config.rms_norm_eps)
         self.k_norm = nn.RMSNorm(self.head_dim, config.rms_norm_eps)
 
@@ -111,9 +112,9 @@ class Qwen3FeedForward(nn.Module):
 
     def __init__(self, config: Qwen3Config) -> None:
         super().__init__()
-        self.gate_proj = nn.Linear(config.hidden_size, config.intermediate_size, bias=False)
-        self.up_proj = nn.Linear(config.hidden_size, config.intermediate_size, bias=False)
-        self.down_proj = nn.Linear(config.intermediate_size, config.hidden_size, bias=False)
+        self.gate_proj = Linear(config.hidden_size, config.intermediate_size, bias=False)
+        self.up_proj = Linear(config.hidden_size, config.intermediate_size, bias=False)
+        self.down_proj = Linear(config.intermediate_size, config.hidden_size, bias=False)
 
     def forward(self, hidden_states: Tensor) -> Tensor:
         """Transform every token by itself; [1, L, D] to [1, L, D]."""

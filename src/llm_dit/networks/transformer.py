@@ -23,6 +23,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from llm_dit.errors import LlmDitError
 from llm_dit.networks.joined_linear import stack_linears
+from llm_dit.networks.linear import Linear
 from llm_dit.networks.packed_linear import PackedLinear
 from llm_dit.networks.rope import PositionTables, rotate
 from llm_dit.networks.transformer_config import PATCH_SIZE, SEQUENCE_MULTIPLE, ZImageTransformerConfig
@@ -61,13 +62,13 @@ class Attention(nn.Module):
     def __init__(self, dim: int, n_heads: int, qk_norm: bool) -> None:
         super().__init__()
         self.head_dim = dim // n_heads
-        self.to_q = nn.Linear(dim, dim, bias=False)
-        self.to_k = nn.Linear(dim, dim, bias=False)
-        self.to_v = nn.Linear(dim, dim, bias=False)
+        self.to_q = Linear(dim, dim, bias=False)
+        self.to_k = Linear(dim, dim, bias=False)
+        self.to_v = Linear(dim, dim, bias=False)
         self.to_qkv: nn.Linear | PackedLinear | None = None
         self.norm_q = nn.RMSNorm(self.head_dim, QK_NORM_EPS) if qk_norm else nn.Identity()
         self.norm_k = nn.RMSNorm(self.head_dim, QK_NORM_EPS) if qk_norm else nn.Identity()
-        self.to_out = nn.ModuleList([nn.Linear(dim, dim, bias=False)])
+        self.to_out = nn.ModuleList([Linear(dim, dim, bias=False)])
         self.attend: Attend = scaled_dot_product
 
     def forward(self, hidden_states: Tensor, rope: Tensor, mask: Tensor | None) -> Tensor:
@@ -101,9 +102,9 @@ class FeedForward(nn.Module):
     def __init__(self, dim: int) -> None:
         super().__init__()
         hidden_dim = int(dim / 3 * 8)
-        self.w1 = nn.Linear(dim, hidden_dim, bias=False)
-        self.w2 = nn.Linear(hidden_dim, dim, bias=False)
-        self.w3 = nn.Linear(dim, hidden_dim, bias=False)
+        self.w1 = Linear(dim, hidden_dim, bias=False)
+        self.w2 = Linear(hidden_dim, dim, bias=False)
+        self.w3 = Linear(dim, hidden_dim, bias=False)
         self.w13: nn.Linear | PackedLinear | None = None
 
     def forward(self, hidden_states: Tensor) -> Tensor:
@@ -136,7 +137,7 @@ class TransformerBlock(nn.Module):
         self.attention_norm2 = nn.RMSNorm(dim, eps)
         self.ffn_norm2 = nn.RMSNorm(dim, eps)
         if has_time:
-            self.adaLN_modulation = nn.Sequential(nn.Linear(min(dim, TIME_EMBEDDING_WIDTH), 4 * dim))
+            self.adaLN_modulation = nn.Sequential(Linear(min(dim, TIME_EMBEDDING_WIDTH), 4 * dim))
 
     def forward(self, x: Tensor, rope: Tensor, mask: Tensor | None, modulation: Tensor | None = None) -> Tensor:
         """Advance the residual stream `x`, [B, L, D] to [B, L, D]; `modulation` as `block_modulations` gives it."""
@@ -161,9 +162,7 @@ class TimeEmbedder(nn.Module):
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.mlp = nn.Sequential(
-            nn.Linear(TIME_EMBEDDING_WIDTH, TIME_MLP_WIDTH), nn.SiLU(), nn.Linear(TIME_MLP_WIDTH, width)
-        )
+        self.mlp = nn.Sequential(Linear(TIME_EMBEDDING_WIDTH, TIME_MLP_WIDTH), nn.SiLU(), Linear(TIME_MLP_WIDTH, width))
 
     def forward(self, scaled_time: Tensor, dtype: torch.dtype) -> Tensor:
         """Embed times (0 to `t_scale`, float32, [B]) as [B, width] in `dtype`."""
@@ -180,8 +179,8 @@ class FinalLayer(nn.Module):
     def __init__(self, dim: int, out_features: int) -> None:
         super().__init__()
         self.norm_final = nn.LayerNorm(dim, elementwise_affine=False, eps=1e-6)
-        self.linear = nn.Linear(dim, out_features)
-        self.adaLN_modulation = nn.Sequential(nn.SiLU(), nn.Linear(min(dim, TIME_EMBEDDING_WIDTH), dim))
+        self.linear = Linear(dim, out_features)
+        self.adaLN_modulation = nn.Sequential(nn.SiLU(), Linear(min(dim, TIME_EMBEDDING_WIDTH), dim))
 
     def forward(self, x: Tensor, time_embedding: Tensor) -> Tensor:
         """[B, L, D] to [B, L, patch pixels times channels]."""
@@ -197,13 +196,13 @@ class ZImageTransformer(nn.Module):
         super().__init__()
         self.config = config
         dim, patch_features = config.dim, PATCH_SIZE**2 * config.in_channels
-        self.all_x_embedder = nn.ModuleDict({"2-1": nn.Linear(patch_features, dim)})
+        self.all_x_embedder = nn.ModuleDict({"2-1": Linear(patch_features, dim)})
         self.all_final_layer = nn.ModuleDict({"2-1": FinalLayer(dim, patch_features)})
         self.noise_refiner = _blocks(config, config.n_refiner_layers, has_time=True)
         self.context_refiner = _blocks(config, config.n_refiner_layers, has_time=False)
         self.t_embedder = TimeEmbedder(min(dim, TIME_EMBEDDING_WIDTH))
         self.cap_embedder = nn.Sequential(
-            nn.RMSNorm(config.cap_feat_dim, config.norm_eps), nn.Linear(config.cap_feat_dim, dim)
+            nn.RMSNorm(config.cap_feat_dim, config.norm_eps), Linear(config.cap_feat_dim, dim)
         )
         self.to_modulations: nn.Linear | PackedLinear | None = None
         self.x_pad_token = nn.Parameter(torch.zeros(1, dim))

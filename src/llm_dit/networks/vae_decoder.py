@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from llm_dit.errors import LlmDitError
 from llm_dit.networks.config_values import number, switch, whole, wholes
+from llm_dit.networks.linear import Linear
 
 WHAT = "The VAE"
 NORM_EPS = 1e-6
@@ -97,10 +98,10 @@ class SpatialAttention(nn.Module):
     def __init__(self, channels: int, groups: int) -> None:
         super().__init__()
         self.group_norm = nn.GroupNorm(groups, channels, NORM_EPS)
-        self.to_q = nn.Linear(channels, channels)
-        self.to_k = nn.Linear(channels, channels)
-        self.to_v = nn.Linear(channels, channels)
-        self.to_out = nn.ModuleList([nn.Linear(channels, channels)])
+        self.to_q = Linear(channels, channels)
+        self.to_k = Linear(channels, channels)
+        self.to_v = Linear(channels, channels)
+        self.to_out = nn.ModuleList([Linear(channels, channels)])
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, C, H, W] to [B, C, H, W]."""

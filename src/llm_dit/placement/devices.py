@@ -15,6 +15,7 @@ from importlib.util import find_spec, module_from_spec, spec_from_file_location
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
+from llm_dit.collector import collector_paused
 from llm_dit.errors import InvalidParameter
 from llm_dit.parameters.values import DTYPE_NAMES, NOT_A_DEVICE, is_device
 
@@ -61,7 +62,8 @@ def resolve_device(device: str | torch.device, field: str) -> torch.device:
     Raises:
         InvalidParameter: If this is not a device, or this machine does not have it.
     """
-    import torch
+    with collector_paused():  # a command imports torch here
+        import torch
 
     name = str(device)
     if not is_device(name):

@@ -36,6 +36,7 @@ from llm_dit.placement.devices import (
     resolve_dtype,
     resolve_dtype_name,
 )
+from llm_dit.placement.machine import onednn_multiplies
 from llm_dit.stages.card_plans import plan_cards, streamed_sentence
 from llm_dit.stages.denoiser import Denoiser
 from llm_dit.stages.latent_decoder import LatentDecoder
@@ -114,8 +115,12 @@ def place_stages(wanted: EngineSettings, planned_evaluations: int = 0) -> Placem
     encoder_dtype = resolve_dtype(wanted.text_encoder_dtype, encoder_device, "text_encoder_dtype")
     dtype = resolve_dtype(wanted.dtype, device, "dtype")
     vae_dtype = resolve_dtype(wanted.dtype, vae_device, "dtype")
-    acceleration = _acceleration(wanted, (encoder_device, encoder_dtype), (device, dtype), planned_evaluations)
-    return Placement((encoder_device, encoder_dtype), (device, dtype), (vae_device, vae_dtype), acceleration)
+    encoder, transformer, vae = (encoder_device, encoder_dtype), (device, dtype), (vae_device, vae_dtype)
+    if _multiplies_by_onednn(encoder, transformer, vae):
+        from llm_dit.networks.linear import check_onednn
+
+        check_onednn()
+    return Placement(encoder, transformer, vae, _acceleration(wanted, encoder, transformer, planned_evaluations))
 
 
 @dataclass(frozen=True)
@@ -384,4 +389,10 @@ def _numerics(
         "vae_dtype": dtype_name(vae[1]),
         "vae_tiling": str(wanted.vae_tiling).lower(),
         **acceleration.as_numerics(),
+        **({"products": "onednn"} if _multiplies_by_onednn(encoder, transformer, vae) else {}),
     }
+
+
+def _multiplies_by_onednn(*places: Place) -> bool:
+    is_float32_on_cpu = any(device.type == "cpu" and dtype_name(dtype) == "float32" for device, dtype in places)
+    return is_float32_on_cpu and onednn_multiplies()

@@ -114,7 +114,8 @@ def test_torchs_objects_and_paths_mean_what_their_names_mean(tiny_checkpoint):
 
 
 @pytest.mark.parametrize("quantization", [item for item in get_args(Quantization) if item != "float8"])
-def test_what_is_applied_is_recorded_as_before(tiny_checkpoint, quantization):
+def test_what_is_applied_is_recorded_as_before(tiny_checkpoint, quantization, monkeypatch):
+    monkeypatch.setattr(loading, "onednn_multiplies", lambda: False)  # what it adds is the next test's
     settings = {"quantization": quantization, "text_encoder_quantization": quantization}
     assert ZImagePipeline.from_pretrained(tiny_checkpoint, **ON_CPU, **settings).numerics == {
         "text_encoder_device": "cpu",
@@ -193,6 +194,24 @@ def test_numerics_known_without_torch_are_those_of_the_placed_stages(wanted):
         return str(found.device), found.numerics
 
     assert told(known) == told(placed)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "products"),
+    [
+        ({}, "onednn"),
+        ({"dtype": "bfloat16"}, "onednn"),  # the text encoder's
+        ({"text_encoder_dtype": "bfloat16"}, "onednn"),
+        ({"dtype": "bfloat16", "text_encoder_dtype": "bfloat16"}, None),
+    ],
+)
+def test_a_record_says_where_onednn_multiplies_float32(monkeypatch, wanted, products):
+    settings = EngineSettings.parse({**ON_CPU, **wanted})
+    monkeypatch.setattr(loading, "onednn_multiplies", lambda: True)
+    assert known_numerics(settings).numerics.get("products") == products
+
+    monkeypatch.setattr(loading, "onednn_multiplies", lambda: False)
+    assert "products" not in known_numerics(settings).numerics
 
 
 @pytest.mark.parametrize("field", ["text_encoder_dtype", "dtype"])
