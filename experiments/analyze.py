@@ -80,6 +80,7 @@ def main(
     from experiments.metrics import METRICS
     from experiments.stats.beside import beside_each_other, name_choices, note_analysis, pairing_of
     from experiments.stats.findings import seen_now
+    from experiments.stats.paired_statistics import tables_meanwhile
     from experiments.stats.questions.answering import Asked, answer
     from experiments.stats.questions.narrowing import conditions_from_flags
     from experiments.store.result_store import ResultStore
@@ -92,7 +93,9 @@ def main(
     notes: tuple[str, ...] = ()
     if len(stores) == 1:
         name_choices(stores, primary, margins)
-        manifest, records = stores[0].manifest(), stores[0].runs()
+        manifest = stores[0].manifest()
+        with tables_meanwhile(len(manifest.prompts)):
+            records = stores[0].runs()
         votes = CountedVotes(stores[0].folder, manifest, records)
         records = votes.scored(records)
     else:

@@ -88,8 +88,13 @@ def earlier_looks(
         for of_look in seen
         if len(of_look) < len(keys)
     ]
-    counted = [look for look in looks if statistics.smallest_p_value(look.prompts) * comparisons <= statistics.ALPHA]
+    counted = able_to_claim(looks, comparisons)
     return tuple(sorted(counted, key=lambda look: (len(look.pairs), sorted(look.pairs))))
+
+
+def able_to_claim(looks: Iterable[Look], comparisons: float) -> tuple[Look, ...]:
+    """Return the looks with so many prompts that a difference could have been shown in one of so many comparisons."""
+    return tuple(look for look in looks if statistics.smallest_p_value(look.prompts) * comparisons <= statistics.ALPHA)
 
 
 def corrected_over_looks(differences: Mapping[Key, pd.Series], looks: Sequence[Look]) -> tuple[dict[Key, float], float]:

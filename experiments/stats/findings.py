@@ -22,7 +22,7 @@ from experiments.stats.comparable_scores import (
 )
 from experiments.stats.decided import decided_comparisons, other_measures_note
 from experiments.stats.difference_shapes import shape_notes
-from experiments.stats.extension import Extension, Look, earlier_looks, this_analysis
+from experiments.stats.extension import Extension, Look, able_to_claim, earlier_looks, this_analysis
 from experiments.stats.fidelity import fidelity_notes, fidelity_summaries
 from experiments.stats.grids import AxisEffect, Grid, Interaction, analyse_grid, axis_differences
 from experiments.stats.levels import (
@@ -39,7 +39,7 @@ from experiments.stats.levels import (
     paired_table,
 )
 from experiments.stats.margins import MarginAnswer, margin_answers
-from experiments.stats.measures import Measure, measures_of
+from experiments.stats.measures import Measure, measures_of, set_flags
 from experiments.stats.notes import margin_notes, missing_notes, pair_notes, question_notes, score_notes, world_notes
 from experiments.store.comparable import mixed_surroundings, with_comparable_times
 from experiments.store.pair_scores import pairing_seed
@@ -120,11 +120,12 @@ def analyse(manifest: Manifest, records: Sequence[RunRecord], metrics: Sequence[
         records: Its finished and failed runs.
         metrics: Declarations of the metrics whose columns are read.
     """
-    time_note = with_comparable_times([record for record in records if record.is_finished])[1]
-    finished, measures, frame = measured_runs(manifest, records, metrics)
+    timed, time_note = with_comparable_times([record for record in records if record.is_finished])
+    finished, measures, frame = _measured(manifest, timed, metrics)
     doubles = double_prompts_note(prompt_units(finished))
     notes = [note for note in (doubles, time_note, mixed_surroundings(finished)) if note is not None]
-    results = tuple(_analyse_measure(manifest, frame, finished, measure) for measure in measures)
+    flags = set_flags(finished)
+    results = tuple(_analyse_measure(manifest, frame, finished, flags, measure) for measure in measures)
     return Analysis(
         name=manifest.name,
         axes=tuple(axis.name for axis in manifest.axes),
@@ -134,7 +135,7 @@ def analyse(manifest: Manifest, records: Sequence[RunRecord], metrics: Sequence[
         measures=results,
         notes=(
             *(found.sentence() for found in manifest.left_out),
-            *world_notes(manifest, finished, results),
+            *world_notes(manifest, len(finished), flags, results),
             *question_notes(manifest, results),
             *([] if manifest.looks is None else [other_measures_note(manifest.looks)]),
             *notes,
@@ -150,7 +151,12 @@ def measured_runs(
 
     The table has one row per run: prompt, pairing seed, cell, one column per axis (`axis 0`, ...), one per measure.
     """
-    finished = with_comparable_times([record for record in records if record.is_finished])[0]
+    return _measured(manifest, with_comparable_times([record for record in records if record.is_finished])[0], metrics)
+
+
+def _measured(
+    manifest: Manifest, finished: list[RunRecord], metrics: Sequence[Metric]
+) -> tuple[list[RunRecord], list[Measure], pd.DataFrame]:
     measures = sorted(measures_of(finished, metrics), key=lambda measure: measure.column != manifest.primary)
     return finished, measures, _frame(manifest, finished, measures)
 
@@ -180,48 +186,59 @@ def _frame(manifest: Manifest, records: Sequence[RunRecord], measures: Sequence[
     """Return one row per run: prompt, pairing seed, cell, one column per axis (its index as name), one per measure."""
     units = prompt_units(records)
     weights = {measure.metric: weights_that_count(records, measure.metric) for measure in measures}
-    rows = sorted(  # so that the order of runs changes no number
-        records,
-        key=lambda record: (
-            units[record.prompt_id],
-            pairing_seed(manifest, record),
-            manifest.level_name(record.levels),
-        ),
-    )
-    columns: dict[str, list[Any]] = {
-        PROMPT: [units[record.prompt_id] for record in rows],
-        SEED: [pairing_seed(manifest, record) for record in rows],
-        CELL: [manifest.level_name(record.levels) for record in rows],
+    keys = [
+        (units[record.prompt_id], pairing_seed(manifest, record), manifest.level_name(record.levels))
+        for record in records
+    ]
+    order = sorted(range(len(records)), key=keys.__getitem__)  # so that the order of runs changes no number
+    rows = [records[place] for place in order]
+    prompts, seeds, names = zip(*(keys[place] for place in order), strict=True) if rows else ((), (), ())
+    columns: dict[str, Sequence[Any]] = {
+        PROMPT: prompts,
+        SEED: seeds,
+        CELL: names,
         **{f"{AXIS}{index}": [record.levels[axis.name] for record in rows] for index, axis in enumerate(manifest.axes)},
         **{measure.column: [] for measure in measures},
     }
     for measure in measures:
         counted = weights[measure.metric]
-        columns[measure.column] = [
-            measure.counted(record) if counts_with(record, measure.metric, counted) else math.nan for record in rows
-        ]
+        numbers = measure.counted_of(rows)
+        columns[measure.column] = (
+            numbers
+            if counted is None
+            else [
+                value if counts_with(record, measure.metric, counted) else math.nan
+                for record, value in zip(rows, numbers, strict=True)
+            ]
+        )
     return pd.DataFrame(columns if rows else [])
 
 
 def _analyse_measure(
-    manifest: Manifest, frame: pd.DataFrame, records: Sequence[RunRecord], measure: Measure
+    manifest: Manifest,
+    frame: pd.DataFrame,
+    records: Sequence[RunRecord],
+    flags: Mapping[str, int],
+    measure: Measure,
 ) -> MeasureAnalysis:
     names = tuple(dict.fromkeys(cell.name for cell in manifest.combinations))
     if measure.is_of_pairs:
-        return _analyse_fidelity(manifest, frame, records, measure, names)
+        return _analyse_fidelity(manifest, frame, records, flags, measure, names)
     scored = frame.dropna(subset=[measure.column])
     paired = paired_table(scored, [CELL], measure.column)
     levels = level_summaries(scored, CELL, names, measure.column)
     differences = differences_from(paired, names, manifest.baseline_name)
     tests = len(differences) if len(manifest.axes) == 1 else 1
-    looks = looks_before(manifest, scored, records, measure, tests)
+    # one-sided p-values are half the others, so fewer prompts could have ended in a claim against a margin
+    looks_at_margin = looks_before(manifest, scored, records, measure, tests / 2)
+    looks = able_to_claim(looks_at_margin, tests)
     if len(manifest.axes) > 1:
         grid = analyse_grid(manifest, scored, measure.column, names, looks)
     else:
         correction, false_claims = correction_for(differences, looks)
         grid = Grid(compare(differences, manifest.baseline_name, correction), (), (), false_claims)
     log = manifest.looks if manifest.looks is not None and manifest.looks.plan.measure == measure.column else None
-    margin, *of_axes = [None] if log is not None else _margins(manifest, scored, records, measure, differences, tests)
+    margin, *of_axes = [None] if log is not None else _margins(manifest, scored, measure, differences, looks_at_margin)
     of_axes = of_axes or [None] * len(grid.main_effects)
     return MeasureAnalysis(
         measure=measure,
@@ -236,7 +253,7 @@ def _analyse_measure(
             *([] if measure.metric.counted else missing_notes(manifest, levels)),  # votes are on a part by intention
             *pair_notes(frame, scored, grid.comparisons, measure),
             *shape_notes(paired, grid.comparisons),
-            *score_notes(manifest, records, measure),
+            *score_notes(manifest, records, flags, measure),
             *margin_notes(manifest, measure),
         ),
         extension=Extension(looks, grid.false_claims) if looks and log is None else None,
@@ -248,20 +265,22 @@ def _analyse_measure(
 def _margins(
     manifest: Manifest,
     scored: pd.DataFrame,
-    records: Sequence[RunRecord],
     measure: Measure,
     differences: Mapping[str, pd.Series],
-    tests: int,
+    looks: tuple[Look, ...],
 ) -> list[MarginAnswer | None]:
     """Hold all levels, and in grids those of each axis averaged over the others, against the margin."""
-    # one-sided p-values are half the others, so fewer prompts could have ended in a claim
-    looks = looks_before(manifest, scored, records, measure, tests / 2)
     families = [differences, *axis_differences(manifest, scored, measure.column)]
     return margin_answers(families, manifest.margins.get(measure.column), measure.direction, looks)
 
 
 def _analyse_fidelity(
-    manifest: Manifest, frame: pd.DataFrame, records: Sequence[RunRecord], measure: Measure, names: Sequence[str]
+    manifest: Manifest,
+    frame: pd.DataFrame,
+    records: Sequence[RunRecord],
+    flags: Mapping[str, int],
+    measure: Measure,
+    names: Sequence[str],
 ) -> MeasureAnalysis:
     """Analyse a measure of pairs: estimates and no tests, since every picture is held against the baseline's."""
     levels = fidelity_summaries(frame, records, names, measure)
@@ -275,7 +294,7 @@ def _analyse_fidelity(
         notes=(
             *missing_notes(manifest, levels),
             *fidelity_notes(levels, manifest.baseline_name, measure),
-            *score_notes(manifest, records, measure),
+            *score_notes(manifest, records, flags, measure),
         ),
     )
 

@@ -6,7 +6,8 @@ Nothing here knows a metric by name; the metrics declare themselves in `experime
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -93,9 +94,14 @@ class Measure:
 
     def counted(self, record: RunRecord) -> float:
         """Return what a finished run adds to means and tests: its number, but for votes; NaN where there is none."""
-        if self.is_main and self.metric.counted:
-            return number(record.scores.get(self.metric.counted))
-        return self.value(record)
+        return self.counted_of([record])[0]
+
+    def counted_of(self, records: Iterable[RunRecord]) -> list[float]:
+        """Return what each of many finished runs adds."""
+        if self.column == TIME_COLUMN:
+            return [number(record.generation_time_seconds) for record in records]
+        column = self.metric.counted if self.is_main and self.metric.counted else self.column
+        return [number(record.scores.get(column)) for record in records]
 
     def value(self, record: RunRecord) -> float:
         """Return a finished run's number; NaN where there is none."""
@@ -126,7 +132,9 @@ def measures_of(records: Sequence[RunRecord], metrics: Sequence[Metric]) -> tupl
 
     Further columns of a metric are measures only where the metric has a direction; flags never are.
     """
-    present = {name for record in records for name, value in record.scores.items() if _is_measured(value)}
+    present: set[str] = set()
+    for record in records:
+        present.update(name for name, value in record.scores.items() if name not in present and _is_measured(value))
     measures = [
         Measure(column.name, metric.title if column.name == metric.name else column.name, column.meaning, metric)
         for metric in (*metrics, VOTES)
@@ -144,7 +152,11 @@ def _is_measured(value: Any) -> bool:
     return value == math.inf or not math.isnan(number(value))
 
 
-def flag_counts(records: Sequence[RunRecord], metric: Metric) -> Mapping[Column, int]:
+def set_flags(records: Iterable[RunRecord]) -> Counter[str]:
+    """Return for how many runs each column holds a flag that is set."""
+    return Counter(name for record in records for name, value in record.scores.items() if value is True)
+
+
+def flags_of(counts: Mapping[str, int], metric: Metric) -> Mapping[Column, int]:
     """Return how many runs each flag of a metric is set for; flags that are never set are left out."""
-    counts = {column: sum(record.scores.get(column.name) is True for record in records) for column in metric.columns}
-    return {column: count for column, count in counts.items() if count}
+    return {column: counts[column.name] for column in metric.columns if column.name in counts}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from experiments.metrics.embedded_world import beyond_the_model
@@ -10,7 +10,7 @@ from experiments.stats import paired_statistics as statistics
 from experiments.stats.comparable_scores import judge_notes
 from experiments.stats.levels import Comparison, LevelSummary
 from experiments.stats.margin_sentences import margin_note
-from experiments.stats.measures import TIME_COLUMN, Measure, flag_counts
+from experiments.stats.measures import TIME_COLUMN, Measure, flags_of
 from experiments.stats.numbers_as_text import format_share
 from llm_dit.errors import listed
 
@@ -35,13 +35,20 @@ class Measured(Protocol):
         """Of every other level with the baseline."""
 
 
-def world_notes(manifest: Manifest, records: Sequence[RunRecord], results: Sequence[Measured]) -> list[str]:
-    """Say where the embedded model was asked for what it does not know, and read by judges that read a part."""
+def world_notes(manifest: Manifest, finished: int, flags: Mapping[str, int], results: Sequence[Measured]) -> list[str]:
+    """Say where the embedded model was asked for what it does not know, and read by judges that read a part.
+
+    Args:
+        manifest: The experiment.
+        finished: Number of its pictures.
+        flags: For how many of them each flag is set.
+        results: Analyses of all measures.
+    """
     scored = [item.measure.metric for item in results if item.measure.is_main and item.measure.direction != "none"]
     if all(metric.name == TIME_COLUMN for metric in scored):
         return []
-    flagged = [count for metric in scored for count in flag_counts(records, metric).values()]
-    is_cut = max(flagged, default=0) * 2 > len(records)
+    flagged = [count for metric in scored for count in flags_of(flags, metric).values()]
+    is_cut = max(flagged, default=0) * 2 > finished
     cut = ", and most of them are longer than its judges read" if is_cut else ""
     texts = (prompt.text for prompt in manifest.prompts)
     sentence = beyond_the_model(texts, str(manifest.raw.get("model_path") or ""), cut)
@@ -128,10 +135,12 @@ def margin_notes(manifest: Manifest, measure: Measure) -> list[str]:
     return [margin_note(margin, measure, manifest.analyses_before_margin(measure.column))]
 
 
-def score_notes(manifest: Manifest, records: Sequence[RunRecord], measure: Measure) -> list[str]:
-    """Say what is known of a judge and its weights, and which pictures it flags."""
+def score_notes(
+    manifest: Manifest, records: Sequence[RunRecord], flags: Mapping[str, int], measure: Measure
+) -> list[str]:
+    """Say what is known of a judge and its weights, and which pictures it flags; `flags` has how often each is set."""
     notes = judge_notes(manifest, records, measure.metric)
     if measure.is_main:
-        counts = flag_counts(records, measure.metric)
+        counts = flags_of(flags, measure.metric)
         notes += [f"{count} of {len(records)} pictures: {column.meaning}." for column, count in counts.items()]
     return notes

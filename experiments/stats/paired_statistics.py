@@ -11,7 +11,10 @@ Hedges 1981 (small-sample effect size). `experiments.stats.power` says what the 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import lru_cache
+from threading import Thread
 from typing import Final
 
 import numpy as np
@@ -222,6 +225,20 @@ def _all_sign_patterns(prompts: int) -> Floats:
 def _random_sign_patterns(prompts: int) -> Floats:
     generator = np.random.default_rng(_SEED)
     return generator.choice(np.array([-1.0, 1.0]), size=(prompts, RANDOM_SIGN_PATTERNS))
+
+
+@contextmanager
+def tables_meanwhile(prompts: int) -> Iterator[None]:
+    """Draw the random tables for so many prompts while the block reads what they are for.
+
+    Numpy draws them without holding up the interpreter, so with a second core they cost no time.
+    """
+    drawing = Thread(target=lambda: (resample_weights(prompts), sign_patterns(prompts)))
+    drawing.start()
+    try:
+        yield
+    finally:
+        drawing.join()
 
 
 def _chunks(rows: int, row_elements: int) -> list[slice]:

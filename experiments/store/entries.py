@@ -6,21 +6,34 @@ half a million of them.
 
 from __future__ import annotations
 
-from collections.abc import ItemsView, Iterator, Mapping
+from collections.abc import ItemsView, Iterator, Mapping, ValuesView
+from functools import lru_cache
+from itertools import compress
 from typing import Any
+
+
+class Places(dict[str, int]):
+    """Name to its place among the values of a block; one for all blocks with these names, and known by itself."""
+
+    __slots__ = ()
+    __hash__ = object.__hash__  # type: ignore[assignment]  # nobody writes into it
+
+    def __eq__(self, other: object) -> bool:
+        """Tell tables apart by which they are."""
+        return self is other
 
 
 class Entries(Mapping[str, Any]):
     """A block that nobody writes into; equal to a dictionary with the same entries.
 
     Args:
-        places: Name to its place among the values; shared by all blocks with these names.
+        places: Shared by all blocks with these names.
         values: In this order.
     """
 
     __slots__ = ("_places", "_values")
 
-    def __init__(self, places: Mapping[str, int], values: tuple[Any, ...]) -> None:
+    def __init__(self, places: Places, values: tuple[Any, ...]) -> None:
         self._places = places
         self._values = values
 
@@ -45,6 +58,15 @@ class Entries(Mapping[str, Any]):
         """Return names with their values, made at once: one by one they take ten times as long."""
         return dict(zip(self._places, self._values, strict=True)).items()
 
+    def values(self) -> ValuesView[Any]:
+        """Return the values, made at once."""
+        return dict(zip(self._places, self._values, strict=True)).values()
+
+    def key_beside(self, left_out: tuple[str, ...]) -> tuple[Any, ...]:
+        """Return what is equal for blocks with the same entries beside some."""
+        names, are_kept = _kept_beside(self._places, left_out)
+        return (names, *compress(self._values, are_kept))
+
     def __repr__(self) -> str:
         """Show it as the dictionary that it stands for."""
         return repr(dict(self))
@@ -54,7 +76,7 @@ class SharedNames:
     """The tables of names of all blocks that one process has read."""
 
     def __init__(self) -> None:
-        self._tables: dict[tuple[str, ...], Mapping[str, int]] = {}
+        self._tables: dict[tuple[str, ...], Places] = {}
         self._texts: dict[str, str] = {}
         self._blocks: dict[tuple[tuple[str, str], ...], Entries] = {}
 
@@ -77,16 +99,25 @@ class SharedNames:
 
     def with_shared_texts(self, block: Mapping[str, Any]) -> Entries:
         """Return a block, those in it likewise, whose texts are those of many, such as a baseline picture's hash."""
-        return Entries(self._table(tuple(block)), tuple(map(self._shared, block.values())))
+        text = self._texts.setdefault
+        values = [
+            text(value, value)
+            if value.__class__ is str
+            else self.with_shared_texts(value)
+            if value.__class__ is dict
+            else value
+            for value in block.values()
+        ]
+        return Entries(self._table(tuple(block)), tuple(values))
 
-    def _shared(self, value: Any) -> Any:
-        if isinstance(value, dict):
-            return self.with_shared_texts(value)
-        return self.text(value) if isinstance(value, str) else value
-
-    def _table(self, names: tuple[str, ...]) -> Mapping[str, int]:
+    def _table(self, names: tuple[str, ...]) -> Places:
         table = self._tables.get(names)
         if table is None:
-            table = {name: place for place, name in enumerate(names)}
-            self._tables[names] = table
+            table = self._tables[names] = Places((name, place) for place, name in enumerate(names))
         return table
+
+
+@lru_cache(maxsize=256)
+def _kept_beside(places: Places, left_out: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[bool, ...]]:
+    """Return the names that are not left out, and for each place of a block whether it is one of theirs."""
+    return tuple(name for name in places if name not in left_out), tuple(name not in left_out for name in places)

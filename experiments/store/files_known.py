@@ -9,19 +9,25 @@ from __future__ import annotations
 import marshal
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from experiments.store.entries import SharedNames
 from experiments.store.json_file import read_json
-from experiments.store.records import DamagedRecord, RunRecord, read_record
+from experiments.store.records import DamagedRecord, RunRecord, first_problem, whole_record
 from experiments.store.verification import size_problem
 
 SHARED_BLOCKS = ("model_defaults", "numerics", "versions", "machine", "sigmas", "notices", "scores_of")
 """Entries of a record that are the same in many; nothing writes into what was read."""
-BLOCKS_OF_TEXTS = ("run", "parameters")
-"""Entries whose texts are."""
+KEPT_BLOCKS = frozenset(("run", *SHARED_BLOCKS))
+"""Blocks that stay dictionaries: these, and the one that is read by its fields."""
+BLOCKS_OF_TEXTS = ("parameters", "pair_scores")
+"""Blocks whose texts are."""
+OWN_TEXTS = ("formatted_prompt", "model_path", "model_fingerprint")
+"""Texts that are the same in many."""
+RUN_TEXTS_OF_MANY = ("conditions", "prompt_id", "prompt", "category", "difficulty", "session")
+"""Texts of the block `run` that are."""
 EXACT_FORMAT = 2
 """Of `marshal`, the last one that writes equal values of equal kinds as equal bytes."""
 
@@ -31,13 +37,15 @@ class Before:
     """What records share with those that were read before them.
 
     Attributes:
-        last: Content of the file read last.
-        exact: Name of each shared block to what tells it from all that are not equal.
-        names: Of the blocks of all.
+        last: The shared blocks of the file read last.
+        exact: What tells them from all that are not equal.
+        blocks: Every shared block by what tells it from all that are not equal.
+        names: Of the blocks of all, and the texts of many.
     """
 
     last: dict[str, Any] = field(default_factory=dict)
-    exact: dict[str, bytes] = field(default_factory=dict)
+    exact: bytes = b""
+    blocks: dict[bytes, Any] = field(default_factory=dict)
     names: SharedNames = field(default_factory=SharedNames)
 
 
@@ -96,55 +104,40 @@ def record_in_file(path: Path, folder: Path, before: Before | None = None) -> Ru
     values = read_json(path)
     if values is None:
         return DamagedRecord(path.stem, "its metadata can't be read")
+    problem = first_problem(values)
+    if problem is not None:
+        return DamagedRecord(path.stem, problem)
+    if values["run"]["run_id"] != path.stem:
+        return DamagedRecord(path.stem, f"its metadata is that of {values['run']['run_id']}")
     if before is not None:
         _share(values, before)
-    record = read_record(values, folder)
-    if isinstance(record, str):
-        return DamagedRecord(path.stem, record)
-    if record.run_id != path.stem:
-        return DamagedRecord(path.stem, f"its metadata is that of {record.run_id}")
-    return record if before is None else _compact(record, before.names)
-
-
-def _compact(record: RunRecord, names: SharedNames) -> RunRecord:
-    """Return a record whose blocks share their names with others; those that are the same in many stay as they are."""
-    own = {"scores": names.entries(record.scores), "pair_scores": names.with_shared_texts(record.pair_scores)}
-    rest = {
-        name: names.entries(value) if isinstance(value, dict) and name not in SHARED_BLOCKS else value
-        for name, value in record.metadata.items()
-    }
-    return replace(
-        record,
-        level=names.text(record.level),
-        levels=names.texts(record.levels),
-        parameters=names.entries(record.parameters),
-        metadata=names.entries({name: own.get(name, value) for name, value in rest.items()}),
-        scores=own["scores"],
-        pair_scores=own["pair_scores"],
-        load_seconds=names.entries(record.load_seconds),
-    )
+    return whole_record(values, folder, None if before is None else before.names)
 
 
 def _share(values: dict[str, Any], before: Before) -> None:
-    """Put the parts of the file read last in the place of a record's equal ones."""
-    last, before.last = before.last, values
-    _share_texts(values, last)
-    for name in BLOCKS_OF_TEXTS:
-        block, known = values.get(name), last.get(name)
-        if isinstance(block, dict) and isinstance(known, dict):
-            _share_texts(block, known)
-    for name in SHARED_BLOCKS:
-        if name in values:
-            exact = marshal.dumps(values[name], EXACT_FORMAT)  # 3 and 3.0 are two
-            if name in last and exact == before.exact.get(name):
-                values[name] = last[name]
-            before.exact[name] = exact
+    """Put in the place of a record's parts the equal ones of records read before, and share the names of its blocks."""
+    _share_blocks(values, before)
+    names, run = before.names, values["run"]
+    for block, texts in ((values, OWN_TEXTS), (run, RUN_TEXTS_OF_MANY)):
+        for name in texts:
+            if block.get(name).__class__ is str:
+                block[name] = names.text(block[name])
+    run["levels"] = names.texts(run["levels"])
+    for name, value in values.items():
+        if value.__class__ is dict and name not in KEPT_BLOCKS:
+            values[name] = names.with_shared_texts(value) if name in BLOCKS_OF_TEXTS else names.entries(value)
+    if "load_seconds" in run:
+        run["load_seconds"] = names.entries(run["load_seconds"])
 
 
-def _share_texts(values: dict[str, Any], last: dict[str, Any]) -> None:
-    for name, known in last.items():
-        if known.__class__ is str and values.get(name) == known:
-            values[name] = known
+def _share_blocks(values: dict[str, Any], before: Before) -> None:
+    found = {name: values[name] for name in SHARED_BLOCKS if name in values}
+    exact = marshal.dumps(found, EXACT_FORMAT)  # 3 and 3.0 are two
+    if exact != before.exact:
+        known = before.blocks.setdefault
+        before.last = {name: known(marshal.dumps(value, EXACT_FORMAT), value) for name, value in found.items()}
+        before.exact = exact
+    values.update(before.last)
 
 
 def _name_of(entry: os.DirEntry[str]) -> str:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from llm_dit.atomic_file import write_atomically
+
+MOST_AT_ONCE = 2**16
+"""Bytes; a record has a few thousand."""
 
 
 def write_json(path: Path, values: Mapping[str, Any]) -> None:
@@ -22,8 +26,19 @@ def write_json(path: Path, values: Mapping[str, Any]) -> None:
 def read_json(path: Path) -> dict[str, Any] | None:
     """Return a JSON object, or None where the file is missing, torn, or something else."""
     try:
-        with path.open("rb", buffering=0) as file:
-            values = json.loads(file.read())
+        values = json.loads(_content(path))
     except (OSError, ValueError, RecursionError):
         return None
     return values if isinstance(values, dict) else None
+
+
+def _content(path: Path) -> bytes:
+    """Return a file's bytes by the fewest calls of the system; `Path.open` takes twice as long."""
+    file = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+    try:
+        parts = []
+        while part := os.read(file, MOST_AT_ONCE):
+            parts.append(part)
+    finally:
+        os.close(file)
+    return b"".join(parts)

@@ -18,6 +18,7 @@ from experiments.planning.design import OWN_PROMPT, PROMPT_PLACEHOLDER, LeftOut
 from experiments.prompts import Prompt
 from experiments.store.analyses import PastAnalysis, analysis_from_values
 from experiments.store.comparable import Conditions, ModelIdentity, told_parameters
+from experiments.store.entries import Entries
 from experiments.store.look_log import LookLog, look_log_from
 from experiments.store.records import RunRecord
 
@@ -45,18 +46,20 @@ class ResolvedCell:
     def _told(self) -> dict[str, Any]:
         return told_parameters({name: value for name, value in self.parameters.items() if name not in OF_THE_RUN})
 
-    def fits(self, record: RunRecord, told: Mapping[str, Any], model: ModelIdentity) -> bool:
-        """Return True if a run of `model` shows this combination; `told` are its parameters without prompt and seed."""
+    def fits(self, told: Mapping[str, Any], model: ModelIdentity) -> bool:
+        """Return True if runs of `model` may show this combination; `told` are parameters without prompt and seed."""
         if self.model.told != model.told:
-            return False
-        template = self.parameters.get("prompt", PROMPT_PLACEHOLDER)
-        if template.replace(PROMPT_PLACEHOLDER, record.prompt) != record.parameters.get("prompt"):
-            return False
-        if "seed" in self.parameters and self.parameters["seed"] != record.parameters.get("seed"):
             return False
         if self.is_whole:
             return self._told == told
         return all(_is_like(value, told.get(name)) for name, value in self._told.items())
+
+    def has_inputs_of(self, record: RunRecord) -> bool:
+        """Return True if prompt and seed of a run are those that this combination makes of them."""
+        template = self.parameters.get("prompt", PROMPT_PLACEHOLDER)
+        if template.replace(PROMPT_PLACEHOLDER, record.prompt) != record.parameters.get("prompt"):
+            return False
+        return "seed" not in self.parameters or self.parameters["seed"] == record.parameters.get("seed")
 
 
 @dataclass(frozen=True)
@@ -132,6 +135,11 @@ class Manifest:
     def baseline(self) -> dict[str, str]:
         """Axis name to the name of the level that others are compared with."""
         return dict(self.experiment.baseline)
+
+    @cached_property
+    def sets_seeds(self) -> bool:
+        """True if an axis sets the seed itself."""
+        return any("seed" in axis.parameter_names for axis in self.axes)
 
     @cached_property
     def combinations(self) -> tuple[Cell, ...]:
@@ -226,25 +234,41 @@ class Manifest:
 
     def _entry_of(self, record: RunRecord) -> ResolvedCell | None:
         """Return the combination a run shows: the one it is named after where several show the same."""
-        told = self._told_of(record)
-        model = self._models.setdefault(
-            (record.fingerprint, *record.numerics.items()), ModelIdentity(record.fingerprint, record.numerics)
-        )
+        fitting = self._fitting(self._told_of(record), self._model_of(record))
         named = self._by_levels.get(tuple(record.levels.items()))
-        if named is not None and named.fits(record, told, model):
+        if any(entry is named for entry in fitting) and named is not None and named.has_inputs_of(record):
             return named
-        return next((entry for entry in self.resolved if entry.fits(record, told, model)), None)
+        return next((entry for entry in fitting if entry.has_inputs_of(record)), None)
+
+    def _fitting(self, told: Mapping[str, Any], model: ModelIdentity) -> tuple[ResolvedCell, ...]:
+        """Return the combinations that runs with these parameters of a model may show."""
+        key = (id(told), id(model))
+        known = self._fits.get(key)
+        if known is None:  # holds both, so that nothing else can have their ids
+            entries = tuple(entry for entry in self.resolved if entry.fits(told, model))
+            known = self._fits[key] = (entries, told, model)
+        return known[0]
+
+    def _model_of(self, record: RunRecord) -> ModelIdentity:
+        """Return the model of a record, the same one for all that hold the very same numerics."""
+        key = (record.fingerprint, id(record.numerics))
+        known = self._models.get(key)
+        if known is None:  # holds the numerics, so that nothing else can have their id
+            known = self._models[key] = ModelIdentity(record.fingerprint, record.numerics)
+        return known
 
     def _told_of(self, record: RunRecord) -> Mapping[str, Any]:
         """Return what a record tells of its parameters beside prompt and seed, which thousands tell alike."""
-        values = {name: value for name, value in record.parameters.items() if name not in OF_THE_RUN}
-        key = (*values, *values.values())
+        parameters = record.parameters
+        key = parameters.key_beside(OF_THE_RUN) if isinstance(parameters, Entries) else None
         try:
             known = self._told.get(key)
         except TypeError:  # a value that no parameter has, such as a list
-            return told_parameters(values)
+            known = key = None
         if known is None:
-            known = self._told[key] = told_parameters(values)
+            known = told_parameters({name: value for name, value in parameters.items() if name not in OF_THE_RUN})
+            if key is not None:
+                self._told[key] = known
         return known
 
     def _prompt_of(self, record: RunRecord, entry: ResolvedCell) -> Prompt | None:
@@ -257,13 +281,18 @@ class Manifest:
         return Prompt(record.prompt_id, record.category, record.difficulty, record.prompt)
 
     @cached_property
-    def _told(self) -> dict[tuple[Any, ...], Mapping[str, Any]]:
+    def _told(self) -> dict[tuple[Any, ...] | None, Mapping[str, Any]]:
         """What records told so far, by names and values; values that are equal tell the same."""
         return {}
 
     @cached_property
-    def _models(self) -> dict[tuple[Any, ...], ModelIdentity]:
+    def _models(self) -> dict[tuple[str, int], ModelIdentity]:
         """Models of records seen so far, each with its sorted numerics once."""
+        return {}
+
+    @cached_property
+    def _fits(self) -> dict[tuple[int, int], tuple[tuple[ResolvedCell, ...], Mapping[str, Any], ModelIdentity]]:
+        """What records seen so far may show."""
         return {}
 
     @cached_property

@@ -19,7 +19,7 @@ from llm_dit.errors import OutputError
 
 def pairing_seed(manifest: Manifest, record: RunRecord) -> int:
     """Return the seed by which a run is paired; 0 for all where an axis sets the seed itself."""
-    return 0 if any("seed" in axis.parameter_names for axis in manifest.axes) else record.seed
+    return 0 if manifest.sets_seeds else record.seed
 
 
 def baselines_of(manifest: Manifest, records: Sequence[RunRecord]) -> dict[str, RunRecord]:

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from experiments.store.entries import SharedNames
+
 RUN_TEXTS = ("run_id", "identity", "conditions", "prompt_id", "prompt", "category", "difficulty")
 INFINITE = "infinite"
 """How a score without bound stands in a record: JSON has no number for it."""
@@ -109,12 +111,26 @@ def record_from_metadata(metadata: Mapping[str, Any], folder: Path) -> RunRecord
 
 def read_record(metadata: Mapping[str, Any], folder: Path) -> RunRecord | str:
     """Read a run from its file's content, or return the first thing that is wrong with it, as `name is ...`."""
-    problem = next(_problems(metadata), None)
-    return _record(metadata, folder) if problem is None else problem
+    problem = first_problem(metadata)
+    return whole_record(metadata, folder) if problem is None else problem
 
 
-def _record(metadata: Mapping[str, Any], folder: Path) -> RunRecord:
+def first_problem(metadata: Mapping[str, Any]) -> str | None:
+    """Return the first thing that is wrong with a run's file, as `name is ...`; None where it is whole."""
+    return next(_problems(metadata), None)
+
+
+def whole_record(metadata: Mapping[str, Any], folder: Path, names: SharedNames | None = None) -> RunRecord:
+    """Return the run of a file that `first_problem` found whole.
+
+    Args:
+        metadata: The file's content; its blocks may be any mappings.
+        folder: The results folder.
+        names: Those of other records, with which its own are shared.
+    """
     run, image = metadata["run"], metadata.get("image")
+    level = " x ".join(run["levels"].values())
+    rest = {name: value for name, value in metadata.items() if name not in READ_BY_FIELD}
     return RunRecord(
         run_id=run["run_id"],
         identity=run["identity"],
@@ -124,12 +140,12 @@ def _record(metadata: Mapping[str, Any], folder: Path) -> RunRecord:
         category=run["category"],
         difficulty=run["difficulty"],
         seed=run["seed"],
-        level=" x ".join(run["levels"].values()),
+        level=level if names is None else names.text(level),
         levels=run["levels"],
         parameters=metadata["parameters"],
         fingerprint=metadata.get("model_fingerprint", ""),
         numerics=metadata.get("numerics", {}),
-        metadata={name: value for name, value in metadata.items() if name not in READ_BY_FIELD},
+        metadata=rest if names is None else names.entries(rest),
         image_path=folder / image["file"] if image else None,
         scores=metadata.get("scores", {}),
         scores_of=metadata.get("scores_of", {}),
@@ -149,16 +165,16 @@ def _problems(metadata: Mapping[str, Any]) -> Iterator[str]:
     if not isinstance(run, dict) or not isinstance(parameters, dict):
         yield "the blocks run and parameters are not there"
         return  # pragma: no cover - only the first is asked for: `read_record`
-    yield from (f"{name} is not a text" for name in RUN_TEXTS if not isinstance(run.get(name), str))
+    for name in RUN_TEXTS:
+        if not isinstance(run.get(name), str):
+            yield f"{name} is not a text"
     if not _is_whole_number(run.get("seed")):
         yield "seed is not a whole number"
     if not _is_table(run.get("levels"), str) or not run["levels"]:
         yield "levels are not names"
-    yield from (
-        f"{name} is not a duration"
-        for name in ("generation_time_seconds", "elapsed_seconds")
-        if not _is_duration(run.get(name))
-    )
+    for name in ("generation_time_seconds", "elapsed_seconds"):
+        if not _is_duration(run.get(name)):
+            yield f"{name} is not a duration"
     loading = run.get("load_seconds", {})
     if not isinstance(loading, dict) or not all(_is_duration(took) for took in loading.values()):
         yield "load_seconds are not durations"
@@ -173,14 +189,13 @@ def _problems(metadata: Mapping[str, Any]) -> Iterator[str]:
             yield f"{name} are not texts"
     if not isinstance(metadata.get("model_fingerprint", ""), str):
         yield "model_fingerprint is not a text"
-    if not isinstance(metadata.get("scores", {}), dict):
+    scores = metadata.get("scores", {})
+    if not isinstance(scores, dict):
         yield "scores are not a table"
-    else:
-        yield from (
-            f"the score {name} is {value!r:.20}, not a number"
-            for name, value in metadata.get("scores", {}).items()
-            if not _is_score(value)
-        )
+        return  # pragma: no cover - only the first is asked for
+    for name, value in scores.items():
+        if not _is_score(value):
+            yield f"the score {name} is {value!r:.20}, not a number"
     yield from _pair_score_problems(metadata.get("pair_scores", {}))
     for name in ("evaluations", "token_count_used"):
         if metadata.get(name) is not None and not _is_whole_number(metadata[name]):
@@ -200,11 +215,9 @@ def _outcome_problems(metadata: Mapping[str, Any]) -> Iterator[str]:
     file = image.get("file")
     if not isinstance(file, str) or file.startswith(("/", "\\")) or ".." in file.replace("\\", "/").split("/"):
         yield "the image's file is not inside of the folder"
-    yield from (
-        f"the image's {name} is not a whole number"
-        for name in ("bytes", "width", "height")
-        if not _is_whole_number(image.get(name))
-    )
+    for name in ("bytes", "width", "height"):
+        if not _is_whole_number(image.get(name)):
+            yield f"the image's {name} is not a whole number"
     if not isinstance(image.get("sha256", ""), str):
         yield "the image's sha256 is not a text"
 

@@ -10,7 +10,7 @@ import pytest
 from sample_results import sample_plan, sample_records
 
 from experiments.metrics.declaration import Band, Column, Metric
-from experiments.stats.measures import GENERATION_TIME, Measure, flag_counts, measures_of, number
+from experiments.stats.measures import GENERATION_TIME, Measure, flags_of, measures_of, number, set_flags
 from experiments.store.records import RunRecord
 
 REWARD = Metric(
@@ -92,4 +92,4 @@ def test_the_time_says_what_it_measures() -> None:
 
 def test_flags_are_counted_where_they_are_set() -> None:
     records = records_with({"reward_cut": True}, {"reward_cut": False}, {"reward_cut": 1.0}, {"reward_cut": True})
-    assert flag_counts(records, REWARD) == {REWARD.columns[2]: 2}
+    assert flags_of(set_flags(records), REWARD) == {REWARD.columns[2]: 2}

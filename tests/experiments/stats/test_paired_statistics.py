@@ -300,3 +300,19 @@ def test_numbers_depend_neither_on_their_unit_nor_on_the_data_sets_beside_them(m
     assert [end.tolist() for end in statistics.interval_of_mean(values * scales)] == [
         pytest.approx((end * scales[:, 0]).tolist(), rel=1e-6, abs=1e-30) for end in whole[0]
     ]
+
+
+def test_tables_drawn_meanwhile_are_those_that_intervals_and_tests_use():
+    prompts = 23
+    with statistics.tables_meanwhile(prompts):
+        pass
+    drawn = statistics.resample_weights.cache_info().misses, statistics._random_sign_patterns.cache_info().misses
+    weights, (signs, seen) = statistics.resample_weights(prompts), statistics.sign_patterns(prompts)
+    assert drawn == (
+        statistics.resample_weights.cache_info().misses,
+        statistics._random_sign_patterns.cache_info().misses,
+    )
+    counts = np.random.default_rng(0).multinomial(prompts, [1 / prompts] * prompts, size=4999)
+    assert np.array_equal(weights, counts.T / prompts)
+    assert np.array_equal(signs, np.random.default_rng(0).choice([-1.0, 1.0], size=(prompts, 9999)))
+    assert seen == 1

@@ -1,6 +1,6 @@
 """Blocks that share their names stand for dictionaries."""
 
-from experiments.store.entries import Entries
+from experiments.store.entries import Entries, SharedNames
 
 
 def test_a_block_is_told_and_compared_as_the_dictionary_that_it_stands_for():
@@ -9,3 +9,16 @@ def test_a_block_is_told_and_compared_as_the_dictionary_that_it_stands_for():
     assert block == {"a": 1, "b": "x"}
     assert (len(block), block["b"], block.get("a"), block.get("c", 3)) == (2, "x", 1, 3)
     assert list(block.items()) == [("a", 1), ("b", "x")]
+
+
+def test_blocks_with_the_same_entries_beside_some_have_one_key() -> None:
+    names = SharedNames()
+    first, second, third = (
+        names.entries({"shift": shift, "seed": seed, "width": 128}) for shift, seed in ((3.0, 1), (3.0, 2), (6.0, 1))
+    )
+    assert first.key_beside(("seed",)) == second.key_beside(("seed",)) != third.key_beside(("seed",))
+    other = SharedNames().entries({"shift": 3.0, "seed": 7, "width": 128})
+    assert other.key_beside(("seed",)) == first.key_beside(("seed",)), "whoever read it"
+    renamed = names.entries({"mu": 3.0, "seed": 1, "width": 128})
+    assert renamed.key_beside(("seed",)) != first.key_beside(("seed",))
+    assert list(first.values()) == [3.0, 1, 128]

@@ -153,3 +153,21 @@ def test_blocks_share_the_names_of_equal_ones_and_read_as_dictionaries() -> None
     more = names.with_shared_texts({"psnr": {"baseline": "".join(["ab", "cd"])}})
     assert hashes["psnr"]["baseline"] is more["psnr"]["baseline"]
     assert pickle.loads(pickle.dumps(hashes)) == {"psnr": {"baseline": "abcd"}}
+
+
+def test_what_levels_of_an_engine_say_in_turns_is_kept_once_each(folder: Path) -> None:
+    for place, file in enumerate(sorted((folder / "metadata").iterdir())):
+        values = json.loads(file.read_text())
+        values["numerics"]["dtype"] = ("float32", "bfloat16")[place % 2]
+        file.write_text(json.dumps(values))
+    records = ResultStore(folder).results()[0]
+    assert [record.numerics["dtype"] for record in records[:3]] == ["float32", "bfloat16", "float32"]
+    assert len({id(record.numerics) for record in records}) == 2
+
+
+def test_texts_of_many_records_are_kept_once_whatever_lies_between_them(folder: Path) -> None:
+    records = ResultStore(folder).results()[0]
+    texts = {record.prompt: record.prompt for record in records}
+    assert len(texts) == 4
+    assert all(record.prompt is texts[record.prompt] is record.parameters["prompt"] for record in records)
+    assert len({id(record.conditions) for record in records}) == 1

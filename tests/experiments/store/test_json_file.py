@@ -40,3 +40,10 @@ def test_what_is_no_whole_object_is_none(tmp_path: Path, content: bytes) -> None
 def test_a_missing_file_and_a_folder_are_none(tmp_path: Path) -> None:
     assert read_json(tmp_path / "gone.json") is None
     assert read_json(tmp_path) is None
+
+
+def test_a_file_of_many_portions_is_read_whole(tmp_path: Path) -> None:
+    values = {"prompts": [f"a cat, take {index}" for index in range(20_000)]}
+    write_json(tmp_path / "a.json", values)
+    assert (tmp_path / "a.json").stat().st_size > 5 * 2**16
+    assert read_json(tmp_path / "a.json") == values
