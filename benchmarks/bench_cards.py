@@ -36,6 +36,7 @@ from experiments.store.result_store import ResultStore
 from llm_dit import ZImagePipeline
 from llm_dit.parameters import GenerationParams
 from llm_dit.placement.devices import resolve_device
+from llm_dit.placement.planned_work import PlannedWork
 
 PROMPTS = 5
 SHIFTS = "shift=3,4"
@@ -123,8 +124,10 @@ def ours(
 ) -> Row:
     """Load and draw with this project."""
     limit: dict[str, Any] = {} if card_gib is None else {"vram_limit": card_gib - SYSTEM_GIB}
+    size = next(plan.runs()).params
+    planned = PlannedWork(pixels=(size.height or 0) * (size.width or 0))
     started = time.perf_counter()
-    pipeline = ZImagePipeline.from_pretrained(model_path, **NUMERICS[numerics], **limit)
+    pipeline = ZImagePipeline.from_pretrained(model_path, planned=planned, **NUMERICS[numerics], **limit)
     load_s = time.perf_counter() - started
     first_s = elapsed_s(lambda: pipeline.generate(next(plan.runs()).params), device)
     with tempfile.TemporaryDirectory(prefix="bench-cards-") as folder:

@@ -46,6 +46,7 @@ from experiments.running.plan_models import facts_of
 from experiments.store.result_store import ResultStore
 from llm_dit.checkpoints.model_parts import find_parts
 from llm_dit.parameters import ClusterSettings, EngineSettings
+from llm_dit.placement.planned_work import PlannedWork
 
 LEVELS, SEEDS = 5, 5
 """Of each prompt of the stand-in's experiment."""
@@ -187,7 +188,7 @@ def measured(case: Case, first: Path) -> Measured:
         started = time.perf_counter()
         wishes = ClusterSettings(workers=workers, worker_threads=1)
         model = WorkersModel(wishes, resources, watcher.tell, source=case.source, watch=watcher.watch)
-        hands = model.get(plan.loading_order, plan.run_count * 9, lambda _settings: None)
+        hands = model.get(plan.loading_order, PlannedWork(plan.run_count * 9), lambda _settings: None)
         hands.wait_for_all()
         if case.picture_s is None:
             run_plan(shift_plan(1, plan.engine), hands, ResultStore(case.folder.with_name(f"{case.folder.name}-warm")))

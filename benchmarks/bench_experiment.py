@@ -41,6 +41,7 @@ from llm_dit import ZImagePipeline
 from llm_dit.checkpoints.finding import find_checkpoint
 from llm_dit.checkpoints.scheduler import TURBO_DEFAULTS
 from llm_dit.parameters import EngineSettings
+from llm_dit.placement.planned_work import PlannedWork
 from llm_dit.sampling.guidance import evaluation_count
 
 NOTHING_SHARED = ", nothing shared"
@@ -115,7 +116,7 @@ def timed_calls(owner: Any, names: tuple[str, ...], device: torch.device) -> Ite
 def ours(plan: Plan, settings: EngineSettings, folder: Path, alone_folder: Path) -> tuple[Side, Side]:
     """Run the plan with the lab, as it is and with nothing shared."""
     started = time.perf_counter()
-    pipeline = ZImagePipeline.from_pretrained(settings=settings, planned_evaluations=plan.run_count * 9)
+    pipeline = ZImagePipeline.from_pretrained(settings=settings, planned=PlannedWork(plan.run_count * 9))
     load_s = time.perf_counter() - started
     pipeline.generate(next(plan.runs()).params)  # warm-up: kernels, compilation
     outcomes = [

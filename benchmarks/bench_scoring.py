@@ -30,6 +30,7 @@ from experiments.running.worklist import make_worklist
 from experiments.store.result_store import ResultStore
 from llm_dit.checkpoints.model_parts import find_parts
 from llm_dit.parameters import ClusterSettings, EngineSettings, MetricSettings
+from llm_dit.placement.planned_work import PlannedWork
 
 METRICS = ("siglip_score", "image_reward")
 DIFFERENT_PICTURES = 16
@@ -41,11 +42,11 @@ def write_folder(plan: Plan, store: ResultStore, pngs: list[bytes]) -> None:
     """Write the results folder of a plan whose pictures are there already, in turns."""
     fingerprint = find_parts(EngineSettings()).fingerprint()
     source = SleepingEngine(0.0, fingerprint)
-    worker = Worker(WorkerPlan(plan.loading_order, 1, 1, source))
+    worker = Worker(WorkerPlan(plan.loading_order, PlannedWork(1), 1, source))
     worker.load()
     store.create()
     with store.lock(planned=plan.run_count, command="bench"):
-        work = make_worklist(plan, lambda settings: source.known(settings, 1), store)
+        work = make_worklist(plan, lambda settings: source.known(settings, PlannedWork(1)), store)
         store.write_manifest({**work.manifest, "sessions": []})
         batch = worker.draw(Order(0, tuple(work.to_do), work.conditions, plan.experiment.name, ""))
         assert isinstance(batch, BatchResult)

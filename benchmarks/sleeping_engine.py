@@ -8,6 +8,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from llm_dit.parameters import EngineSettings, GenerationParams
+from llm_dit.placement.planned_work import PlannedWork
 
 SURROUNDINGS = {"versions": {"llm-dit": "stand-in"}, "machine": {"card": "stand-in"}}
 
@@ -93,7 +94,7 @@ class SleepingEngine:
         """Return what hands out the stand-in."""
         return self
 
-    def known(self, _settings: EngineSettings, _planned_evaluations: int) -> Any:
+    def known(self, _settings: EngineSettings, _planned: PlannedWork) -> Any:
         """Return the stand-in."""
         return _Sleeping(*self._pipeline)
 

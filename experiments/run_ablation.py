@@ -34,6 +34,7 @@ from llm_dit.cli import Command, config_from_flags, parameter_options, user_erro
 from llm_dit.commands import command_words
 from llm_dit.errors import LlmDitError
 from llm_dit.parameters import EngineSettings
+from llm_dit.placement.planned_work import PlannedWork
 
 if TYPE_CHECKING:
     from experiments.cluster.watching import WorkerState
@@ -206,12 +207,12 @@ class _OwnModel:
     def get(
         self,
         _settings_in_turn: Sequence[EngineSettings],
-        planned_evaluations: int,
+        planned: PlannedWork,
         on_load: Callable[[EngineSettings], None],
     ) -> OneDevice:
         from experiments.running.one_device import OneDevice
 
-        return OneDevice(self._models, planned_evaluations, on_load=on_load)
+        return OneDevice(self._models, planned, on_load=on_load)
 
     def check(self, settings: EngineSettings) -> None:
         from llm_dit.placement.devices import require_devices

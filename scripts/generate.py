@@ -17,6 +17,7 @@ from llm_dit.collector import collector_paused
 from llm_dit.errors import LlmDitError, OutputError
 from llm_dit.parameters import PARAMETERS, EngineSettings, GenerationParams, RewriterSettings
 from llm_dit.parameters.effects import without_effect
+from llm_dit.placement.planned_work import PlannedWork
 from llm_dit.prompting.templates import DEFAULT_REWRITER, Template, TemplateShelf
 
 if TYPE_CHECKING:
@@ -56,7 +57,8 @@ def main(
     from llm_dit.placement.devices import require_devices
 
     require_devices(settings)
-    pipeline = ZImagePipeline.from_pretrained(settings=settings, planned_evaluations=params.num_inference_steps or 0)
+    planned = PlannedWork(params.num_inference_steps or 0, (params.height or 0) * (params.width or 0))
+    pipeline = ZImagePipeline.from_pretrained(settings=settings, planned=planned)
     if template is not None:
         params = params.replaced(prompt=_rewritten(pipeline, prompt, template, config))
     for idle in without_effect(pipeline.resolve(params)):

@@ -12,6 +12,7 @@ from experiments.running.models import Models
 from experiments.running.worklist import WorkItem
 from experiments.store.comparable import Conditions, ModelIdentity
 from llm_dit.parameters import EngineSettings
+from llm_dit.placement.planned_work import PlannedWork
 
 
 class EngineSource(Protocol):
@@ -34,13 +35,13 @@ class WorkerPlan:
 
     Attributes:
         settings_in_turn: Every setting of the engine that some level needs.
-        planned_evaluations: Under one of them; decides whether compiling pays.
+        planned: The work under each setting of the engine.
         threads: Threads that divide sums on a CPU.
         source: Where the engine comes from.
     """
 
     settings_in_turn: tuple[EngineSettings, ...]
-    planned_evaluations: int
+    planned: PlannedWork
     threads: int
     source: EngineSource
 

@@ -28,6 +28,7 @@ from experiments.running.worklist import KnownModel
 from experiments.store.comparable import ModelIdentity
 from llm_dit.errors import LlmDitError
 from llm_dit.parameters import EngineSettings
+from llm_dit.placement.planned_work import PlannedWork
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -66,13 +67,13 @@ class _TimedModels:
         self._models = models
         self.seconds = 0.0
 
-    def known(self, settings: EngineSettings, planned_evaluations: int) -> KnownModel:
-        return self._models.known(settings, planned_evaluations)
+    def known(self, settings: EngineSettings, planned: PlannedWork) -> KnownModel:
+        return self._models.known(settings, planned)
 
-    def get(self, settings: EngineSettings, planned_evaluations: int) -> ZImagePipeline:
+    def get(self, settings: EngineSettings, planned: PlannedWork) -> ZImagePipeline:
         started = time.perf_counter()
         try:
-            return self._models.get(settings, planned_evaluations)
+            return self._models.get(settings, planned)
         finally:
             self.seconds += time.perf_counter() - started
 
@@ -123,11 +124,11 @@ class Worker:
 
     def _load(self) -> LoadedEngine | str:
         plan = self._plan
-        device = OneDevice(self._models, plan.planned_evaluations, keeps_encodings=True)
+        device = OneDevice(self._models, plan.planned, keeps_encodings=True)
         try:
             known = [device.known(settings) for settings in plan.settings_in_turn]
             if len(known) == 1 and self._device is None:
-                self._models.get(plan.settings_in_turn[0], plan.planned_evaluations)
+                self._models.get(plan.settings_in_turn[0], plan.planned)
         except RUN_ERRORS as error:
             return str(error) or type(error).__name__
         self._device = self._device or device

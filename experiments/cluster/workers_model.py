@@ -31,6 +31,7 @@ from experiments.store.comparable import Conditions, ModelIdentity
 from llm_dit.checkpoints.lora_files import LoraFiles
 from llm_dit.checkpoints.model_parts import find_parts
 from llm_dit.parameters import ClusterSettings, EngineSettings, GenerationParams, MetricSettings
+from llm_dit.placement.planned_work import PlannedWork
 
 Tell = Callable[[str], None]
 
@@ -277,7 +278,7 @@ class WorkersModel:
     def get(
         self,
         settings_in_turn: Sequence[EngineSettings],
-        planned_evaluations: int,
+        planned: PlannedWork,
         on_load: Callable[[EngineSettings], None],
     ) -> WorkerHands:
         """Open the cluster, and return its workers once the first has the model loaded.
@@ -293,7 +294,7 @@ class WorkersModel:
         source = self._source
 
         def plan_of(threads: int) -> WorkerPlan:
-            return WorkerPlan(tuple(settings_in_turn), planned_evaluations, threads, source)
+            return WorkerPlan(tuple(settings_in_turn), planned, threads, source)
 
         self._crew = crew_of(self._wishes, first, Worker, plan_of, fingerprint, self._resources, self._tell)
         crew = WatchedCrew(self._crew, self._watch)

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING
 from experiments.planning.command_flags import Request
 from experiments.planning.design import Plan
 from experiments.running.look_runs import expected_pictures, planned_looks
-from experiments.running.plan_models import Facts, evaluations_of_each, facts_of, judged_model, plan_of
+from experiments.running.plan_models import Facts, facts_of, judged_model, plan_of, work_of_each
 from experiments.running.worklist import KnownModel, check_levels, make_worklist
 from experiments.store.comparable import ModelIdentity
 from experiments.store.result_store import ResultStore
 from llm_dit.errors import LlmDitError
 from llm_dit.parameters import EngineSettings
 from llm_dit.parameters.effects import without_effect
+from llm_dit.placement.planned_work import PlannedWork
 
 if TYPE_CHECKING:
     from experiments.planning.looks import LookPlan
@@ -70,7 +71,7 @@ def dry_run(
     looks = planned_looks(request, plan, store)
     facts = facts_of(plan)
     check_choices(request, store)
-    known = _Unloaded(evaluations_of_each(plan, facts))
+    known = _Unloaded(work_of_each(plan, facts))
     check_levels(plan, lambda settings: facts[settings].checked)
     work = None
     if store.metadata.is_dir():  # else nothing is finished, which needs no torch
@@ -133,15 +134,15 @@ def check_choices(request: Request, store: ResultStore) -> None:
 class _Unloaded:
     """Models as their files tell them, each looked at once."""
 
-    def __init__(self, planned_evaluations: int) -> None:
-        self._planned_evaluations = planned_evaluations
+    def __init__(self, planned: PlannedWork) -> None:
+        self._planned = planned
         self._models: dict[EngineSettings, KnownModel] = {}
 
     def __call__(self, settings: EngineSettings) -> KnownModel:
         from experiments.running.unloaded_model import UnloadedModel
 
         if settings not in self._models:
-            self._models[settings] = UnloadedModel(settings, self._planned_evaluations)
+            self._models[settings] = UnloadedModel(settings, self._planned)
         return self._models[settings]
 
 

@@ -17,12 +17,13 @@ from experiments.planning.command_flags import Request
 from experiments.planning.design import Plan
 from experiments.running.dry_run import check_choices, plan_warnings
 from experiments.running.look_runs import make_decider, planned_looks, scores_of, verdict_of
-from experiments.running.plan_models import evaluations_of_each, facts_of, judged_model, plan_of
+from experiments.running.plan_models import facts_of, judged_model, plan_of, work_of_each
 from experiments.running.worklist import check_levels
 from experiments.store.folder_state import folder_state
 from experiments.store.result_store import ResultStore
 from llm_dit.errors import LlmDitError, OutputError
 from llm_dit.parameters import EngineSettings
+from llm_dit.placement.planned_work import PlannedWork
 
 if TYPE_CHECKING:
     from experiments.metrics import Scorer
@@ -44,14 +45,14 @@ class Model(Protocol):
     def get(
         self,
         settings_in_turn: Sequence[EngineSettings],
-        planned_evaluations: int,
+        planned: PlannedWork,
         on_load: Callable[[EngineSettings], None],
     ) -> Hands:
         """Return them; this process's own load nothing before they draw.
 
         Args:
             settings_in_turn: Of the engine, each once, in the order in which they are loaded.
-            planned_evaluations: Evaluations of the transformer under each setting of the engine.
+            planned: The work under each setting of the engine.
             on_load: Called before each loading.
         """
 
@@ -205,7 +206,7 @@ def _prepared(going: _Going, model: Model) -> tuple[Plan, Hands, LookPlan | None
     def on_load(settings: EngineSettings) -> None:
         events.on_load(settings, plan.arm(settings))
 
-    hands = model.get(plan.loading_order, evaluations_of_each(plan, facts), on_load)
+    hands = model.get(plan.loading_order, work_of_each(plan, facts), on_load)
     for sentence in plan_warnings(plan, facts, hands.known):
         events.on_warning(sentence)
     check_choices(request, store)

@@ -11,12 +11,13 @@ from pathlib import Path
 from experiments.planning.design import Plan
 from experiments.planning.model_facts import ModelFacts
 from experiments.running.loadings import Loadings, loadings_of
-from experiments.running.plan_models import Facts, evaluations_of_each
+from experiments.running.plan_models import Facts, work_of_each
 from experiments.running.worklist import Worklist
 from experiments.store.records import RunRecord
 from experiments.store.result_store import ResultStore
 from llm_dit.checkpoints.finding import expanded, is_embedded_name, model_name
 from llm_dit.parameters import EngineSettings
+from llm_dit.placement.planned_work import PlannedWork
 from llm_dit.prompting.chat_template import formatted_negative_prompt, formatted_prompt_from_params
 from llm_dit.sampling.guidance import evaluation_count
 
@@ -101,7 +102,7 @@ def forecast(plan: Plan, facts: Facts, store: ResultStore, work: Worklist | None
     else:
         cost_of = {cell.name: cost for cell, cost in zip(plan.cells, costs, strict=True)}
         cost, to_do = sum(cost_of[item.run.cell.name] for item in work.to_do), len(work.to_do)
-    first = plan.loading_order[0]
+    first, planned = plan.loading_order[0], work_of_each(plan, facts)
     sampled = _sampled(store, plan.loading_order)
     seconds, basis = _seconds(cost, facts[first], first, sampled)
     in_turn = plan.loading_order if work is None else [item.run.settings for item in work.to_do]
@@ -115,8 +116,8 @@ def forecast(plan: Plan, facts: Facts, store: ResultStore, work: Worklist | None
         disk_bytes=repeats * sum(BYTES_PER_PIXEL * size + METADATA_BYTES for size in pixels),
         seconds=seconds,
         seconds_basis=basis,
-        loadings=loadings_of(list(in_turn) * looks, sampled, evaluations_of_each(plan, facts)),
-        memory="; ".join(dict.fromkeys(filter(None, map(_memory, plan.loading_order)))),
+        loadings=loadings_of(list(in_turn) * looks, sampled, planned),
+        memory="; ".join(dict.fromkeys(filter(None, (_memory(settings, planned) for settings in plan.loading_order)))),
         on_disk=0 if work is None else work.finished,
         stale=0 if work is None else len(work.stale),
         to_do=to_do,
@@ -165,11 +166,11 @@ def is_on_gpu(settings: EngineSettings) -> bool:
     return settings.dit_device.startswith("cuda") or (settings.dit_device == "auto" and is_nvidia_here)
 
 
-def _memory(settings: EngineSettings) -> str:
+def _memory(settings: EngineSettings, planned: PlannedWork) -> str:
     """Say what loading will do with the cards of this machine; of a model on the hub nothing is fetched for that."""
     is_here = is_embedded_name(settings.model_path) or expanded(settings.model_path).exists()
     if not is_on_gpu(settings) or not is_here:
         return ""
     from llm_dit.stages.loading import memory_sentence
 
-    return memory_sentence(settings)
+    return memory_sentence(settings, planned)

@@ -13,6 +13,7 @@ from experiments.planning.model_facts import local_folder
 from llm_dit.checkpoints.finding import WEIGHT_COMPONENTS
 from llm_dit.checkpoints.model_parts import find_parts
 from llm_dit.parameters import EngineSettings
+from llm_dit.placement.planned_work import UNKNOWN_WORK, PlannedWork
 
 if TYPE_CHECKING:
     from experiments.store.records import RunRecord
@@ -43,7 +44,7 @@ class Loadings:
 
 
 def loadings_of(
-    settings_in_turn: Iterable[EngineSettings], sampled: Sequence[RunRecord], planned_evaluations: int = 0
+    settings_in_turn: Iterable[EngineSettings], sampled: Sequence[RunRecord], planned: PlannedWork = UNKNOWN_WORK
 ) -> Loadings:
     """Count what is loaded for settings, one after the other, and estimate how long that takes.
 
@@ -52,13 +53,13 @@ def loadings_of(
     Args:
         settings_in_turn: Of the runs that are left, as they come; neighbours that are equal are loaded once.
         sampled: Finished runs of the same folder, which say what loading took.
-        planned_evaluations: Evaluations of the transformer under each, by which `compile = auto` decides.
+        planned: The work under each setting of the engine.
     """
     turns = [settings for settings, _ in itertools.groupby(settings_in_turn)]
     if len(turns) > 1:
         from llm_dit.stages.loading import loads_in_turn
 
-        loads = list(loads_in_turn(turns, local_folder, planned_evaluations))
+        loads = list(loads_in_turn(turns, local_folder, planned))
     else:
         loads = [WEIGHT_COMPONENTS for _ in turns]
     counts = dict(Counter(itertools.chain.from_iterable(loads)))

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from experiments.running.worklist import KnownModel
 from llm_dit.parameters import EngineSettings
+from llm_dit.placement.planned_work import PlannedWork
 
 if TYPE_CHECKING:
     from llm_dit.pipeline import ZImagePipeline
@@ -14,10 +15,10 @@ if TYPE_CHECKING:
 class Models(Protocol):
     """A source of models; one run uses it at a time."""
 
-    def known(self, settings: EngineSettings, planned_evaluations: int) -> KnownModel:
+    def known(self, settings: EngineSettings, planned: PlannedWork) -> KnownModel:
         """Return what is known of the model of these settings before it is loaded."""
 
-    def get(self, settings: EngineSettings, planned_evaluations: int) -> ZImagePipeline:
+    def get(self, settings: EngineSettings, planned: PlannedWork) -> ZImagePipeline:
         """Return the pipeline for these settings, loaded; the caller holds none of other settings then."""
 
     def release(self) -> None:
@@ -32,15 +33,15 @@ class OwnModels:
 
         self._model = ModelInUse()
 
-    def known(self, settings: EngineSettings, planned_evaluations: int) -> KnownModel:
+    def known(self, settings: EngineSettings, planned: PlannedWork) -> KnownModel:
         """See `Models.known`."""
         from experiments.running.unloaded_model import UnloadedModel
 
-        return UnloadedModel(settings, planned_evaluations)
+        return UnloadedModel(settings, planned)
 
-    def get(self, settings: EngineSettings, planned_evaluations: int) -> ZImagePipeline:
+    def get(self, settings: EngineSettings, planned: PlannedWork) -> ZImagePipeline:
         """See `Models.get`."""
-        return self._model.pipeline(settings, planned_evaluations)
+        return self._model.pipeline(settings, planned)
 
     def release(self) -> None:
         """See `Models.release`."""
@@ -53,11 +54,11 @@ class LoadedModel:
     def __init__(self, pipeline: ZImagePipeline) -> None:
         self._pipeline = pipeline
 
-    def known(self, _settings: EngineSettings, _planned_evaluations: int) -> KnownModel:
+    def known(self, _settings: EngineSettings, _planned: PlannedWork) -> KnownModel:
         """Return the pipeline."""
         return self._pipeline
 
-    def get(self, _settings: EngineSettings, _planned_evaluations: int) -> ZImagePipeline:
+    def get(self, _settings: EngineSettings, _planned: PlannedWork) -> ZImagePipeline:
         """Return the pipeline."""
         return self._pipeline
 

@@ -14,6 +14,7 @@ from experiments.running.worklist import KnownModel, WorkItem
 from experiments.store.comparable import Conditions, ModelIdentity
 from llm_dit.errors import CheckpointError
 from llm_dit.parameters import EngineSettings
+from llm_dit.placement.planned_work import UNKNOWN_WORK, PlannedWork
 from llm_dit.sampling.shared_work import HELD_RESULTS, SharedWork
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ class OneDevice:
 
     Args:
         models: Where its pipelines come from; used for this alone.
-        planned_evaluations: Evaluations of the transformer under each setting of the engine; 0 for unknown.
+        planned: The work under each setting of the engine.
         shares: Compute once what images have in common at their beginning; False is for measuring what that saves.
         keeps_encodings: Whether runs of the same prompt come in several calls of `draw`, so that encodings are kept.
         on_load: Called before each loading.
@@ -36,14 +37,14 @@ class OneDevice:
     def __init__(
         self,
         models: Models,
-        planned_evaluations: int = 0,
+        planned: PlannedWork = UNKNOWN_WORK,
         *,
         shares: bool = True,
         keeps_encodings: bool = False,
         on_load: Callable[[EngineSettings], None] | None = None,
     ) -> None:
         self._models = models
-        self._planned_evaluations = planned_evaluations
+        self._planned = planned
         self._shares = shares
         self._keeps_encodings = keeps_encodings
         self._on_load = on_load
@@ -64,7 +65,7 @@ class OneDevice:
     def known(self, settings: EngineSettings) -> KnownModel:
         """Return what is known of a model before it is loaded; see `Hands.known`."""
         if settings not in self._known:
-            self._known[settings] = self._models.known(settings, self._planned_evaluations)
+            self._known[settings] = self._models.known(settings, self._planned)
         return self._known[settings]
 
     @property
@@ -120,7 +121,7 @@ class OneDevice:
         self._pipeline = self._shared = self._maker = self._settings = None
         if self._on_load is not None:
             self._on_load(settings)
-        pipeline = self._models.get(settings, self._planned_evaluations)
+        pipeline = self._models.get(settings, self._planned)
         if ModelIdentity(pipeline.fingerprint, pipeline.numerics).told != expected.told:
             raise CheckpointError(
                 f"{settings.model_path} is another model, or runs otherwise, than when the runs were planned; run the "

@@ -13,6 +13,7 @@ from experiments.store.result_store import ResultStore
 from llm_dit.checkpoints.finding import is_embedded_name
 from llm_dit.errors import InvalidParameter
 from llm_dit.parameters import EngineSettings
+from llm_dit.placement.planned_work import PlannedWork
 
 Facts = Mapping[EngineSettings, ModelFacts]
 
@@ -26,16 +27,17 @@ def facts_of(plan: Plan) -> Facts:
     return {settings: read_model_facts(settings) for settings in plan.loading_order}
 
 
-def evaluations_of_each(plan: Plan, facts: Facts) -> int:
-    """Return the evaluations of the transformer under one setting of the engine, the mean over all.
+def work_of_each(plan: Plan, facts: Facts) -> PlannedWork:
+    """Return the work under one setting of the engine: the mean of the evaluations over all, and the largest image.
 
-    What `compile = auto` chooses by them is the same for all levels then.
+    What `compile = auto` chooses by them, and the room that is kept on a card, are the same for all levels then.
     """
-    steps = (
-        facts[settings].resolved(template).num_inference_steps or 0
-        for settings, template in zip(plan.settings, plan.templates, strict=True)
-    )
-    return sum(steps) * len(plan.prompts) * len(plan.seeds) // len(plan.loading_order)
+    resolved = [
+        facts[settings].resolved(template) for settings, template in zip(plan.settings, plan.templates, strict=True)
+    ]
+    steps = sum(params.num_inference_steps or 0 for params in resolved)
+    evaluations = steps * len(plan.prompts) * len(plan.seeds) // len(plan.loading_order)
+    return PlannedWork(evaluations, max((params.height or 0) * (params.width or 0) for params in resolved))
 
 
 def as_in_folder(plan: Plan, store: ResultStore) -> Plan:

@@ -12,12 +12,14 @@ import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from experiments.running.making import free_device_memory
 from experiments.store.speeds import LevelSpeed, Speeds, write_speeds
 from llm_dit.errors import CheckpointError, OutputError
 from llm_dit.parameters import EngineSettings, GenerationParams
+from llm_dit.placement.planned_work import PlannedWork
 
 if TYPE_CHECKING:
     from experiments.store.manifest import Manifest
@@ -116,15 +118,23 @@ def measure_folder(
     """
     manifest = store.manifest()
     with store.lock(command=command):
-        speeds = measure_speeds(manifest, store.runs(), load or _pipeline, repeats=repeats, on_level=on_level)
+        records = store.runs()
+        own = partial(_pipeline, planned=_largest(records))
+        speeds = measure_speeds(manifest, records, load or own, repeats=repeats, on_level=on_level)
         write_speeds(store.folder, speeds)
     return speeds
 
 
-def _pipeline(settings: EngineSettings) -> Any:
+def _largest(records: Sequence[RunRecord]) -> PlannedWork:
+    """Return the work that there must be room for."""
+    sizes = (record.metadata["image"] for record in records if record.is_finished)
+    return PlannedWork(pixels=max((size["width"] * size["height"] for size in sizes), default=0))
+
+
+def _pipeline(settings: EngineSettings, planned: PlannedWork) -> Any:
     from llm_dit.pipeline import ZImagePipeline
 
-    return ZImagePipeline.from_pretrained(settings=settings)
+    return ZImagePipeline.from_pretrained(settings=settings, planned=planned)
 
 
 def settings_of(manifest: Manifest, record: RunRecord) -> EngineSettings:

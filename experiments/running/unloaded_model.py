@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from experiments.planning.model_facts import local_folder, read_model_facts
 from llm_dit.parameters import EngineSettings, GenerationParams
+from llm_dit.placement.planned_work import UNKNOWN_WORK, PlannedWork
 
 if TYPE_CHECKING:
     from llm_dit.placement.devices import AnyDevice
@@ -19,13 +20,13 @@ class UnloadedModel:
         numerics: What would be in effect.
     """
 
-    def __init__(self, settings: EngineSettings, planned_evaluations: int = 0) -> None:
+    def __init__(self, settings: EngineSettings, planned: PlannedWork = UNKNOWN_WORK) -> None:
         from llm_dit.checkpoints.lora_files import LoraFiles
         from llm_dit.checkpoints.model_parts import find_parts
         from llm_dit.stages.loading import known_numerics
 
         self._facts = read_model_facts(settings)
-        known = known_numerics(settings, planned_evaluations)
+        known = known_numerics(settings, planned.evaluations)
         parts = find_parts(settings, local_folder)
         self._loras = LoraFiles(parts.transformer.tensors, settings.loras_folder)
         self.fingerprint = parts.fingerprint()

@@ -57,6 +57,10 @@ class DeviceError(LlmDitError):
     """A kernel or number format was asked for that this machine does not have."""
 
 
+class OutOfMemory(LlmDitError):
+    """A device has too little memory for an image."""
+
+
 class NonFiniteLatents(LlmDitError):
     """Sampling left the range of the number format in use."""
 

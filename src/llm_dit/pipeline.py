@@ -23,6 +23,8 @@ from llm_dit.parameters import EngineSettings, GenerationParams
 from llm_dit.parameters.effects import without_effect
 from llm_dit.parameters.hidden_layers import Layer
 from llm_dit.placement.machine import machine_of
+from llm_dit.placement.memory_shortage import shortage_told
+from llm_dit.placement.planned_work import UNKNOWN_WORK, PlannedWork
 from llm_dit.prompting.chat_template import (
     formatted_negative_prompt,
     formatted_prompt_from_params,
@@ -127,7 +129,7 @@ class ZImagePipeline:
         model_path: str | Path | None = None,
         *,
         settings: EngineSettings | None = None,
-        planned_evaluations: int = 0,
+        planned: PlannedWork = UNKNOWN_WORK,
         revision: str | None = None,
         token: str | None = None,
         cache_dir: str | Path | None = None,
@@ -139,7 +141,7 @@ class ZImagePipeline:
         Args:
             model_path: `mini`, a folder, a hub id or a file; the settings' model if None.
             settings: Devices and numerics; the built-in defaults if None.
-            planned_evaluations: Transformer evaluations ahead, by which `compile = auto` decides; 0 for unknown.
+            planned: The images ahead, as far as they are known.
             revision: Branch, tag or commit on the hub; the settings' `model_revision` if None.
             token: Of the hub, for private models; the one that `hf auth login` keeps if None.
             cache_dir: Folder of downloads; the hub's own if None.
@@ -155,9 +157,7 @@ class ZImagePipeline:
         if revision is not None:
             overrides["model_revision"] = revision
         wanted = (settings or EngineSettings()).replaced(**overrides)
-        stages = load_stages(
-            wanted, planned_evaluations=planned_evaluations, token=token, cache_dir=cache_dir, shelf=shelf
-        )
+        stages = load_stages(wanted, planned=planned, token=token, cache_dir=cache_dir, shelf=shelf)
         return cls(wanted, stages)
 
     @cached_property
@@ -259,6 +259,7 @@ class ZImagePipeline:
         check_finite(is_finite.tolist(), self.numerics["dtype"])
         return latents
 
+    @shortage_told()
     def draw(
         self, params: GenerationParams, conditioning: PromptConditioning, shared: SharedWork | None = None
     ) -> PendingImage:
@@ -307,6 +308,7 @@ class ZImagePipeline:
         """Return one image per entry of `latents`, [B, 16, H/8, W/8]."""
         return self.decoder.decode(latents)
 
+    @shortage_told()
     def generate(
         self, params: GenerationParams, *, on_step: Callable[[StepInfo], None] | None = None
     ) -> GenerationResult:
@@ -348,7 +350,6 @@ class ZImagePipeline:
         """
         assert params.shift is not None and params.num_inference_steps is not None
         assert params.height is not None and params.width is not None
-        sigmas = schedule(params.num_inference_steps, params.shift).tolist()
         return {
             "parameters": params.model_dump(),
             "formatted_prompt": conditioning.formatted_prompt,
@@ -359,7 +360,7 @@ class ZImagePipeline:
                 "shift": self.scheduler.shift_for(params.height, params.width),
                 **self.scheduler.defaults,
             },
-            "sigmas": sigmas,
+            "sigmas": schedule(params.num_inference_steps, params.shift).tolist(),
             "evaluations": evaluation_count(params),
             "stage_times_s": stage_times_s,
             "model_path": model_name(self.settings.model_path),

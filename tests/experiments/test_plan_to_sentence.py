@@ -36,9 +36,9 @@ class Model:
     def check(self, settings: Any) -> None:
         pass
 
-    def get(self, settings_in_turn: Any, planned_evaluations: int, on_load: Any) -> OneDevice:
+    def get(self, settings_in_turn: Any, planned: int, on_load: Any) -> OneDevice:
         models = SimpleNamespace(known=lambda *_: FakePipeline(), get=lambda *_: FakePipeline())
-        return OneDevice(models, planned_evaluations)
+        return OneDevice(models, planned)
 
     def release(self) -> None:
         pass

@@ -113,7 +113,7 @@ def test_a_missing_lora_is_one_sentence(run):
 def test_a_switch_of_three_ways_needs_no_value_and_leaves_the_prompt_alone(command, monkeypatch, arguments, mode):
     seen = {}
 
-    def load(*, settings, planned_evaluations):
+    def load(*, settings, planned):
         seen["compile"] = settings.compile
         raise LlmDitError("enough")
 

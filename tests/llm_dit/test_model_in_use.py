@@ -13,6 +13,8 @@ from llm_dit.model_in_use import ModelInUse
 from llm_dit.networks.transformer import scaled_dot_product
 from llm_dit.parameters import EngineSettings, GenerationParams
 from llm_dit.pipeline import ZImagePipeline
+from llm_dit.placement.planned_work import PlannedWork
+from llm_dit.stages import loading
 
 PARAMS = GenerationParams(prompt="A red apple", seed=1, height=64, width=64, num_inference_steps=2)
 
@@ -54,6 +56,18 @@ def test_another_kernel_loads_nothing_and_draws_as_a_fresh_load_does(two_kernels
         assert not np.array_equal(pictures[quantization, "sdpa"], pictures[quantization, "sage"])
         assert np.array_equal(pictures[quantization, "sdpa"], pictures[quantization, "auto"])
     assert model.loads == {"text_encoder": 1, "transformer": 2, "vae": 1}
+
+
+def test_a_larger_image_is_placed_anew_and_a_smaller_one_is_not(tiny_checkpoint, monkeypatch):
+    rooms = []
+    placed = loading.plan_cards
+    monkeypatch.setattr(
+        loading, "plan_cards", lambda *args, **named: rooms.append(named["pixels"]) or placed(*args, **named)
+    )
+    model, settings = ModelInUse(), settings_for(tiny_checkpoint, compile="off")
+    for pixels in (4096, 1024, 0, 8192, 4096):
+        model.pipeline(settings, PlannedWork(pixels=pixels))
+    assert rooms == [4096, 8192]
 
 
 def test_a_kernel_that_is_compiled_in_is_loaded_with_its_transformer(two_kernels, tiny_checkpoint, monkeypatch):

@@ -6,6 +6,7 @@ import logging
 import re
 import shutil
 import weakref
+from types import SimpleNamespace
 from typing import get_args
 
 import numpy as np
@@ -14,7 +15,7 @@ import torch
 from drawing import drawn, levels
 
 from llm_dit import ZImagePipeline
-from llm_dit.errors import InvalidParameter, NonFiniteLatents
+from llm_dit.errors import InvalidParameter, NonFiniteLatents, OutOfMemory
 from llm_dit.image_io import record_of
 from llm_dit.parameters import GenerationParams, LongPromptMode
 from llm_dit.pipeline import evaluation_count
@@ -296,6 +297,19 @@ def test_a_shared_prediction_that_is_not_finite_fails_each_of_its_images(tiny_ch
         with pytest.raises(NonFiniteLatents, match=f"after step 1 of {steps};"):
             drawn(pipeline, shared, num_inference_steps=steps)
     assert shared.reused_evaluations == 1
+
+
+def test_a_card_that_is_too_small_for_an_image_says_what_helps(tiny_pipeline, monkeypatch):
+    def full(*_):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9.00 GiB.")
+
+    monkeypatch.setattr(tiny_pipeline, "decoder", SimpleNamespace(decode=full, levels=full, device=CPU, native_size=64))
+    params = tiny_pipeline.resolve(GenerationParams(prompt="A red apple", seed=1, num_inference_steps=1))
+    with pytest.raises(OutOfMemory, match=r"ran out of memory; give a lower vram_limit .* set vae_tiling"):
+        tiny_pipeline.generate(params)
+    with pytest.raises(OutOfMemory, match="ran out of memory") as shortage:
+        tiny_pipeline.draw(params, tiny_pipeline.encode(params))
+    assert "9.00 GiB" in str(shortage.value.__cause__)
 
 
 def test_a_cuda_device_that_is_not_there_is_named(monkeypatch):

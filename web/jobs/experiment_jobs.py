@@ -14,6 +14,7 @@ from llm_dit.checkpoints.finding import model_name
 from llm_dit.config import Config
 from llm_dit.errors import LlmDitError
 from llm_dit.parameters import EngineSettings
+from llm_dit.placement.planned_work import PlannedWork
 from web.jobs.experiment_workers import judges_of_job, may_share_device, workers_of_job
 from web.jobs.job import Job, JobState
 from web.jobs.lab_request import LabRequest
@@ -240,7 +241,7 @@ class _PageModel:
     def get(
         self,
         _settings_in_turn: Sequence[EngineSettings],
-        _planned_evaluations: int,
+        _planned: PlannedWork,
         on_load: Callable[[EngineSettings], None],
     ) -> OneDevice:
         """Return the page's device; where the settings and the folder leave a choice, the page's is made."""
@@ -266,10 +267,10 @@ class _PageModels:
         self._engine = engine
         self._known = known
 
-    def known(self, settings: EngineSettings, _planned_evaluations: int) -> KnownModel:
+    def known(self, settings: EngineSettings, _planned: PlannedWork) -> KnownModel:
         return self._known(settings)
 
-    def get(self, settings: EngineSettings, _planned_evaluations: int) -> Any:
+    def get(self, settings: EngineSettings, _planned: PlannedWork) -> Any:
         return self._engine.get(settings)
 
     def release(self) -> None:

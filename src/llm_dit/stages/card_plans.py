@@ -80,24 +80,23 @@ def _numbers(tensors: Mapping[str, LazyTensor]) -> int:
 
 
 def working_bytes(
-    parts: ModelParts, height: int, width: int, itemsizes: Mapping[str, int], *, tiling: bool = False
+    parts: ModelParts, pixels: int, itemsizes: Mapping[str, int], *, tiling: bool = False
 ) -> dict[str, int]:
     """Return what each network computes with beside its weights for one image, in bytes; measured, rounded up.
 
     Args:
         parts: Opened, not read.
-        height: Of the image, in pixels.
-        width: Of the image, in pixels.
+        pixels: Of the image.
         itemsizes: Network to bytes of a number.
         tiling: The decoder works in bands.
     """
     transformer: Mapping[str, Any] = parts.transformer.config
     encoder: Mapping[str, Any] = parts.text_encoder.config
-    tokens = height * width // 256 + TEXT_TOKENS
+    tokens = pixels // 256 + TEXT_TOKENS
     widths = BANDED_WIDTHS if tiling else DECODING_WIDTHS
     return {
         "transformer": WORKSPACE + DENOISING_WIDTHS * tokens * int(transformer["dim"]) * itemsizes["transformer"],
-        "vae": WORKSPACE + widths * height * width * int(parts.vae.config["block_out_channels"][0]) * itemsizes["vae"],
+        "vae": WORKSPACE + widths * pixels * int(parts.vae.config["block_out_channels"][0]) * itemsizes["vae"],
         "text_encoder": WORKSPACE + 16 * TEXT_TOKENS * int(encoder["intermediate_size"]) * itemsizes["text_encoder"],
     }
 
@@ -107,20 +106,22 @@ def plan_cards(
     wanted: EngineSettings,
     places: Mapping[str, tuple[torch.device, torch.dtype]],
     *,
+    pixels: int = 0,
     loaded: Collection[str] = (),
 ) -> dict[torch.device, CardPlan]:
-    """Decide for each CUDA device what is streamed to it, for images of the model's own size.
+    """Decide for each CUDA device what is streamed to it.
 
     Args:
         parts: Opened, not read.
         wanted: Its `vram_limit` counts; None means what a card has free now.
         places: Network to device and number format.
+        pixels: Of the largest image that there must be room for; the model's own size where that is larger.
         loaded: Networks whose weights are on their devices already and stay there.
     """
     itemsizes = {name: dtype.itemsize for name, (_, dtype) in places.items()}
     sizes = network_sizes(parts, wanted, itemsizes)
     native = int(parts.vae.config.get("sample_size", 1024))
-    work = working_bytes(parts, native, native, itemsizes, tiling=wanted.vae_tiling)
+    work = working_bytes(parts, max(native**2, pixels), itemsizes, tiling=wanted.vae_tiling)
     plans = {}
     for device in {device for device, _ in places.values() if device.type == "cuda"}:
         here = [name for name in sizes if places[name][0] == device]
@@ -167,7 +168,7 @@ def card_lines(parts: ModelParts) -> Iterator[str]:
     settings = EngineSettings()
     names = dict.fromkeys(("vae", "transformer", "text_encoder"), 2)
     native = int(parts.vae.config.get("sample_size", 1024))
-    work = max(working_bytes(parts, native, native, names).values())
+    work = max(working_bytes(parts, native**2, names).values())
     yield f"on a card, at {native} x {native} (streamed blocks wait in the computer's memory):"
     for card in CARDS_GIB:
         told = []

@@ -37,6 +37,7 @@ from llm_dit.placement.devices import (
     resolve_dtype_name,
 )
 from llm_dit.placement.machine import onednn_multiplies
+from llm_dit.placement.planned_work import UNKNOWN_WORK, PlannedWork
 from llm_dit.stages.card_plans import plan_cards, streamed_sentence
 from llm_dit.stages.denoiser import Denoiser
 from llm_dit.stages.latent_decoder import LatentDecoder
@@ -171,7 +172,7 @@ def _acceleration(wanted: EngineSettings, encoder: Place, transformer: Place, pl
 def load_stages(
     wanted: EngineSettings,
     *,
-    planned_evaluations: int = 0,
+    planned: PlannedWork = UNKNOWN_WORK,
     token: str | None = None,
     cache_dir: str | Path | None = None,
     shelf: StageShelf | None = None,
@@ -180,7 +181,7 @@ def load_stages(
 
     Args:
         wanted: Model, devices and numerics.
-        planned_evaluations: See `place_stages`.
+        planned: The images ahead, as far as they are known.
         token: See `find_checkpoint`.
         cache_dir: See `find_checkpoint`.
         shelf: Stages that are loaded already: what fits the settings is taken, the rest let go before anything is
@@ -191,14 +192,14 @@ def load_stages(
             while the shelf still holds all its stages.
     """
     shelf = StageShelf() if shelf is None else shelf
-    placement = place_stages(wanted, planned_evaluations)
+    placement = place_stages(wanted, planned.evaluations)
     parts = find_parts(wanted, partial(find_checkpoint, token=token, cache_dir=cache_dir))
     scheduler = read_scheduler(parts.folder)
     sizes = parts.transformer.config
     check_head_width(placement.acceleration.attention_backend, int(sizes["dim"]) // int(sizes["n_heads"]))
     keys = _stage_keys(parts, placement, wanted)
     shelf.keep(keys)
-    streamed = _streamed(parts, wanted, placement, shelf)
+    streamed = _streamed(parts, wanted, placement, shelf, planned.pixels)
     check_graphs(wanted.cuda_graphs, placement.transformer[0], stays=not any(streamed.values()))
     _change_kernel(placement.acceleration, shelf)
     _load_missing(parts, placement, wanted, streamed, shelf, keys)
@@ -215,13 +216,13 @@ def load_stages(
 
 
 def _streamed(
-    parts: ModelParts, wanted: EngineSettings, placement: Placement, shelf: StageShelf
+    parts: ModelParts, wanted: EngineSettings, placement: Placement, shelf: StageShelf, pixels: int
 ) -> dict[str, Sequence[int]]:
     """Return each network's blocks that are streamed; empties the shelf where its stages leave too little room."""
-    plans = plan_cards(parts, wanted, placement.networks, loaded=tuple(shelf.stages))
+    plans = plan_cards(parts, wanted, placement.networks, pixels=pixels, loaded=tuple(shelf.stages))
     if shelf.stages and (_is_tight(plans) or shelf.is_streaming):
         shelf.clear()
-        plans = plan_cards(parts, wanted, placement.networks)
+        plans = plan_cards(parts, wanted, placement.networks, pixels=pixels)
     for plan in plans.values():
         require_fit(plan)
     return {name: blocks for plan in plans.values() for name, blocks in plan.streamed.items()}
@@ -234,24 +235,24 @@ def _is_tight(plans: Mapping[torch.device, CardPlan]) -> bool:
 def loads_in_turn(
     settings_in_turn: Iterable[EngineSettings],
     find: Callable[..., Path] = find_checkpoint,
-    planned_evaluations: int = 0,
+    planned: PlannedWork = UNKNOWN_WORK,
 ) -> Iterator[tuple[str, ...]]:
     """Yield the networks that `load_stages` would read for each of these settings after those before; reads no weight.
 
     Args:
         settings_in_turn: One after the other, with one shelf.
         find: See `find_parts`.
-        planned_evaluations: See `place_stages`.
+        planned: See `load_stages`.
 
     Raises:
         LlmDitError: As `load_stages` does.
     """
     held: Mapping[str, Hashable] = {}
     for wanted in settings_in_turn:
-        placement = place_stages(wanted, planned_evaluations)
+        placement = place_stages(wanted, planned.evaluations)
         parts = find_parts(wanted, find)
         keys = _stage_keys(parts, placement, wanted)
-        is_tight = _is_tight(plan_cards(parts, wanted, placement.networks))
+        is_tight = _is_tight(plan_cards(parts, wanted, placement.networks, pixels=planned.pixels))
         yield tuple(network for network, key in keys.items() if is_tight or held.get(network) != key)
         held = {} if is_tight else keys
 
@@ -285,7 +286,7 @@ def _stage_keys(parts: ModelParts, placement: Placement, wanted: EngineSettings)
     }
 
 
-def memory_sentence(wanted: EngineSettings) -> str:
+def memory_sentence(wanted: EngineSettings, planned: PlannedWork = UNKNOWN_WORK) -> str:
     """Say what `load_stages` would leave on the cards and what it would stream, without reading weights.
 
     Raises:
@@ -294,7 +295,7 @@ def memory_sentence(wanted: EngineSettings) -> str:
     placement = place_stages(wanted)
     parts = find_parts(wanted, find_checkpoint)
     sentences = []
-    for device, plan in plan_cards(parts, wanted, placement.networks).items():
+    for device, plan in plan_cards(parts, wanted, placement.networks, pixels=planned.pixels).items():
         require_fit(plan)
         sentences.append(f"{device}: {streamed_sentence(plan) or 'all weights stay'}")
     return "; ".join(sentences)

@@ -84,11 +84,11 @@ class FaultyModels(OwnModels):
         super().__init__()
         self._notes, self._marked = notes, marked
 
-    def known(self, settings, planned_evaluations):
-        return Known(super().known(settings, planned_evaluations), self._marked)
+    def known(self, settings, planned):
+        return Known(super().known(settings, planned), self._marked)
 
-    def get(self, settings, planned_evaluations):
-        return FaultyPipeline(super().get(settings, planned_evaluations), self._notes)
+    def get(self, settings, planned):
+        return FaultyPipeline(super().get(settings, planned), self._notes)
 
 
 class FaultyEngine(OwnEngine):

@@ -33,7 +33,7 @@ class Model:
     def __init__(self, **values):
         self.pipelines, self.values = [], values
 
-    def get(self, settings_in_turn, planned_evaluations, on_load):
+    def get(self, settings_in_turn, planned, on_load):
         self.pipelines.append(FakePipeline(**self.values))
         return OneDevice.of(self.pipelines[-1])
 

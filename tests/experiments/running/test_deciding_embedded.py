@@ -34,7 +34,7 @@ class Model:
     def __init__(self, pipeline):
         self.hands = OneDevice.of(pipeline)
 
-    def get(self, settings_in_turn, planned_evaluations, on_load):
+    def get(self, settings_in_turn, planned, on_load):
         return self.hands
 
     def check(self, settings):

@@ -199,7 +199,7 @@ def test_a_baseline_that_this_device_cannot_do_is_not_left_out(tmp_path):
 
 def test_a_model_that_is_another_than_the_one_planned_with_ends_the_run(tmp_path):
     class Replaced(LoadedModel):
-        def get(self, settings, planned_evaluations):
+        def get(self, settings, planned):
             return FakePipeline(fingerprint="e" * 64)
 
     store = ResultStore(tmp_path / "trial")

@@ -15,6 +15,7 @@ from experiments.running.one_device import OneDevice
 from experiments.store.result_store import ResultStore
 from llm_dit.config import Config
 from llm_dit.errors import LlmDitError
+from llm_dit.placement.planned_work import PlannedWork
 
 ROWS_A_BATCH = 2
 
@@ -28,11 +29,11 @@ class Model:
     def check(self, settings):
         pass
 
-    def get(self, settings_in_turn, planned_evaluations, on_load):
-        return OneDevice(SimpleNamespace(known=lambda *_: FakePipeline(), get=self._load), planned_evaluations)
+    def get(self, settings_in_turn, planned, on_load):
+        return OneDevice(SimpleNamespace(known=lambda *_: FakePipeline(), get=self._load), planned)
 
-    def _load(self, settings, planned_evaluations):
-        self.asked.append(planned_evaluations)
+    def _load(self, settings, planned):
+        self.asked.append(planned)
         return FakePipeline()
 
     def release(self):
@@ -64,7 +65,7 @@ def test_the_model_is_asked_for_once_and_released_before_anything_is_scored(requ
     model = Model()
     scorer.move_to = lambda device: model.asked.append(f"scorer to {device}")
     result = run_experiment(request_, model, command="c", metrics=())
-    assert model.asked == [3 * 2 * 4, "release", "scorer to auto"]
+    assert model.asked == [PlannedWork(3 * 2 * 4, 128 * 128), "release", "scorer to auto"]
     assert (result.outcome.made, result.problems, result.is_stopped) == (6, (), False)
     assert result.scoring.scored == {"siglip_score": 6}
     assert result.report == request_.folder / "report.html"
@@ -81,7 +82,7 @@ def test_scorers_may_be_loaded_elsewhere_once_the_model_is_gone(request_, scorer
         yield [remote], lambda _scorer, batches: ([{"siglip_score": 0.25} for _ in rows] for rows in batches)
 
     result = run_experiment(request_, model, command="c", metrics=(), judges=judges)
-    assert model.asked == [3 * 2 * 4, "release", (["siglip_score"], "mini", "auto")]
+    assert model.asked == [PlannedWork(3 * 2 * 4, 128 * 128), "release", (["siglip_score"], "mini", "auto")]
     assert (result.scoring.scored, result.problems) == ({"siglip_score": 6}, ())
     assert {record.scores["siglip_score"] for record in ResultStore(request_.folder).runs()} == {0.25}
 

@@ -259,7 +259,7 @@ def test_a_measurement_that_is_stopped_or_fails_keeps_the_pictures_and_says_why(
     asked = request_from_arguments(["--sweep=shift=2,3"], Config())
     going = _Going(asked, store, "c", Events(), lambda: True)
     assert _measure(going, 2) == ([], [])
-    monkeypatch.setattr(speed, "_pipeline", lambda settings: Pipeline([0.0], [1.0]))
+    monkeypatch.setattr(speed, "_pipeline", lambda settings, planned: Pipeline([0.0], [1.0]))
     monkeypatch.setattr(Pipeline, "fingerprint", "0" * 64)
     told, (problem,) = _measure(replace(going, should_stop=lambda: False), 2)
     assert told == []

@@ -14,6 +14,7 @@ from llm_dit.checkpoints.model_parts import find_parts
 from llm_dit.errors import DeviceError, InvalidParameter
 from llm_dit.parameters import EngineSettings, GenerationParams
 from llm_dit.placement.budget import GIB
+from llm_dit.placement.planned_work import PlannedWork
 from llm_dit.stages.card_plans import WORKSPACE, card_lines, network_sizes, plan_cards, working_bytes
 from llm_dit.stages.loading import Placement, memory_sentence
 
@@ -95,7 +96,7 @@ def test_a_limit_decides_and_says_what_is_streamed(tiny_checkpoint, caplog):
     parts = find_parts(settings)
     assert plan_cards(parts, settings, places())[CARD].streamed["transformer"] == ()
     sizes = network_sizes(parts, settings, dict.fromkeys(places(), 2))
-    work = max(working_bytes(parts, 64, 64, dict.fromkeys(places(), 2)).values())
+    work = max(working_bytes(parts, 64 * 64, dict.fromkeys(places(), 2)).values())
     weights = sum(size.total for size in sizes.values())
     short = settings.model_copy(update={"vram_limit": (work + weights - 1) / GIB})
     with caplog.at_level(logging.INFO):
@@ -104,6 +105,26 @@ def test_a_limit_decides_and_says_what_is_streamed(tiny_checkpoint, caplog):
     assert (
         f"{len(plan.streamed['text_encoder'])} layers of the text encoder wait in the computer's memory" in caplog.text
     )
+
+
+def test_room_is_kept_for_the_largest_image_that_is_planned(tiny_checkpoint):
+    settings = EngineSettings(model_path=str(tiny_checkpoint), vram_limit=1)
+    parts = find_parts(settings)
+    sizes = network_sizes(parts, settings, dict.fromkeys(places(), 2))
+    weights = sum(size.total for size in sizes.values())
+
+    def work(side):
+        return max(working_bytes(parts, side * side, dict.fromkeys(places(), 2)).values())
+
+    fits_native = settings.model_copy(update={"vram_limit": (work(64) + weights) / GIB})
+    plans = {side: plan_cards(parts, fits_native, places(), pixels=side * side)[CARD] for side in (0, 32, 64, 2048)}
+    assert [plan.working for plan in plans.values()] == [work(64), work(64), work(64), work(2048)]
+    assert plans[0] == plans[32] == plans[64]
+    assert plans[64].streamed == {"vae": (), "transformer": (), "text_encoder": ()}
+    assert plans[2048].streamed["text_encoder"] != ()
+    assert not plans[2048].fits
+    fits_large = settings.model_copy(update={"vram_limit": (work(2048) + weights) / GIB})
+    assert plan_cards(parts, fits_large, places(), pixels=2048 * 2048)[CARD].streamed == plans[64].streamed
 
 
 def test_a_network_on_another_device_takes_nothing_of_the_card(tiny_checkpoint):
@@ -119,7 +140,7 @@ def test_a_network_on_another_device_takes_nothing_of_the_card(tiny_checkpoint):
 def test_decoding_in_bands_needs_less(tiny_checkpoint):
     parts = find_parts(EngineSettings(model_path=str(tiny_checkpoint)))
     whole, bands = (
-        working_bytes(parts, 1024, 1024, dict.fromkeys(places(), 2), tiling=tiling)["vae"] - WORKSPACE
+        working_bytes(parts, 1024 * 1024, dict.fromkeys(places(), 2), tiling=tiling)["vae"] - WORKSPACE
         for tiling in (False, True)
     )
     channels = 8  # of the checkpoint's widest map
@@ -140,6 +161,8 @@ def test_a_forecast_says_what_will_be_streamed(tiny_checkpoint, monkeypatch):
     monkeypatch.setattr("llm_dit.stages.loading.place_stages", lambda *_: ON_A_CARD)
     settings = EngineSettings(model_path=str(tiny_checkpoint), vram_limit=1)
     assert memory_sentence(settings) == "cuda:0: all weights stay"
+    with pytest.raises(InvalidParameter, match=r"vram_limit leaves 1\.0 GiB, and this model needs 3\.3 with"):
+        memory_sentence(settings, PlannedWork(pixels=4096 * 4096))
     with all_streamed():
         blocks = "4 blocks of the transformer and 6 layers of the text encoder"
         assert memory_sentence(settings) == f"cpu: {blocks} wait in the computer's memory and are streamed"
