@@ -109,21 +109,25 @@ def main(**flags: Any) -> None:
         from experiments.exports.tracking import check_tracker
 
         check_tracker(tracker)  # known before anything is drawn
-    with ExitStack() as opened:
-        stop_wish = _StopWish()
-        printed = _Printed(opened, stop_wish)
-        result = run_experiment(
-            request,
-            _model_of(request, opened, printed),
-            command=shlex.join(["run_ablation.py", *sys.argv[1:]]),
-            metrics=metric_names if wants_metrics else None,
-            overwrite=overwrite,
-            verify=verify,
-            speed_repeats=REPEATS if measures_speed else 0,
-            judges=_judges_of(request, printed),
-            events=printed,
-            should_stop=stop_wish,
-        )
+    try:
+        with ExitStack() as opened:
+            stop_wish = _StopWish()
+            printed = _Printed(opened, stop_wish)
+            result = run_experiment(
+                request,
+                _model_of(request, opened, printed),
+                command=shlex.join(["run_ablation.py", *sys.argv[1:]]),
+                metrics=metric_names if wants_metrics else None,
+                overwrite=overwrite,
+                verify=verify,
+                speed_repeats=REPEATS if measures_speed else 0,
+                judges=_judges_of(request, printed),
+                events=printed,
+                should_stop=stop_wish,
+            )
+    except KeyboardInterrupt:  # the second one, or the first before anything is drawn
+        click.echo("Stopped at once; run the same command again to go on.", err=True)
+        sys.exit(INTERRUPTED_EXIT_CODE)
     code = _say_end(result, request)
     if tracker is not None and not result.is_stopped:
         _tell_tracker(request, tracker)

@@ -100,6 +100,27 @@ def test_ctrl_c_finishes_the_image_writes_the_summary_and_says_how_to_go_on(run,
     assert "5 runs to do, 3 finished before" in resumed.stderr
 
 
+def test_a_second_ctrl_c_stops_at_once_and_says_how_to_go_on(run, tmp_path, monkeypatch):
+    from llm_dit.pipeline import ZImagePipeline
+
+    draw = ZImagePipeline.draw
+
+    def interrupted(self, params, conditioning, shared):
+        for _ in range(2 if params.shift == 3.0 else 0):
+            os.kill(os.getpid(), signal.SIGINT)
+        return draw(self, params, conditioning, shared)
+
+    arguments = ["--sweep", "shift=1..4", "--max-prompts", "1", "--steps", "1", "--name", "stopped"]
+    monkeypatch.setattr(ZImagePipeline, "draw", interrupted)
+    result = run(*arguments)
+    monkeypatch.setattr(ZImagePipeline, "draw", draw)
+    assert result.exit_code == 130, result.output
+    assert result.stderr.strip().splitlines()[-1] == "Stopped at once; run the same command again to go on."
+    finished = len(ResultStore(tmp_path / "experiments/results/stopped").runs())
+    assert finished in (1, 2), "the second one was drawn, and perhaps on its way to the disk"
+    assert f"{4 - finished} runs to do, {finished} finished before" in run(*arguments).stderr
+
+
 def test_a_long_prompt_that_is_cut_is_said_once_not_once_per_image(run, caplog):
     (Path.cwd() / "p.txt").write_text("A red apple on a wooden table\n")
     result = run("--sweep", "shift=1..4", "--prompts-file", "p.txt", "--steps", "1", "--max-text-tokens", "5")

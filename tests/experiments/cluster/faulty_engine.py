@@ -11,6 +11,7 @@ from pathlib import Path
 
 from experiments.cluster.worker import OwnEngine
 from experiments.running.models import OwnModels
+from llm_dit.errors import CheckpointError
 
 
 class KillsWhenSent:
@@ -85,7 +86,12 @@ class FaultyModels(OwnModels):
         self._notes, self._marked = notes, marked
 
     def known(self, settings, planned):
-        return Known(super().known(settings, planned), self._marked)
+        known = Known(super().known(settings, planned), self._marked)
+        if "CARD_OF_NODE" in os.environ and (self._notes / "no_weights").exists():
+            raise CheckpointError("There is no model here.")
+        if "CARD_OF_NODE" in os.environ and (self._notes / "other_weights").exists():
+            known.fingerprint = "f" * 64
+        return known
 
     def get(self, settings, planned):
         return FaultyPipeline(super().get(settings, planned), self._notes)

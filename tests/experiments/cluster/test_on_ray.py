@@ -1,187 +1,40 @@
 """Experiments on a real Ray cluster of this machine: the same bytes as on one device, whatever happens on the way."""
 
-import csv
 import itertools
 import os
 import re
 import shutil
 import signal
-import socket
 import stat
 import subprocess
-import sys
 import time
-import warnings
-from contextlib import ExitStack, contextmanager
-from pathlib import Path
 
 import pytest
-from faulty_engine import FaultyEngine
+from ray_trial import (
+    ARGUMENTS,
+    RUNS,
+    Drew,
+    Watched,
+    drawn_alone,
+    drawn_on,
+    driven,
+    faults,
+    pictures,
+    request,
+    rows,
+    threads_of_a_worker,
+    up_as_another_kind,
+)
 
 from experiments.cluster import scoring
-from experiments.cluster.dispatch import Patience
-from experiments.cluster.ray_environment import LOOPBACK, QUIET
-from experiments.cluster.ray_opening import TOO_SLOW
-from experiments.cluster.workers_model import WorkersModel, scorers_on_workers
+from experiments.cluster.workers_model import scorers_on_workers
 from experiments.metrics import load_configured_scorers
 from experiments.metrics.missing_scores import score_results
-from experiments.planning.command_flags import request_from_arguments
-from experiments.running.experiment_run import Events, run_experiment
-from experiments.running.models import OwnModels
-from experiments.running.one_device import OneDevice
+from experiments.running.experiment_run import Events
 from experiments.store.result_store import ResultStore
-from llm_dit.config import Config
 from llm_dit.parameters import ClusterSettings, MetricSettings
 
 pytestmark = pytest.mark.slow  # real clusters of several nodes, killed in every way
-
-ROOT = Path(__file__).parents[3]
-NODE = {
-    "num_cpus": 1,
-    "node_ip_address": "127.0.0.1",
-    "object_store_memory": 80 << 20,
-    "include_log_monitor": False,
-    "no_monitor": True,
-}
-ARGUMENTS = ["--sweep=shift=1..3", "--name=trial", "--max-prompts=3", "--seeds=42,43"]
-RUNS = 18
-PATHS = os.pathsep.join(map(str, (ROOT, ROOT / "src", Path(__file__).parent)))
-FAST = {"num_inference_steps": 2, "width": 64, "height": 64, "dit_device": "cpu", "text_encoder_device": "cpu"}
-PATIENCE = Patience(first_s=60.0, least_s=8.0, factor=8.0)
-TIMES = ("generation_time_seconds", "output_path")
-
-
-def up(cluster, **more):
-    """Add a node; Ray gives it 30 s, which a busy machine may exceed."""
-    for last in (False, False, True):
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", ResourceWarning)  # Ray leaves log files of a client's server open
-                return cluster.add_node(**NODE, **more)
-        except Exception as error:
-            if last or TOO_SLOW not in str(error):
-                raise
-
-
-def up_as_another_kind(cluster):
-    """Add a node whose processes name another card, where a test asks for it."""
-    os.environ["CARD_OF_NODE"] = "another card"
-    try:
-        return up(cluster)
-    finally:
-        del os.environ["CARD_OF_NODE"]
-
-
-def free_port():
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return found.getsockname()[1]
-
-
-@pytest.fixture(scope="module")
-def cluster():
-    """Two nodes on this machine with a processor each; this process is connected to them."""
-    os.environ.update({**QUIET, **LOOPBACK, "PYTHONPATH": PATHS, "RAY_worker_niceness": "0"})
-    ray = pytest.importorskip("ray")
-    from ray.cluster_utils import Cluster
-
-    nodes = Cluster()
-    nodes.client_port = free_port()
-    up(nodes, include_dashboard=False, ray_client_server_port=nodes.client_port)
-    nodes.second = up_as_another_kind(nodes)
-    ray.init(address=nodes.address, log_to_driver=False, configure_logging=False, logging_level="ERROR")
-    yield nodes
-    ray.shutdown()
-    nodes.shutdown()
-
-
-@pytest.fixture(scope="module")
-def alone(tmp_path_factory):
-    """The folder of the same experiment on one device."""
-    folder = tmp_path_factory.mktemp("alone")
-    drawn_alone(request(folder))
-    return folder / "trial"
-
-
-def request(folder, arguments=ARGUMENTS):
-    return request_from_arguments([*arguments, f"--output-dir={folder}"], Config(FAST))
-
-
-class Own:
-    """This process's device."""
-
-    def get(self, settings_in_turn, planned, on_load):
-        return OneDevice(OwnModels(), planned)
-
-    def check(self, settings):
-        pass
-
-    def release(self):
-        pass
-
-
-@contextmanager
-def threads_of_a_worker():
-    """Compute with as many threads as a worker has."""
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
-def drawn_alone(asked):
-    """Draw on one device."""
-    with threads_of_a_worker():
-        return run_experiment(asked, Own(), command="c")
-
-
-def faults(told):
-    """What was told but that a busy machine lets its workers be waited for."""
-    return [sentence for sentence in told if not sentence.startswith("No worker is there yet")]
-
-
-def pictures(folder):
-    return {path.name: path.read_bytes() for path in sorted((folder / "images").iterdir())}
-
-
-def rows(folder):
-    with (folder / "trial_summary.csv").open(encoding="utf-8") as file:
-        return [{name: value for name, value in row.items() if name not in TIMES} for row in csv.DictReader(file)]
-
-
-class Watched(Events):
-    """Does something after so many pictures."""
-
-    def __init__(self, at=10**9, then=lambda: None):
-        self.at, self.then = at, then
-
-    def on_progress(self, progress):
-        if progress.done >= self.at:
-            self.at = 10**9
-            self.then()
-
-
-def drawn_on(
-    folder, notes, *, events=None, should_stop=lambda: False, arguments=ARGUMENTS, watch=lambda states: None, **wishes
-):
-    """Draw on workers with the faults noted in a folder; return the result and what was told."""
-    told = []
-    with ExitStack() as resources:
-        model = WorkersModel(
-            ClusterSettings(**{"workers": 2, "worker_threads": 1, **wishes}),
-            resources,
-            told.append,
-            PATIENCE,
-            FaultyEngine(notes),
-            watch=watch,
-        )
-        asked = request(folder, arguments)
-        result = run_experiment(asked, model, command="c", events=events or Events(), should_stop=should_stop)
-    return result, told
 
 
 def test_whatever_happens_to_workers_every_run_is_there_once_with_the_bytes_of_one_device(
@@ -214,16 +67,21 @@ def test_whatever_happens_to_workers_every_run_is_there_once_with_the_bytes_of_o
     assert [session["machine"]["threads"] for session in manifest["sessions"]] == ["1", "1"]
 
 
-def test_a_node_may_go_and_another_one_come(cluster, alone, tmp_path):
-    notes = tmp_path / "notes"
-    notes.mkdir()
-    (notes / "slow").touch()
+def test_a_node_may_go_and_another_one_come_and_draws(cluster, alone, tmp_path):
+    slower, drew = tmp_path / "slower", Drew()
+    slower.touch()
 
     def change():
         cluster.remove_node(cluster.second, allow_graceful=False)
         cluster.second = up_as_another_kind(cluster)
 
-    result, told = drawn_on(tmp_path, notes, events=Watched(4, change))
+    def watch(states):
+        drew.note(states)
+        if len(drew.processes) == 3:
+            slower.unlink(missing_ok=True)
+
+    result, told = drawn_on(tmp_path, tmp_path, events=Watched(4, change), watch=watch)
+    assert len(drew.processes) == 3, "the third one is on the new node"
     assert result.outcome.made == RUNS
     assert pictures(tmp_path / "trial") == pictures(alone)
     assert rows(tmp_path / "trial") == rows(alone)
@@ -331,19 +189,7 @@ def test_a_full_disk_stops_no_worker_and_what_is_missing_is_made_later(cluster, 
 
 def test_a_driver_may_be_killed_or_stopped_and_a_second_one_is_told(cluster, alone, tmp_path):
     (tmp_path / "slower").touch()  # than the start of another driver
-    values = [f"--{name.replace('_', '-')}={value}" for name, value in FAST.items()]
-    command = [
-        sys.executable,
-        str(Path(__file__).with_name("driver.py")),
-        str(tmp_path),
-        *ARGUMENTS,
-        *values,
-        f"--output-dir={tmp_path}",
-        f"--ray-address={cluster.address}",
-        "--workers=2",
-        "--worker-threads=1",
-    ]
-    environment = {**os.environ, "PYTHONPATH": PATHS}
+    command, environment = driven(cluster, tmp_path)
 
     def started(count):
         driver = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)

@@ -1,0 +1,148 @@
+"""A real Ray cluster of this machine, hurt from outside: at random times, by its nodes, by who is at the keyboard."""
+
+import os
+import random
+import re
+import signal
+import subprocess
+import time
+from collections import Counter
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+from ray_trial import RUNS, Drew, Watched, drawn_on, driven, faults, pictures, rows, up, up_as_another_kind
+
+from experiments.store.result_store import ResultStore
+
+pytestmark = pytest.mark.slow  # real clusters of several nodes, killed in every way
+
+
+def finished(folder):
+    return len(list((folder / "trial" / "metadata").glob("*.json")))
+
+
+def assert_each_run_once_and_as_alone(folder, alone):
+    store = ResultStore(folder / "trial")
+    assert len(store.runs()) == RUNS
+    assert all(record.is_finished for record in store.runs())
+    assert pictures(folder / "trial") == pictures(alone)
+    assert rows(folder / "trial") == rows(alone)
+
+
+def test_a_node_that_is_added_late_draws_where_all_devices_are_asked_for(cluster, alone, tmp_path):
+    slower, drew, added = tmp_path / "slower", Drew(), []
+    slower.touch()
+
+    def watch(states):
+        drew.note(states)
+        if len(drew.processes) == 3:
+            slower.unlink(missing_ok=True)
+
+    try:
+        events = Watched(2, lambda: added.append(up(cluster)))
+        _, told = drawn_on(tmp_path, tmp_path, events=events, watch=watch, workers=0)
+    finally:
+        for node in added:
+            cluster.remove_node(node)
+    assert len(drew.processes) == 3, "each of the three nodes has brought a picture"
+    assert faults(told) == []
+    assert_each_run_once_and_as_alone(tmp_path, alone)
+
+
+@pytest.mark.parametrize(
+    ("note", "problem"),
+    [
+        ("no_weights", "There is no model here."),
+        (
+            "other_weights",
+            "its weights are others (fingerprint ffffffffffff instead of FINGERPRINT); copy the model's folder there "
+            "again.",
+        ),
+    ],
+)
+def test_a_node_without_the_weights_or_with_others_is_named_and_not_used(cluster, alone, tmp_path, note, problem):
+    (tmp_path / note).touch()
+    _, told = drawn_on(tmp_path, tmp_path)
+    fingerprint = ResultStore(alone).runs()[0].fingerprint[:12]
+    (sentence,) = faults(told)
+    assert re.fullmatch(
+        rf"worker [12] on \S+ is not used: {re.escape(problem.replace('FINGERPRINT', fingerprint))}", sentence
+    )
+    assert_each_run_once_and_as_alone(tmp_path, alone)
+
+
+def test_a_second_ctrl_c_ends_the_command_at_once_and_the_next_one_goes_on(cluster, alone, tmp_path):
+    (tmp_path / "slower").touch()
+    command, environment = driven(cluster, tmp_path)
+    first = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
+    while finished(tmp_path) < 1:
+        assert first.poll() is None, first.communicate()[1]
+        time.sleep(0.02)
+    first.send_signal(signal.SIGINT)
+    time.sleep(0.5)
+    first.send_signal(signal.SIGINT)
+    told = first.communicate(timeout=60)[1]
+    assert first.returncode == 130, told
+    assert "once more to stop at once" in told
+    assert told.splitlines()[-1] == "Stopped at once; run the same command again to go on."
+    assert "Traceback" not in told
+    assert 1 <= finished(tmp_path) < RUNS
+    (tmp_path / "slower").unlink()
+    last = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert last.returncode == 0, last.stderr
+    assert_each_run_once_and_as_alone(tmp_path, alone)
+
+
+def workers_on(nodes):
+    """Return the processes of workers on some nodes: their raylets' children that say so."""
+    raylets = {process.process.pid for node in nodes for process in node.all_processes.get("raylet", ())}
+    found = []
+    for path in Path("/proc").glob("[0-9]*"):
+        try:
+            parent = int((path / "stat").read_text(encoding="utf-8").rpartition(")")[2].split()[1])
+            title = (path / "cmdline").read_text(encoding="utf-8")
+        except (FileNotFoundError, ProcessLookupError):
+            continue  # it has ended meanwhile
+        if parent in raylets and title.startswith("ray::Worker"):
+            found.append(int(path.name))
+    return found
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_killed_at_random_times_it_goes_on_until_each_run_is_there_once(cluster, alone, tmp_path, seed):
+    chance = random.Random(seed)
+    victims = ["worker"] * 5 + ["driver"] * 2 + ["node"] * 2
+    chance.shuffle(victims)
+    (tmp_path / "slow").touch()
+    command, environment = driven(cluster, tmp_path)
+    driver, killed = None, Counter()
+    while victims:
+        if driver is None:
+            driver = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
+        time.sleep(chance.uniform(0.5, 5.0))
+        if driver.poll() is not None:
+            break
+        victim = victims[-1]
+        if victim == "driver":
+            driver.kill()
+            driver.communicate()
+            driver = None
+        elif victim == "node":
+            cluster.remove_node(cluster.second, allow_graceful=False)
+            cluster.second = up_as_another_kind(cluster)
+        else:
+            workers = workers_on([cluster.head_node, cluster.second])
+            if not workers:
+                continue  # none is there yet
+            with suppress(ProcessLookupError):
+                os.kill(chance.choice(workers), signal.SIGKILL)
+        killed[victims.pop()] += 1
+    assert killed.total() >= 5, "it ended before it was hurt"
+    (tmp_path / "slow").unlink()
+    if driver is not None:
+        told = driver.communicate(timeout=300)[1]
+        assert driver.returncode in (0, 1), told  # 1: a run's worker was killed three times
+    last = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert last.returncode == 0, last.stderr
+    assert_each_run_once_and_as_alone(tmp_path, alone)
