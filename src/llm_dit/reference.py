@@ -28,8 +28,12 @@ def example_file() -> str:
             if parameter.note.table == table:
                 lines += _example_line(parameter)
         lines.append("")
-    lines += ["# A profile of your own says only what differs.", "[rtx4090]", ""]
-    lines += ["[rtx4090.pipeline]", "vram_limit = 16", ""]
+    lines += [
+        "# A profile of your own says only what differs, such as a card of 24 GiB that draws the screen too.",
+        "[rtx4090]",
+        "",
+    ]
+    lines += ["[rtx4090.pipeline]", "vram_limit = 22", ""]
     return "\n".join(lines)
 
 

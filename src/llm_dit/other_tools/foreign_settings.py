@@ -103,7 +103,9 @@ class ForeignSettings:
             names = list(dict.fromkeys(shortened(name) for name in self.unread))
             told.append(f"Not understood: {listed(names, SHOWN)}.")
         if "seed" in self.values and not self.has_same_noise:
-            told.append(f"{self.tool} draws its noise otherwise, so the same seed gives another picture here.")
+            told.append(
+                f"{self.tool} has its own rules for noise and steps, so the same seed may give another picture here."
+            )
         return [*told, *dict.fromkeys(self.sentences)]
 
     def record(self) -> dict[str, Any]:

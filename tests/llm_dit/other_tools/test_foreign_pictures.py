@@ -86,7 +86,7 @@ def test_it_is_said_what_was_taken_and_what_was_not():
         "width, height.",
         "The model was z_image_turbo_bf16.",
         "Not understood: Denoising strength.",
-        "A1111 or Forge draws its noise otherwise, so the same seed gives another picture here.",
+        "A1111 or Forge has its own rules for noise and steps, so the same seed may give another picture here.",
         "LoRAs are looked for by their names, as files here and in loras_folder.",
         "CFG 4 is guidance_scale 3 here.",
     ]
