@@ -182,9 +182,10 @@ def _moments(difference: Floats, tie: Floats) -> tuple[Floats, Floats]:
     Returns:
         [..., pairs, 2] and [..., pairs, 2, 2].
     """
-    odds = np.stack([difference / 2, np.broadcast_to(tie, difference.shape), -difference / 2], axis=-1)
-    odds = np.exp(odds - odds.max(axis=-1, keepdims=True))
-    win, even, loss = np.moveaxis(odds / odds.sum(axis=-1, keepdims=True), -1, 0)
+    half = difference / 2
+    most = np.maximum(np.abs(half), tie)  # taken away, so that no exponential overflows
+    odds = (np.exp(half - most), np.exp(tie - most), np.exp(-half - most))
+    win, even, loss = (part / sum(odds) for part in odds)
     net = win - loss
     mean = np.stack([net, even], axis=-1)
     rows = np.stack(
@@ -212,7 +213,7 @@ def _fitted(tally: Tally, net: Floats, ties: Floats, votes: Floats, start: Float
     for _ in range(MOST_STEPS):
         mean, covariance = _moments(2 * fitted[moving] @ design[:, 0].T, fitted[moving, -1:])
         counts = votes[moving] + 3 * PSEUDO_VOTES
-        score = np.einsum("...ki,kid->...d", seen[moving] - counts[..., None] * mean, design)
+        score = (seen[moving] - counts[..., None] * mean).reshape(len(moving), -1) @ design.reshape(-1, tally.levels)
         step = np.linalg.solve(_information(tally, votes[moving], covariance), score[..., None])[..., 0]
         longest = np.abs(step).max(axis=-1, keepdims=True)
         fitted[moving] += step * np.minimum(1.0, LONGEST_STEP / np.maximum(longest, TOLERANCE))
@@ -231,7 +232,9 @@ def _information(tally: Tally, votes: Floats, covariance: Floats) -> Floats:
     """Return Fisher's information of so many votes on each pair, [..., parameters, parameters]."""
     design = _design(tally.levels, tally.baseline)
     counts = votes + 3 * PSEUDO_VOTES
-    found: Floats = np.einsum("...k,kid,...kij,kje->...de", counts, design, covariance, design, optimize=True)
+    of_pairs = np.einsum("kid,kje->kijde", design, design).reshape(-1, tally.levels**2)
+    seen = (counts[..., None, None] * covariance).reshape(*counts.shape[:-1], -1)  # [..., pairs x 2 x 2]
+    found: Floats = (seen @ of_pairs).reshape(*counts.shape[:-1], tally.levels, tally.levels)
     return found
 
 
