@@ -1,6 +1,8 @@
 """A mirror-blind reward: equal for mirrored copies by construction, also while it learns, and taught by what it was."""
 
 import copy
+import math
+import random
 
 import pytest
 import torch
@@ -8,7 +10,19 @@ import torch
 from training.learning.mirror_blindness import keep_mirror_blind, make_mirror_blind, mirror_tokens
 from training.learning.reward_network import RewardModel, RewardSizes, normalise_pictures
 from training.learning.time_budget import TimeBudget
-from training.stages.mirror_blind_reward import Lessons, both_ways, teaching_loss, tower_of, train_mirror_blind
+from training.stages import mirror_blind_reward, reward_mini
+from training.stages.contrasts import KINDS
+from training.stages.drawn_bank import Bank
+from training.stages.mirror_blind_reward import (
+    Lessons,
+    Pairs,
+    both_ways,
+    pairs_loss,
+    teaching_loss,
+    tower_of,
+    train_mirror_blind,
+)
+from training.stages.reward_mini import RewardData
 
 
 @pytest.fixture
@@ -97,3 +111,29 @@ def test_a_model_that_is_mirror_blind_already_has_nothing_to_learn(model, lesson
     assert torch.allclose(tokens, model.look(pictures), atol=1e-5)
     assert torch.allclose(said, rewards(model, lessons.pictures, lessons), atol=1e-5)
     assert teaching_loss(model, model, pictures, lessons.ids).item() < 1e-8
+
+
+@pytest.fixture
+def pairs(lessons) -> Pairs:
+    contrasts = lessons.pictures.unflatten(0, (12, 2))
+    ids = lessons.ids.unflatten(0, (12, 2))
+    drawn = lessons.pictures[:9].unflatten(0, (3, 3))
+    data = RewardData(lessons.pictures, lessons.ids, contrasts, ids, torch.arange(12) % len(KINDS), drawn)
+    return Pairs(data, Bank.of(lessons.pictures, lessons.ids, ["an owl"] * 24))
+
+
+def test_who_can_t_tell_pairs_and_damages_loses_the_entropy_of_a_coin_twice(model, pairs, monkeypatch) -> None:
+    for module in (mirror_blind_reward, reward_mini):
+        monkeypatch.setattr(module, "reward_of", lambda _model, pictures, _ids: torch.zeros(len(pictures)))
+    loss = pairs_loss(model, pairs, 32, torch.Generator().manual_seed(7), random.Random(7))
+    assert loss.item() == pytest.approx(2 * math.log(2))
+
+
+def test_pairs_teach_all_of_it_and_leave_it_mirror_blind_to_the_bit(model, lessons, pairs) -> None:
+    before = copy.deepcopy(model.state_dict())
+    train_mirror_blind(model, [lessons], TimeBudget(60, max_steps=3), 8, 2e-3, pairs=pairs)
+    filters, positions = tower_of(model).patch_embed["proj"].weight, tower_of(model).pos_embed
+    assert torch.equal(filters, filters.flip(-1))
+    assert torch.equal(positions, mirror_tokens(positions))
+    for part in ("mlp.layers.0.weight", "blip.text_encoder.encoder.layer.0.crossattention.self.key.weight"):
+        assert not torch.equal(model.state_dict()[part], before[part])

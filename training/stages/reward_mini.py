@@ -108,14 +108,23 @@ def spoilt(pictures: Tensor, kind: str) -> Tensor:
 
 def draw_pair(data: RewardData, kind: str, count: int, generator: torch.Generator) -> tuple[Tensor, ...]:
     """Draw better and worse pictures [count, 3, 128, 128] of one kind (see `SHARES`) and the caption's ids."""
-    device = data.true.device
+    places = places_of(data, kind)
+    chosen = places[torch.randint(len(places), (count,), device=places.device, generator=generator)]
+    return pairs_at(data, kind, chosen, generator)
+
+
+def places_of(data: RewardData, kind: str) -> Tensor:
+    """Places that a kind of pairs can be taken from: of contrasts among the pairs, of all else among the captions."""
     if kind in KINDS:
-        members = data.members[kind]
-        chosen = members[torch.randint(len(members), (count,), device=device, generator=generator)]
-        side = torch.randint(2, (count,), device=device, generator=generator)
+        return data.members[kind]
+    return torch.arange(data.drawn.shape[1] if kind == "few steps" else len(data.true), device=data.true.device)
+
+
+def pairs_at(data: RewardData, kind: str, chosen: Tensor, generator: torch.Generator) -> tuple[Tensor, ...]:
+    """Better and worse pictures of one kind at the chosen places, one pair a place, and the captions' ids."""
+    if kind in KINDS:
+        side = torch.randint(2, (len(chosen),), device=chosen.device, generator=generator)
         return data.pairs[chosen, side], data.pairs[chosen, 1 - side], data.pair_ids[chosen, side]
-    last = data.drawn.shape[1] if kind == "few steps" else len(data.true)
-    chosen = torch.randint(last, (count,), device=device, generator=generator)
     if kind == "few steps":
         return _draw_steps(data, chosen, generator)
     better = data.true[chosen]
