@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -23,6 +24,8 @@ ASK_AGAIN_S: Final = 0.5
 LOOK_FOR_DEVICES_S: Final = 5.0
 DEATHS: Final = 3
 """So often one after the other a worker may die at its start, before it is given up."""
+CANCELLED: Final = "cancelled before it started"
+"""In what Ray says of a worker whose driver it takes for dead: it does not answer a cluster that shows no token."""
 CONTROL: Final = "control"
 """Ray's name for the thread on which a worker listens while it draws."""
 
@@ -223,7 +226,7 @@ class RayCrew:
         if isinstance(error, self._ray.exceptions.ActorDiedError):  # for good; unavailable ones come back
             member.deaths += 1
             if member.deaths == DEATHS:
-                self._refuse(member, f"it can't be started: {last_line(error)}")
+                self._refuse(member, f"it can't be started: {_why_not_started(error)}")
                 return
             member.actor = self._made()
         member.state, member.facts, member.ask_at = "coming", None, self.now() + ASK_AGAIN_S
@@ -280,6 +283,14 @@ class RayCrew:
             self._told_waiting_at = self.now()
             device = "a free GPU" if self._terms.placing.on_gpu else f"{self._terms.placing.threads} free processor(s)"
             self._tell(f"No worker is there yet; each needs {device} on a node of the cluster. Waiting.")
+
+
+def _why_not_started(error: Exception) -> str:
+    """Say why Ray gave up a worker; where it says no more than that it did, the likeliest reason."""
+    told = last_line(error)
+    if CANCELLED in told and os.environ.get("RAY_AUTH_MODE") == "token":
+        told = f"{told.rstrip('.')}; if the cluster was started without a token, unset RAY_AUTH_MODE for this command"
+    return told
 
 
 def last_line(error: Exception) -> str:

@@ -6,6 +6,7 @@ Nothing listens beyond this machine unless a cluster is named. A process may ope
 from __future__ import annotations
 
 import logging
+import shutil
 import signal
 import socket
 import sys
@@ -13,6 +14,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 
 from experiments.cluster.joining import code_folders
@@ -22,6 +24,7 @@ from llm_dit.errors import LlmDitError
 STORE_BYTES: Final = 256 << 20
 """Of Ray's object store on this machine: two batches of 32 MiB for each of four workers that wait for the driver."""
 STORE_BYTES_PER_WORKER: Final = 64 << 20
+SHARED_MEMORY: Final = Path("/dev/shm")  # noqa: S108 - Ray's objects are there, on Linux
 
 LISTENING_S: Final = 10.0
 """So long an address is tried before Ray is asked to join it."""
@@ -81,7 +84,7 @@ def _connect(ray: Any, address: str | None, cpus: int | None, workers: int | Non
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR, "configure_logging": False}
     try:
         if address is None:
-            store = max(STORE_BYTES, STORE_BYTES_PER_WORKER * (workers or 1))
+            store = store_bytes(workers)
             _start_here(ray, include_dashboard=False, num_cpus=cpus, object_store_memory=store, **options)
         else:
             _check_somebody_listens(ray, address)
@@ -92,6 +95,24 @@ def _connect(ray: Any, address: str | None, cpus: int | None, workers: int | Non
         is_main and signal.getsignal(signal.SIGTERM) is not before
     ):  # Ray's handler would end the command in the middle of a write
         signal.signal(signal.SIGTERM, before)
+
+
+def store_bytes(workers: int | None) -> int:
+    """Return the size of the object store of a cluster that is started here for so many workers."""
+    return max(STORE_BYTES, STORE_BYTES_PER_WORKER * (workers or 1))
+
+
+def store_problem(workers: int | None) -> str | None:
+    """Return what is to be known of this machine's shared memory before so many workers use it; None if nothing."""
+    if not SHARED_MEMORY.is_dir():
+        return None  # no Linux
+    free, wanted = shutil.disk_usage(SHARED_MEMORY).free, store_bytes(workers)
+    if free >= wanted:
+        return None
+    return (
+        f"{SHARED_MEMORY} has {free >> 20} MiB free, and pictures wait for the driver in {wanted >> 20} MiB; Ray takes "
+        "a folder on a disk for them, which may be slow or full. In a container, start it with --shm-size=2g."
+    )
 
 
 def is_on_this_machine(address: str | None) -> bool:

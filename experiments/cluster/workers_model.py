@@ -13,7 +13,7 @@ from experiments.cluster.orders import EngineSource, LoadedEngine, WorkerPlan
 from experiments.cluster.placing import check_devices, local_cpus, place_workers
 from experiments.cluster.ray_crew import RayCrew, Terms
 from experiments.cluster.ray_environment import imported_ray, require_ray
-from experiments.cluster.ray_opening import opened
+from experiments.cluster.ray_opening import opened, store_problem
 from experiments.cluster.scoring import RemoteScorer, ScoringCrew
 from experiments.cluster.scoring_orders import JudgePlan, LoadedScorers, ScoringPlan
 from experiments.cluster.scoring_worker import ScoringWorker
@@ -191,6 +191,9 @@ def crew_of(
         LlmDitError: If there is no such cluster, or this machine has too few devices.
     """
     cpus = local_cpus(settings, wishes)
+    problem = store_problem(wishes.workers) if wishes.ray_address is None else None
+    if problem is not None:
+        tell(problem)
     cluster = resources.enter_context(opened(wishes.ray_address, cpus=cpus, workers=wishes.workers))
     placing = place_workers(settings, wishes, cluster)
     terms = Terms(placing, wishes.mixed, fingerprint, code_fingerprint())

@@ -138,6 +138,19 @@ def test_a_lost_worker_costs_at_most_the_two_batches_that_it_had():
     assert 1 <= again <= 2 * largest
 
 
+def test_after_a_loss_what_the_store_holds_is_not_handed_out_again():
+    items = items_of(prompts=20)
+    victim = items[30].run.run_id
+    crew = Scripted(2, lambda name, worker, times: "lose" if name == victim and times == 1 else None)
+    writer = Kept()
+    there = {item.run.run_id for item in items} - {victim}  # by another way than the answer that was lost
+    writer.has_result = lambda run_id, identity: run_id in there
+    dispatcher = Dispatcher(crew, Conditions({}, "", {}), "trial", lambda _: "s", lambda _: "", lambda _: None)
+    dispatcher.draw(items, writer, lambda run_id: None, lambda: False)
+    assert [name for name, times in crew.begun.items() if times > 1] == [victim]
+    assert writer.made.count(victim) == 1
+
+
 @pytest.mark.parametrize(("fate", "error"), [("fail", "out of memory"), ("lose", "gone")])
 def test_a_run_that_always_fails_is_tried_three_times_on_two_workers(fate, error):
     items = items_of(prompts=6)

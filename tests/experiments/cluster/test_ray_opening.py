@@ -7,11 +7,13 @@ import sys
 import time
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from experiments.cluster import ray_opening
 from experiments.cluster.ray_environment import LOOPBACK, QUIET
+from llm_dit.errors import LlmDitError
 
 ASKING = """
 import sys, time
@@ -26,8 +28,11 @@ for address in sys.argv[1:]:
         print(time.monotonic() - began, error)
 """
 
+ROOT = Path(__file__).parents[3]
+TRIAL = ["--sweep=shift=1..2", "--max-prompts=1", "--workers=1", "--dit-device=cpu", "--text-encoder-device=cpu"]
 IN_TURN = """
 import os, sys
+from pathlib import Path
 from experiments.cluster.ray_opening import opened
 
 def told():
@@ -40,7 +45,11 @@ for place in sys.argv[1:]:
 
         class Worker:
             def where(self):
-                return ray.util.get_node_ip_address(), os.environ["RAY_AUTH_MODE"] if cluster.is_local else None
+                import experiments, llm_dit
+                code = {"_ray_pkg_" in module.__file__ for module in (experiments, llm_dit)}
+                started_by = Path(f"/proc/{os.getppid()}/comm").read_text().strip()
+                token = os.environ["RAY_AUTH_MODE"] if cluster.is_local else None
+                return ray.util.get_node_ip_address(), token, *code, started_by
 
         worker = ray.remote(Worker).remote()
         print(place, *ray.get(worker.where.remote(), timeout=60), told() == before)
@@ -82,7 +91,7 @@ def wait_for(host, port):
 
 
 @pytest.mark.slow  # four starts of Ray
-def test_one_process_may_have_a_cluster_of_its_own_and_join_others_in_any_order():
+def test_one_process_may_have_a_cluster_of_its_own_and_join_others_in_any_order(tmp_path):
     own, other, client = f"127.0.0.1:{free_port()}", f"127.0.0.2:{free_port()}", free_port()
     with (
         started(own, client, **LOOPBACK, RAY_AUTH_MODE="disabled"),
@@ -94,12 +103,63 @@ def test_one_process_may_have_a_cluster_of_its_own_and_join_others_in_any_order(
         from_outside = f"ray://127.0.0.1:{client}"
         places = ["here", own, other, "here", from_outside, "here", other, own]
         environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
-        found = subprocess.run(
-            [sys.executable, "-c", IN_TURN, *places], env=environment, capture_output=True, text=True, check=False
+        # as people start it, but for the folder: Ray lets workers look into the driver's, which other machines lack
+        command = ["uv", "run", "--no-sync", f"--project={ROOT}", "python", "-c", IN_TURN, *places]
+        found = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, cwd=tmp_path)
+        refused = subprocess.run(
+            [sys.executable, "experiments/run_ablation.py", *TRIAL, f"--output-dir={tmp_path}", f"--ray-address={own}"],
+            env={**environment, "RAY_AUTH_MODE": "token"},
+            capture_output=True,
+            text=True,
+            check=False,
+            cwd=ROOT,
         )
     assert found.returncode == 0, found.stderr
-    hosts = {"here": "127.0.0.1 token", own: "127.0.0.1 None", other: "127.0.0.2 None", from_outside: "127.0.0.1 None"}
-    assert found.stdout.splitlines() == [f"{place} {hosts[place]} False" for place in places]
+    travelled = {
+        "here": "127.0.0.1 token False",
+        own: "127.0.0.1 None True",
+        other: "127.0.0.2 None True",
+        from_outside: "127.0.0.1 None True",
+    }
+    assert found.stdout.splitlines() == [f"{place} {travelled[place]} raylet False" for place in places]
+    assert refused.returncode == 2
+    assert refused.stderr.splitlines()[-1] == (
+        "Error: No worker can be used: it can't be started: The actor never ran - it was cancelled before it started "
+        "running; if the cluster was started without a token, unset RAY_AUTH_MODE for this command."
+    )
+
+
+def test_shared_memory_that_is_too_small_for_the_pictures_is_told(monkeypatch):
+    free = 100 << 20
+    monkeypatch.setattr(ray_opening.shutil, "disk_usage", lambda folder: SimpleNamespace(free=free))
+    assert ray_opening.store_problem(8) == (
+        "/dev/shm has 100 MiB free, and pictures wait for the driver in 512 MiB; Ray takes a folder on a disk for "
+        "them, which may be slow or full. In a container, start it with --shm-size=2g."
+    )
+    free = 512 << 20
+    assert ray_opening.store_problem(8) is None
+
+
+def test_a_cluster_of_another_python_is_told_with_both_versions(monkeypatch):
+    ray = pytest.importorskip("ray")
+    said = "Version mismatch: The cluster was started with:\n Ray: 2.60.0\n Python: 3.11.2\nThis process ... 3.11.9"
+
+    def refuse(**options):
+        raise RuntimeError(said)
+
+    monkeypatch.setattr(ray, "init", refuse)
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        listening.listen()
+        address = f"127.0.0.1:{listening.getsockname()[1]}"
+        with pytest.raises(LlmDitError) as caught, ray_opening.opened(address, cpus=None, workers=1):
+            raise AssertionError("it can't be joined")
+    here = ".".join(map(str, sys.version_info[:3]))
+    assert str(caught.value) == (
+        f"--ray-address {address}: the cluster was started with another version of Ray or Python than this process "
+        f"(Python {here}); start its nodes from an environment with the same ones, to the last digit. Ray says: "
+        f"{' '.join(said.split())}"
+    )
 
 
 @pytest.mark.parametrize(("is_checkout", "folders"), [(True, ["engine", "experiments"]), (False, ["experiments"])])
