@@ -8,6 +8,7 @@ from typing import Any
 from experiments.examination.kept import examination_notes
 from experiments.metrics import METRICS
 from experiments.reporting.number_tables import NumberTable, answer_tables, correlations_table, measure_table
+from experiments.stats.overall import overall_sentence
 from experiments.stats.questions.answering import Asked, answer
 from experiments.stats.questions.sentences import answer_sentences, correlation_sentence
 from experiments.stats.verdict import sentences
@@ -67,7 +68,8 @@ def told_by_command(
     found = answer(store.manifest(), store.runs(), METRICS, asked)
     result = next(item for item in found.analysis.measures if item.measure.column == column)
     tables = [measure_table(found.analysis, result)]
-    told = sentences(found.analysis, result)
+    overall = overall_sentence(found.analysis, [item for item in found.analysis.measures if item.measure.is_main])
+    told = [*([overall] if overall else []), *sentences(found.analysis, result)]
     of_measure = found.of(result.measure)
     if of_measure is not None:
         tables += answer_tables(of_measure, with_slopes=asked.per_prompt)

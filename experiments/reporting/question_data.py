@@ -2,9 +2,10 @@
 
 With them goes what of the sentences it can't know from the numbers.
 
-Left out are measures whose numbers depend on more than the runs asked about: times of several runs of the command,
-scores of several weights, and votes that were looked at while they came in. Where results were extended after an
-analysis, or looked at as planned, `analyze.py` allows for more than the page can; then it says so.
+Left out are measures whose numbers depend on more than the runs asked about: scores of several weights, and votes that
+were looked at while they came in. Which times may be compared depends on those runs, so the page chooses them anew.
+Where results were extended after an analysis, or looked at as planned, `analyze.py` allows for more than the page can;
+then it says so.
 """
 
 from __future__ import annotations
@@ -53,13 +54,13 @@ def question_data(manifest: Manifest, records: Sequence[RunRecord], analysis: An
         analysis: Its numbers.
     """
     finished = [record for record in records if record.is_finished]
-    time_note = with_comparable_times(finished)[1]
+    comparable = {record.run_id: record for record in with_comparable_times(finished)[0]}
+    timed = [comparable.get(record.run_id, record) for record in records]
     measures = [
-        _measure(manifest, records, place, result)
+        _measure(manifest, timed, place, result)
         for place, result in enumerate(analysis.measures)
         if not result.measure.is_of_pairs
         and weights_that_count(finished, result.measure.metric) is None
-        and (time_note is None or result.measure.column != TIME_COLUMN)
         and not (result.measure.metric.counted and any(item.cost > 1 for item in result.comparisons))
     ]
     if not measures or len(manifest.combinations) < 2:
@@ -83,7 +84,13 @@ def question_data(manifest: Manifest, records: Sequence[RunRecord], analysis: An
             "column": manifest.primary,
             "sentence": "" if manifest.primary is None else primary_note(manifest, analysis.measures),
         },
-        "whole": [note for note in (time_note, mixed_surroundings(finished)) if note is not None],
+        "whole": [note for note in (mixed_surroundings(finished),) if note is not None],
+        "times": _times(records),
+        "overall": all(
+            result.measure.column in {item["column"] for item in measures}
+            for result in analysis.measures
+            if result.measure.is_main and not result.measure.is_of_pairs
+        ),
         "asked": sorted({"", *(found.asked for found in manifest.analyses)}),  # this page is the first question again
         "student": [
             float(special.stdtrit(freedom, 0.5 + CONFIDENCE / 2))
@@ -118,6 +125,18 @@ def _measure(manifest: Manifest, records: Sequence[RunRecord], place: int, resul
         "after": margin_notes(manifest, measure),
         "examined": [len(result.notes), examined],  # which of the verdict's notes say it already
         "values": [_plain(measure.counted(record)) if record.is_finished else None for record in records],
+    }
+
+
+def _times(records: Sequence[RunRecord]) -> dict[str, Any]:
+    """Return each run's seconds, and the run of the command that they may be compared in; None for a warm-up."""
+    sessions: dict[str, int] = {}
+    return {
+        "seconds": [record.generation_time_seconds if record.is_finished else None for record in records],
+        "sessions": [
+            sessions.setdefault(record.session, len(sessions)) if record.session and not record.is_warm_up else None
+            for record in records
+        ],
     }
 
 

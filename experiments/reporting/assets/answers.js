@@ -19,19 +19,32 @@ function partOf(asked, measure) {
   const baseline = asked.baseline || (isThere ? own.join(" x ") : "");
   const isAsked = (name) => Object.entries(asked.properties).every(([property, wanted]) => asks.properties[property][name] === wanted);
   const isSeed = (seed) => asked.seed === undefined || seed === asked.seed;
-  const [runs, finished] = [[], []];
-  data.run.row.forEach((row, run) => {
-    const [prompt, seed] = data.rows[row];
+  const finished = [...data.run.row.keys()].filter((run) => !unfinished.has(run) && isKept(data.cells[data.run.level[run]]) && isAsked(data.prompts[data.rows[data.run.row[run]][0]].id) && isSeed(data.run.seed[run]));
+  const times = comparableTimes(finished);
+  const values = asks.measures[measure].isTime ? times.values : asks.measures[measure].values;
+  const runs = finished.filter((run) => values[run] !== null && values[run] !== undefined).map((run) => {
+    const [prompt, seed] = data.rows[data.run.row[run]];
     const cell = data.cells[data.run.level[run]];
-    const value = asks.measures[measure].values[run];
-    if (unfinished.has(run) || !isKept(cell) || !isAsked(data.prompts[prompt].id) || !isSeed(data.run.seed[run])) return;
-    finished.push(run);
-    if (value !== null) runs.push({ run, prompt, unit: unitOf(prompt), seed, cell: nameOf(cell), levels: varied.map((index) => data.axes[index].levels[cell[index]]), value });
+    return { run, prompt, unit: unitOf(prompt), seed, cell: nameOf(cell), levels: varied.map((index) => data.axes[index].levels[cell[index]]), value: values[run] };
   });
   const isElsewhere = baseline !== own.join(" x ") || kept.some((levels, index) => !varied.includes(index) && levels[0] !== data.cells[data.baseline][index]);
   const isWhole = !Object.keys(asked.properties).length && !Object.keys(asked.levels).length && asked.seed === undefined && baseline === own.join(" x ");
   const planned = plannedRuns(isAsked, isSeed, isKept, nameOf);
-  return { axes, variable: axes.map((axis) => axis.name).join(" x "), cells, names: cells.map((cell) => cell.name), baseline, runs, finished, planned, isElsewhere, isWhole };
+  return { axes, variable: axes.map((axis) => axis.name).join(" x "), cells, names: cells.map((cell) => cell.name), baseline, runs, finished, planned, isElsewhere, isWhole, timeNote: times.note };
+}
+
+// Times that may be compared, as experiments/store/comparable.py: of the run of the command that made most, without its warm-up
+function comparableTimes(finished) {
+  const { seconds, sessions } = asks.times;
+  const timed = finished.filter((run) => seconds[run] !== null);
+  const made = [...grouped(timed.filter((run) => sessions[run] !== null), (run) => sessions[run]).values()];
+  let kept = made.reduce((one, other) => other.length > one.length ? other : one, []);
+  if (new Set(kept.map((run) => data.run.level[run])).size < 2) kept = [];
+  const values = [];
+  for (const run of kept) values[run] = seconds[run];
+  if (kept.length === timed.length) return { values, note: null };
+  if (!kept.length) return { values, note: "Time is not compared: no single run of the command made several levels beside its first prompt, which carries the warm-up." };
+  return { values, note: `Time is compared for ${kept.length} of ${timed.length} pictures: those of one run of the command on one machine, without its first prompt, which carries the warm-up.` };
 }
 
 function plannedRuns(isAsked, isSeed, isKept, nameOf) { // what commands asked for of a part, by its levels
@@ -340,7 +353,7 @@ function correlationsTable(asked) {
   const families = together(pairs.map((pair) => ({ byPrompt: pair.products })));
   const titleOf = (measure) => data.measures[asks.measures[measure].place].title;
   const rowsOf = pairs.map((pair, at) => [titleOf(pair.first), titleOf(pair.second), pair.prompts, pair.within, pair.low, pair.high, pair.within === null ? null : families[at].p, pair.overPrompts]);
-  return { found: pairs.map((pair, at) => ({ ...pair, titles: [titleOf(pair.first), titleOf(pair.second)], p: pair.within === null ? null : families[at].p })), name: "correlations", title: "how measures go together", columns: ["measure", "with", "prompts", "within prompts", "low", "high", "p corr.", "over prompts"], rows: rowsOf };
+  return { question: asked, found: pairs.map((pair, at) => ({ ...pair, titles: [titleOf(pair.first), titleOf(pair.second)], p: pair.within === null ? null : families[at].p })), name: "correlations", title: "how measures go together", columns: ["measure", "with", "prompts", "within prompts", "low", "high", "p corr.", "over prompts"], rows: rowsOf };
 }
 
 function correlated(one, other, first, second) {

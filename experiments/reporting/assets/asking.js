@@ -2,7 +2,7 @@
 
 const askSection = document.getElementById("ask");
 const askForm = document.getElementById("ask-controls");
-const LEADING = ["difference", "median", "slope"];
+const LEADING = ["difference", "median", "slope", "within prompts"];
 const TOLD = { text: (value) => value ?? "", p: (value) => value === null ? "" : value < 0.001 ? "<0.001" : value.toFixed(value < 0.1 ? 3 : 2) };
 
 function option(value, text) {
@@ -78,14 +78,18 @@ function answered(question, part) { // sentences, notes, plots and tables
     baselineTable(part, measure.column, analysis), ...pairs, ...(groups ? [groups] : []), ...(trend && question.prompts ? [trend] : []),
     ...(question.prompts ? [spreadsTable(part, measure.column)] : []), ...(correlations ? [correlations] : []),
   ];
-  const sentences = [
-    ...verdictSentences(measure, part, analysis), ...pairs.map((table) => pairsSentence(measure, table)),
-    ...(groups ? groupSentences(measure, groups) : []), ...(trend ? [trendSentence(measure, trend)] : []),
-    ...(correlations ? correlations.found.map(correlationSentence) : []),
+  const overall = overallSentence(question);
+  const lines = [
+    ...(overall ? [element("p", { class: "overall", title: "What the command says of all measures together, without --measure", textContent: overall })] : []),
+    ...verdictSentences(measure, part, analysis).map((text) => verdictLine(text, part, measure)),
+    ...pairs.map((table) => element("p", { textContent: pairsSentence(measure, table) })),
+    ...(groups ? groupSentences(measure, groups).map((text) => groupLine(text, part, groups, measure)) : []),
+    ...(trend ? [trendLine(trendSentence(measure, trend), part, trend, measure)] : []),
+    ...(correlations ? correlations.found.map((pair) => correlationLine(correlationSentence(pair), question, pair)) : []),
   ];
   const notes = [...notesOf(measure, part, analysis.comparisons), ...partNotes(question, part, askedBefore(questionText(question, part)))];
   return [
-    ...sentences.map((textContent) => element("p", { textContent })), ...notes.map((textContent) => element("p", { class: "note", textContent })),
+    ...lines, ...notes.map((textContent) => element("p", { class: "note", textContent })),
     ...(question.prompts ? promptPlots(part, measure.place) : []), ...tables.map((table) => drawTable(table, part, question.measure)),
   ];
 }
@@ -171,35 +175,17 @@ function showBehind(part, table, row, measure, opener) {
     listBehind(pairsAlong(part, table.axis, row[0]), place, `${row[0]}, along ${table.axis} beside its lowest level`, opener);
     return;
   }
+  if (table.found) {
+    openCorrelation(table.question, table.found[table.rows.indexOf(row)], opener);
+    return;
+  }
   const isPairs = table.columns[1] === "minus";
   const isGroups = table.groups !== undefined;
-  const base = isPairs ? row[1] : isGroups ? table.title.split(", beside ")[1] : part.baseline;
+  const base = isPairs ? row[1] : isGroups ? table.baseline : part.baseline;
   const level = isPairs || !isGroups ? row[0] : row[1];
   const group = isGroups ? row[0] : null;
-  const by = isGroups ? table.columns[0] : "";
-  const partsOf = (run) => [run.cell, ...run.levels];
-  const has = (run, name) => partsOf(run).includes(name) || (isGroups && run.levels.filter((_, index) => part.axes[index].name !== by).join(" x ") === name);
-  const ofUnits = asks.properties[by] && !part.axes.some((axis) => axis.name === by) ? groupsOfUnits(part, by) : null;
-  const inGroup = (run) => group === null || (ofUnits ? ofUnits.get(run.unit) : run.levels[part.axes.findIndex((axis) => axis.name === by)]) === group;
-  const own = part.runs.filter(inGroup);
-  const restOf = (run, name) => run.levels.filter((value) => value !== name).join("\n");
-  const bases = new Map(own.filter((run) => has(run, base)).map((run) => [JSON.stringify([run.prompt, run.seed, run.cell === base ? "" : restOf(run, base)]), run]));
-  const pairs = own.filter((run) => has(run, level)).flatMap((run) => {
-    const other = bases.get(JSON.stringify([run.prompt, run.seed, run.cell === level ? "" : restOf(run, level)]));
-    return other === undefined ? [] : [{ run: run.run, base: other.run, change: run.value - other.value }];
-  });
-  listBehind(pairs, place, `${level} minus ${base}${group === null ? "" : `, ${by} ${group}`}`, opener);
-}
-
-function pairsAlong(part, name, unit) { // a prompt's pictures along an axis, each beside that of the lowest number
-  const at = part.axes.findIndex((axis) => axis.name === name);
-  const { levels, numbers } = part.axes[at];
-  const lowest = levels[numbers.indexOf(Math.min(...numbers))];
-  const keyOf = (run) => JSON.stringify([run.prompt, run.seed, run.levels.filter((_, index) => index !== at)]);
-  const own = part.runs.filter((run) => run.unit === unit);
-  const bases = new Map(own.filter((run) => run.levels[at] === lowest).map((run) => [keyOf(run), run]));
-  return own.filter((run) => run.levels[at] !== lowest && bases.has(keyOf(run)))
-    .map((run) => ({ run: run.run, base: bases.get(keyOf(run)).run, change: run.value - bases.get(keyOf(run)).value }));
+  const pairs = isGroups ? pairsOfGroup(part, table.by, group, level, base) : pairsBetween(part, level, base);
+  listBehind(pairs, place, `${level} minus ${base}${group === null ? "" : `, ${table.by} ${group}`}`, opener);
 }
 
 askSection.hidden = !asks;

@@ -38,9 +38,10 @@ function moreBehind() {
   const next = behind.pairs.slice(behind.shown, behind.shown + BEHIND_AT_ONCE);
   behind.shown += next.length;
   const isOfPairs = Boolean(data.measures[behind.measure].closer);
-  document.getElementById("behind-list").append(...next.map(({ run, base, change: by }) => {
+  document.getElementById("behind-list").append(...next.map(({ run, base, change: by, also = "" }) => {
     const pair = { row: rows[data.run.row[run]], run, base, level: data.run.level[run], other: data.run.level[base] };
-    return drawPair(pair, behind.measure, `${formatted(by, behind.measure, !isOfPairs)} ${data.measures[behind.measure].unit}`.trim());
+    const told = `${formatted(by, behind.measure, !isOfPairs)} ${data.measures[behind.measure].unit}`.trim();
+    return drawPair(pair, behind.measure, also ? `${told}, ${also}` : told);
   }));
   document.getElementById("behind-more").hidden = behind.shown >= behind.pairs.length;
 }
@@ -91,9 +92,15 @@ document.addEventListener("click", (event) => {
   else openBehind(place, opener);
 });
 
-// Amounts in sentences: “LEVEL beats BASELINE by AMOUNT”, of combinations or averaged over the other axes
+// Amounts in sentences: “LEVEL beats BASELINE by AMOUNT”, “LEVEL is as good as BASELINE within MARGIN (90 % interval …”, “the mean
+// of LEVEL is AMOUNT above …”; of combinations or averaged over the other axes
 
-const CLAIM = /(?<!\S)(“[^”]+”|[^\s“”;:,]+(?: x [^\s“”;:,]+)*) ((?:beats|loses to|is faster than|is slower than|is higher than|is lower than) [^;]*? by (?:less than )?)(\d[\d.]*)/g;
+const LEVEL = "(?<!\\S)(“[^”]+”|[^\\s“”;:,]+(?: x [^\\s“”;:,]+)*)";
+const AMOUNTS = [
+  new RegExp(`${LEVEL} (?:beats|loses to|is faster than|is slower than|is higher than|is lower than) [^;]*? by (?:less than )?(\\d[\\d.]*)`, "g"),
+  new RegExp(`${LEVEL} (?:is|differs) [^;()]*?(?:within|by (?:more|less) than) [^;()]*\\(90 % interval (-?[\\d.]+ to -?[\\d.]+)`, "g"),
+  new RegExp(`the mean of ${LEVEL} is (\\d[\\d.]*)`, "g"),
+];
 const MOST_NAME_CHARACTERS = 40;
 
 function quoted(level) { // as experiments/stats/level_names.py
@@ -103,25 +110,29 @@ function quoted(level) { // as experiments/stats/level_names.py
   return level.split(" x ").every((part) => part.trim() !== "" && !Number.isNaN(Number(part))) ? shown : `“${shown}”`;
 }
 
+function amountsIn(text, names) { // where amounts stand that are of one of these levels
+  const known = new Map(names.map((name) => [quoted(name), name]));
+  return AMOUNTS.flatMap((pattern) => [...text.matchAll(pattern)])
+    .filter((found) => known.has(found[1]))
+    .map((found) => ({ name: known.get(found[1]), start: found.index + found[0].length - found[2].length, length: found[2].length }))
+    .sort((one, other) => one.start - other.start);
+}
+
 function linkClaims(line, column) {
   const text = line.textContent;
   const averaged = text.match(/^Averaged over the other axes: (.+?) (?=[“\d-])/);
   const axis = averaged ? data.axes.find(({ name }) => name === averaged[1]) : null;
-  const known = new Map((axis ? axis.levels : data.levels).map((name) => [quoted(name), name]));
   const parts = [];
   let end = 0;
-  for (const found of text.matchAll(CLAIM)) {
-    if (!known.has(found[1])) continue;
-    const start = found.index + found[0].length - found[3].length;
-    const name = known.get(found[1]);
-    const place = element("span", { class: "behind-here" }, found[3]);
+  for (const { name, start, length } of amountsIn(text, axis ? axis.levels : data.levels)) {
+    const place = element("span", { class: "behind-here" }, text.slice(start, start + length));
     place.dataset.behind = JSON.stringify(axis ? [name] : name);
     place.dataset.column = column;
     if (axis) place.dataset.axes = JSON.stringify([axis.name]);
     makeLeading(place);
-    const [sign] = text.slice(start + found[3].length).match(/^[,;.]?/); // stays with its number
+    const [sign] = text.slice(start + length).match(/^[,;.]?/); // stays with its number
     parts.push(text.slice(end, start), element("span", { class: "claim" }, place, sign));
-    end = start + found[3].length + sign.length;
+    end = start + length + sign.length;
   }
   if (parts.length) line.replaceChildren(...parts, text.slice(end));
 }

@@ -164,7 +164,7 @@ function signTest(values) {
 function partNotes(question, part, askedBefore) {
   return [
     ...(part.isElsewhere && asks.distances.length ? [`Distances (${asks.distances.join(", ")}) are from ${data.levels[data.baseline]}, so they are left out beside another baseline.`] : []),
-    ...(part.isWhole ? asks.leftOut : []), ...measuresNotes(question), ...doublesNote(part), ...asks.whole, ...askedNote(askedBefore),
+    ...(part.isWhole ? asks.leftOut : []), ...measuresNotes(question), ...doublesNote(part), ...(part.timeNote ? [part.timeNote] : []), ...asks.whole, ...askedNote(askedBefore),
   ];
 }
 
