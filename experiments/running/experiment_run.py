@@ -21,6 +21,7 @@ from experiments.running.plan_models import facts_of, judged_model, plan_of, wor
 from experiments.running.worklist import check_levels
 from experiments.store.folder_state import folder_state
 from experiments.store.result_store import ResultStore
+from llm_dit.collector import collector_paused
 from llm_dit.errors import LlmDitError, OutputError
 from llm_dit.parameters import EngineSettings
 from llm_dit.placement.planned_work import PlannedWork
@@ -352,6 +353,7 @@ def _summary_problems(store: ResultStore) -> list[str]:
     return []
 
 
+@collector_paused()
 def _report(store: ResultStore, *, has_changed: bool) -> tuple[Path | None, str, list[str]]:
     """Write the report, unless the one that lies there was made from the same; return its sentence over all measures.
 

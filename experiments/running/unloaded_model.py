@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from experiments.planning.model_facts import local_folder, read_model_facts
+from llm_dit.collector import collector_paused
 from llm_dit.parameters import EngineSettings, GenerationParams
 from llm_dit.placement.planned_work import UNKNOWN_WORK, PlannedWork
 
@@ -50,4 +51,5 @@ class UnloadedModel:
         from llm_dit.pipeline import versions
         from llm_dit.placement.machine import machine_of
 
-        return {"versions": versions(), "machine": machine_of(self.device)}
+        with collector_paused():  # an experiment imports torch here
+            return {"versions": versions(), "machine": machine_of(self.device)}
