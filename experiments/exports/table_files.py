@@ -15,10 +15,10 @@ from experiments.store.summary import harmless
 from llm_dit.atomic_file import write_atomically
 from llm_dit.errors import unwritable
 
-LEFT_OUT = ("mean low", "mean high", "sd", "pairs", "p", "detects")
+LEFT_OUT = ("mean low", "mean high", "sd", "pairs", "p", "detects", "least at", "most at")
 MOST_HEADING_CHARACTERS = 14
-MOST_LETTERS = 95
-"""Of a row in footnote size on a page of LaTeX's article."""
+SIZES = ((86, r"\footnotesize"), (91, r"\scriptsize"), (108, r"\tiny"))
+"""Letters of a row that fit in each size on a page of LaTeX's article."""
 LATEX_SIGNS = {
     "\\": r"\textbackslash{}",
     "&": r"\&",
@@ -103,7 +103,7 @@ def latex_text(table: NumberTable) -> str:
     """
     shown, left_out = _for_paper(table)
     kinds = "".join("l" if _is_text(shown, index) else "r" for index in range(len(shown.columns)))
-    size = r"\footnotesize" if _letters(shown) <= MOST_LETTERS else r"\scriptsize"
+    size = next((size for most, size in SIZES if _letters(shown) <= most), SIZES[-1][1])
     lines = [
         f"% {' '.join(table.title.split())}",
         r"% needs \usepackage{booktabs}",
@@ -124,7 +124,7 @@ def latex_text(table: NumberTable) -> str:
 def _for_paper(table: NumberTable) -> tuple[NumberTable, list[str]]:
     """Return the columns that are printed, intervals beside their numbers, and the names of those left out."""
     names = table.columns
-    left_out = [name for name in names if name in LEFT_OUT] if "difference" in names else []
+    left_out = [name for name in names if name in LEFT_OUT] if {"difference", "median"} & set(names) else []
     columns: list[str] = []
     cells: list[list[Cell]] = [[] for _row in table.rows]
     index = 0

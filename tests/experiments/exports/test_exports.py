@@ -17,7 +17,7 @@ from click.testing import CliRunner
 from PIL import Image
 from sample_results import SHIFT, STEPS, Scores, noisy_scores, sample_plan, sample_prompts, write_results
 
-from experiments import export
+from experiments import analyze, export
 from experiments.exports.figures import write_figures
 from experiments.exports.table_files import csv_text, json_text, latex_escaped, latex_text
 from experiments.metrics import METRICS
@@ -112,13 +112,33 @@ def test_latex_is_escaped_and_has_a_cell_for_every_column() -> None:
 
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="no LaTeX is installed here")
 def test_tables_run_through_latex(exported: Path, tmp_path: Path) -> None:
-    inputs = "\n\n".join(rf"\input{{{path}}}" for path in sorted((exported / "tables").glob("*.tex")))
+    assert overfull(exported / "tables", tmp_path) == []
+
+
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="no LaTeX is installed here")
+@pytest.mark.slow
+def test_tables_of_every_question_run_through_latex(tmp_path: Path) -> None:
+    baseline = {"shift": "3.0", "num_inference_steps": "9"}
+    plan = sample_plan(axes=(SHIFT, STEPS), baseline=baseline, prompts=12, name="asked")
+    folder = write_results(tmp_path / "asked", plan, noisy_scores({"2.0": 0.4}), image_size=8)
+    asked = ["--by", "category", "--all-pairs", "--trend", "shift", "--per-prompt", "--correlate"]
+    told = CliRunner().invoke(analyze.main, [str(folder), *asked, "--tables", str(tmp_path / "tables")])
+    assert told.exit_code == 0, told.output
+    names = {path.stem for path in (tmp_path / "tables").glob("*.tex")}
+    assert {"correlations", "image_reward_by_category", "image_reward_prompts", "image_reward_slopes_shift"} <= names
+    assert overfull(tmp_path / "tables", tmp_path) == []
+
+
+def overfull(tables: Path, place: Path) -> list[str]:
+    """Set all tables on a page of LaTeX's article; return what it says of those that are wider."""
+    inputs = "\n\n".join(rf"\input{{{path}}}" for path in sorted(tables.glob("*.tex")))
     document = (
         rf"\documentclass{{article}}\usepackage{{booktabs}}\begin{{document}}\parindent0pt {inputs}\end{{document}}"
     )
-    (tmp_path / "paper.tex").write_text(document)
-    subprocess.run(["pdflatex", "-halt-on-error", "paper.tex"], cwd=tmp_path, check=True, capture_output=True)
-    assert "Overfull" not in (tmp_path / "paper.log").read_text(errors="replace"), "no table is wider than the page"
+    (place / "paper.tex").write_text(document)
+    subprocess.run(["pdflatex", "-halt-on-error", "paper.tex"], cwd=place, check=True, capture_output=True)
+    log = (place / "paper.log").read_text(errors="replace").splitlines()
+    return [line for line in log if "Overfull" in line]
 
 
 def test_a_paper_gets_intervals_beside_their_numbers_and_stacked_headings() -> None:

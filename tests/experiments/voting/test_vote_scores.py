@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import hashlib
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +11,7 @@ import pytest
 from click.testing import CliRunner
 from sample_results import axis, noisy_scores, sample_plan, write_results
 
-from experiments import analyze, run_ablation
+from experiments import analyze, export, run_ablation
 from experiments.metrics import METRICS
 from experiments.reporting.question_data import question_data
 from experiments.stats.findings import analyse
@@ -69,6 +70,22 @@ def test_a_picture_shows_its_votes_against_the_baselines(store: ResultStore) -> 
     records = with_votes(store.folder, store.manifest(), store.runs())
     shown = {record.level: record.scores["votes"] for record in records if "votes" in record.scores}
     assert shown == {"3.0": 0.25, "2.0": 0.0}
+
+
+def test_the_exported_table_of_runs_has_the_votes_of_each_picture(store: ResultStore, tmp_path: Path) -> None:
+    append_votes(
+        store.folder,
+        [
+            vote(store, 0, "3.0", "2.0", choice, voter=f"{number}")
+            for number, choice in enumerate(("left", "left", "right", "tie"))
+        ],
+    )
+    told = CliRunner().invoke(export.main, [str(store.folder), "--output", str(tmp_path / "out"), "--what", "results"])
+    assert told.exit_code == 0, told.output
+    with (tmp_path / "out" / "results.csv").open(encoding="utf-8", newline="") as file:
+        rows = {row["level"]: row for row in csv.DictReader(file) if row["votes"]}
+    assert {level: float(row["votes"]) for level, row in rows.items()} == {"3.0": 0.25, "2.0": 0.0}
+    assert float(rows["2.0"]["votes_counted"]) == 0.0
 
 
 def test_both_bad_counts_as_a_tie(store: ResultStore) -> None:
