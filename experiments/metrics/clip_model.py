@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel, ConfigDict
 
 from experiments.metrics.model_files import first_line, read_json
-from llm_dit.checkpoints.weights import check_tensors, load_weights, open_weights
+from experiments.metrics.two_towers import load_towers, ready
+from llm_dit.checkpoints.weights import check_tensors
 from llm_dit.errors import LlmDitError
 
 if TYPE_CHECKING:
@@ -75,20 +76,10 @@ def load_clip(folder: Path) -> Any:
     Raises:
         LlmDitError: If it is another kind of model, damaged, or a weight is missing, spare or of another shape.
     """
-    import torch
-
     sizes = read_json(folder / "config.json", CLIPSizes)
     if sizes.model_type != "clip":
         raise LlmDitError(f"{folder} holds a {sizes.model_type} model, not a clip one; PickScore_v1 is one.")
-    network = _empty_network(sizes, folder / "config.json")
-    stored = {
-        name: file.lazy(name)
-        for file in open_weights(folder)
-        for name in file.shapes
-        if not name.endswith(".position_ids")  # constant numbers that older checkpoints hold
-    }
-    load_weights(network, folder, stored, dtype=torch.float32, device=torch.device("cpu"))
-    return _finished(network)
+    return load_towers(_empty_network(sizes, folder / "config.json"), folder)
 
 
 def load_open_clip(path: Path, weights: Mapping[str, Any]) -> Any:
@@ -111,7 +102,7 @@ def load_open_clip(path: Path, weights: Mapping[str, Any]) -> Any:
     expected = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
     check_tensors(path, {name: tuple(tensor.shape) for name, tensor in tensors.items()}, expected)
     network.load_state_dict(tensors, strict=False, assign=True)
-    return _finished(network)
+    return ready(network)
 
 
 def from_open_clip(weights: Mapping[str, Tensor], path: Path) -> dict[str, Tensor]:
@@ -198,12 +189,3 @@ def _empty_network(sizes: CLIPSizes, path: Path) -> Any:
             return CLIPModel(config)
     except (OSError, ValueError, TypeError) as error:
         raise LlmDitError(f"{path} does not describe a CLIP model: {first_line(error)}") from error
-
-
-def _finished(network: Any) -> Any:
-    import torch
-
-    for tower in (network.text_model, network.vision_model):
-        count = tower.embeddings.position_ids.shape[-1]
-        tower.embeddings.position_ids = torch.arange(count)[None]  # not part of the state, so still without storage
-    return network.eval().requires_grad_(False)

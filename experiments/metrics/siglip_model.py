@@ -10,7 +10,7 @@ from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt
 
 from experiments.metrics.model_files import first_line, read_json
-from llm_dit.checkpoints.weights import load_weights, open_weights
+from experiments.metrics.two_towers import load_towers
 from llm_dit.errors import LlmDitError
 
 Triple = tuple[float, float, float]
@@ -127,17 +127,7 @@ def _load_network(folder: Path, config: ModelConfig) -> Any:
             network = SiglipModel(sizes)
     except (OSError, ValueError, TypeError) as error:
         raise LlmDitError(f"{folder}/config.json does not describe a SigLIP model: {first_line(error)}") from error
-    stored = {
-        name: file.lazy(name)
-        for file in open_weights(folder)
-        for name in file.shapes
-        if not name.endswith(".position_ids")  # constant numbers that older checkpoints hold
-    }
-    load_weights(network, folder, stored, dtype=torch.float32, device=torch.device("cpu"))
-    for tower in (network.text_model, network.vision_model):
-        count = tower.embeddings.position_ids.shape[-1]
-        tower.embeddings.position_ids = torch.arange(count)[None]  # not part of the state, so still without storage
-    return network.eval().requires_grad_(False)
+    return load_towers(network, folder)
 
 
 def _load_tokenizer(folder: Path, config: Any) -> Any:

@@ -55,7 +55,6 @@ class Ballot:
         of_pictures: Probability of prompt and seed, given the levels.
         repeats: Id of the vote that it asks again.
         names: Random names of both pictures, left and right.
-        shown_at: Monotonic time.
     """
 
     id: str
@@ -67,7 +66,6 @@ class Ballot:
     of_pictures: float
     repeats: str | None = None
     names: tuple[str, str] = field(default_factory=lambda: (secrets.token_hex(12), secrets.token_hex(12)))
-    shown_at: float = field(default_factory=time.monotonic)
 
 
 class Booth:
