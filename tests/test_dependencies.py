@@ -12,6 +12,8 @@ SHIPPED = (ROOT / "src" / "llm_dit", ROOT / "experiments", ROOT / "web")
 OWN = {"llm_dit", "experiments", "web"}
 COMES_ALONG = {"httpx", "markupsafe", "pydantic_core", "starlette"}
 """With huggingface-hub, jinja2, pydantic and fastapi."""
+SERVES_ANOTHER = {"python-multipart", "setuptools"}
+"""FastAPI reads forms by the one, torch compiles by the other; no file of ours imports them."""
 LOOKED_FOR = {"fa3_fwd_interface", "flash_attn", "sageattention"}
 """Packages that are used where the user has installed them, and asked for by a setting."""
 
@@ -40,6 +42,14 @@ def test_what_is_imported_is_a_dependency():
     packages = packages_distributions()
     known = {name: {package.lower().replace("_", "-") for package in packages.get(name, [name])} for name in foreign}
     assert {name for name, candidates in known.items() if not candidates & declared()} == set()
+
+
+def test_what_every_installation_gets_is_imported():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    names = {re.split(r"[\[<>=;~! ]", line)[0] for line in project["dependencies"]}
+    packages = packages_distributions()
+    used = {package for name in set().union(*map(imported, SHIPPED)) for package in packages.get(name, ())}
+    assert names - {package.lower().replace("_", "-") for package in used} == SERVES_ANOTHER
 
 
 def extras():
