@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import os
+import signal
+import socket
 import subprocess
 import tempfile
+import time
 from pathlib import Path
 
 import click
 
+from llm_dit.commands import COMMANDS
+
 PROJECT = Path(__file__).resolve().parents[1]
 LARGEST_MB = 60
 SWEEP = ("--sweep", "shift=3,6", "--max-prompts", "1", "--height", "64", "--width", "64", "--steps", "1")
-ANSWERS_TO_HELP = ("generate", "ablate", "score", "analyze", "report", "compare", "serve", "inspect")
+LONGEST_START_S = 120
 
 
 @click.command()
@@ -24,12 +29,18 @@ def main() -> None:
         program = _installed(wheel, folder / "environment") / "llm-dit"
         elsewhere = folder / "elsewhere"
         elsewhere.mkdir()
-        for word in ANSWERS_TO_HELP:
+        for word in COMMANDS:
             _run(elsewhere, program, word, "--help")
         _run(elsewhere, program, "generate", "A red apple on a wooden table", "--output", "apple.png")
         _run(elsewhere, program, "ablate", *SWEEP, "--compute-metrics", "--output-dir", "results")
         (report,) = elsewhere.glob("results/*/report.html")
-        _run(elsewhere, program, "analyze", report.parent)
+        for word in ("score", "analyze", "report"):
+            _run(elsewhere, program, word, report.parent)
+        _run(elsewhere, program, "compare", report.parent, "-o", "sheet.png")
+        _run(elsewhere, program, "export", report.parent, "-o", "paper")
+        _run(elsewhere, program, "overview", report.parent.parent)
+        _comes_up(elsewhere, program, "serve")
+        _comes_up(elsewhere, program, "vote", report.parent, "--no-open")
         _run(elsewhere, program, "inspect", "mini")
         _keeps_names_free(elsewhere, program.with_name("python"))
     click.echo(f"{wheel.name} draws, runs an experiment and leaves the names experiments and web to others.")
@@ -59,6 +70,29 @@ def _run(folder: Path, *words: str | Path) -> None:
     click.echo(f"{' '.join(map(str, (Path(words[0]).name, *words[1:])))}: {done.returncode}")
     if done.returncode:
         raise click.ClickException(done.stdout + done.stderr)
+
+
+def _comes_up(folder: Path, *words: str | Path) -> None:
+    """Start a page on a free port, ask for it, and end it as its user would."""
+    import httpx
+
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        port = found.getsockname()[1]
+    command = [*map(str, words), "--port", str(port)]
+    ends = time.monotonic() + LONGEST_START_S
+    with subprocess.Popen(command, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as page:
+        status = None
+        while status is None and page.poll() is None and time.monotonic() < ends:
+            try:
+                status = httpx.get(f"http://127.0.0.1:{port}/", timeout=5, follow_redirects=True).status_code
+            except httpx.TransportError:
+                time.sleep(0.2)
+        page.send_signal(signal.SIGINT)
+        code = page.wait(LONGEST_START_S)
+    click.echo(f"{' '.join([Path(command[0]).name, *command[1:-2]])}: page {status}, {code}")
+    if (status, code) != (200, 0):
+        raise click.ClickException(f"The page answered {status or 'nothing'} and ended with {code}.")
 
 
 def _keeps_names_free(folder: Path, python: Path) -> None:
