@@ -320,10 +320,12 @@ function trendTable(part, name, column) {
   }
   const families = together(contrasts);
   const found = contrasts.map((item, at) => compared(item, families[at], name, ""));
+  const isThere = (level) => part.runs.some((run) => run.levels[index] === level);
   const slopes = [...contrasts[0].byPrompt].sort(([, one], [, other]) => one - other);
   return {
     name: `${column}_slopes_${name}`, title: `slope along ${name}`, columns: ["prompt", "slope"], rows: slopes, axis: name,
     slope: found[0], bend: found[1] ?? null,
+    levels: { filled: part.axes[index].levels.filter(isThere), empty: part.axes[index].levels.filter((level) => !isThere(level)) },
   };
 }
 

@@ -192,7 +192,7 @@ function pairsSentence(measure, { variable, levels, comparisons }) {
   const counted = `${tested.length} pair${tested.length > 1 ? "s" : ""} of levels`;
   const prompts = rangeText(tested.map((item) => item.prompts));
   if (!found.length) {
-    if (!tested.some(canBeFound)) return `With ${prompts} prompts no two levels of ${variable} can be told apart, however far they lie: it takes at least ${leastPrompts(Math.max(...tested.map((item) => item.tests)))}.`;
+    if (!tested.some(canBeFound)) return noPairCanBeFound(variable, tested, prompts);
     return `No two levels of ${variable} can be told apart with ${prompts} prompts, corrected for ${counted}.`;
   }
   const [beaten, open] = [[], []];
@@ -201,11 +201,20 @@ function pairsSentence(measure, { variable, levels, comparisons }) {
     if (pair) (isFound(pair.item) && sign * pair.turn * pair.item.difference > 0 ? beaten : open).push(level);
   }
   const named = (names) => listed(names.map(quoted), MOST_LEVELS_NAMED);
+  const everyone = open.length ? "" : beaten.length === levels.length - 1 ? " every other level:" : " every other level that has numbers:";
   const most = { none: "the highest mean", lower: "the best (lowest) mean" }[measure.direction] ?? "the best mean";
   const clauses = [`${variable} ${quoted(best)} has ${most}`];
-  if (beaten.length) clauses.push(`it ${measure.direction === "none" ? "lies above" : "beats"}${open.length ? "" : " every other level:"} ${named(beaten)}`);
+  if (beaten.length) clauses.push(`it ${measure.direction === "none" ? "lies above" : "beats"}${everyone} ${named(beaten)}`);
   if (open.length) clauses.push(`it can't be told apart from ${named(open)} with ${prompts} prompts`);
   return `${clauses.join("; ")}. ${found.length} of ${counted} ${found.length === 1 ? "differs" : "differ"} after correction for all of them.`;
+}
+
+function noPairCanBeFound(variable, tested, prompts) { // too few prompts, or too few that differ
+  if (tested.every((item) => item.isIdentical)) return `All levels of ${variable} gave exactly the same numbers.`;
+  const beginning = `With ${prompts} prompts no two levels of ${variable} can be told apart, however far they lie`;
+  const needed = leastPrompts(Math.max(...tested.map((item) => item.tests)));
+  if (Math.max(...tested.map((item) => item.prompts)) >= needed) return `${beginning}: at most ${Math.max(...tested.map((item) => item.differing))} of them differ.`;
+  return `${beginning}: it takes at least ${needed}.`;
 }
 
 function groupSentences(measure, grouped) {
@@ -233,8 +242,13 @@ function differsSentence(measure, { by, variable, groups, differs, isPossible })
   return `No sign that the answer differs by ${by}, with ${sizes} prompts in a group; that does not show it to be the same.`;
 }
 
-function trendSentence(measure, { axis, slope, bend }) {
-  if (slope.difference === null || slope.corrected === null) return `No line can be tested along ${axis}: fewer than two prompts have every level.`;
+function withoutEmptyLevels(axis, { filled, empty }) { // how a line is asked for without the levels that have no number
+  if (!empty.length || filled.length < 2) return "";
+  return ` ${listed(empty, MOST_LEVELS_NAMED)} ${empty.length === 1 ? "has" : "have"} no number; --where ${axis}=${filled.join(",")} leaves them out.`;
+}
+
+function trendSentence(measure, { axis, slope, bend, levels }) {
+  if (slope.difference === null || slope.corrected === null) return `No line can be tested along ${axis}: fewer than two prompts have every level.${withoutEmptyLevels(axis, levels)}`;
   if (!canBeFound(slope) && slope.differing < slope.prompts && slope.prompts >= leastPrompts(slope.tests)) return `No slope along ${axis} can be shown, however steep: ${slope.differing} of ${slope.prompts} prompts have one.`;
   if (!canBeFound(slope)) return `With ${slope.prompts} prompts no slope along ${axis} can be shown, however steep: it takes at least ${leastPrompts(slope.tests)}.`;
   const share = `it rises for ${slope.values.filter((value) => value > 0).length} of ${slope.prompts} prompts`;

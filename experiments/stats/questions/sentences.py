@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from experiments.stats.level_names import quoted
-from experiments.stats.levels import Estimate
+from experiments.stats.levels import Comparison, Estimate
 from experiments.stats.measures import Measure
 from experiments.stats.numbers_as_text import decimals_for, format_number, format_p_value
 from experiments.stats.paired_statistics import least_prompts
@@ -42,16 +42,13 @@ def pairs_sentence(measure: Measure, pairs: PairedLevels) -> str:
     lead = {"none": "the highest mean", "lower": "the best (lowest) mean"}.get(measure.direction, "the best mean")
     if not found:
         if not any(item.can_be_found for item in tested):
-            needed = least_prompts(max(item.tests for item in tested) * tested[0].cost)
-            return (
-                f"With {prompts} prompts no two levels of {pairs.variable} can be told apart, however far they lie: it "
-                f"takes at least {needed}."
-            )
+            return _no_pair_can_be_found(pairs.variable, tested, prompts)
         return f"No two levels of {pairs.variable} can be told apart with {prompts} prompts, corrected for {counted}."
     beaten: list[str] = []
     open_: list[str] = []
-    for level in pairs.levels:
-        known = pairs.of(best, level) if level != best else None
+    others = [level for level in pairs.levels if level != best]
+    for level in others:
+        known = pairs.of(best, level)
         if known is not None:
             item, turn = known
             ahead = item.difference is not None and sign * turn * item.difference.mean > 0
@@ -59,12 +56,24 @@ def pairs_sentence(measure: Measure, pairs: PairedLevels) -> str:
     verb = "lies above" if measure.direction == "none" else "beats"
     clauses = [f"{pairs.variable} {quoted(best)} has {lead}"]
     if beaten:
-        everyone = " every other level:" if not open_ else ""
+        are_all = len(beaten) == len(others)
+        everyone = "" if open_ else " every other level:" if are_all else " every other level that has numbers:"
         clauses.append(f"it {verb}{everyone} {_named(beaten)}")
     if open_:
         clauses.append(f"it can't be told apart from {_named(open_)} with {prompts} prompts")
     differ = "differs" if len(found) == 1 else "differ"
     return f"{'; '.join(clauses)}. {len(found)} of {counted} {differ} after correction for all of them."
+
+
+def _no_pair_can_be_found(variable: str, tested: Sequence[Comparison], prompts: str) -> str:
+    """Say why no difference between any two levels could be shown: too few prompts, or too few that differ."""
+    if all(item.is_identical for item in tested):
+        return f"All levels of {variable} gave exactly the same numbers."
+    beginning = f"With {prompts} prompts no two levels of {variable} can be told apart, however far they lie"
+    needed = least_prompts(max(item.tests for item in tested) * tested[0].cost)
+    if max(item.prompts for item in tested) >= needed:
+        return f"{beginning}: at most {max(item.differing for item in tested)} of them differ."
+    return f"{beginning}: it takes at least {needed}."
 
 
 def group_sentences(measure: Measure, grouped: Grouped) -> list[str]:
@@ -111,7 +120,7 @@ def _disagreement_clause(measure: Measure, grouped: Grouped, item: Disagreement)
 def trend_sentence(measure: Measure, trend: Trend) -> str:
     """Return whether the measure rises or falls along an axis, and whether the line bends."""
     if trend.slope is None or trend.p_corrected is None:
-        return f"No line can be tested along {trend.axis}: fewer than two prompts have every level."
+        return f"No line can be tested along {trend.axis}: fewer than two prompts have every level.{_way_out(trend)}"
     if not trend.can_be_found:
         needed, differing = least_prompts(trend.tests), sum(slope != 0 for slope in trend.slopes.values())
         if differing < trend.prompts and trend.prompts >= needed:
@@ -141,6 +150,15 @@ def trend_sentence(measure: Measure, trend: Trend) -> str:
         f"{first}. The line bends (p {format_p_value(trend.p_bend or 0.0)}): levels in the middle lie {side} it, so "
         "one slope does not say it all."
     )
+
+
+def _way_out(trend: Trend) -> str:
+    """Say how a line is asked for without the levels that have no number."""
+    if not trend.empty or len(trend.filled) < 2:
+        return ""
+    have = "has" if len(trend.empty) == 1 else "have"
+    rest = ",".join(trend.filled)
+    return f" {listed(trend.empty, MOST_LEVELS_NAMED)} {have} no number; --where {trend.axis}={rest} leaves them out."
 
 
 def correlation_sentence(item: Correlation) -> str:

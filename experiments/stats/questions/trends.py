@@ -31,6 +31,8 @@ class Trend:
         p_bend: Corrected for the slope.
         slopes: Prompt id to its own slope, in the order of ids.
         tests: What the smallest possible p-value is multiplied by.
+        filled: Names of the levels that have any number, as the experiment orders them.
+        empty: Names of those that have none.
     """
 
     axis: str
@@ -43,6 +45,8 @@ class Trend:
     p_bend: float | None
     slopes: Mapping[str, float]
     tests: int = 1
+    filled: tuple[str, ...] = ()
+    empty: tuple[str, ...] = ()
 
     @property
     def is_found(self) -> bool:
@@ -124,4 +128,6 @@ def trend_of(paired: pd.DataFrame, axis: str, levels: Sequence[str], looks: tupl
         p_bend=p_values.get(BEND),
         slopes={str(name): float(slope) for name, slope in by_prompt.items()},
         tests=tests.get(STRAIGHT, 1),
+        filled=tuple(level for level in levels if level in paired.columns),
+        empty=tuple(level for level in levels if level not in paired.columns),
     )

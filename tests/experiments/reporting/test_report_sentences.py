@@ -42,6 +42,15 @@ def twice(run: Run) -> Scores:
     return {**noisy_scores({"2.0": 0.25}, spread=0.05)(run), "siglip_score": 0.25}
 
 
+def without_numbers(run: Run) -> Scores:
+    values = noisy_scores({"2.0": 0.5}, spread=0.05)(run)
+    return {**values, **({"image_reward": None} if run.cell.levels["shift"] == "4.0" else {})}
+
+
+def equal(_run: Run) -> Scores:
+    return {"image_reward": 0.5, "siglip_score": 0.25}
+
+
 def repeated_texts() -> Plan:
     prompts = sample_prompts(9)
     return sample_plan(prompts=[*prompts[:8], replace(prompts[8], text=prompts[0].text.upper())], name="twice")
@@ -51,6 +60,8 @@ FOLDERS: dict[str, tuple[Callable[[], Plan], Callable[[Run], Scores | str], str 
     "nothing differs": (lambda: sample_plan(prompts=8), nothing, "siglip_score", ("image_reward=0.25",)),
     "most are equal": (lambda: sample_plan(prompts=12, seeds=(1, 2)), coarse, None, ("siglip_score=0.01",)),
     "few prompts": (lambda: sample_plan(prompts=4), noisy_scores({"1.0": -0.4}), "image_reward", ()),
+    "a level without numbers": (lambda: sample_plan(prompts=12), without_numbers, None, ()),
+    "all are equal": (lambda: sample_plan(prompts=8), equal, None, ()),
     "one prompt": (lambda: sample_plan(prompts=1), noisy_scores({"1.0": -0.4}), None, ()),
     "a text twice": (repeated_texts, twice, None, ("image_reward=0.3",)),
     "a grid where nothing differs": (

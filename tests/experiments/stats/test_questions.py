@@ -156,6 +156,54 @@ def test_the_best_level_is_told_with_what_it_beats_and_what_it_does_not() -> Non
     assert answer_sentences(few)[0].startswith("With 5 prompts no two levels of shift can be told apart, however far")
 
 
+def test_a_level_without_numbers_is_none_of_those_that_the_best_beats() -> None:
+    noisy = noisy_scores({"2.0": 0.5})
+    found = of_reward(
+        asked_of(
+            sample_plan(prompts=12),
+            lambda run: {**noisy(run), **({"image_reward": None} if run.cell.levels["shift"] == "4.0" else {})},
+            all_pairs=True,
+        )
+    )
+    (sentence,) = answer_sentences(found)
+    assert sentence.startswith(
+        "shift 2.0 has the best mean; it beats every other level that has numbers: 1.0, 3.0. 2 of 3 pairs"
+    )
+
+
+def test_a_line_is_asked_for_without_the_level_that_has_no_number() -> None:
+    noisy = noisy_scores({"2.0": 0.5})
+    plan = sample_plan(prompts=12)
+
+    def scores(run):
+        return {**noisy(run), **({"image_reward": None} if run.cell.levels["shift"] == "4.0" else {})}
+
+    assert answer_sentences(of_reward(asked_of(plan, scores, trend="shift"))) == [
+        "No line can be tested along shift: fewer than two prompts have every level. 4.0 has no number; "
+        "--where shift=1.0,2.0,3.0 leaves them out."
+    ]
+    rest = of_reward(asked_of(plan, scores, "shift=1.0,2.0,3.0", trend="shift"))
+    assert answer_sentences(rest)[0].startswith("No slope along shift")
+
+
+def test_where_prompts_do_not_differ_no_number_of_prompts_is_asked_for() -> None:
+    same = of_reward(asked_of(sample_plan(prompts=8), lambda _run: {"image_reward": 0.5}, all_pairs=True))
+    assert answer_sentences(same) == ["All levels of shift gave exactly the same numbers."]
+    few = of_reward(
+        asked_of(
+            sample_plan(prompts=12),
+            lambda run: {"image_reward": float(run.cell.levels["shift"] == "2.0" and run.prompt.id < "b")},
+            all_pairs=True,
+        )
+    )
+    differing = sum(prompt.id < "b" for prompt in sample_plan(prompts=12).prompts)
+    assert 0 < differing < 6
+    assert answer_sentences(few) == [
+        f"With 12 prompts no two levels of shift can be told apart, however far they lie: at most {differing} of them "
+        "differ."
+    ]
+
+
 def test_a_grid_s_axes_are_paired_beside_its_combinations() -> None:
     found = of_reward(asked_of(sample_plan(**GRID), noisy_scores({}), all_pairs=True))
     assert [(item.variable, len(item.comparisons)) for item in found.pairs] == [
