@@ -8,9 +8,10 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
+from scipy import special
 
 from experiments.stats.error_spending import NEVER, Looks
-from experiments.stats.look_evidence import Evidence, Rules
+from experiments.stats.look_evidence import Evidence, Rules, _last_boundary, promise_of
 from experiments.stats.planned_looks import (
     P_VALUES,
     Standing,
@@ -233,3 +234,21 @@ def test_a_level_without_promise_is_stopped_between_the_second_and_the_last_look
     standing = step(Evidence(even, Rules(LOOKS, None, stops_below, ALPHA)), Standing.at_start(2), look)
     assert standing.states[0] == (State.UNPROMISING if is_stopped else State.OPEN)
     assert standing.ended_at[0] == (look if is_stopped else NEVER)
+
+
+def test_a_level_that_does_not_vary_is_judged_without_dividing_by_zero():
+    equal, apart = np.zeros(30), np.full(30, 0.4)
+    rules = Rules(Looks((12, 18, 30), enumerated=10))
+    assert decide(Evidence(np.stack([equal, apart]), rules)).states == (State.UNPROMISING, State.DIFFERS)
+    within = Rules(rules.looks, margin=0.1)
+    assert decide(Evidence(np.stack([equal, apart]), within)).states == (State.EQUIVALENT, State.DIFFERS)
+
+
+def test_promise_is_the_predictive_power_of_the_last_look():
+    """One look more, at twice the prompts: Phi((z / sqrt(1/2) - c) / 1), with c of the last look."""
+    values = np.random.default_rng(10).normal(size=30) + 0.4
+    rules = Rules(Looks((30, 60), enumerated=10))
+    z = values.mean() / values.std(ddof=1) * np.sqrt(30)
+    last = _last_boundary(rules.looks, 0.05, True)
+    assert promise_of(values[None], rules)[0, 0, 0] == pytest.approx(special.ndtr(abs(z) / np.sqrt(0.5) - last))
+    assert last == pytest.approx(2.07, abs=0.06)  # between 1.96 of one look and 2.24 of Bonferroni's two

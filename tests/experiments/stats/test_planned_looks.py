@@ -4,17 +4,10 @@ from functools import cache
 
 import numpy as np
 import pytest
-from scipy import special
 
 from experiments.planning.looks import LATE_EXPONENT, look_counts
 from experiments.stats.error_spending import NEVER, Looks, Walks, chunked_crossings
-from experiments.stats.look_evidence import (
-    HOPELESS_BELOW,
-    Evidence,
-    Rules,
-    _last_boundary,
-    promise_of,
-)
+from experiments.stats.look_evidence import HOPELESS_BELOW, Evidence, Rules
 from experiments.stats.looks_simulation import KINDS, made_up_scores, simulate_decisions, simulate_races
 from experiments.stats.planned_looks import Standing, State, decide, step
 from experiments.stats.racing import RaceRules, race, race_evidence_of
@@ -187,21 +180,3 @@ def test_what_is_decided_at_a_look_knows_nothing_of_later_prompts():
             whole = step(evidence, whole, look)
             assert live == whole
         assert whole == decide(Evidence(differences, rules))
-
-
-def test_a_level_that_does_not_vary_is_judged_without_dividing_by_zero():
-    equal, apart = np.zeros(30), np.full(30, 0.4)
-    rules = Rules(Looks((12, 18, 30), enumerated=10))
-    assert decide(Evidence(np.stack([equal, apart]), rules)).states == (State.UNPROMISING, State.DIFFERS)
-    within = Rules(rules.looks, margin=0.1)
-    assert decide(Evidence(np.stack([equal, apart]), within)).states == (State.EQUIVALENT, State.DIFFERS)
-
-
-def test_promise_is_the_predictive_power_of_the_last_look():
-    """One look more, at twice the prompts: Phi((z / sqrt(1/2) - c) / 1), with c of the last look."""
-    values = np.random.default_rng(10).normal(size=30) + 0.4
-    rules = Rules(Looks((30, 60), enumerated=10))
-    z = values.mean() / values.std(ddof=1) * np.sqrt(30)
-    last = _last_boundary(rules.looks, 0.05, True)
-    assert promise_of(values[None], rules)[0, 0, 0] == pytest.approx(special.ndtr(abs(z) / np.sqrt(0.5) - last))
-    assert last == pytest.approx(2.07, abs=0.06)  # between 1.96 of one look and 2.24 of Bonferroni's two
