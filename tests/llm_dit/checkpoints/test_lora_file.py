@@ -13,6 +13,7 @@ from llm_dit.checkpoints.lora_file import read_lora
 from llm_dit.errors import CheckpointError
 
 QUERY = f"{BLOCK}.attention.to_q"
+EMBEDDER = "all_x_embedder.2-1"
 
 
 @pytest.fixture(scope="module")
@@ -219,15 +220,16 @@ def test_a_lora_of_another_size_is_refused(layers, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("shape", "sentence"),
+    ("layer", "shape", "sentence"),
     [
-        ((1, 7), r"the DoRA scale of .*to_q has shape \[1, 7\], which fits no weight of 48 x 48"),
-        ((7,), r"the DoRA scale of .*to_q has shape \[7\], which fits no weight of 48 x 48"),
+        (QUERY, (1, 7), r"the DoRA scale of .*to_q has shape \[1, 7\], which fits no weight of 48 x 48; it is"),
+        (QUERY, (7,), r"the DoRA scale of .*to_q has shape \[7\], which fits no weight of 48 x 48; it is"),
+        (EMBEDDER, (7,), r"the DoRA scale of .*2-1 has shape \[7\], which fits no weight of 48 x 64; it is"),
     ],
 )
-def test_a_dora_scale_of_another_size_is_refused(layers, tmp_path, shape, sentence):
+def test_a_dora_scale_of_another_size_is_refused(layers, tmp_path, layer, shape, sentence):
     tensors, _ = spellings(factors_of(layers))["ai-toolkit"]
-    tensors[f"diffusion_model.{QUERY}.dora_scale"] = torch.ones(shape)
+    tensors[f"diffusion_model.{layer}.dora_scale"] = torch.ones(shape)
     with pytest.raises(CheckpointError, match=sentence):
         read_lora(write_lora(tmp_path / "x.safetensors", tensors), layers)
 
