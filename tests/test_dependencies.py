@@ -4,6 +4,7 @@ import ast
 import re
 import sys
 import tomllib
+from functools import cache
 from importlib.metadata import packages_distributions
 from pathlib import Path
 
@@ -18,6 +19,7 @@ LOOKED_FOR = {"fa3_fwd_interface", "flash_attn", "sageattention"}
 """Packages that are used where the user has installed them, and asked for by a setting."""
 
 
+@cache
 def imported(folder):
     """Top names of the modules that a folder's files import, anywhere in their text."""
     names = set()

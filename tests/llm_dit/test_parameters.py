@@ -2,6 +2,7 @@
 
 import re
 import tomllib
+from functools import cache
 from pathlib import Path
 
 import click
@@ -64,9 +65,14 @@ def test_every_parameter_stands_on_the_reference_page_with_its_help(parameter):
 @pytest.mark.parametrize("parameter", PARAMETERS.values(), ids=lambda item: item.name)
 def test_every_parameter_is_read_by_some_code_outside_its_declaration(parameter):
     reading = re.compile(rf"\.{parameter.name}\b|\b{parameter.name}: ")
+    assert reading.search(code()), f"nothing reads {parameter.name}: see step 2 of docs/add_a_parameter.md"
+
+
+@cache
+def code():
+    """All of the packages but the declarations."""
     files = [path for folder in ("src/llm_dit", "experiments", "web") for path in (ROOT / folder).rglob("*.py")]
-    readers = [path for path in files if path.parent.name != "parameters" and reading.search(path.read_text())]
-    assert readers, f"nothing reads {parameter.name}: see step 2 of docs/add_a_parameter.md"
+    return "\n".join(path.read_text(encoding="utf-8") for path in files if path.parent.name != "parameters")
 
 
 def test_no_two_names_of_parameters_are_the_same():
