@@ -53,10 +53,10 @@ def print_prompts(prompts: Iterable[Prompt]) -> None:
 
 
 def levels_text(axis: Axis) -> str:
-    """Return an axis's levels on one line."""
+    """Return an axis's levels on one line, those in quotes whose names hold a comma."""
     if axis.is_every_layer and not axis.levels:
         return "every layer of the model"
-    names = [level.name for level in axis.levels]
+    names = [f'"{level.name}"' if "," in level.name else level.name for level in axis.levels]
     more = len(names) - SHOWN_LEVELS
     return ", ".join(names[:SHOWN_LEVELS]) + (f", … {more} more" if more > 0 else "")
 

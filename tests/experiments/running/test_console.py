@@ -9,7 +9,8 @@ import sys
 import pytest
 
 from experiments.metrics.judges import Judge
-from experiments.running.console import bytes_text, duration_text, print_judges, progress_display
+from experiments.planning.experiment_file import PREDEFINED_EXPERIMENTS, load_experiments
+from experiments.running.console import bytes_text, duration_text, print_experiments, print_judges, progress_display
 from experiments.running.execution import Progress
 
 HALF = Progress(1, 2, 0, 0.5, 2.0, "trial_cat")
@@ -64,6 +65,15 @@ def test_each_judge_is_told_ready_to_be_fetched_or_not_able(capsys: pytest.Captu
         ["hps", "to be fetched     hps-v2 It is fetched once."],
         ["vqa", "can't score here  Set vqa."],
     ]
+
+
+def test_levels_whose_names_hold_commas_are_told_apart(capsys: pytest.CaptureFixture[str]) -> None:
+    blend = load_experiments(PREDEFINED_EXPERIMENTS)["layer_blend"]
+    print_experiments({"layer_blend": blend})
+    assert capsys.readouterr().out.splitlines()[2] == (
+        '    hidden_layer_blend: -2:1, "-2:0.7, -6:0.3", "-2:0.5, -6:0.5", "-2:0.3, -6:0.7", "-2:1, -3:1, -4:1", -6:1'
+        "  (baseline -2:1)"
+    )
 
 
 def test_sizes_and_durations_are_told_with_as_many_digits_as_matter() -> None:
