@@ -55,7 +55,7 @@ FOREIGN_MODELS = tuple(
         (r"\.(quant_state\.bitsandbytes__\w+|absmax|quant_map|SCB)$", "is packed by bitsandbytes", PLAIN_FILE),
         (r"\.(qweight|qzeros|g_idx)$", "is packed by GPTQ or AWQ", PLAIN_FILE),
         (
-            r"lora_(up|down|A|B)\b|lora_linear_layer|\.(hada_w1_a|lokr_w[12](_[ab])?)$",
+            r"lora_(up|down|A|B)\b|lora_linear_layer|\.(hada_w1_a|lokr_w[12](_[ab])?|diff)$",
             "is a LoRA, an addition to a model",
             "give it with --lora",
         ),

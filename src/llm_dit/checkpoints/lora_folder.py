@@ -25,6 +25,8 @@ def find_lora(file: str, folder: str | None) -> Path:
     if given.is_file():
         return given
     if folder is None or given.is_absolute():
+        if Path(f"{given}{SUFFIX}").is_file():
+            raise _missing(f"LoRA {file} does not exist", f"give {file}{SUFFIX}, which does")
         raise _missing(f"LoRA {file} does not exist", "give a .safetensors file, or set loras_folder")
     home = expanded(folder)
     names = (file, file + SUFFIX)

@@ -38,6 +38,15 @@ def test_a_path_that_is_there_wins_over_the_folder(folder, tmp_path, monkeypatch
     assert find_lora("style.safetensors", folder).resolve() == tmp_path / "style.safetensors"
 
 
+def test_a_name_without_its_ending_is_told_where_the_file_lies_here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "style.v2.safetensors").touch()
+    with pytest.raises(
+        CheckpointError, match=r"^LoRA style\.v2 does not exist; give style\.v2\.safetensors, which does\."
+    ):
+        find_lora("style.v2", None)
+
+
 def test_what_is_nowhere_or_twice_is_a_sentence(folder):
     with pytest.raises(CheckpointError, match=r"^LoRA twice is there 2 times \(ink/twice.safetensors, oil/twice"):
         find_lora("twice", folder)

@@ -2,6 +2,7 @@
 
 import pytest
 from click.testing import CliRunner
+from lora_files import factors_of, spellings, write_lora
 from model_files import declaration, pack_layers, transformer_tensors, write_comfy_tree, write_file
 
 from llm_dit.checkpoints.finding import EMBEDDED_MODELS
@@ -42,6 +43,17 @@ def test_a_folder_is_told_by_component(tiny_checkpoint):
 def test_anything_else_is_refused(tmp_path):
     with pytest.raises(CheckpointError, match=r"neither a \.safetensors or \.gguf file nor a folder with transformer"):
         list(inspect_model(tmp_path))
+
+
+@pytest.mark.parametrize("spelling", ["musubi", "PEFT", "whole differences"])
+def test_a_lora_is_told_as_one(tmp_path, spelling):
+    layers = {f"layers.0.attention.{name}": (8, 8) for name in ("to_q", "to_k", "to_v", "to_out.0")}
+    tensors, metadata = spellings(factors_of({**layers, "all_x_embedder.2-1": (8, 8)}))[spelling]
+    path = write_lora(tmp_path / "style.safetensors", tensors, metadata)
+    with pytest.raises(
+        CheckpointError, match=r"style\.safetensors is a LoRA, an addition to a model; give it with --lora\.$"
+    ):
+        list(inspect_model(path))
 
 
 def test_what_is_not_there_is_told_as_that(tmp_path):
