@@ -47,6 +47,20 @@ function comparableTimes(finished) {
   return { values, note: `Time is compared for ${kept.length} of ${timed.length} pictures: those of one run of the command on one machine, without its first prompt, which carries the warm-up.` };
 }
 
+// A part with its analysis, reckoned once for all that is said of one question
+const reckoned = { question: "", parts: new Map() };
+
+function analysed(question, measure) {
+  const { properties, levels, seed, baseline } = question;
+  const key = JSON.stringify([properties, levels, seed, baseline]);
+  if (reckoned.question !== key) Object.assign(reckoned, { question: key, parts: new Map() });
+  if (!reckoned.parts.has(measure)) {
+    const part = partOf(question, measure);
+    reckoned.parts.set(measure, { part, analysis: analysisOf(part) });
+  }
+  return reckoned.parts.get(measure);
+}
+
 function plannedRuns(isAsked, isSeed, isKept, nameOf) { // what commands asked for of a part, by its levels
   const wanted = new Map();
   for (const block of asks.planned) {

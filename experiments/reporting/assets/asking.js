@@ -2,6 +2,7 @@
 
 const askSection = document.getElementById("ask");
 const askForm = document.getElementById("ask-controls");
+const MOST_RUNS_AT_ONCE = 5000;
 const LEADING = ["difference", "median", "slope", "within prompts"];
 const TOLD = { text: (value) => value ?? "", p: (value) => value === null ? "" : value < 0.001 ? "<0.001" : value.toFixed(value < 0.1 ? 3 : 2) };
 
@@ -59,7 +60,7 @@ function answerNow() {
     return;
   }
   offerBaselines(free);
-  const part = partOf(asked(), question.measure);
+  const { part } = analysed(asked(), question.measure);
   const command = element("p", { class: "note in-a-terminal" }, asks.refused || "The same in a terminal, where the question is kept with the results:", " ", element("code", { textContent: commandOf(asked(), part) }));
   if (asks.refused) output.replaceChildren(command);
   else output.replaceChildren(command, ...answered(asked(), part));
@@ -69,7 +70,7 @@ function answered(question, part) { // sentences, notes, plots and tables
   const measure = asks.measures[question.measure];
   const isAxis = (name) => part.axes.some((axis) => axis.name === name);
   const divides = question.by && (isAxis(question.by) ? part.axes.length > 1 : !data.axes.some((axis) => axis.name === question.by) && new Set(part.runs.map((run) => asks.properties[question.by][data.prompts[run.prompt].id])).size > 1);
-  const analysis = analysisOf(part);
+  const { analysis } = analysed(question, question.measure);
   const pairs = question.pairs ? pairsTables(part, measure.column) : [];
   const groups = divides ? groupsTable(part, question.by, measure.column) : null;
   const trend = question.trend && isAxis(question.trend) ? trendTable(part, question.trend, measure.column) : null;
@@ -78,9 +79,8 @@ function answered(question, part) { // sentences, notes, plots and tables
     baselineTable(part, measure.column, analysis), ...pairs, ...(groups ? [groups] : []), ...(trend && question.prompts ? [trend] : []),
     ...(question.prompts ? [spreadsTable(part, measure.column)] : []), ...(correlations ? [correlations] : []),
   ];
-  const overall = overallSentence(question);
   const lines = [
-    ...(overall ? [element("p", { class: "overall", title: "What the command says of all measures together, without --measure", textContent: overall })] : []),
+    ...overallLine(question),
     ...verdictSentences(measure, part, analysis).map((text) => verdictLine(text, part, measure)),
     ...pairs.map((table) => element("p", { textContent: pairsSentence(measure, table) })),
     ...(groups ? groupSentences(measure, groups).map((text) => groupLine(text, part, groups, measure)) : []),
@@ -92,6 +92,21 @@ function answered(question, part) { // sentences, notes, plots and tables
     ...lines, ...notes.map((textContent) => element("p", { class: "note", textContent })),
     ...(question.prompts ? promptPlots(part, measure.place) : []), ...tables.map((table) => drawTable(table, part, question.measure)),
   ];
+}
+
+function overallLine(question) { // of many runs it comes after the rest, which need not wait for the other measures
+  const line = element("p", { class: "overall", title: "What the command says of all measures together, without --measure" });
+  if (data.run.row.length <= MOST_RUNS_AT_ONCE) {
+    line.textContent = overallSentence(question);
+    return line.textContent ? [line] : [];
+  }
+  line.textContent = "All measures together …";
+  setTimeout(() => {
+    if (!line.isConnected) return;
+    line.textContent = overallSentence(question);
+    if (!line.textContent) line.remove();
+  }, 50);
+  return [line];
 }
 
 // Every question is one more that may find something by chance: those of this browser are counted beside the manifest's

@@ -8,9 +8,8 @@ function overallSentence(question) { // empty where a measure that the command h
   if (!asks.overall) return "";
   const all = asks.measures.flatMap((measure, at) => {
     if (!measure.isMain) return [];
-    const part = partOf(question, at);
+    const { part, analysis } = analysed(question, at);
     if (!part.runs.length) return [];
-    const analysis = analysisOf(part);
     return [{ measure, part, analysis, margins: marginAnswers(measure, analysis.contrasts) }];
   });
   const tested = all.map(({ measure, analysis, margins }) => findingsOf(measure, analysis.comparisons, margins[0])).filter(({ states }) => states.size);

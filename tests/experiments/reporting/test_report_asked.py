@@ -82,6 +82,30 @@ def test_all_measures_together_and_the_times_that_compare_are_those_of_the_comma
     assert any("Time is compared for" in note for note in told_by_command(folder, Asked())[2])
 
 
+def test_of_many_runs_the_sentence_over_all_measures_comes_after_the_rest(browser: Any, folder: Path) -> None:
+    text = (folder / "report.html").read_text(encoding="utf-8")
+    assert text.count("MOST_RUNS_AT_ONCE = 5000") == 1
+    many = folder / "many.html"
+    many.write_text(text.replace("MOST_RUNS_AT_ONCE = 5000", "MOST_RUNS_AT_ONCE = 1"), encoding="utf-8")
+    context = browser.new_context(bypass_csp=True)  # which lets no script run but the report's own
+    page = context.new_page()
+    page.goto(many.as_uri())
+    page.evaluate(
+        """() => {
+          const answers = document.getElementById('answers');
+          globalThis.seen = [];
+          const note = () => globalThis.seen.push(answers.querySelector('.overall')?.textContent);
+          new MutationObserver(note).observe(answers, { childList: true, subtree: true, characterData: true });
+          document.getElementById('ask-open').open = true;
+        }"""
+    )
+    page.locator("#answers .overall", has_text=told_by_command(folder, Asked())[1][0]).wait_for()
+    seen = page.evaluate("() => globalThis.seen")
+    assert seen[0] == "All measures together …"
+    context.close()
+    many.unlink()
+
+
 def records_of(folder: Path, **levels: str) -> list[RunRecord]:
     return [record for record in ResultStore(folder).runs() if levels.items() <= record.levels.items()]
 
