@@ -5,15 +5,21 @@ import random
 import re
 import signal
 import subprocess
+import threading
 import time
 from collections import Counter
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from PIL import Image
 from ray_trial import RUNS, Drew, Watched, drawn_on, driven, faults, pictures, rows, up, up_as_another_kind
 
+from experiments.cluster import scoring
+from experiments.cluster.workers_model import scorers_on_workers
+from experiments.metrics.declaration import ScoreInput
 from experiments.store.result_store import ResultStore
+from llm_dit.parameters import ClusterSettings, MetricSettings
 
 pytestmark = pytest.mark.slow  # real clusters of several nodes, killed in every way
 
@@ -70,6 +76,60 @@ def test_a_node_without_the_weights_or_with_others_is_named_and_not_used(cluster
         rf"worker [12] on \S+ is not used: {re.escape(problem.replace('FINGERPRINT', fingerprint))}", sentence
     )
     assert_each_run_once_and_as_alone(tmp_path, alone)
+
+
+class StoreWatch(threading.Thread):
+    """Keeps the most bytes that Ray's object stores have held at a time, and how many went to a disk.
+
+    What nobody needs any more is left out: Ray deletes it once a second, or when it needs the room.
+    """
+
+    def __init__(self):
+        super().__init__(daemon=True)
+        self.most = self.looks = self.spilled = 0
+        self._is_over = threading.Event()
+
+    def run(self):
+        import ray
+        from ray._private.internal_api import node_stats
+
+        nodes = [node for node in ray.nodes() if node["Alive"]]
+        while not self._is_over.wait(0.02):
+            stores = [node_stats(node["NodeManagerAddress"], node["NodeManagerPort"]).store_stats for node in nodes]
+            self.most = max(self.most, sum(store.object_store_bytes_primary_copy for store in stores))
+            self.spilled = sum(store.spilled_bytes_total + store.object_store_bytes_fallback for store in stores)
+            self.looks += 1
+
+    def __enter__(self):
+        self.start()
+        return self
+
+    def __exit__(self, *_error):
+        self._is_over.set()
+        self.join()
+
+
+def test_pictures_on_their_way_to_be_scored_never_pile_up_in_the_object_store(cluster, tmp_path, monkeypatch):
+    mebibyte, parcel = 1 << 20, 8 << 20
+    monkeypatch.setattr(scoring, "MOST_BYTES", parcel)
+    names = ("picture.png", "baseline.png")
+    for name, seed in zip(names, (1, 2), strict=True):
+        noise = random.Random(seed).randbytes(3 * 1024 * 1024)
+        Image.frombytes("RGB", (1024, 1024), noise).save(tmp_path / name, compress_level=0)
+        assert (tmp_path / name).stat().st_size > 3 * mebibyte
+    row = ScoreInput("noise", tmp_path / names[0], baseline=tmp_path / names[1])
+    wishes = ClusterSettings(workers=2, worker_threads=1, ray_address=cluster.address)
+    with (
+        scorers_on_workers(wishes, ["psnr_db"], MetricSettings(), "mini", "cpu", print) as ((scorer,), spread),
+        StoreWatch() as watch,
+    ):
+        scores = list(spread(scorer, [[row] * 12] * 4))  # 72 MiB a batch, and a node's store has 80
+    # the mean square of the difference of two uniform levels of 0 to 255 is (256^2 - 1) / 6: 7.75 dB
+    assert [len(batch) for batch in scores] == [12] * 4
+    assert {round(columns["psnr_db"], 1) for batch in scores for columns in batch} == {7.7}
+    assert watch.looks > 10
+    assert parcel / 2 < watch.most <= 4 * parcel, "two parcels for each of two workers"
+    assert watch.spilled == 0
 
 
 def test_a_second_ctrl_c_ends_the_command_at_once_and_the_next_one_goes_on(cluster, alone, tmp_path):

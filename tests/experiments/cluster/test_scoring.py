@@ -162,6 +162,10 @@ def test_a_worker_that_draws_scores_as_this_process_does_and_refuses_other_weigh
     result = worker.draw(ScoringOrder(3, "siglip_score", (by_path, by_value), plan))
     assert (result.number, result.error) == (3, "")
     assert result.scores == own.score_rows([row, row])
+    first = worker.draw(ScoringOrder(5, "siglip_score", (by_value,), plan, is_last=False, batch=9))
+    assert (first.number, first.scores) == (5, []), "the rest of the batch is to come"
+    last = worker.draw(ScoringOrder(6, "siglip_score", (by_path,), plan, is_first=False, batch=9))
+    assert (last.number, last.scores) == (6, result.scores)
     other = worker.draw(
         ScoringOrder(4, "siglip_score", (by_path,), JudgePlan("siglip_score", "x", settings, "mini", "cpu"))
     )
