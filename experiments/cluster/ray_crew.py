@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import socket
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -22,6 +23,10 @@ PATIENCE_S: Final = 30.0
 """After so long without a worker it is said what is waited for."""
 ASK_AGAIN_S: Final = 0.5
 LOOK_FOR_DEVICES_S: Final = 5.0
+LOOK_FOR_CLUSTER_S: Final = 5.0
+CLUSTER_PATIENCE_S: Final = 30.0
+"""So long a cluster may not answer; after 60 s Ray would end this process, and a page with it."""
+CONNECTING_S: Final = 2.0
 DEATHS: Final = 3
 """So often one after the other a worker may die at its start, before it is given up."""
 CANCELLED: Final = "cancelled before it started"
@@ -32,6 +37,10 @@ CONTROL: Final = "control"
 
 class NoWorkerLeft(LlmDitError):
     """Every worker was refused, and no other will come."""
+
+
+class ClusterGone(LlmDitError):
+    """Nothing answers where the cluster was."""
 
 
 @dataclass(eq=False)
@@ -97,6 +106,8 @@ class RayCrew:
         self._gathering_until: float | None = None
         self._told_waiting_at = time.monotonic()
         self._looked_at = 0.0
+        self._head = head_of(ray)
+        self._asked_head_at = self._head_answered_at = self.now()
         self._is_stopped = False
         self._make_members()
 
@@ -145,6 +156,7 @@ class RayCrew:
 
     def events(self, timeout_s: float) -> Sequence[Event]:
         """Return what has happened; see `Crew.events`."""
+        self._check_cluster_is_there()
         self._make_members()
         self._ask_who_they_are()
         if not self._asked:
@@ -153,6 +165,23 @@ class RayCrew:
         self._judge_described()
         self._check_anybody_left()
         return happened
+
+    def _check_cluster_is_there(self) -> None:
+        now = self.now()
+        if self._head is None or now - self._asked_head_at < LOOK_FOR_CLUSTER_S:
+            return
+        self._asked_head_at = now
+        try:
+            socket.create_connection(self._head, CONNECTING_S).close()
+            self._head_answered_at = now
+        except OSError as error:
+            if now - self._head_answered_at > CLUSTER_PATIENCE_S:
+                host, port = self._head
+                raise ClusterGone(
+                    f"The cluster has gone: nothing answers at {host}:{port} any more ({error.strerror or error}); "
+                    "start it again, and the same experiment goes on where it is.",
+                    field="ray_address",
+                ) from None
 
     def _make_members(self) -> None:
         """Make the actors that are wanted; where all devices are, look from time to time whether there are more."""
@@ -283,6 +312,14 @@ class RayCrew:
             self._told_waiting_at = self.now()
             device = "a free GPU" if self._terms.placing.on_gpu else f"{self._terms.placing.threads} free processor(s)"
             self._tell(f"No worker is there yet; each needs {device} on a node of the cluster. Waiting.")
+
+
+def head_of(ray: Any) -> tuple[str, int] | None:
+    """Return where the cluster listens that this process is a part of; None for one that is joined from outside."""
+    if ray.util.client.ray.is_connected():
+        return None  # Ray's client raises ConnectionError by itself
+    host, _, port = ray.get_runtime_context().gcs_address.rpartition(":")
+    return host.strip("[]"), int(port)
 
 
 def _why_not_started(error: Exception) -> str:

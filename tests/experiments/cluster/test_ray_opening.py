@@ -1,6 +1,7 @@
 """What goes with a command to the nodes of a cluster."""
 
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -29,7 +30,8 @@ for address in sys.argv[1:]:
 """
 
 ROOT = Path(__file__).parents[3]
-TRIAL = ["--sweep=shift=1..2", "--max-prompts=1", "--workers=1", "--dit-device=cpu", "--text-encoder-device=cpu"]
+TRIAL = ["--sweep=shift=1..4", "--name=trial", "--max-prompts=4", "--seeds=1", "--steps=8", "--workers=1"]
+ON_CPU = ["--dit-device=cpu", "--text-encoder-device=cpu"]
 IN_TURN = """
 import os, sys
 from pathlib import Path
@@ -107,7 +109,14 @@ def test_one_process_may_have_a_cluster_of_its_own_and_join_others_in_any_order(
         command = ["uv", "run", "--no-sync", f"--project={ROOT}", "python", "-c", IN_TURN, *places]
         found = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, cwd=tmp_path)
         refused = subprocess.run(
-            [sys.executable, "experiments/run_ablation.py", *TRIAL, f"--output-dir={tmp_path}", f"--ray-address={own}"],
+            [
+                sys.executable,
+                "experiments/run_ablation.py",
+                *TRIAL,
+                *ON_CPU,
+                f"--output-dir={tmp_path}",
+                f"--ray-address={own}",
+            ],
             env={**environment, "RAY_AUTH_MODE": "token"},
             capture_output=True,
             text=True,
@@ -127,6 +136,36 @@ def test_one_process_may_have_a_cluster_of_its_own_and_join_others_in_any_order(
         "Error: No worker can be used: it can't be started: The actor never ran - it was cancelled before it started "
         "running; if the cluster was started without a token, unset RAY_AUTH_MODE for this command."
     )
+
+
+@pytest.mark.slow  # waits until a cluster is given up
+def test_a_cluster_that_goes_under_way_ends_the_command_in_a_sentence_and_the_next_one_goes_on(tmp_path):
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
+
+    def drawing(place):
+        command = [sys.executable, "experiments/run_ablation.py", *TRIAL, *ON_CPU, f"--output-dir={tmp_path}", place]
+        return subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True, cwd=ROOT)
+
+    address = f"127.0.0.1:{free_port()}"
+    with started(address, free_port(), **LOOPBACK, RAY_AUTH_MODE="disabled") as head:
+        wait_for("127.0.0.1", int(address.rpartition(":")[2]))
+        first = drawing(f"--ray-address={address}")
+        while not list((tmp_path / "trial" / "metadata").glob("*.json")):
+            assert first.poll() is None, first.communicate()[1]
+            time.sleep(0.02)
+        servers = subprocess.run(["pgrep", "-P", str(head.pid), "gcs_server"], capture_output=True, check=True)
+        os.kill(int(servers.stdout), signal.SIGKILL)
+        told = first.communicate(timeout=120)[1]
+    assert first.returncode == 2, told
+    assert told.splitlines()[-1] == (
+        f"Error: The cluster has gone: nothing answers at {address} any more (Connection refused); start it again, and "
+        "the same experiment goes on where it is."
+    )
+    there = len(list((tmp_path / "trial" / "metadata").glob("*.json")))
+    second = drawing("--worker-threads=1")  # here
+    told = second.communicate(timeout=300)[1]
+    assert second.returncode == 0, told
+    assert f"{16 - there} runs to do, {there} finished before." in told
 
 
 def test_shared_memory_that_is_too_small_for_the_pictures_is_told(monkeypatch):
