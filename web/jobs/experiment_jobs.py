@@ -285,17 +285,20 @@ def unloaded_model(settings: EngineSettings) -> KnownModel:
 
 
 def lab_choices(config: Config) -> dict[str, Any]:
-    """Return what may be asked for: experiments, categories of prompts, measures, and judges with their weights."""
+    """Return what may be asked for: experiments, sets of prompts, categories, measures, judges with their weights."""
     from experiments.metrics import METRICS
     from experiments.metrics.judges import judges_for
     from experiments.planning.experiment_file import load_experiments
-    from experiments.prompts import get_categories
+    from experiments.prompts import PROMPT_SETS, read_prompts
     from experiments.stats.measures import VOTES
 
     experiments = load_experiments()
     return {
         "experiments": [{"name": item.name, "description": item.description} for item in experiments.values()],
-        "categories": get_categories(),
+        "prompt_sets": list(PROMPT_SETS),
+        "categories": list(
+            dict.fromkeys(prompt.category for path in PROMPT_SETS.values() for prompt in read_prompts(path))
+        ),
         "measures": [
             {"name": metric.name, "title": metric.title, "can_decide": metric.can_decide}
             for metric in (*METRICS, VOTES)

@@ -15,6 +15,7 @@ from llm_dit.errors import LlmDitError
 TEXT_OPTIONS = {
     "experiment": "--experiment",
     "name": "--name",
+    "prompt_set": "--prompt-set",
     "categories": "--prompt-category",
     "ids": "--prompt-ids",
     "max_prompts": "--max-prompts",
@@ -52,10 +53,10 @@ def lab_request(values: Mapping[str, Any]) -> LabRequest:
     """Read what a form or a JSON body asks for.
 
     Args:
-        values: `experiment`, or `sweeps` (lines of `parameter=values`); `name`, `categories`, `ids`, `max_prompts`,
-            `seeds`, `primary`, `until_decided`, `find_best`, `margin`, `max_images`, `max_hours`, `workers`,
-            `ray_address` (texts, empty for the default); `skip_unsupported` and `compute_metrics` (true or false);
-            `metrics` (names with commas, empty for all).
+        values: `experiment`, or `sweeps` (lines of `parameter=values`); `name`, `prompt_set`, `categories`, `ids`,
+            `max_prompts`, `seeds`, `primary`, `until_decided`, `find_best`, `margin`, `max_images`, `max_hours`,
+            `workers`, `ray_address` (texts, empty for the default); `skip_unsupported` and `compute_metrics` (true or
+            false); `metrics` (names with commas, empty for all).
 
     Raises:
         LlmDitError: If a value is not a text or, for a switch, not true or false, or a field or metric is unknown.

@@ -123,6 +123,14 @@ def in_terminal(command: str) -> Request:
     return request_from_flags(flags)
 
 
+def test_a_set_of_prompts_is_chosen_and_stands_in_the_command(open_page: Callable[..., Page]) -> None:
+    page = open_page()
+    preview = page.lab.preview(lab_request({"experiment": "hidden_layer", "prompt_set": "first"}))
+    assert (preview.totals.prompts, preview.totals.runs) == (30, 210)
+    assert "--prompt-set=first" in preview.command
+    assert not any("small world" in sentence for sentence in preview.warnings)
+
+
 def test_the_servers_seed_is_the_experiments(open_page: Callable[..., Page]) -> None:
     page = open_page(Config({"seed": 7}))
     assert page.run(**SMALL).state is JobState.DONE
