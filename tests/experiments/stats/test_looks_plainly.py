@@ -181,6 +181,21 @@ def test_a_level_outside_the_margin_leaves_its_share_to_the_others():
     assert gained > 0
 
 
+def test_what_was_not_drawn_of_a_level_leaves_no_share_to_the_others():
+    """The first is outside the margin by all of its prompts, and not by those before its end."""
+    rules = Rules(LOOKS, 0.8, NEVER_STOPS, ALPHA, outside_share=0.2)
+    ended = Standing((State.DIFFERS, State.OPEN, State.OPEN), (0, NEVER, NEVER))
+    matters = 0
+    for differences in experiments(6, 60):
+        differences[0] = [0.9, 1.1, 0.7, 1.2, 0.6] + [9.0] * 5
+        evidence = Evidence(differences, rules)
+        assert not evidence.is_outside(0, 0) and evidence.is_outside(0, 3)
+        assert step(evidence, ended, 3) == plain_step(differences, rules, ended, 3)
+        fewer, all_levels = (Evidence(differences, rules).within_margin((0, 3, 3), 3, sharing) for sharing in (2, 3))
+        matters += (fewer != all_levels).any()
+    assert matters > 0
+
+
 def test_what_was_kept_of_some_levels_is_not_taken_for_others():
     rules = Rules(LOOKS, None, NEVER_STOPS, ALPHA)
     for differences in experiments(5, 10):
