@@ -308,6 +308,21 @@ def test_what_an_application_answers_to_a_body_that_was_cut_off_is_replaced_by_t
     assert "larger than 4 MiB" in answer.json()["error"]
 
 
+@pytest.mark.parametrize(("more", "status"), [(0, 200), (1, 413)])
+@pytest.mark.parametrize("is_announced", [True, False])
+def test_a_body_of_just_the_limit_is_taken_and_not_a_byte_more(more: int, status: int, is_announced: bool) -> None:
+    async def application(scope: Any, receive: Any, send: Any) -> None:
+        while (await receive()).get("more_body"):
+            pass
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"taken"})
+
+    body = bytes(MAX_BODY_BYTES + more)
+    content = body if is_announced else (body[start : start + (1 << 20)] for start in range(0, len(body), 1 << 20))
+    answer = TestClient(Guard(application, None, None), base_url=ADDRESS).post("/", content=content)
+    assert answer.status_code == status
+
+
 def test_one_can_log_out(locked_client: TestClient) -> None:
     locked_client.post("/login", data={"key": KEY})
     assert locked_client.get("/api/jobs").status_code == 200
