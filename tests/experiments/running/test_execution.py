@@ -1,5 +1,6 @@
 """Runs to results: only what is missing, nothing lost, and the same bytes however they came about."""
 
+import json
 import os
 import time
 from dataclasses import replace
@@ -94,6 +95,20 @@ def test_a_result_made_with_another_prompt_text_is_stale_and_stays_until_overwri
     _, outcome = make(tmp_path, changed, overwrite=True)
     assert (outcome.made, outcome.skipped, outcome.stale) == (3, 3, ())
     assert store.runs()[0].prompt == "A black cat"
+
+
+@pytest.mark.parametrize("lost", ["trial_summary.csv", "trial_summary.json"])
+def test_a_summary_that_was_lost_comes_back_although_nothing_is_drawn(tmp_path, lost):
+    store, _ = make(tmp_path)
+    before = (store.folder / lost).read_text(encoding="utf-8")
+    (store.folder / lost).unlink()
+    assert make(tmp_path)[1].made == 0
+    after = (store.folder / lost).read_text(encoding="utf-8")
+    if lost.endswith(".json"):
+        own = ("total_runs", "made_from", "successful_runs")
+        assert {name: json.loads(after)[name] for name in own} == {name: json.loads(before)[name] for name in own}
+    else:
+        assert after == before
 
 
 def test_a_level_that_means_something_else_now_leaves_the_summary(tmp_path):
