@@ -9,6 +9,7 @@ import torch
 
 from experiments.running import forecast, look_runs, speed
 from llm_dit.parameters import EngineSettings
+from llm_dit.placement.planned_work import PlannedWork
 
 CARD = SimpleNamespace(type="cuda")
 GIB = 2**30
@@ -30,7 +31,11 @@ def test_a_judge_goes_to_the_cpu_where_the_card_has_no_room_beside_the_model(mon
 
 
 def test_a_forecast_tells_what_stays_on_the_cards_of_a_model_that_is_here(monkeypatch):
-    monkeypatch.setattr("llm_dit.stages.loading.memory_sentence", lambda settings: f"{settings.model_path} fits.")
+    monkeypatch.setattr(
+        "llm_dit.stages.loading.memory_sentence",
+        lambda settings, planned: f"{settings.model_path} fits beside {planned.pixels} pixels.",
+    )
     monkeypatch.setattr(forecast, "is_on_gpu", lambda settings: True)
-    assert forecast._memory(EngineSettings(model_path="mini")) == "mini fits."
-    assert forecast._memory(EngineSettings(model_path="someone/model")) == ""
+    planned = PlannedWork(pixels=4096)
+    assert forecast._memory(EngineSettings(model_path="mini"), planned) == "mini fits beside 4096 pixels."
+    assert forecast._memory(EngineSettings(model_path="someone/model"), planned) == ""
