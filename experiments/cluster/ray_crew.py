@@ -7,7 +7,7 @@ import os
 import socket
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
@@ -27,6 +27,9 @@ LOOK_FOR_CLUSTER_S: Final = 5.0
 CLUSTER_PATIENCE_S: Final = 30.0
 """So long a cluster may not answer; after 60 s Ray would end this process, and a page with it."""
 CONNECTING_S: Final = 2.0
+CONNECTION_BROKEN: Final = (
+    "The cluster has gone: the connection to it is broken; start it again, and the same experiment goes on where it is."
+)
 DEATHS: Final = 3
 """So often one after the other a worker may die at its start, before it is given up."""
 CANCELLED: Final = "cancelled before it started"
@@ -135,7 +138,8 @@ class RayCrew:
     def submit(self, worker: str, order: Numbered) -> None:
         """Hand a worker an order."""
         member = self._members[worker]
-        self._asked[member.actor.draw.remote(order)] = _Asked(member, "draw", order.number)
+        with self._connected():
+            self._asked[member.actor.draw.remote(order)] = _Asked(member, "draw", order.number)
 
     def replace(self, worker: str) -> None:
         """End a worker's process at once; Ray makes another one."""
@@ -149,22 +153,39 @@ class RayCrew:
                 member.actor.stop.options(concurrency_group=CONTROL).remote()
 
     def close(self) -> None:
-        """End all workers."""
+        """End all workers; those of a cluster that has gone are gone."""
+        if not self._ray.is_initialized():
+            return  # Ray would join another cluster for it
         for member in self._members.values():
             with suppress(Exception):
                 self._ray.kill(member.actor, no_restart=True)
 
     def events(self, timeout_s: float) -> Sequence[Event]:
         """Return what has happened; see `Crew.events`."""
-        self._check_cluster_is_there()
-        self._make_members()
-        self._ask_who_they_are()
-        if not self._asked:
-            time.sleep(min(timeout_s, ASK_AGAIN_S))
-        happened = [event for asked, ref in self._answered(timeout_s) for event in self._answer(asked, ref)]
+        with self._connected():
+            self._check_cluster_is_there()
+            self._make_members()
+            self._ask_who_they_are()
+            if not self._asked:
+                time.sleep(min(timeout_s, ASK_AGAIN_S))
+            happened = [event for asked, ref in self._answered(timeout_s) for event in self._answer(asked, ref)]
         self._judge_described()
         self._check_anybody_left()
         return happened
+
+    @contextmanager
+    def _connected(self) -> Iterator[None]:
+        """Say that the cluster has gone where Ray's client says that its connection is broken.
+
+        Raises:
+            ClusterGone: If so; Ray itself would look for another cluster at the next call.
+        """
+        if not self._ray.is_initialized():
+            raise ClusterGone(CONNECTION_BROKEN, field="ray_address")
+        try:
+            yield
+        except ConnectionError as error:
+            raise ClusterGone(CONNECTION_BROKEN, field="ray_address") from error
 
     def _check_cluster_is_there(self) -> None:
         now = self.now()

@@ -139,17 +139,19 @@ def test_one_process_may_have_a_cluster_of_its_own_and_join_others_in_any_order(
 
 
 @pytest.mark.slow  # waits until a cluster is given up
-def test_a_cluster_that_goes_under_way_ends_the_command_in_a_sentence_and_the_next_one_goes_on(tmp_path):
+@pytest.mark.parametrize("is_outside", [False, True])
+def test_a_cluster_that_goes_under_way_ends_the_command_in_a_sentence_and_the_next_one_goes_on(tmp_path, is_outside):
     environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
 
     def drawing(place):
         command = [sys.executable, "experiments/run_ablation.py", *TRIAL, *ON_CPU, f"--output-dir={tmp_path}", place]
         return subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True, cwd=ROOT)
 
-    address = f"127.0.0.1:{free_port()}"
-    with started(address, free_port(), **LOOPBACK, RAY_AUTH_MODE="disabled") as head:
-        wait_for("127.0.0.1", int(address.rpartition(":")[2]))
-        first = drawing(f"--ray-address={address}")
+    port, client_port = free_port(), free_port()
+    with started(f"127.0.0.1:{port}", client_port, **LOOPBACK, RAY_AUTH_MODE="disabled") as head:
+        wait_for("127.0.0.1", port)
+        wait_for("127.0.0.1", client_port)
+        first = drawing(f"--ray-address={f'ray://127.0.0.1:{client_port}' if is_outside else f'127.0.0.1:{port}'}")
         while not list((tmp_path / "trial" / "metadata").glob("*.json")):
             assert first.poll() is None, first.communicate()[1]
             time.sleep(0.02)
@@ -157,9 +159,10 @@ def test_a_cluster_that_goes_under_way_ends_the_command_in_a_sentence_and_the_ne
         os.kill(int(servers.stdout), signal.SIGKILL)
         told = first.communicate(timeout=120)[1]
     assert first.returncode == 2, told
+    lost = "the connection to it is broken" if is_outside else f"nothing answers at 127.0.0.1:{port} any more"
+    why = "" if is_outside else " (Connection refused)"
     assert told.splitlines()[-1] == (
-        f"Error: The cluster has gone: nothing answers at {address} any more (Connection refused); start it again, and "
-        "the same experiment goes on where it is."
+        f"Error: The cluster has gone: {lost}{why}; start it again, and the same experiment goes on where it is."
     )
     there = len(list((tmp_path / "trial" / "metadata").glob("*.json")))
     second = drawing("--worker-threads=1")  # here
