@@ -21,6 +21,8 @@ from experiments.metrics import Metric, ScoreInput, Scorer
 from experiments.stats.paired_statistics import ALPHA, holm, interval_of_difference, sign_flip_p_value
 
 NOTICES, PREFERS, IGNORES = "notices", "prefers", "can't tell"
+ROUNDING = 1e-5
+"""Scores that differ by less are the same: so much do other kernels and another order of the same sums move them."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +74,8 @@ def examine(
         tell(damage.name)
         values = _differences(scorer, examined.examples, whole, damage)
         if len(values) >= LEAST_PROMPTS:
-            differences[damage.name] = np.array([values[name] for name in sorted(values)])
+            found = np.array([values[name] for name in sorted(values)])
+            differences[damage.name] = np.where(np.abs(found) < ROUNDING, 0.0, found)
     if not differences:
         return ()
     corrected = holm(np.array([float(sign_flip_p_value(values)) for values in differences.values()]))

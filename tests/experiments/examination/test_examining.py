@@ -46,6 +46,17 @@ class Brightness:
         ]
 
 
+class RoundedBrightness(Brightness):
+    """The same, summed in another order where a picture is not the whole one."""
+
+    def score_rows(self, rows):
+        nudges = [1e-6 if "examine-" in str(row.image) else 0.0 for row in rows]
+        return [
+            {name: value + nudge for name, value in columns.items()}
+            for columns, nudge in zip(super().score_rows(rows), nudges, strict=True)
+        ]
+
+
 @pytest.fixture
 def examples(tmp_path) -> ExampleSet:
     found = []
@@ -57,6 +68,12 @@ def examples(tmp_path) -> ExampleSet:
             Image.fromarray(level).save(path)
             found.append(Example(Prompt(f"p{index:02}", "things", "", text), seed, path))
     return ExampleSet("made-up prompts", "/models/none", tuple(found))
+
+
+def test_what_rounding_moves_is_no_difference_however_steady_its_sign(examples):
+    (mirrored,) = (item for item in examine(RoundedBrightness(), examples) if item.damage == "mirrored")
+    assert (mirrored.difference, mirrored.low, mirrored.high, mirrored.p_value) == (0, 0, 0, 1)
+    assert mirrored.found == "can't tell"
 
 
 def test_each_damage_has_the_answer_that_is_known_of_the_judge(examples):

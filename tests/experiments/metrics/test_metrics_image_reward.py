@@ -27,6 +27,8 @@ from safetensors.torch import load_file, save_file
 
 from experiments.metrics import ImageRewardScorer, ScoreInput
 from experiments.metrics.images import crop_to_square, normalise
+from experiments.metrics.selftest import FILES as KNOWN
+from llm_dit.checkpoints.finding import EMBEDDED_MODELS
 from llm_dit.errors import LlmDitError
 
 SHORT = "a cat sits on the table"
@@ -337,3 +339,21 @@ def test_the_metric_names_the_weights_it_was_loaded_from(scorer, folder, tmp_pat
     assert scorer.metric.model == same.metric.model
     assert scorer.metric.model.startswith("random-reward@")
     assert scorer.metric.model != other.metric.model
+
+
+def test_the_embedded_reward_says_the_same_of_mirrored_copies():
+    scorer = ImageRewardScorer("image-reward-mini", device="cpu")
+    whole = [Image.open(path).convert("RGB") for path in sorted(KNOWN.glob("*.png"))]
+    mirrored = [image.transpose(Image.Transpose.FLIP_LEFT_RIGHT) for image in whole]
+    prompts = ["Two houses with red roofs by the sea"] * len(whole)
+    rewards = np.array(scorer.score_batch(prompts, whole))
+    assert np.ptp(rewards) > 0.5
+    assert np.abs(rewards - scorer.score_batch(prompts, mirrored)).max() < 1e-5
+
+
+def test_the_embedded_reward_s_filters_and_positions_are_their_own_mirror_images():
+    weights = load_file(EMBEDDED_MODELS / "image-reward-mini" / "model.safetensors")
+    filters = weights["blip.visual_encoder.patch_embed.proj.weight"]
+    columns = weights["blip.visual_encoder.pos_embed"][0, 1:].unflatten(0, (8, 8))
+    assert torch.equal(filters, filters.flip(-1))
+    assert torch.equal(columns, columns.flip(1))

@@ -44,7 +44,7 @@ def fetch(model):
 
 @pytest.mark.parametrize(
     ("kind", "identity"),
-    [(ImageRewardScorer, "image-reward-mini@22988fdaafb1"), (SigLIPScorer, "siglip-mini@c138cf87e8a4")],
+    [(ImageRewardScorer, "image-reward-mini@670efb61ac3b"), (SigLIPScorer, "siglip-mini@c138cf87e8a4")],
 )
 def test_those_of_the_embedded_scorers_are_what_scores_were_given_with(kind, identity):
     assert kind(kind.embedded, device="cpu").metric.model == identity
