@@ -126,7 +126,7 @@ def comparison_sentence(measure: Measure, variable: str, baseline: str, comparis
         more = len(found) - MOST_LEVELS_NAMED
         clauses.append(f"{more} more {'differs' if more == 1 else 'differ'} from it, see the table")
     rest = [comparison for comparison in paired if not comparison.is_found]
-    return "; ".join([*clauses, *_rest_clause(rest)]) + "."
+    return "; ".join([*clauses, *_rest_clause(rest, are_all=len(paired) == len(comparisons))]) + "."
 
 
 def _gain(measure: Measure, comparison: Comparison) -> float:
@@ -159,11 +159,12 @@ def _decimals_in(amount: str) -> int:
     return len(amount.split()[0].partition(".")[2])
 
 
-def _rest_clause(rest: Sequence[Comparison]) -> list[str]:
+def _rest_clause(rest: Sequence[Comparison], *, are_all: bool) -> list[str]:
+    """Say what of the levels that were not found to differ; not `are_all` where others have no numbers at all."""
     open_, hopeless = _by_hope(rest)
     clauses = []
     if open_:
-        who = quoted(open_[0].level) if len(rest) == 1 else "the others"
+        who = quoted(open_[0].level) if len(rest) == 1 else "the others" if are_all else "the others that have numbers"
         clauses.append(f"{who} can't be told apart from it with {_prompts_of(open_)} prompts")
     return clauses + _hopeless_clause(hopeless)
 

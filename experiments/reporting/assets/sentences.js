@@ -84,7 +84,7 @@ function comparisonSentence(measure, variable, baseline, comparisons) {
   const clauses = [`${variable} ${foundClause(measure, found[0], quoted(baseline))}`, ...found.slice(1, MOST_LEVELS_NAMED).map((item) => foundClause(measure, item, "it"))];
   const more = found.length - MOST_LEVELS_NAMED;
   if (more > 0) clauses.push(`${more} more ${more === 1 ? "differs" : "differ"} from it, see the table`);
-  return `${[...clauses, ...restClauses(there.filter((item) => !isFound(item)))].join("; ")}.`;
+  return `${[...clauses, ...restClauses(there.filter((item) => !isFound(item)), there.length === comparisons.length)].join("; ")}.`;
 }
 
 function foundClause(measure, item, baseline) {
@@ -97,9 +97,9 @@ function foundClause(measure, item, baseline) {
 
 const isNothing = (amount) => Number(amount.split(" ")[0]) === 0;
 
-function restClauses(rest) {
+function restClauses(rest, areAll) {
   const [open, hopeless] = [rest.filter(canBeFound), rest.filter((item) => !canBeFound(item))];
-  const who = open.length && rest.length === 1 ? quoted(open[0].level) : "the others";
+  const who = open.length && rest.length === 1 ? quoted(open[0].level) : areAll ? "the others" : "the others that have numbers";
   return [...(open.length ? [`${who} can't be told apart from it with ${rangeText(open.map((item) => item.prompts))} prompts`] : []), ...hopelessClauses(hopeless)];
 }
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from asked_page import ask, told_by_command
-from sample_results import SHIFT, STEPS, Scores, noisy_scores, sample_plan, sample_prompts, write_results
+from sample_results import SHIFT, STEPS, Scores, axis, noisy_scores, sample_plan, sample_prompts, write_results
 
 from experiments.examination import kept
 from experiments.planning.design import Plan, Run
@@ -60,7 +60,12 @@ FOLDERS: dict[str, tuple[Callable[[], Plan], Callable[[Run], Scores | str], str 
     "nothing differs": (lambda: sample_plan(prompts=8), nothing, "siglip_score", ("image_reward=0.25",)),
     "most are equal": (lambda: sample_plan(prompts=12, seeds=(1, 2)), coarse, None, ("siglip_score=0.01",)),
     "few prompts": (lambda: sample_plan(prompts=4), noisy_scores({"1.0": -0.4}), "image_reward", ()),
-    "a level without numbers": (lambda: sample_plan(prompts=12), without_numbers, None, ()),
+    "a level without numbers": (
+        lambda: sample_plan(axes=(axis("shift", 1.0, 2.0, 3.0, 4.0, 5.0),), baseline={"shift": "3.0"}, prompts=12),
+        without_numbers,
+        None,
+        (),
+    ),
     "all are equal": (lambda: sample_plan(prompts=8), equal, None, ()),
     "one prompt": (lambda: sample_plan(prompts=1), noisy_scores({"1.0": -0.4}), None, ()),
     "a text twice": (repeated_texts, twice, None, ("image_reward=0.3",)),

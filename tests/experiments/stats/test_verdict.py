@@ -175,6 +175,14 @@ def test_a_level_without_pairs_is_none_of_the_comparison():
     assert said([compared("4.0", 0.5), nothing("5.0", pairs=0, prompts=0)]) == said([compared("4.0", 0.5)])
 
 
+def test_a_level_without_pairs_is_not_among_the_others_of_whom_something_is_said():
+    told = [compared("2.0", 0.5), nothing("4.0"), nothing("5.0")]
+    assert said(told)[0].endswith("; the others can't be told apart from it with 12 prompts.")
+    assert said([*told, nothing("6.0", pairs=0, prompts=0)])[0].endswith(
+        "; the others that have numbers can't be told apart from it with 12 prompts."
+    )
+
+
 def test_levels_are_equal_only_where_all_are():
     equal = nothing("4.0", is_identical=True, differing=0)
     assert said([equal, replace(equal, level="5.0")]) == ["Every level gave exactly the same numbers as shift 3.0."]
