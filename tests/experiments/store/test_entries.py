@@ -1,6 +1,6 @@
 """Blocks that share their names stand for dictionaries."""
 
-from experiments.store.entries import Entries, SharedNames
+from experiments.store.entries import Entries, Places, SharedNames
 
 
 def test_a_block_is_told_and_compared_as_the_dictionary_that_it_stands_for():
@@ -9,6 +9,11 @@ def test_a_block_is_told_and_compared_as_the_dictionary_that_it_stands_for():
     assert block == {"a": 1, "b": "x"}
     assert (len(block), block["b"], block.get("a"), block.get("c", 3)) == (2, "x", 1, 3)
     assert list(block.items()) == [("a", 1), ("b", "x")]
+
+
+def test_a_table_of_names_is_known_by_itself_alone():
+    first, second = Places({"a": 0}), Places({"a": 0})
+    assert [first == other for other in (first, second)] == [True, False]
 
 
 def test_blocks_with_the_same_entries_beside_some_have_one_key() -> None:

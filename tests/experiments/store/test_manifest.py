@@ -14,6 +14,7 @@ from sample_results import CONDITIONS, STEPS, axis, sample_metadata, sample_plan
 from experiments.planning.axes import Axis, Level
 from experiments.planning.design import Plan
 from experiments.prompts import Prompt
+from experiments.store.entries import SharedNames
 from experiments.store.manifest import Manifest
 from experiments.store.manifest_json import manifest_from_values, manifest_values
 from experiments.store.records import RunRecord, record_from_metadata
@@ -170,6 +171,9 @@ def test_a_run_with_a_value_that_no_parameter_has_is_placed_or_not_and_stops_not
     manifest, record = manifest_of(plan), records_of(plan)[0]
     assert manifest.place(record) is not None
     assert manifest.place(with_parameters(record, shift=[1, {}])) is None
+    for values, placed in (({}, manifest.place(record)), ({"shift": [1, {}]}, None)):
+        read = SharedNames().entries({**record.parameters, **values})
+        assert manifest.place(replace(record, parameters=read)) == placed
 
 
 def test_a_run_under_its_own_names_stays_itself() -> None:

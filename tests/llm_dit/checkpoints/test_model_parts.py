@@ -155,6 +155,13 @@ def test_a_part_that_is_not_there_is_told_as_that(tiny_checkpoint, name, given):
         find_parts(settings(tiny_checkpoint, tiny_checkpoint, **{f"{name}_path": given}))
 
 
+def test_a_folder_without_a_configuration_is_told_as_that(tiny_checkpoint, tmp_path):
+    with pytest.raises(
+        CheckpointError, match=rf"^vae_path {tmp_path} is neither a .*file nor a folder with config\.json"
+    ):
+        find_parts(settings(tiny_checkpoint, tiny_checkpoint, vae_path=str(tmp_path)))
+
+
 def test_a_revision_of_a_file_is_refused(tree, tiny_checkpoint):
     with pytest.raises(InvalidParameter, match=r"main is for models on the hub, but .*z_image\.safetensors is a file"):
         find_parts(settings(tree["transformer"], tiny_checkpoint, model_revision="main"))
