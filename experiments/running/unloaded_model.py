@@ -48,8 +48,8 @@ class UnloadedModel:
 
     def surroundings(self) -> dict[str, dict[str, str]]:
         """Return versions and machine; see `ZImagePipeline.surroundings`."""
-        from llm_dit.pipeline import versions
-        from llm_dit.placement.machine import machine_of
-
         with collector_paused():  # an experiment imports torch here
+            from llm_dit.pipeline import versions
+            from llm_dit.placement.machine import machine_of
+
             return {"versions": versions(), "machine": machine_of(self.device)}

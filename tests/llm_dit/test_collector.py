@@ -27,6 +27,18 @@ search_nothing_at_exit()
 kept = Circular()
 """
 
+WHEN_TORCH = """
+import gc, sys
+
+class Seen:
+    def find_spec(self, name, path=None, target=None):
+        if name == "torch":
+            print("searching:", gc.isenabled())
+            raise SystemExit
+
+sys.meta_path.insert(0, Seen())
+"""
+
 
 @pytest.fixture
 def searches():
@@ -98,3 +110,17 @@ def test_a_command_ends_without_a_search(ending, printed):
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 
     assert ended.stdout == printed
+
+
+@pytest.mark.parametrize(
+    "importing",
+    [
+        "from llm_dit.placement.devices import resolve_device; resolve_device('auto', 'dit_device')",
+        "from experiments.running.unloaded_model import UnloadedModel; UnloadedModel.surroundings(None)",
+    ],
+    ids=["a picture", "an experiment"],
+)
+def test_nothing_is_searched_while_torch_is_imported(importing):
+    ended = subprocess.run([sys.executable, "-c", WHEN_TORCH + importing], capture_output=True, text=True, check=False)
+
+    assert ended.stdout == "searching: False\n", ended.stderr

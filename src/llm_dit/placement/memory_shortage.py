@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import torch
-
 from llm_dit.errors import OutOfMemory
 
 
@@ -17,6 +15,8 @@ def shortage_told() -> Iterator[None]:
     Raises:
         OutOfMemory: Instead of torch's own error, which it holds as its cause.
     """
+    import torch
+
     try:
         yield
     except torch.OutOfMemoryError as error:
