@@ -97,6 +97,13 @@ def test_a_result_made_with_another_prompt_text_is_stale_and_stays_until_overwri
     assert store.runs()[0].prompt == "A black cat"
 
 
+def test_neither_a_new_folder_nor_a_whole_one_has_anything_to_tell(tmp_path):
+    told = []
+    for _ in range(2):
+        make(tmp_path, on_start=lambda work: told.append(work.notes))
+    assert told == [(), ()]
+
+
 @pytest.mark.parametrize("lost", ["trial_summary.csv", "trial_summary.json"])
 def test_a_summary_that_was_lost_comes_back_although_nothing_is_drawn(tmp_path, lost):
     store, _ = make(tmp_path)
