@@ -127,6 +127,10 @@ def test_a_report_does_not_wait_for_all_thumbnails_and_the_next_goes_on(folder: 
     assert make_thumbnails(folder, records, most_seconds=-1).left == 0, "they were looked at when they were made"
 
 
+LARGEST_BLOCK = 1 << 20
+"""Of what 100 records hold; Python's own table of interned texts is larger, and grows when it likes."""
+
+
 def test_a_record_of_many_takes_two_and_a_half_kilobytes(tmp_path: Path) -> None:
     plan = sample_plan(prompts=25)
     folder = write_results(tmp_path / "many", plan, noisy_scores({}), image_size=8)
@@ -134,10 +138,11 @@ def test_a_record_of_many_takes_two_and_a_half_kilobytes(tmp_path: Path) -> None
     tracemalloc.start()
     try:
         records = store.results()[0]
-        held = tracemalloc.get_traced_memory()[0]
+        blocks = [trace.size for trace in tracemalloc.take_snapshot().traces]
     finally:
         tracemalloc.stop()
     assert len(records) == plan.run_count == 100
+    held = sum(size for size in blocks if size < LARGEST_BLOCK)
     assert held / len(records) < 2_500, "a dictionary of 22 parameters alone has 1,184 bytes"
 
 
