@@ -15,6 +15,8 @@ from llm_dit.errors import LlmDitError
 from web.security import (
     COOKIE,
     MAX_BODY_BYTES,
+    WRONG_KEYS_ALLOWED,
+    WRONG_KEYS_WINDOW_S,
     Guard,
     KeyAttempts,
     allowed_hosts,
@@ -67,6 +69,26 @@ def test_a_foreign_host_name_is_refused(client: TestClient, host: str) -> None:
 @pytest.mark.parametrize("host", ["127.0.0.1:8000", "localhost", "LOCALHOST:1", "[::1]:8000"])
 def test_names_of_this_machine_are_answered(client: TestClient, host: str) -> None:
     assert client.get("/healthz", headers={"Host": host}).status_code == 200
+
+
+def test_this_machines_name_is_answered_where_others_may_ask_and_nowhere_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("web.security.socket.gethostname", lambda: "Workshop")
+    assert "workshop" in (allowed_hosts("192.168.1.5") or ())
+    assert "workshop" not in (allowed_hosts("127.0.0.1") or ())
+
+
+def test_the_tenth_wrong_key_counts_from_the_first_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [0.0]
+    monkeypatch.setattr("web.security.time.monotonic", lambda: now[0])
+    attempts = KeyAttempts()
+    client = {"client": ("10.0.0.1", 1)}
+    assert attempts.note_wrong(client) is None
+    now[0] = 30.0
+    for _ in range(WRONG_KEYS_ALLOWED - 1):
+        assert attempts.note_wrong(client) is None
+    now[0] = WRONG_KEYS_WINDOW_S + 1.0
+    assert attempts.note_wrong(client) is None, "the first is forgotten"
+    assert "Too many wrong keys" in (attempts.note_wrong(client) or ""), "the second is not"
 
 
 def test_hosts_of_a_specific_address_are_that_address_and_this_machine() -> None:
