@@ -1,7 +1,7 @@
 """The embedded model, with faults where a folder has a note of them: what a worker of the tests loads.
 
 A note is a file `KIND-RUN` for a run of seed and shift, as `kill-42-3.0`. Whoever comes to it takes it away, so that it
-happens once; notes whose kind begins with `always` stay.
+happens once; notes whose kind begins with `always` stay, and those of `waits` until the test takes them away.
 """
 
 import os
@@ -33,7 +33,7 @@ class FaultyPipeline:
 
     def _is_noted(self, kind, params):
         note = self._notes / f"{kind}-{params.seed}-{params.shift}"
-        if kind in ("always_fails", "slow", "slower"):
+        if kind in ("always_fails", "slow", "slower", "waits"):
             return note.exists() or (self._notes / kind).exists()
         try:
             note.unlink()
@@ -47,6 +47,8 @@ class FaultyPipeline:
             time.sleep(0.5)
         if self._is_noted("slower", params):
             time.sleep(4)
+        while self._is_noted("waits", params):
+            time.sleep(0.05)
         if self._is_noted("kill", params):
             os.kill(os.getpid(), signal.SIGKILL)
         if self._is_noted("hang", params):

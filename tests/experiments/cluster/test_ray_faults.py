@@ -175,18 +175,20 @@ def test_killed_at_random_times_it_goes_on_until_each_run_is_there_once(cluster,
     victims = ["worker"] * 5 + ["driver"] * 2 + ["node"] * 2
     chance.shuffle(victims)
     (tmp_path / "slow").touch()
+    (tmp_path / "waits-43-3.0").touch()  # its three runs do, so that no machine is done before it is hurt
     command, environment = driven(cluster, tmp_path)
     driver, killed = None, Counter()
     while victims:
         if driver is None:
-            driver = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
+            with (tmp_path / "told").open("w", encoding="utf-8") as told:
+                driver = subprocess.Popen(command, env=environment, stderr=told)
         time.sleep(chance.uniform(0.5, 5.0))
         if driver.poll() is not None:
             break
         victim = victims[-1]
         if victim == "driver":
             driver.kill()
-            driver.communicate()
+            driver.wait()
             driver = None
         elif victim == "node":
             cluster.remove_node(cluster.second, allow_graceful=False)
@@ -199,9 +201,11 @@ def test_killed_at_random_times_it_goes_on_until_each_run_is_there_once(cluster,
                 os.kill(chance.choice(workers), signal.SIGKILL)
         killed[victims.pop()] += 1
     assert killed.total() >= 5, "it ended before it was hurt"
-    (tmp_path / "slow").unlink()
+    for note in ("slow", "waits-43-3.0"):
+        (tmp_path / note).unlink()
     if driver is not None:
-        told = driver.communicate(timeout=300)[1]
+        driver.wait(timeout=300)
+        told = (tmp_path / "told").read_text(encoding="utf-8")
         assert driver.returncode in (0, 1), told  # 1: a run's worker was killed three times
     last = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert last.returncode == 0, last.stderr
