@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from asked_page import ask, told_by_command
+from report_tab import report_tab
 from sample_results import SHIFT, STEPS, noisy_scores, sample_plan, write_results
 
 from experiments.planning.design import Run
@@ -51,13 +52,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def page(browser: Any, folder: Path) -> Iterator[Any]:
-    opened = browser.new_page(viewport={"width": 1300, "height": 900})
-    problems: list[str] = []
-    opened.on("pageerror", lambda error: problems.append(str(error)))
-    opened.goto((folder / "report.html").as_uri())
-    yield opened
-    opened.close()
-    assert problems == []
+    with report_tab(browser, folder) as opened:
+        yield opened
 
 
 QUESTIONS: list[tuple[dict[str, Any], Asked]] = [

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from report_tab import report_tab
 from sample_results import SHIFT, STEPS, noisy_scores, sample_plan, write_results
 
 from experiments.reporting.report_page import write_report
@@ -33,13 +34,8 @@ def records(folder: Path) -> list[RunRecord]:
 
 @pytest.fixture(scope="module")
 def page(browser: Any, folder: Path) -> Iterator[Any]:
-    opened = browser.new_page(viewport={"width": 1300, "height": 900})
-    problems: list[str] = []
-    opened.on("pageerror", lambda error: problems.append(str(error)))
-    opened.goto((folder / "report.html").as_uri())
-    yield opened
-    opened.close()
-    assert problems == []
+    with report_tab(browser, folder) as opened:
+        yield opened
 
 
 def changes(

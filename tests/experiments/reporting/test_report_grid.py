@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from playwright.sync_api import expect
+from report_tab import report_tab
 from sample_results import SHIFT, STEPS, axis, noisy_scores, sample_plan, write_results
 from scipy import stats
 
@@ -30,12 +31,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def shared(browser: Any, folder: Path) -> Iterator[Any]:
-    page = browser.new_page(viewport={"width": 1300, "height": 900})
-    problems: list[str] = []
-    page.on("pageerror", lambda error: problems.append(str(error)))
-    yield page
-    page.close()
-    assert problems == []
+    with report_tab(browser, folder) as page:
+        yield page
 
 
 @pytest.fixture

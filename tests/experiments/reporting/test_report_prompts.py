@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from report_tab import report_tab
 from sample_results import SHIFT, axis, noisy_scores, sample_manifest, sample_plan, sample_records, write_results
 
 from experiments.exports.prompt_figures import prompt_figures, stacked
@@ -38,14 +39,9 @@ def numbers(folder: Path) -> PromptNumbers:
 
 @pytest.fixture(scope="module")
 def page(browser: Any, folder: Path) -> Iterator[Any]:
-    opened = browser.new_page(viewport={"width": 1300, "height": 900})
-    problems: list[str] = []
-    opened.on("pageerror", lambda error: problems.append(str(error)))
-    opened.goto((folder / "report.html").as_uri())
-    opened.locator("#plots article[data-column=image_reward] .prompt-by-prompt .disclosure").click()
-    yield opened
-    opened.close()
-    assert problems == []
+    with report_tab(browser, folder) as opened:
+        opened.locator("#plots article[data-column=image_reward] .prompt-by-prompt .disclosure").click()
+        yield opened
 
 
 PLOTS = "#plots article[data-column=image_reward] .prompt-by-prompt"

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from asked_page import ASK, NOTHING_ASKED, ask, told_by_command
+from report_tab import report_tab
 from sample_results import SHIFT, STEPS, noisy_scores, sample_plan, write_results
 
 from experiments.reporting.number_tables import NumberTable
@@ -42,13 +43,8 @@ def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 @pytest.fixture(scope="module")
 def page(browser: Any, folder: Path) -> Iterator[Any]:
     write_report(folder)
-    opened = browser.new_page()
-    problems: list[str] = []
-    opened.on("pageerror", lambda error: problems.append(str(error)))
-    opened.goto((folder / "report.html").as_uri())
-    yield opened
-    opened.close()
-    assert problems == []
+    with report_tab(browser, folder) as opened:
+        yield opened
 
 
 def assert_equal(table: dict[str, Any], expected: NumberTable) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from asked_page import ask, told_by_command
+from report_tab import report_tab
 from sample_results import SHIFT, STEPS, Scores, axis, noisy_scores, sample_plan, sample_prompts, write_results
 
 from experiments.examination import kept
@@ -99,23 +100,18 @@ def test_the_page_says_what_the_command_says(
     folder = write_results(tmp_path / "said", plan(), scores, image_size=8)
     name_choices([ResultStore(folder)], primary, margins)
     write_report(folder)
-    page = browser.new_page()
-    problems: list[str] = []
-    page.on("pageerror", lambda error: problems.append(str(error)))
-    page.goto((folder / "report.html").as_uri())
-    manifest = ResultStore(folder).manifest()
-    for controls, asked in QUESTIONS:
-        if "category" in str(asked) and len(manifest.prompts) < 3:
-            continue
-        for place in range(2):
-            shown = ask(page, {**controls, "measure": str(place)}, manifest.baseline_name)
-            column = column_of(page, place)
-            _tables, sentences, notes = told_by_command(folder, asked, column)
-            assert shown["sentences"] == sentences, (controls, column)
-            assert shown["notes"] == notes, (controls, column)
-            assert "tiny was examined on these prompts." in notes
-    page.close()
-    assert problems == []
+    with report_tab(browser, folder) as page:
+        manifest = ResultStore(folder).manifest()
+        for controls, asked in QUESTIONS:
+            if "category" in str(asked) and len(manifest.prompts) < 3:
+                continue
+            for place in range(2):
+                shown = ask(page, {**controls, "measure": str(place)}, manifest.baseline_name)
+                column = column_of(page, place)
+                _tables, sentences, notes = told_by_command(folder, asked, column)
+                assert shown["sentences"] == sentences, (controls, column)
+                assert shown["notes"] == notes, (controls, column)
+                assert "tiny was examined on these prompts." in notes
 
 
 def column_of(page: Any, place: int) -> str:
