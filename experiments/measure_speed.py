@@ -8,6 +8,7 @@ import click
 
 from experiments.running.speed import REPEATS
 from llm_dit.cli import Command, user_errors
+from llm_dit.placement.waiting_threads import let_waiting_threads_sleep
 
 
 @click.command(cls=Command, context_settings={"help_option_names": ["-h", "--help"]})
@@ -21,6 +22,7 @@ def main(results_dir: Path, repeats: int) -> None:
 
     Nothing else should run meanwhile; what was busy is said. The report and analyze.py show it beside the scores.
     """
+    let_waiting_threads_sleep()
     from experiments.running.speed import measure_folder
     from experiments.stats.speed_sentences import speed_sentences
     from experiments.store.result_store import ResultStore

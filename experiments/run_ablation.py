@@ -35,6 +35,7 @@ from llm_dit.commands import command_words
 from llm_dit.errors import LlmDitError
 from llm_dit.parameters import EngineSettings
 from llm_dit.placement.planned_work import PlannedWork
+from llm_dit.placement.waiting_threads import let_waiting_threads_sleep
 
 if TYPE_CHECKING:
     from experiments.cluster.watching import WorkerState
@@ -85,6 +86,7 @@ def main(**flags: Any) -> None:
 
     Flags of parameters hold them fixed in all runs.
     """
+    let_waiting_threads_sleep()
     metric_names = flags.pop("metrics")
     wants_metrics = flags.pop("compute_metrics") or bool(metric_names)
     measures_speed = flags.pop("measure_speed")

@@ -20,6 +20,7 @@ from experiments.store.result_store import Manifest, ResultStore
 from llm_dit.cli import Command, config_from_flags, parameter_options, user_errors
 from llm_dit.parameters import ClusterSettings, MetricSettings
 from llm_dit.placement.devices import resolve_device
+from llm_dit.placement.waiting_threads import let_waiting_threads_sleep
 
 METRIC_NAMES = tuple(metric.name for metric in METRICS)
 
@@ -41,6 +42,7 @@ METRIC_NAMES = tuple(metric.name for metric in METRICS)
 @user_errors
 def main(results_dir: Path, names: tuple[str, ...], score_on: str, **flags: Any) -> None:
     """Score the images in RESULTS_DIR that have no score yet."""
+    let_waiting_threads_sleep()
     config = config_from_flags(flags)
     settings, wishes = config.metrics, config.cluster
     if not wishes.is_wanted and score_on not in ("auto", "cpu"):

@@ -18,6 +18,7 @@ from llm_dit.errors import LlmDitError, OutputError
 from llm_dit.parameters import PARAMETERS, EngineSettings, GenerationParams, RewriterSettings
 from llm_dit.parameters.effects import without_effect
 from llm_dit.placement.planned_work import PlannedWork
+from llm_dit.placement.waiting_threads import let_waiting_threads_sleep
 from llm_dit.prompting.templates import DEFAULT_REWRITER, Template, TemplateShelf
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ def main(
     words: tuple[str, ...], prompt: str | None, output: Path | None, rewrite: bool, rewriter: str | None, **flags: Any
 ) -> None:
     """Draw PROMPT and print where the PNG is."""
+    let_waiting_threads_sleep()
     config = config_from_flags(flags)
     prompt = _prompt(words, prompt)
     params = config.generation(prompt)

@@ -11,6 +11,7 @@ import click
 
 from llm_dit.cli import Command, config_from_flags, parameter_options, user_errors
 from llm_dit.parameters import EngineSettings, GenerationParams, MetricSettings, RewriterSettings, ServerSettings
+from llm_dit.placement.waiting_threads import let_waiting_threads_sleep
 
 if TYPE_CHECKING:
     import socket
@@ -40,9 +41,7 @@ def main(**flags: Any) -> None:
 
     require_devices(config.engine)
     sys.setswitchinterval(SWITCH_INTERVAL_S)
-    os.environ.setdefault(
-        "OMP_WAIT_POLICY", "PASSIVE"
-    )  # torch's threads sleep where they would spin: cores for answers
+    let_waiting_threads_sleep(at_once=True)  # cores for answers
     with _listening(server.host, server.port) as listening:
         app = create_app(config)
         shown_host = f"[{server.host}]" if ":" in server.host else server.host

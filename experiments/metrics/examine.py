@@ -22,6 +22,7 @@ from experiments.store.result_store import ResultStore
 from llm_dit.cli import Command, config_from_flags, parameter_options, user_errors
 from llm_dit.errors import LlmDitError
 from llm_dit.parameters import MetricSettings
+from llm_dit.placement.waiting_threads import let_waiting_threads_sleep
 
 EXAMINABLE = tuple(metric.name for metric in METRICS if metric.can_decide)
 
@@ -47,6 +48,7 @@ EXAMINABLE = tuple(metric.name for metric in METRICS if metric.can_decide)
 @user_errors
 def main(names: tuple[str, ...], pictures: Path | None, score_on: str, **flags: Any) -> None:
     """Print which damages each judge notices, ignores or prefers, and keep it for reports."""
+    let_waiting_threads_sleep()
     settings = config_from_flags(flags).metrics
     chosen = [name for name in names or default_metrics(settings) if names or name in EXAMINABLE]
     for name in chosen:
