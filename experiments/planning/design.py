@@ -25,10 +25,12 @@ from experiments.planning.axes import (
 from experiments.planning.loading_order import in_loading_order
 from experiments.planning.naming import level_name, run_id, safe_name
 from experiments.planning.prompt_choice import distinct_prompts, select_prompts
+from experiments.planning.turns import turns_of_groups
 from experiments.prompts import Prompt
 from llm_dit.checkpoints.scheduler import TURBO_DEFAULTS, TURBO_SHIFT
 from llm_dit.errors import InvalidParameter, LlmDitError
 from llm_dit.parameters import EngineSettings, GenerationParams
+from llm_dit.sampling.shared_work import beginning
 
 __all__ = [
     "AXIS_PARAMETERS",
@@ -172,13 +174,17 @@ class Plan:
     def runs(self) -> Iterator[Run]:
         """Yield every run: settings of the engine outermost, which are loaded; then sizes, which may be compiled.
 
-        Within both come prompts, seeds and levels.
+        Within both come prompts, seeds and levels, which take turns (see `experiments.planning.turns`); those that
+        begin alike stay together, since they share work.
         """
         sizes = [(template.height, template.width) for template in self.templates]
+        beginnings = [beginning(template) for template in self.templates]
         for settings, size in itertools.product(self.loading_order, dict.fromkeys(sizes)):
             indices = [index for index, other in enumerate(sizes) if other == size and self.settings[index] is settings]
-            for prompt, seed, index in itertools.product(self.prompts, self.seeds, indices):
-                yield self._run(index, prompt, seed)
+            keys = [beginnings[index] for index in indices]
+            for number, (prompt, seed) in enumerate(itertools.product(self.prompts, self.seeds)):
+                for turn in turns_of_groups(keys, number):
+                    yield self._run(indices[turn], prompt, seed)
 
     def _run(self, index: int, prompt: Prompt, seed: int) -> Run:
         params = self.params(index, prompt, seed)

@@ -134,8 +134,8 @@ def test_beside_a_level_with_a_prompt_of_its_own_others_draw_the_prompts(other: 
     assert [(run.prompt.id, run.cell.name, run.params.prompt) for run in plan.runs()] == [
         ("cat", "own", "A red house"),
         ("cat", "all", "A cat"),
-        ("dog", "own", "A red house"),
         ("dog", "all", "A dog"),
+        ("dog", "own", "A red house"),
     ]
 
 
