@@ -8,6 +8,9 @@ import click
 
 from llm_dit.cli import Command, user_errors
 
+SENTENCES = ("question", "verdict")
+"""Columns that a terminal is too narrow for; they are told below the table."""
+
 
 @click.command(cls=Command, context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("results", type=click.Path(path_type=Path))
@@ -23,8 +26,12 @@ def main(results: Path, tables: Path | None) -> None:
     from experiments.reporting.number_tables import rich_table
     from experiments.reporting.overview import overview_of, overview_table
 
-    table = overview_table(overview_of(results))
-    Console().print(rich_table(table))
+    entries = overview_of(results)
+    table = overview_table(entries)
+    Console().print(rich_table(table.without(*SENTENCES)))
+    for entry in entries:
+        told = entry.problem or " ".join(filter(None, (entry.question, entry.verdict)))
+        click.echo(f"{entry.name}: {told}")
     if tables is not None:
         write_tables(tables, [table])
         click.echo(tables)

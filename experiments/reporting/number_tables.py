@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from experiments.stats.findings import Analysis, MeasureAnalysis
@@ -46,6 +46,12 @@ class NumberTable:
     title: str
     columns: tuple[str, ...]
     rows: tuple[tuple[Cell, ...], ...]
+
+    def without(self, *columns: str) -> NumberTable:
+        """Return the table without some of its columns."""
+        kept = [index for index, heading in enumerate(self.columns) if heading not in columns]
+        rows = tuple(tuple(row[index] for index in kept) for row in self.rows)
+        return replace(self, columns=tuple(self.columns[index] for index in kept), rows=rows)
 
 
 def answer_tables(answer: Answer, *, with_slopes: bool = True) -> list[NumberTable]:

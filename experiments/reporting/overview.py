@@ -8,7 +8,7 @@ from pathlib import Path
 
 from experiments.reporting.number_tables import Cell, NumberTable, number_cell, text_cell
 from experiments.reporting.report_page import REPORT_FILE, best_of, headline_of, is_report_of
-from experiments.stats.best import best_level, headline_measure
+from experiments.stats.best import best_level, headline
 from experiments.store.folder_state import folder_state
 from experiments.store.result_store import ResultStore
 from llm_dit.errors import LlmDitError, OutputError
@@ -25,7 +25,7 @@ class Entry:
         varies: What is varied.
         done: Finished pictures.
         planned: Pictures that commands asked for.
-        verdict: What the first score says, in a sentence; empty without scores.
+        verdict: The verdict in a line; empty without scores.
         best: The level that is found better by most, or that none is.
         problem: Why it can't be read; empty if it can.
     """
@@ -79,7 +79,6 @@ def _entry(folder: Path) -> Entry:
 def _verdict(folder: Path, store: ResultStore) -> tuple[str, str]:
     """Return verdict and best level: the report's where it is of what is there now, else from the numbers."""
     from experiments.metrics import METRICS
-    from experiments.stats.verdict import sentences
     from experiments.voting.vote_looks import analysed_with_votes
 
     report = folder / REPORT_FILE
@@ -87,8 +86,7 @@ def _verdict(folder: Path, store: ResultStore) -> tuple[str, str]:
         return headline_of(report), best_of(report)
     manifest = store.manifest()
     _records, analysis = analysed_with_votes(folder, manifest, store.runs(), METRICS)
-    result = headline_measure(analysis)
-    return ("" if result is None else sentences(analysis, result)[0]), best_level(analysis)
+    return headline(analysis), best_level(analysis)
 
 
 def overview_table(entries: Sequence[Entry]) -> NumberTable:

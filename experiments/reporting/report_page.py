@@ -184,7 +184,7 @@ def report_text(
         votes: What the folder's votes say; None where there are none.
     """
     from experiments.metrics import BANDS_NOTE
-    from experiments.stats.best import best_level
+    from experiments.stats.best import best_level, headline
     from experiments.stats.measures import TIME_COLUMN
     from experiments.stats.overall import overall_sentence
 
@@ -195,7 +195,7 @@ def report_text(
         views=views,
         votes=votes,
         further_views=[view for view in views if not view.measure.is_main],
-        headline=_headline(analysis, views),
+        headline=headline(analysis),
         overall=overall_sentence(analysis),
         made_from=made_from,
         best=best_level(analysis),
@@ -256,17 +256,6 @@ def _template() -> Template:
     environment.filters["at_words"] = lambda text: Markup(WORD_ENDS.sub(r"\1<wbr>", str(escape(text))))  # noqa: S704
     environment.filters["tojson_text"] = lambda value: json.dumps(value, ensure_ascii=False)
     return environment.get_template("report.html.j2")
-
-
-def _headline(analysis: Analysis, views: Sequence[MeasureView]) -> str:
-    """Return the verdict on the first score, with what its margin says where it has one; empty where there is none."""
-    from experiments.stats.measures import TIME_COLUMN
-
-    scored = [view for view in views if view.measure.is_main and view.measure.column != TIME_COLUMN]
-    if not scored:
-        return ""
-    asked = next(item.margin for item in analysis.measures if item.measure == scored[0].measure)
-    return " ".join(scored[0].sentences[: 1 if asked is None or asked.margin is None else 2])
 
 
 def headline_of(report: Path) -> str:

@@ -62,6 +62,13 @@ def test_the_command_prints_the_table_and_writes_it(results: Path, tmp_path: Pat
     assert {row["experiment"]: row["pictures"] for row in rows} == {"won": 48, "open": 28, "damaged": None}
 
 
+def test_the_command_breaks_no_word_on_a_terminal_of_eighty_columns(results: Path) -> None:
+    told = CliRunner(env={"COLUMNS": "80"}).invoke(overview.main, [str(results)])
+    assert ["won", "shift", "48", "48", "2.0"] in [line.split() for line in told.output.splitlines()]
+    assert "\nwon: What does it change? shift 2.0 beats 3.0 by 0." in told.output
+    assert "\ndamaged: " in told.output
+
+
 @pytest.mark.parametrize(
     ("place", "message"), [("won", "won holds no experiments; did you mean"), ("x", "x does not exist")]
 )

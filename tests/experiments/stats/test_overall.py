@@ -10,6 +10,7 @@ from sample_results import axis, noisy_scores, sample_plan, write_results
 
 from experiments import analyze
 from experiments.metrics.declaration import Column, Fidelity, Metric
+from experiments.stats.best import best_level, headline
 from experiments.stats.findings import Analysis, MeasureAnalysis
 from experiments.stats.grids import AxisEffect
 from experiments.stats.levels import Comparison, Estimate
@@ -172,3 +173,36 @@ def test_analyze_says_it_before_the_first_table_of_the_measures_that_are_shown(t
     assert 0 < told.index(f"{found} SigLIP 2.") < told.index("ImageReward (higher is better)")
     shown = " ".join(CliRunner().invoke(analyze.main, [folder, "--measure", "siglip_score"]).output.split())
     assert "By SigLIP 2, the only score, 4.0 can't be told apart from shift 3.0." in shown
+
+
+def in_a_line(*results: MeasureAnalysis, primary: str | None = None) -> tuple[str, str]:
+    trial = Analysis("trial", ("layer",), "-2", 0, 0, results, primary=primary)
+    return headline(trial), best_level(trial)
+
+
+def test_the_line_is_the_first_scores_where_no_other_finds_more():
+    first, silent = measured("A", L1=0.5, L2=-0.5), measured("B", L1=0, L2=0)
+    of_first = (
+        "layer 1 beats -2 by 0.50, 95 % interval 0.40 to 0.60; 2 loses to it by 0.50, 95 % interval 0.40 to 0.60."
+    )
+    assert in_a_line(first) == in_a_line(first, silent) == (of_first, "1")
+    assert in_a_line(first, measured("B", L1=0.5, L2=0)) == (of_first, "1")
+    assert in_a_line() == ("", "")
+
+
+def test_the_line_is_of_all_scores_where_another_finds_what_the_first_does_not():
+    losers = measured("B", L1=0, L2=-0.5)
+    assert in_a_line(measured("A", L1=0, L2=0), losers) == (
+        "Over A and B: 2 loses to layer -2 by B, and can't be told apart from it by A; no score tells 1 from it.",
+        "none found better than -2",
+    )
+    against, best = in_a_line(measured("A", L1=-0.5, L2=0), measured("B", L1=0.5, L2=0))
+    assert against.startswith("Over A and B: the scores contradict each other about 1, better than layer -2 by B, ")
+    assert best == "none found better than -2 by A"
+
+
+def test_the_line_is_of_the_measure_that_counts_whatever_others_find():
+    first, other = measured("A", L1=0, L2=0), measured("B", L1=0.5, L2=-0.5)
+    assert in_a_line(first, other, primary="a")[0].startswith(
+        "No level can be told apart from layer -2 with 30 prompts"
+    )
