@@ -49,6 +49,12 @@ def find_checkpoint(
     """
     name = str(model_path)
     folder = _local_folder(name)
+    if folder is None and existing(name) is not None:
+        raise CheckpointError(
+            f"{shortened(name)} is neither a folder nor a .safetensors or .gguf file; give one of these, 'mini', or a "
+            f"hub id such as {PUBLISHED_MODEL}.",
+            field="model_path",
+        )
     if folder is None and re.fullmatch(r"[\w.-]+/[\w.-]+", name) and not name.startswith("."):
         folder = _download(name, revision, token, cache_dir)
     elif folder is None:

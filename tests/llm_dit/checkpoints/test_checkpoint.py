@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import pytest
 import torch
@@ -34,6 +35,17 @@ def change_weights(folder, change):
 def test_a_missing_folder_is_named():
     with pytest.raises(CheckpointError, match=r"Model folder ./no/such does not exist; give 'mini', a folder"):
         find_checkpoint("./no/such")
+
+
+@pytest.mark.parametrize("name", ["notes.md", "docs/notes.md"])
+def test_a_file_that_is_no_model_is_neither_called_missing_nor_looked_for_on_the_hub(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("docs").mkdir()
+    Path(name).write_text("# Notes")
+    with pytest.raises(
+        CheckpointError, match=rf"^{name} is neither a folder nor a .safetensors or .gguf file; give one"
+    ):
+        find_checkpoint(name)
 
 
 def test_a_hub_id_that_can_not_be_fetched_says_so():
