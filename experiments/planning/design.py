@@ -56,6 +56,8 @@ __all__ = [
 PROMPT_PLACEHOLDER = "{prompt}"
 """Where a level of the axis `prompt` puts the prompt that it is crossed with."""
 DEFAULT_SEED = 42
+DRAWN_APART = (*ENGINE_PARAMETERS, "height", "width")
+"""Levels that differ in one of these take no turns: it is loaded, or compiled, once for all runs that have it."""
 MODEL_VALUES: Mapping[str, Any] = {"shift": TURBO_SHIFT, **TURBO_DEFAULTS}
 
 

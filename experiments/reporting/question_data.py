@@ -20,7 +20,7 @@ from experiments.examination.kept import examination_notes
 from experiments.stats.comparable_scores import judge_notes, prompt_units, weights_that_count
 from experiments.stats.findings import Analysis, MeasureAnalysis
 from experiments.stats.measures import TIME_COLUMN
-from experiments.stats.notes import margin_notes, primary_note
+from experiments.stats.notes import OUT_OF_TURN, blocks_of, margin_notes, primary_note
 from experiments.stats.paired_statistics import CONFIDENCE
 from experiments.stats.questions.narrowing import OF_PROMPTS, prompt_property
 from experiments.stats.questions.trends import numbers_of
@@ -85,7 +85,7 @@ def question_data(manifest: Manifest, records: Sequence[RunRecord], analysis: An
             "sentence": "" if manifest.primary is None else primary_note(manifest, analysis.measures),
         },
         "whole": [note for note in (mixed_surroundings(finished),) if note is not None],
-        "times": _times(records),
+        "times": {**_times(records), "blocks": blocks_of(manifest), "outOfTurn": OUT_OF_TURN},
         "overall": all(
             result.measure.column in {item["column"] for item in measures}
             for result in analysis.measures

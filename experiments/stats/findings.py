@@ -40,7 +40,15 @@ from experiments.stats.levels import (
 )
 from experiments.stats.margins import MarginAnswer, margin_answers
 from experiments.stats.measures import Measure, measures_of, set_flags
-from experiments.stats.notes import margin_notes, missing_notes, pair_notes, question_notes, score_notes, world_notes
+from experiments.stats.notes import (
+    margin_notes,
+    missing_notes,
+    pair_notes,
+    question_notes,
+    score_notes,
+    turn_notes,
+    world_notes,
+)
 from experiments.store.comparable import mixed_surroundings, with_comparable_times
 from experiments.store.pair_scores import pairing_seed
 
@@ -254,6 +262,7 @@ def _analyse_measure(
             *pair_notes(frame, scored, grid.comparisons, measure),
             *shape_notes(paired, grid.comparisons),
             *score_notes(manifest, records, flags, measure),
+            *turn_notes(manifest, measure),
             *margin_notes(manifest, measure),
         ),
         extension=Extension(looks, grid.false_claims) if looks and log is None else None,

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from experiments.metrics.embedded_world import beyond_the_model
+from experiments.planning.design import DRAWN_APART
 from experiments.stats import paired_statistics as statistics
 from experiments.stats.comparable_scores import judge_notes
 from experiments.stats.levels import Comparison, LevelSummary
@@ -21,6 +22,10 @@ if TYPE_CHECKING:
     from experiments.store.records import RunRecord
 
 MOST_NAMED = 5
+OUT_OF_TURN = (
+    "Levels of one size and one setting of the engine took turns, the others were drawn before them or after: what the "
+    "machine did meanwhile is part of their difference in time. measure_speed.py measures each level alone."
+)
 
 
 class Measured(Protocol):
@@ -133,6 +138,21 @@ def margin_notes(manifest: Manifest, measure: Measure) -> list[str]:
     if margin is None:
         return []
     return [margin_note(margin, measure, manifest.analyses_before_margin(measure.column))]
+
+
+def turn_notes(manifest: Manifest, measure: Measure) -> list[str]:
+    """Say of times that not all levels took turns, where they did not."""
+    return [OUT_OF_TURN] if measure.column == TIME_COLUMN and len(set(blocks_of(manifest))) > 1 else []
+
+
+def blocks_of(manifest: Manifest) -> list[int]:
+    """Return for each combination of levels the number of those that it takes turns with."""
+    known: dict[str, int] = {}
+    keys = [
+        repr(sorted((name, value) for name, value in cell.parameters.items() if name in DRAWN_APART))
+        for cell in manifest.combinations
+    ]
+    return [known.setdefault(key, len(known)) for key in keys]
 
 
 def score_notes(

@@ -2,14 +2,15 @@
 
 It says no more than the tests of each measure do, each corrected for itself, and no amounts: those are in
 `experiments.stats.verdict`, measure by measure. Distances to the baseline have no test and so no part in it; of a race,
-which compares no level with the baseline, it says nothing.
+which compares no level with the baseline, it says nothing. The time is told where it differs by a tenth or more, or
+counts: less can be found as surely, and is the machine's as easily as the level's.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, replace
+from typing import Final, Literal
 
 from experiments.stats.findings import Analysis, MeasureAnalysis
 from experiments.stats.level_names import quoted
@@ -22,17 +23,21 @@ State = Literal["better", "worse", "as good", "open", "hopeless"]
 """What a test says of a level: `hopeless` is one that could have shown no difference, however large."""
 
 FOUND: tuple[State, ...] = ("better", "worse")
+NOTABLE_TIME: Final = 0.1
+"""Share of the baseline's time from which a difference is told beside scores; `measure_speed.py` calls a machine
+disturbed on which one level's own times lie so far apart."""
 MOST_LEVELS = 6
 MOST_TITLES = 4
 
 
 @dataclass(frozen=True)
 class _Findings:
-    """What one measure's tests say: level to state, and the prompts that they rest on."""
+    """What one measure's tests say: level to state, the prompts that they rest on, and levels that differ by little."""
 
     measure: Measure
     states: Mapping[str, State]
     prompts: int
+    slight: frozenset[str] = frozenset()
 
     @property
     def is_score(self) -> bool:
@@ -40,6 +45,11 @@ class _Findings:
 
     def levels(self, *states: State) -> list[str]:
         return [level for level, state in self.states.items() if state in states]
+
+    def notable(self) -> _Findings:
+        """Return it without the levels that differ by little."""
+        states = {level: state for level, state in self.states.items() if level not in self.slight}
+        return replace(self, states=states)
 
 
 def overall_sentence(analysis: Analysis, results: Sequence[MeasureAnalysis] | None = None) -> str:
@@ -52,8 +62,10 @@ def overall_sentence(analysis: Analysis, results: Sequence[MeasureAnalysis] | No
         results: Some of its measures; all of them by default.
 
     Returns:
-        One sentence; empty where no level has been tested by any measure.
+        One sentence; empty where no level has been tested by any measure, and of a race, which has its own verdict.
     """
+    if any(item.looks is not None and item.looks.plan.is_race for item in analysis.measures):
+        return ""
     shown = analysis.measures if results is None else results
     main = [item for item in shown if item.measure.is_main and not item.measure.is_of_pairs]
     found = [_findings(item.measure, item.comparisons, item.margin, item) for item in main]
@@ -79,7 +91,18 @@ def _findings(
         as_good |= {name for name, item in result.looks.latest.levels.items() if item.state == "as good as"}
     tested = [item for item in comparisons if item.p_holm is not None and item.difference is not None]
     states = {item.level: _state(measure, item, is_as_good=item.level in as_good) for item in tested}
-    return _Findings(measure, states, max((item.prompts for item in tested), default=0))
+    slight = _slight_times(result) if result is not None and measure.column == TIME_COLUMN else frozenset()
+    return _Findings(measure, states, max((item.prompts for item in tested), default=0), slight)
+
+
+def _slight_times(result: MeasureAnalysis) -> frozenset[str]:
+    """Return the levels whose time differs from the baseline's by less than `NOTABLE_TIME` of it."""
+    usual = {item.level: item.estimate.mean for item in result.levels if item.estimate is not None}
+    return frozenset(
+        item.level
+        for item in result.comparisons
+        if item.difference is not None and abs(item.difference.mean) < NOTABLE_TIME * usual.get(item.baseline, 0.0)
+    )
 
 
 def _state(measure: Measure, comparison: Comparison, *, is_as_good: bool) -> State:
@@ -219,11 +242,8 @@ def _averaged(results: Sequence[MeasureAnalysis]) -> list[str]:
 
 def _others(tested: Sequence[_Findings], primary: _Findings | None) -> list[str]:
     """Return what is found by the time and by measures of which no direction is better."""
-    return [
-        f"by {item.measure.title} {_of_another_kind(item, 'it')}"
-        for item in tested
-        if not item.is_score and item is not primary and item.levels(*FOUND)
-    ]
+    others = [item.notable() for item in tested if not item.is_score and item is not primary]
+    return [f"by {item.measure.title} {_of_another_kind(item, 'it')}" for item in others if item.levels(*FOUND)]
 
 
 def _of_another_kind(item: _Findings, baseline: str) -> str:

@@ -14,6 +14,7 @@ function partOf(asked, measure) {
   const nameOf = (cell) => varied.map((index) => data.axes[index].levels[cell[index]]).join(" x ");
   const isKept = (cell) => cell.every((level, index) => kept[index].includes(level));
   const cells = data.cells.filter(isKept).map((cell) => ({ name: nameOf(cell), levels: varied.map((index) => data.axes[index].levels[cell[index]]) }));
+  const blocks = new Set(asks.times.blocks.filter((_, at) => isKept(data.cells[at])));
   const own = varied.map((index) => data.axes[index].levels[data.cells[data.baseline][index]]);
   const isThere = own.every((level, index) => axes[index].levels.includes(level));
   const baseline = asked.baseline || (isThere ? own.join(" x ") : "");
@@ -30,7 +31,7 @@ function partOf(asked, measure) {
   const isElsewhere = baseline !== own.join(" x ") || kept.some((levels, index) => !varied.includes(index) && levels[0] !== data.cells[data.baseline][index]);
   const isWhole = !Object.keys(asked.properties).length && !Object.keys(asked.levels).length && asked.seed === undefined && baseline === own.join(" x ");
   const planned = plannedRuns(isAsked, isSeed, isKept, nameOf);
-  return { axes, variable: axes.map((axis) => axis.name).join(" x "), cells, names: cells.map((cell) => cell.name), baseline, runs, finished, planned, isElsewhere, isWhole, timeNote: times.note };
+  return { axes, variable: axes.map((axis) => axis.name).join(" x "), cells, names: cells.map((cell) => cell.name), baseline, runs, finished, planned, isElsewhere, isWhole, timeNote: times.note, tookTurns: blocks.size < 2 };
 }
 
 // Times that may be compared, as experiments/store/comparable.py: of the run of the command that made most, without its warm-up

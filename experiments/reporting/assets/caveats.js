@@ -86,8 +86,10 @@ function whatMarginTakes(measure, answer, unshown) {
 
 // Notes under one measure
 
+const turnNotes = (measure, part) => measure.isTime && !part.tookTurns ? [asks.times.outOfTurn] : [];
+
 function notesOf(measure, part, comparisons) {
-  return [...missingNotes(measure, part), ...pairNotes(measure, part, comparisons), ...shapeNotes(comparisons), ...measure.judge, ...flagNotes(measure, part), ...measure.after, ...examinedNotes(measure)];
+  return [...missingNotes(measure, part), ...pairNotes(measure, part, comparisons), ...shapeNotes(comparisons), ...measure.judge, ...flagNotes(measure, part), ...turnNotes(measure, part), ...measure.after, ...examinedNotes(measure)];
 }
 
 function examinedNotes({ column, examined: [first, count] }) { // what examinations of the judge found stands in the verdict

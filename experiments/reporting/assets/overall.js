@@ -2,6 +2,7 @@
 
 const MOST_LEVELS_TOGETHER = 6;
 const MOST_TITLES = 4;
+const NOTABLE_TIME = 0.1; // share of the baseline's time from which a difference is told beside scores
 const FOUND = ["better", "worse"];
 
 function overallSentence(question) { // empty where a measure that the command has is not in the page, or nothing is tested
@@ -12,7 +13,7 @@ function overallSentence(question) { // empty where a measure that the command h
     if (!part.runs.length) return [];
     return [{ measure, part, analysis, margins: marginAnswers(measure, analysis.contrasts) }];
   });
-  const tested = all.map(({ measure, analysis, margins }) => findingsOf(measure, analysis.comparisons, margins[0])).filter(({ states }) => states.size);
+  const tested = all.map(({ measure, part, analysis, margins }) => ({ ...findingsOf(measure, analysis.comparisons, margins[0]), slight: measure.isTime ? slightTimes(part, analysis.comparisons) : new Set() })).filter(({ states }) => states.size);
   if (!tested.length) return untestedSentence(all);
   const [{ part }] = all;
   const baseline = `${part.variable} ${quoted(part.baseline)}`;
@@ -133,7 +134,13 @@ function ofAxes(all) { // averaged over the other axes of a grid, where scores f
 }
 
 function ofOthers(tested, primary) { // the time, and measures of which no direction is better
-  return tested.filter((item) => !isScore(item.measure) && item !== primary && levelsIn(item, ...FOUND).length).map((item) => `by ${item.measure.title} ${ofAnotherKind(item, "it")}`);
+  const others = tested.filter((item) => !isScore(item.measure) && item !== primary).map((item) => ({ ...item, states: new Map([...item.states].filter(([level]) => !item.slight.has(level))) }));
+  return others.filter((item) => levelsIn(item, ...FOUND).length).map((item) => `by ${item.measure.title} ${ofAnotherKind(item, "it")}`);
+}
+
+function slightTimes({ runs, baseline }, comparisons) { // levels whose time differs from the baseline's by little
+  const usual = mean([...grouped(runs.filter((run) => run.cell === baseline), (run) => run.unit).values()].map((own) => mean(own.map(({ value }) => value))));
+  return new Set(comparisons.filter(({ difference }) => difference !== null && Math.abs(difference) < NOTABLE_TIME * usual).map(({ level }) => level));
 }
 
 function ofAnotherKind(item, baseline) {

@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from asked_page import ask, told_by_command
+from asked_page import ASK, ask, told_by_command
 from report_tab import report_tab
-from sample_results import SHIFT, STEPS, noisy_scores, sample_plan, write_results
+from sample_results import SHIFT, STEPS, axis, noisy_scores, sample_plan, write_results
 
 from experiments.planning.design import Run
 from experiments.reporting.report_page import write_report
 from experiments.stats.beside import name_choices
+from experiments.stats.notes import OUT_OF_TURN
 from experiments.stats.questions.answering import Asked
 from experiments.stats.questions.narrowing import conditions_from_flags
 from experiments.store.records import RunRecord
@@ -33,7 +34,8 @@ def contrary(run: Run) -> dict[str, Any]:
         values["image_reward"] += 1.0
     values["siglip_score"] += {"2.0": -0.4, "1.0": -0.3}.get(run.cell.levels["shift"], 0.0)
     steps, place = float(run.cell.levels["num_inference_steps"]), int(run.prompt.id[-3:])
-    return {**values, "generation_time_seconds": 0.05 * steps + 0.001 * place}
+    slight = {"1.0": 0.002}.get(run.cell.levels["shift"], 0.0)  # found, and too little to be told beside scores
+    return {**values, "generation_time_seconds": 0.05 * steps + 0.001 * place + slight}
 
 
 @pytest.fixture(scope="module")
@@ -76,6 +78,22 @@ def test_all_measures_together_and_the_times_that_compare_are_those_of_the_comma
         assert shown["notes"] == notes
     assert "the scores contradict each other about 2.0" in told_by_command(folder, Asked())[1][0]
     assert any("Time is compared for" in note for note in told_by_command(folder, Asked())[2])
+
+
+def test_of_times_that_were_not_taken_in_turn_the_page_says_what_the_command_says(browser: Any, tmp_path: Path) -> None:
+    plan = sample_plan(axes=(SHIFT, axis("quantization", "none", "int8")), prompts=7, name="apart")
+    folder = write_results(tmp_path / "apart", plan, noisy_scores({}), image_size=8)
+    write_report(folder)
+    with report_tab(browser, folder) as page:
+        for controls, asked, is_told in (
+            ({}, Asked(), True),
+            ({"axis quantization": "1"}, Asked(conditions_from_flags(["quantization=int8"])), False),
+        ):
+            page.evaluate(ASK, {"axis quantization": ""})
+            shown = page.evaluate(ASK, {**controls, "measure": str(TIME)})
+            _tables, _sentences, notes = told_by_command(folder, asked, "generation_time_seconds")
+            assert shown["notes"] == notes
+            assert (OUT_OF_TURN in notes) == is_told
 
 
 def test_of_many_runs_the_sentence_over_all_measures_comes_after_the_rest(browser: Any, folder: Path) -> None:

@@ -9,9 +9,10 @@ import pytest
 from sample_results import axis, noisy_scores, sample_manifest, sample_plan, sample_records
 
 from experiments.metrics import METRICS
-from experiments.planning.design import Plan
+from experiments.planning.design import Axis, Plan
 from experiments.stats import paired_statistics as statistics
 from experiments.stats.findings import Analysis, analyse
+from experiments.stats.notes import OUT_OF_TURN
 from experiments.store.records import RunRecord
 
 EIGHT_SHIFTS = axis("shift", 3.0, *(float(number) for number in range(10, 17)))
@@ -147,3 +148,20 @@ def test_levels_that_set_the_seed_are_paired_by_prompt_in_a_grid_too() -> None:
     records = sample_records(plan, lambda run: {"image_reward": int(run.prompt.id[-3:]) + (run.params.seed == 2)})
     result = next(iter(analyse(sample_manifest(plan), records, METRICS).measures))
     assert [comparison.pairs for comparison in result.comparisons] == [7, 7, 7]
+
+
+@pytest.mark.parametrize(
+    ("other", "take_turns"),
+    [
+        (axis("num_inference_steps", 4, 9), True),
+        (axis("quantization", "none", "int8"), False),
+        (axis("width", 64, 128), False),
+        (axis("model_path", "mini", "another"), False),
+    ],
+)
+def test_levels_that_were_not_drawn_in_turn_are_told_beside_their_times_alone(other: Axis, take_turns: bool) -> None:
+    plan = sample_plan(axes=[axis("shift", 3.0, 4.0), other], prompts=8)
+    records = sample_records(plan, noisy_scores({}))
+    analysis = analyse(sample_manifest(plan), records, METRICS)
+    told = {result.measure.column for result in analysis.measures if OUT_OF_TURN in result.notes}
+    assert told == (set() if take_turns else {"generation_time_seconds"})

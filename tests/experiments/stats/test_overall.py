@@ -10,10 +10,11 @@ from sample_results import axis, noisy_scores, sample_plan, write_results
 
 from experiments import analyze
 from experiments.metrics.declaration import Column, Fidelity, Metric
+from experiments.planning.looks import LookPlan
 from experiments.stats.best import best_level, headline
 from experiments.stats.findings import Analysis, MeasureAnalysis
 from experiments.stats.grids import AxisEffect
-from experiments.stats.levels import Comparison, Estimate
+from experiments.stats.levels import Comparison, Estimate, LevelSummary
 from experiments.stats.margins import MarginAnswer, MarginStanding
 from experiments.stats.measures import GENERATION_TIME, TIME_COLUMN, Measure
 from experiments.stats.overall import overall_sentence
@@ -108,6 +109,33 @@ def test_a_single_score_is_told_as_the_only_one_and_the_time_beside_it():
     )
 
 
+def timed(*means: float, usual: float = 1.0) -> MeasureAnalysis:
+    """Seconds of levels 1, 2, ... beside a baseline that takes `usual`."""
+    found = measured("Generation time", column=TIME_COLUMN, **{f"L{at}": mean for at, mean in enumerate(means, 1)})
+    level = LevelSummary("-2", 30, 30, Estimate(usual, usual, usual), 0.0)
+    return replace(found, levels=(level,))
+
+
+def test_a_time_is_told_beside_scores_from_a_tenth_of_the_baselines_on():
+    score = measured("A", L1=0, L2=0, L3=0, L4=0)
+    assert (
+        said(score, timed(-0.099, 0.099, 0.03, -0.03))
+        == "By A, the only score, no level can be told apart from layer -2."
+    )
+    assert said(score, timed(-0.101, 0.101, 0.03, -0.03)) == (
+        "By A, the only score, no level can be told apart from layer -2; by Generation time 1 is faster than it and 2 "
+        "is slower than it."
+    )
+    assert said(score, timed(-0.101, 0.101, usual=2.0)).endswith("told apart from layer -2.")
+
+
+def test_a_time_that_counts_is_told_however_little():
+    time = timed(-0.01)
+    assert said(time, measured("A", L1=0), primary=TIME_COLUMN).startswith(
+        "By Generation time, which counts, 1 is faster than layer -2; by A, "
+    )
+
+
 def test_the_time_leads_where_it_counts_and_a_measure_without_direction_is_higher_or_lower():
     time = measured("Generation time", column=TIME_COLUMN, L1=-0.5)
     diverse = measured("D", "none", L1=0.5)
@@ -123,7 +151,7 @@ def test_as_good_as_is_said_where_a_margin_or_a_look_has_shown_it():
     by_margin = replace(result, margin=MarginAnswer(0.1, (standing,), 0.05, 6))
     assert said(by_margin) == "By A, the only score, 1 is as good as layer -2; 2 can't be told apart from it."
     states = {"1": LevelAtLook("as good as", 30), "2": LevelAtLook("as good as", 30)}
-    log = LookLog(plan=None, taken=(Look(30, "", 0, states),))
+    log = LookLog(plan=looks(), taken=(Look(30, "", 0, states),))
     assert said(replace(result, looks=log)) == "By A, the only score, 1 and 2 are as good as layer -2."
 
 
@@ -134,6 +162,21 @@ def test_a_grid_tells_what_is_found_of_an_axis_by_itself():
         "By A, the only score, 6.0 x 4 can't be told apart from shift x steps -2; averaged over the other axes, 6.0 "
         "beats shift 3.0."
     )
+
+
+def looks(*, is_race: bool = False) -> LookPlan:
+    return LookPlan("a", is_race, 0.3, True, (), (30,))
+
+
+def test_of_a_race_nothing_is_said_since_its_levels_are_compared_with_no_baseline():
+    raced = measured("A", L1=0, L2=0)
+    untested = tuple(replace(item, p_value=None, p_holm=None) for item in raced.comparisons)
+    log = LookLog(looks(is_race=True), taken=(Look(30, "", 0, {"1": LevelAtLook("left", 30)}),))
+    raced = replace(raced, comparisons=untested, looks=log)
+    assert said(raced, timed(-0.5, 0.5)) == "", "no score compares any level, and it never will"
+    assert said(raced, measured("B", L1=0.5)) == "", "B is not the only score"
+    beside = replace(measured("A", L1=0.5), looks=replace(log, plan=looks()))
+    assert said(beside) == "By A, the only score, 1 beats layer -2."
 
 
 def test_many_levels_are_counted():
