@@ -2,7 +2,8 @@
 
 The pictures of a run are drawn with the next one under way and files being written, which is fast but measures no level
 by itself. Here each model is loaded afresh, and a picture of each level is drawn to warm up and then again a few times,
-each time from its prompt to its pixels; nothing of one picture is kept for the next.
+each time from its prompt to its pixels; nothing of one picture is kept for the next. Levels that one model draws at one
+size take turns, so that what else the machine did is no level's own.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
+from experiments.planning.turns import turns
 from experiments.running.making import free_device_memory
 from experiments.store.speeds import LevelSpeed, Speeds, write_speeds
 from llm_dit.errors import CheckpointError, OutputError
@@ -82,7 +84,8 @@ def measure_speeds(
         free_device_memory()
         pipeline, load_seconds = _loaded(load, settings, alike[0])
         device = _device_name(pipeline.device)
-        levels += [_measured(pipeline, record, load_seconds, repeats) for record in alike]
+        for of_a_size in _by_size(alike):
+            levels += _measured(pipeline, of_a_size, load_seconds, repeats)
         notes += _foreign_memory(pipeline.device)
         del pipeline
     order = {cell.name: rank for rank, cell in enumerate(manifest.combinations)}
@@ -165,20 +168,41 @@ def _loaded(load: Load, settings: EngineSettings, record: RunRecord) -> tuple[An
     return pipeline, load_seconds
 
 
-def _measured(pipeline: Any, record: RunRecord, load_seconds: float, repeats: int) -> LevelSpeed:
-    params = GenerationParams.parse(record.parameters)
-    seconds: list[float] = []
-    peaks: list[int] = []
-    for repeat in range(WARM_UPS + repeats):
-        _forget_peak(pipeline.device)
-        _wait(pipeline.device)
-        started = time.perf_counter()
-        pipeline.draw(params, pipeline.encode(params)).wait()
-        _wait(pipeline.device)
-        if repeat >= WARM_UPS:
-            seconds.append(time.perf_counter() - started)
-            peaks += _peak(pipeline.device)
-    return LevelSpeed(record.level, tuple(seconds), max(peaks, default=None), load_seconds)
+def _by_size(records: Sequence[RunRecord]) -> list[list[RunRecord]]:
+    """Group levels by what their pictures measure, since memory that a size has taken is not given back to another."""
+    sizes: dict[tuple[int, int], list[RunRecord]] = {}
+    for record in records:
+        sizes.setdefault((record.parameters["height"], record.parameters["width"]), []).append(record)
+    return list(sizes.values())
+
+
+def _measured(pipeline: Any, records: Sequence[RunRecord], load_seconds: float, repeats: int) -> list[LevelSpeed]:
+    """Warm each level up, and then time a picture of each in turns."""
+    drawn = [GenerationParams.parse(record.parameters) for record in records]
+    for params in drawn:
+        for _ in range(WARM_UPS):
+            _timed(pipeline, params)
+    seconds: list[list[float]] = [[] for _ in records]
+    peaks: list[list[int]] = [[] for _ in records]
+    for repeat in range(repeats):
+        for place in turns(len(records), repeat):
+            took, peak = _timed(pipeline, drawn[place])
+            seconds[place].append(took)
+            peaks[place] += peak
+    return [
+        LevelSpeed(record.level, tuple(times), max(peak, default=None), load_seconds)
+        for record, times, peak in zip(records, seconds, peaks, strict=True)
+    ]
+
+
+def _timed(pipeline: Any, params: GenerationParams) -> tuple[float, list[int]]:
+    """Draw one picture; return its seconds, and the most that was allocated meanwhile where the device tells."""
+    _forget_peak(pipeline.device)
+    _wait(pipeline.device)
+    started = time.perf_counter()
+    pipeline.draw(params, pipeline.encode(params)).wait()
+    _wait(pipeline.device)
+    return time.perf_counter() - started, _peak(pipeline.device)
 
 
 def _wait(device: Any) -> None:

@@ -15,13 +15,14 @@ def headline(analysis: Analysis) -> str:
     """Return the verdict in a line; empty without a score.
 
     It is the first score's, with what its margin says where it has one. Where no measure was named to count and another
-    score finds what that one does not, it is the sentence over all measures.
+    score finds what that one does not, it is the sentence over all measures; of a race it is the race's.
     """
     result = _first_score(analysis)
     if result is None:
         return ""
-    if not analysis.primary and _found_by_others(analysis, result) - _found(result):
-        return overall_sentence(analysis)
+    found_elsewhere = not analysis.primary and _found_by_others(analysis, result) - _found(result)
+    if found_elsewhere and (told := overall_sentence(analysis)):
+        return told
     is_asked = result.margin is not None and result.margin.margin is not None
     return " ".join(sentences(analysis, result)[: 2 if is_asked else 1])
 

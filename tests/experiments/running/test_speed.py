@@ -70,7 +70,7 @@ def measured(monkeypatch, seconds, *, load_average=0.1, repeats=3):
 
 
 def test_a_level_is_timed_warm_alone_and_by_its_median_and_its_model_is_loaded_once(monkeypatch):
-    found, loaded = measured(monkeypatch, [99.0] * WARM_UPS + [2.0, 2.1, 2.0])
+    found, loaded = measured(monkeypatch, [99.0] * WARM_UPS * 4 + [2.0] * 4 + [2.1] * 4 + [2.0] * 4)
     assert [level.level for level in found.levels] == ["1.0", "2.0", "3.0", "4.0"]
     assert found.levels[0].seconds == pytest.approx((2.0, 2.1, 2.0))
     assert [level.median_seconds for level in found.levels] == pytest.approx([2.0] * 4)
@@ -78,12 +78,22 @@ def test_a_level_is_timed_warm_alone_and_by_its_median_and_its_model_is_loaded_o
     assert {level.peak_memory_bytes for level in found.levels} == {None}
     imports, pipeline = loaded  # the first one pays for what it imports, and draws nothing
     assert imports.drawn == []
-    assert pipeline.drawn == [shift for shift in (1.0, 2.0, 3.0, 4.0) for _ in range(WARM_UPS + 3)]
+    warmed, timed = pipeline.drawn[: 4 * WARM_UPS], pipeline.drawn[4 * WARM_UPS :]
+    assert warmed == [shift for shift in (1.0, 2.0, 3.0, 4.0) for _ in range(WARM_UPS)]
+    assert timed == [1.0, 2.0, 3.0, 4.0, *(4.0, 3.0, 2.0, 1.0), *(2.0, 4.0, 1.0, 3.0)]
     assert (found.device, found.notes) == (str(Pipeline.device), ())
 
 
+def test_a_machine_that_becomes_slower_makes_no_level_slower(monkeypatch):
+    slower = [1.0 + 0.01 * picture for picture in range(4 * (WARM_UPS + 4))]
+    found, _ = measured(monkeypatch, slower, repeats=4)
+    timed = slower[4 * WARM_UPS :]
+    assert [sum(level.seconds) for level in found.levels] == pytest.approx([sum(timed) / 4] * 4)
+    assert [level.median_seconds for level in found.levels] == pytest.approx([sum(timed) / 16] * 4, rel=0.01)
+
+
 def test_a_busy_machine_and_times_that_lie_apart_are_told(monkeypatch):
-    found, _ = measured(monkeypatch, [9.0] * WARM_UPS + [2.0, 3.0, 2.0], load_average=4.25)
+    found, _ = measured(monkeypatch, [9.0] * WARM_UPS * 4 + [2.0] * 4 + [3.0] * 4 + [2.0] * 4, load_average=4.25)
     assert found.notes[0] == "4.2 processes were running on this machine when it began"
     assert found.notes[1] == "the times of 1.0 lie 50% of their median apart"
     assert speed_sentences(found, "shift", "3.0")[1].startswith("The measurement may be disturbed: 4.2 processes")

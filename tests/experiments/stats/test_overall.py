@@ -175,6 +175,8 @@ def test_of_a_race_nothing_is_said_since_its_levels_are_compared_with_no_baselin
     raced = replace(raced, comparisons=untested, looks=log)
     assert said(raced, timed(-0.5, 0.5)) == "", "no score compares any level, and it never will"
     assert said(raced, measured("B", L1=0.5)) == "", "B is not the only score"
+    both = Analysis("trial", ("layer",), "-2", 0, 0, (raced, measured("B", L1=0.5)))
+    assert headline(both) == "layer 1 is the best: every other level was shown to be worse than the leader."
     beside = replace(measured("A", L1=0.5), looks=replace(log, plan=looks()))
     assert said(beside) == "By A, the only score, 1 beats layer -2."
 
