@@ -1,8 +1,13 @@
-"""What examinations found, a file for each judge's weights, and what of it is said beside a verdict."""
+"""What examinations found, a file for each judge's weights, and what of it is said beside a verdict.
+
+Those of the embedded judges come with the code. A checkout keeps new ones beside them; an installed package is not
+written into, so there they go into the user's own folder, and stand in the place of what came with it.
+"""
 
 from __future__ import annotations
 
 import math
+import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -15,9 +20,10 @@ from experiments.metrics import Metric
 from experiments.store.json_file import read_json, write_json
 from experiments.store.records import RunRecord
 from llm_dit.errors import LlmDitError, unwritable
+from llm_dit.home import installed_apps
 
 FOLDER = Path(__file__).parent / "found"
-"""Where they are kept: those of the embedded judges come with the code."""
+"""Those that come with the code."""
 FORMAT = 1
 
 
@@ -53,13 +59,21 @@ class Examined:
         )
 
 
+def own_folder() -> Path:
+    """Return where new ones are kept."""
+    if installed_apps() is None:
+        return FOLDER
+    data_home = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
+    return Path(data_home) / "llm-dit" / "examinations"
+
+
 def keep(metric: Metric, examined: Examined) -> Path:
     """Keep what was found, in the place of what was found on the same pictures before.
 
     Raises:
         LlmDitError: If the file can't be written.
     """
-    path = _path(metric.name, metric.model)
+    path = own_folder() / _file_name(metric.name, metric.model)
     before = {item.name: item for item in _read(path)}
     sets = [*(item for name, item in before.items() if name != examined.name), examined]
     values = {
@@ -86,9 +100,12 @@ def found_before(metric_name: str, weights: str) -> tuple[Examined, ...]:
     """Return what examinations of a judge's weights found; none where there was none.
 
     Raises:
-        LlmDitError: If the file is damaged.
+        LlmDitError: If a file is damaged.
     """
-    return _read(_path(metric_name, weights))
+    name = _file_name(metric_name, weights)
+    folders = dict.fromkeys((FOLDER, own_folder()))
+    sets = {item.name: item for folder in folders for item in _read(folder / name)}
+    return tuple(sets[name] for name in sorted(sets))
 
 
 def examination_notes(records: Sequence[RunRecord], metric: Metric) -> list[str]:
@@ -110,8 +127,8 @@ def _named(finding: Finding) -> str:
     return f"{finding.damage} (by {abs(finding.difference):.2g}, p {finding.p_value:.2g})"
 
 
-def _path(metric_name: str, weights: str) -> Path:
-    return FOLDER / f"{metric_name}--{re.sub(r'[^A-Za-z0-9._@-]+', '_', weights)}.json"
+def _file_name(metric_name: str, weights: str) -> str:
+    return f"{metric_name}--{re.sub(r'[^A-Za-z0-9._@-]+', '_', weights)}.json"
 
 
 def _read(path: Path) -> tuple[Examined, ...]:

@@ -22,6 +22,10 @@ class Places(dict[str, int]):
         """Tell tables apart by which they are."""
         return self is other
 
+    def __ne__(self, other: object) -> bool:
+        """Likewise; a dictionary has an operator of its own for it."""
+        return self is not other
+
 
 class Entries(Mapping[str, Any]):
     """A block that nobody writes into; equal to a dictionary with the same entries.

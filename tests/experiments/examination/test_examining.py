@@ -133,6 +133,36 @@ def test_what_was_found_is_kept_by_weights_and_set_and_said_in_a_sentence(exampl
         found_before("brightness", "mean@1")
 
 
+def test_an_installed_package_is_not_written_into_and_a_users_own_examination_stands_in_its_place(
+    examples, tmp_path, monkeypatch
+):
+    shipped, own = tmp_path / "package" / "found", tmp_path / "data" / "llm-dit" / "examinations"
+    monkeypatch.setattr(kept, "FOLDER", shipped)
+    judge, findings = Brightness(), examine(Brightness(), examples)
+    keep(judge.metric, examined_now("others", "mini", 2, findings[:2]))
+    keep(judge.metric, examined_now("prompts", "mini", 2, findings[:3]))
+    (before,) = [(path, path.read_bytes()) for path in shipped.iterdir()]
+    monkeypatch.setattr(kept, "installed_apps", lambda: tmp_path / "package")
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+    assert [len(item.findings) for item in found_before("brightness", "mean@1")] == [2, 3]
+    path = keep(judge.metric, examined_now("prompts", "mini", 2, findings[:5]))
+    keep(judge.metric, examined_now("zebras", "mini", 2, findings[:4]))
+    assert path == own / "brightness--mean@1.json"
+    assert [(item.name, len(item.findings)) for item in found_before("brightness", "mean@1")] == [
+        ("others", 2),
+        ("prompts", 5),
+        ("zebras", 4),
+    ]
+    assert [(path, path.read_bytes()) for path in shipped.iterdir()] == [before]
+
+
+def test_without_a_folder_for_data_it_is_the_usual_one(tmp_path, monkeypatch):
+    monkeypatch.setattr(kept, "installed_apps", lambda: tmp_path)
+    monkeypatch.delenv("XDG_DATA_HOME", raising=False)
+    monkeypatch.setattr(kept.Path, "home", lambda: tmp_path)
+    assert kept.own_folder() == tmp_path / ".local" / "share" / "llm-dit" / "examinations"
+
+
 def test_report_and_analysis_say_what_the_examination_of_the_judge_found(examples, tmp_path, monkeypatch):
     monkeypatch.setattr(kept, "FOLDER", tmp_path / "found")
     folder = write_results(tmp_path / "results", sample_plan(axes=[axis("shift", 3.0, 4.0)]), noisy_scores({}))

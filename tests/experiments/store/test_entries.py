@@ -14,6 +14,7 @@ def test_a_block_is_told_and_compared_as_the_dictionary_that_it_stands_for():
 def test_a_table_of_names_is_known_by_itself_alone():
     first, second = Places({"a": 0}), Places({"a": 0})
     assert [first == other for other in (first, second)] == [True, False]
+    assert [first != other for other in (first, second)] == [False, True]
 
 
 def test_blocks_with_the_same_entries_beside_some_have_one_key() -> None:
