@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sample_results import noisy_scores, sample_plan, write_results
 from web_fakes import FakeEngine
 from web_server import HTTP, live_server, make_app, wait_until
 from web_tab import fill_prompt, open_tab
@@ -108,3 +109,35 @@ def test_a_page_of_another_version_offers_to_be_loaded_again(browser: Any, tmp_p
         page.get_by_role("link", name="Reload this page").click()
         page.locator("#model-pill[data-state=ready]").wait_for()
         assert page.locator("body").get_attribute("data-build") != "0123456789ab"
+
+
+def test_after_a_break_the_page_asks_again_for_its_experiments_and_for_the_formatted_prompt(
+    browser: Any, tmp_path: Path
+) -> None:
+    results = tmp_path / "results"
+
+    def app_of(name: str) -> Any:
+        return make_app(tmp_path / name, FakeEngine(), results_dir=results)
+
+    def leave_polling_out(route: Any) -> None:
+        answer = route.fetch()
+        assert "every 20s, " in answer.text()
+        route.fulfill(response=answer, body=answer.text().replace("every 20s, ", ""))
+
+    with live_server(app_of("first")) as address:
+        wait_until(lambda: is_ready(address))
+        port = int(address.rsplit(":", 1)[1])
+        tabs = [open_tab(browser, address, NO_SERVER, NOT_FOUND, "htmx:") for _ in range(2)]
+        experiments, form = (tab.__enter__() for tab in tabs)
+        experiments.route("**/experiments", leave_polling_out)
+        experiments.goto("/experiments")
+        experiments.locator("#model-pill[data-state=ready]").wait_for()
+        fill_prompt(form, "A fox")
+    write_results(results / "drawn_meanwhile", sample_plan(name="drawn_meanwhile", prompts=2), noisy_scores({}))
+    form.fill("#field-prompt", "A red fox")
+    form.locator("#token-count", has_text="can't be reached").wait_for()
+    with live_server(app_of("second"), port):
+        experiments.locator("[data-name=drawn_meanwhile]").wait_for()
+        form.locator("#token-count", has_text=" of 1024 tokens").wait_for()
+        for tab in tabs:
+            tab.__exit__(None, None, None)

@@ -108,7 +108,8 @@ export async function reconcile(id) {
   document.dispatchEvent(new CustomEvent("reconciled"));
 }
 
-// One stream a tab; pages listen to "news" on the document. A new one goes on where the page, or the stream before, was.
+// One stream a tab; pages listen to "news" on the document, and to "returned" for what they have to ask again after a break,
+// in which the server may have been started anew. A new one goes on where the page, or the stream before, was.
 // The browser connects again by itself after a network fault, and never after an answer that is no stream, such as a
 // proxy's 502: then the page does, after pauses that grow.
 const LEAST_PAUSE_MS = 1000;
@@ -117,6 +118,7 @@ let stream = null;
 let since = document.body.dataset.since;
 let pause = LEAST_PAUSE_MS;
 let reopening = null;
+let isCut = false;
 
 function openStream() {
   clearTimeout(reopening);
@@ -132,8 +134,11 @@ function openStream() {
     showQueue(activeIds.length);
     latest = news;
     document.dispatchEvent(new CustomEvent("news", { detail: news }));
+    if (isCut) document.dispatchEvent(new CustomEvent("returned"));
+    isCut = false;
   });
   stream.addEventListener("error", () => {
+    isCut = true;
     showModel(null);
     if (stream.readyState !== EventSource.CLOSED) return;
     closeStream();

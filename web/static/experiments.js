@@ -35,14 +35,18 @@ document.addEventListener("htmx:beforeSwap", ({ detail }) => {
   else shownNumber = number;
 });
 
-// The list is asked for again when a job of the lab has news, at most once a second.
+// The list is asked for again when a job of the lab has news, at most once a second, and after a break.
 let isDue = false;
 onNews((news) => {
-  if (isDue || !news.jobs.some((job) => job.kind === "experiment")) return;
+  if (news.jobs.some((job) => job.kind === "experiment")) askSoon();
+});
+document.addEventListener("returned", askSoon);
+function askSoon() {
+  if (isDue) return;
   isDue = true;
   setTimeout(() => {
     isDue = false;
     htmx.trigger(document.body, "experiments-changed");
   }, 1000);
-});
+}
 showKind();

@@ -248,3 +248,4 @@ offerRewriting((prompt) => {
   afterChange();
 });
 onNews(takeNews);
+document.addEventListener("returned", showFormatted);
