@@ -258,7 +258,7 @@ def _analyse_measure(
         interactions=grid.interactions,
         prompts=scored[PROMPT].nunique(),
         notes=(
-            *([] if measure.metric.counted else missing_notes(manifest, levels)),  # votes are on a part by intention
+            *missing_notes(manifest, levels, measure),
             *pair_notes(frame, scored, grid.comparisons, measure),
             *shape_notes(paired, grid.comparisons),
             *score_notes(manifest, records, flags, measure),
@@ -301,7 +301,7 @@ def _analyse_fidelity(
         interactions=(),
         prompts=max((summary.prompts for summary in levels), default=0),
         notes=(
-            *missing_notes(manifest, levels),
+            *missing_notes(manifest, levels, measure),
             *fidelity_notes(levels, manifest.baseline_name, measure),
             *score_notes(manifest, records, flags, measure),
         ),

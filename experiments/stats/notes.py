@@ -102,12 +102,18 @@ def primary_note(manifest: Manifest, results: Sequence[Measured]) -> str:
     return f"The measure that counts is {title}, {when}."
 
 
-def missing_notes(manifest: Manifest, levels: Sequence[LevelSummary]) -> list[str]:
-    """Name every level that has fewer numbers than runs were planned; what failed need not fail by chance."""
+def missing_notes(manifest: Manifest, levels: Sequence[LevelSummary], measure: Measure) -> list[str]:
+    """Name every level that has fewer numbers than runs were planned; what failed need not fail by chance.
+
+    Votes are on a part by intention. Of times all levels lack as many where those are left out that don't compare.
+    """
+    lacking = {summary.level: manifest.planned_runs[summary.level] - summary.runs for summary in levels}
+    if measure.metric.counted or (measure.column == TIME_COLUMN and len(set(lacking.values())) == 1):
+        return []
     short = [
         f"{summary.level} has {summary.runs} of {manifest.planned_runs[summary.level]}"
         for summary in levels
-        if summary.runs < manifest.planned_runs[summary.level]
+        if lacking[summary.level] > 0
     ]
     if not short:
         return []

@@ -165,3 +165,20 @@ def test_levels_that_were_not_drawn_in_turn_are_told_beside_their_times_alone(ot
     analysis = analyse(sample_manifest(plan), records, METRICS)
     told = {result.measure.column for result in analysis.measures if OUT_OF_TURN in result.notes}
     assert told == (set() if take_turns else {"generation_time_seconds"})
+
+
+@pytest.mark.parametrize("lacks_one_more", [False, True])
+def test_times_that_all_levels_lack_as_many_of_are_told_in_the_note_on_times_alone(lacks_one_more: bool) -> None:
+    plan = sample_plan(axes=[axis("shift", 3.0, 4.0)], prompts=8)
+    records = [
+        replace(record, is_warm_up=record.prompt_id.endswith("_000"))
+        for record in sample_records(plan, noisy_scores({}))
+        if not (lacks_one_more and record.level == "4.0" and record.prompt_id.endswith("_005"))
+    ]
+    analysis = analyse(sample_manifest(plan), records, METRICS)
+    told = [note for note in column_of(analysis, "generation_time_seconds") if "Not every planned run" in note]
+    expected = (
+        "Not every planned run has this number: 3.0 has 7 of 8, 4.0 has 6 of 8. What is missing need not be like "
+    )
+    assert told == ([f"{expected}the rest."] if lacks_one_more else [])
+    assert any(note.startswith("Time is compared for") for note in analysis.notes)
