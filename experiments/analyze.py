@@ -78,19 +78,19 @@ def main(
     asked further (--where to --correlate) is corrected together, question by question.
     """
     from experiments.metrics import METRICS
-    from experiments.stats.beside import beside_each_other, name_choices, note_analysis, pairing_of
-    from experiments.stats.findings import seen_now
+    from experiments.stats.beside import beside_each_other, name_choices, pairing_of
     from experiments.stats.paired_statistics import tables_meanwhile
     from experiments.stats.questions.answering import Asked, answer
     from experiments.stats.questions.narrowing import conditions_from_flags
     from experiments.store.result_store import ResultStore
-    from experiments.voting.vote_looks import corrected_for_looks, note_look
+    from experiments.voting.vote_looks import corrected_for_looks
     from experiments.voting.vote_scores import CountedVotes
 
     asked = Asked(conditions_from_flags(conditions), baseline, all_pairs, by, trend, per_prompt, correlate)
     stores = [ResultStore(folder) for folder in results_dirs]
     pairing = pairing_of(stores, pair_by, metrics)
     notes: tuple[str, ...] = ()
+    votes: CountedVotes | None = None
     if len(stores) == 1:
         name_choices(stores, primary, margins)
         manifest = stores[0].manifest()
@@ -102,23 +102,42 @@ def main(
         manifest, records, notes = beside_each_other(stores, primary, margins, pairing)
     answers = answer(manifest, records, METRICS, asked, columns)
     analysis = replace(answers.analysis, notes=(*notes, *answers.analysis.notes))
-    if len(stores) == 1:
+    if votes is not None:
         analysis = corrected_for_looks(analysis, votes)
     answers = replace(answers, analysis=analysis)
     chosen, folded = _print_answers(answers, asked, columns)
     if tables is not None:
         _write_tables(tables, answers, [*chosen, *folded])
-    if len(stores) == 1 and not columns and not str(asked):
+    if votes is not None and not columns and not str(asked):
         _print_votes(votes, records, analysis)
         _print_speeds(stores[0], manifest, analysis)
-    # whoever asks of a part has the whole before him, so what he sees is kept as all that there is
     shown = [result.measure.column for result in chosen]
+    for problem in _noted(stores, manifest, records, analysis, shown, asked, votes):
+        click.echo(problem, err=True)
+
+
+def _noted(
+    stores: Sequence[ResultStore],
+    manifest: Manifest,
+    records: Sequence[RunRecord],
+    analysis: Analysis,
+    shown: Sequence[str],
+    asked: Asked,
+    votes: CountedVotes | None,
+) -> list[str]:
+    """Write down that these results were analysed, and return what could not be.
+
+    Whoever asks of a part has the whole before him, so what he sees is kept as all that there is.
+    """
+    from experiments.stats.beside import note_analysis
+    from experiments.stats.findings import seen_now
+    from experiments.voting.vote_looks import note_look
+
     seen = replace(seen_now(manifest, records, analysis, by="analyze.py", columns=shown), asked=str(asked))
     problems = note_analysis(stores, seen)
-    if len(stores) == 1 and any(result.measure.column == "votes" for result in chosen):
-        problems += [problem] if (problem := note_look(stores[0].folder, votes, "analyze.py")) else []
-    for problem in problems:
-        click.echo(problem, err=True)
+    if votes is not None and "votes" in shown and (problem := note_look(stores[0].folder, votes, "analyze.py")):
+        problems.append(problem)
+    return problems
 
 
 def _print_answers(

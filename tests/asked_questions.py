@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from sample_results import SHIFT, STEPS, noisy_scores, sample_manifest, sample_records
+from sample_results import SHIFT, STEPS, axis, noisy_scores, sample_manifest, sample_records
 
 from experiments.metrics import METRICS
 from experiments.stats.questions.answering import Answer, Answers, Asked, answer
 from experiments.stats.questions.narrowing import conditions_from_flags
 
+THINK = axis("force_think_block", False, True)
 GRID = {"axes": (SHIFT, STEPS), "baseline": {"shift": "3.0", "num_inference_steps": "9"}}
 
 

@@ -1,4 +1,4 @@
-"""The imports of the code against the table of allowed arrows in docs/architecture.md."""
+"""The imports of the code against the allowed arrows in docs/architecture.md; lengths of files and functions."""
 
 from __future__ import annotations
 
@@ -145,3 +145,24 @@ def test_every_room_says_what_lives_there_and_what_must_not():
             docstring = ast.get_docstring(ast.parse(start.read_text(encoding="utf-8"))) or ""
             assert len(docstring.splitlines()) >= 3, room
             assert "ot here: " in docstring, room
+
+
+def test_no_file_is_longer_than_400_lines_and_no_function_than_60():
+    folders = (*PACKAGES.values(), ROOT / "tests")
+    files = [path for folder in folders for path in folder.rglob("*") if path.suffix in (".py", ".js", ".css", ".j2")]
+    texts = {path: path.read_text(encoding="utf-8") for path in files if "vendor" not in path.parts}
+    lengths = {str(path.relative_to(ROOT)): len(text.splitlines()) for path, text in texts.items()}
+    for path, text in texts.items():
+        if path.suffix == ".py":
+            lengths |= {f"{path.relative_to(ROOT)} {node.name}": lines for node, lines in _functions(ast.parse(text))}
+    assert {name: lines for name, lines in lengths.items() if lines > (60 if " " in name else 400)} == {}
+
+
+def _functions(node: ast.AST) -> Iterator[tuple[ast.FunctionDef | ast.AsyncFunctionDef, int]]:
+    """Yield every function with its number of lines, decorators left out; expressions have none."""
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef):
+            assert child.end_lineno is not None
+            yield child, child.end_lineno - child.lineno + 1
+        if isinstance(child, ast.stmt):
+            yield from _functions(child)

@@ -42,7 +42,7 @@ HEAD_CHARACTERS = 4096
 """In which a report says its headline."""
 SCRIPTS = (
     *("grid.js", "keeping.js", "viewer.js", "crossing.js", "pairs.js", "behind.js"),
-    *("sign_flips.js", "power.js", "answers.js", "sentences.js", "caveats.js", "overall.js"),
+    *("sign_flips.js", "power.js", "answers.js", "correlations.js", "sentences.js", "caveats.js", "overall.js"),
     *("prompt_plots.js", "asking_links.js", "asking.js"),
 )
 VOTING_SCRIPT = "votes.js"
