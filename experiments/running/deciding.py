@@ -15,7 +15,7 @@ from experiments.metrics.declaration import Scorer
 from experiments.planning.design import Plan
 from experiments.planning.looks import LookPlan
 from experiments.running.worklist import WorkItem, Worklist
-from experiments.stats.look_taking import take_look
+from experiments.stats.look_taking import LEFT, take_look
 from experiments.store.look_log import KEY, LookLog, look_log_from
 from experiments.store.result_store import ResultStore
 
@@ -98,7 +98,7 @@ class Decider:
                 break
         if self.is_out_of_time and not self._is_decided():
             return
-        self._end("decided" if self._is_decided() else "prompts")
+        self._end("decided" if self._is_decided() and not self._is_left_open() else "prompts")
 
     def finish(self) -> None:
         """Write down that the time is over, where it ended the last block or came after it."""
@@ -122,6 +122,13 @@ class Decider:
     def _is_decided(self) -> bool:
         latest = self.log.latest
         return latest is not None and all(item.ended_at is not None for item in latest.levels.values())
+
+    def _is_left_open(self) -> bool:
+        """Return whether a race had no more prompts and still has several levels, not shown to be within a margin."""
+        latest = self.log.latest
+        assert latest is not None
+        left = [item for item in latest.levels.values() if item.state == LEFT]
+        return len(left) > 1 and not latest.is_within_margin
 
     def _end(self, reason: str) -> None:
         self._write(replace(self.log, end=reason))

@@ -244,6 +244,23 @@ def test_a_race_ends_with_the_best_level(tmp_path):
     assert result.outcome.made < 4 * 24
 
 
+def test_a_race_that_leaves_several_levels_at_its_last_look_has_decided_nothing_of_them(tmp_path, judge):
+    judge.score_rows = lambda rows: [{"siglip_score": 0.5} for _ in rows]
+    result = run(request(tmp_path, mode="--find-best=siglip_score", prompts=12))
+    assert states(result.looks) == dict.fromkeys(("1.0", "2.0", "3.0", "4.0"), "left")
+    assert (result.looks.end, result.looks.latest.prompts) == ("prompts", 12)
+    assert "the prompts were used up" in " ".join(result.verdict)
+    again = run(request(tmp_path, mode="--find-best=siglip_score", prompts=12))
+    assert (again.outcome.made, again.looks.end) == (0, "prompts")
+
+
+def test_a_race_whose_levels_are_all_within_the_margin_is_decided(tmp_path, judge):
+    judge.score_rows = lambda rows: [{"siglip_score": 0.5} for _ in rows]
+    result = run(request(tmp_path, "--margin=0.1", mode="--find-best=siglip_score"))
+    assert set(states(result.looks).values()) == {"left"}
+    assert (result.looks.end, result.looks.latest.is_within_margin) == ("decided", True)
+
+
 def test_runs_that_fail_leave_their_pairs_out_and_the_looks_go_on(tmp_path):
     asked = request(tmp_path)
     texts = [prompt.text for prompt in asked.prompts[:3]]
