@@ -30,11 +30,16 @@ def main(results: Path, tables: Path | None) -> None:
     table = overview_table(entries)
     Console().print(rich_table(table.without(*SENTENCES)))
     for entry in entries:
-        told = entry.problem or " ".join(filter(None, (entry.question, entry.verdict)))
+        told = entry.problem or " ".join(filter(None, (as_sentence(entry.question), entry.verdict)))
         click.echo(f"{entry.name}: {told}")
     if tables is not None:
         write_tables(tables, [table])
         click.echo(tables)
+
+
+def as_sentence(question: str) -> str:
+    """End a question, which anybody may have written, so that another sentence can follow."""
+    return question if not question or question[-1] in ".?!:…" else f"{question}."
 
 
 if __name__ == "__main__":

@@ -70,6 +70,14 @@ def test_the_command_breaks_no_word_on_a_terminal_of_eighty_columns(results: Pat
 
 
 @pytest.mark.parametrize(
+    ("question", "told"),
+    [("Why?", "Why?"), ("It is.", "It is."), ("A sweep: steps=1,4", "A sweep: steps=1,4."), ("", "")],
+)
+def test_a_question_without_an_end_gets_one_before_the_verdict(question: str, told: str) -> None:
+    assert overview.as_sentence(question) == told
+
+
+@pytest.mark.parametrize(
     ("place", "message"), [("won", "won holds no experiments; did you mean"), ("x", "x does not exist")]
 )
 def test_a_folder_without_experiments_is_refused(results: Path, place: str, message: str) -> None:
