@@ -53,6 +53,9 @@ def test_all_experiments_stand_in_one_table_with_their_verdicts(page: Any) -> No
     cells = [cell.inner_text() for cell in row.locator("td, th").all()]
     assert cells[1:5] == ["second", "What does it change?", "shift", "24 of 24"]
     assert cells[6].startswith("shift ") or cells[6].startswith("No level") or cells[6].startswith("With ")
+    lines = "cell => { const r = document.createRange(); r.selectNodeContents(cell); return r.getClientRects().length }"
+    date_and_pictures = [row.locator("td").nth(index) for index in (0, 3)]
+    assert [cell.evaluate(lines) for cell in date_and_pictures] == [1, 1]
     assert row.locator("a").get_attribute("href").endswith("/second/report.html")
     page.goto("/experiments")
     assert page.locator("a[href='/experiments/overview']").count() == 1
