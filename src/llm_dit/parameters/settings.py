@@ -234,14 +234,14 @@ class ClusterSettings(Parameters):
 
     workers: Whole | None = parameter(
         None,
-        "Draw on so many devices at once, each with a worker of its own; 0 takes every GPU there is.",
+        "Draw, and score, on so many devices at once, each with a worker of its own; 0 takes every GPU there is.",
         runtime("cluster", elsewhere="num_workers n_workers num_processes nproc gpus devices num_gpus"),
         ge=0,
         le=10_000,
     )
     ray_address: str | None = parameter(
         None,
-        "Cluster to draw on: auto, host:port or ray://host:port; this machine by default.",
+        "Cluster to work on: auto, host:port or ray://host:port; this machine by default.",
         runtime("cluster", elsewhere="ray_head cluster_address head_address"),
         min_length=1,
     )
