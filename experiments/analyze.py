@@ -144,10 +144,11 @@ def _print_answers(
     answers: Answers, asked: Asked, columns: tuple[str, ...]
 ) -> tuple[list[MeasureAnalysis], list[MeasureAnalysis]]:
     """Print what was asked of each measure; return those printed, and the further columns that were not."""
-    from rich.console import Console
     from rich.text import Text
 
-    console = Console()
+    from experiments.reporting.number_tables import printer
+
+    console = printer()
     chosen, folded = _chosen(answers.analysis, columns)
     print_analysis(answers.analysis, chosen, answers.records, console, asked, answers)
     if folded:

@@ -20,15 +20,13 @@ SENTENCES = ("question", "verdict")
 @user_errors
 def main(results: Path, tables: Path | None) -> None:
     """Print the experiments in RESULTS, a folder of their folders: date, question, size, verdict and best level."""
-    from rich.console import Console
-
     from experiments.exports.table_files import write_tables
-    from experiments.reporting.number_tables import rich_table
+    from experiments.reporting.number_tables import printer, rich_table
     from experiments.reporting.overview import overview_of, overview_table
 
     entries = overview_of(results)
     table = overview_table(entries)
-    Console().print(rich_table(table.without(*SENTENCES)))
+    printer().print(rich_table(table.without(*SENTENCES)))
     for entry in entries:
         told = entry.problem or " ".join(filter(None, (as_sentence(entry.question), entry.verdict)))
         click.echo(f"{entry.name}: {told}")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import os
+import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -18,9 +20,11 @@ from experiments.stats.questions.trends import Trend
 from experiments.stats.verdict import decimals_of
 
 if TYPE_CHECKING:
+    from rich.console import Console
     from rich.table import Table
 
 Value = str | float | int | None
+WIDTH_OF_FILES = 10_000
 
 
 @dataclass(frozen=True)
@@ -213,6 +217,14 @@ def _decimals(estimates: Iterable[Estimate | None]) -> int:
         if item is not None and item.low is not None and item.high is not None
     ]
     return decimals_for(min((width for width in widths if width), default=0.0))
+
+
+def printer() -> Console:
+    """Return what prints tables: as wide as the terminal or `COLUMNS`, and into files and pipes as wide as they are."""
+    from rich.console import Console
+
+    has_width = sys.stdout.isatty() or "COLUMNS" in os.environ
+    return Console(width=None if has_width else WIDTH_OF_FILES)
 
 
 def rich_table(table: NumberTable) -> Table:

@@ -11,6 +11,7 @@ from click.testing import CliRunner
 from sample_results import (
     SHIFT,
     STEPS,
+    axis,
     noisy_scores,
     sample_manifest,
     sample_plan,
@@ -136,3 +137,16 @@ def test_a_prompt_of_which_the_list_says_nothing_is_not_like_what_is_asked_for()
     assert part.manifest.planned_runs == dict.fromkeys(("1.0", "2.0", "3.0", "4.0"), 7)
     rest = narrowed(sample_manifest(plan), sample_records(plan, noisy_scores({})), conditions_from_flags(["tag=none"]))
     assert {record.prompt_id for record in rest.records} == {f"p{index}" for index in range(7, 12)}
+
+
+def test_in_a_file_or_a_pipe_no_name_and_no_sentence_is_broken(tmp_path: Path) -> None:
+    names = ("last_before_norm_of_the_encoder", "the_one_before_the_last_of_the_encoder")
+    folder = write_results(
+        tmp_path / "named", sample_plan(axes=(axis("system_prompt", *names),)), noisy_scores({}), image_size=8
+    )
+    asked = [str(folder), "--all-pairs", "--by", "category"]
+    piped = CliRunner(env={"COLUMNS": None}).invoke(analyze.main, asked).output.splitlines()
+    assert sum(line.split()[:2] == [names[1], names[0]] for line in piped) == 3  # by two scores and the time
+    assert max(len(line) for line in piped) > 150
+    narrow = CliRunner(env={"COLUMNS": "80"}).invoke(analyze.main, asked).output.splitlines()
+    assert max(len(line) for line in narrow if not line.startswith("Votes")) <= 80
