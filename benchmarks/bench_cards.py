@@ -17,7 +17,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -34,6 +34,7 @@ from experiments.running.execution import run_plan
 from experiments.running.one_device import OneDevice
 from experiments.store.result_store import ResultStore
 from llm_dit import ZImagePipeline
+from llm_dit.errors import InvalidParameter
 from llm_dit.parameters import GenerationParams
 from llm_dit.placement.devices import resolve_device
 from llm_dit.placement.planned_work import PlannedWork
@@ -120,10 +121,20 @@ def timed(images: list[Callable[[], Any]], device: torch.device) -> tuple[float,
 
 
 def ours(
-    model_path: str, numerics: str, card_gib: int | None, device: torch.device, bus: float, plan: Plan, steps: int
+    model_path: str,
+    numerics: str,
+    card_gib: int | None,
+    device: torch.device,
+    bus: float,
+    plan: Plan,
+    steps: int,
+    *,
+    vae_tiling: bool,
 ) -> Row:
     """Load and draw with this project."""
-    limit: dict[str, Any] = {} if card_gib is None else {"vram_limit": card_gib - SYSTEM_GIB}
+    limit: dict[str, Any] = {"vae_tiling": vae_tiling}
+    if card_gib is not None:
+        limit["vram_limit"] = card_gib - SYSTEM_GIB
     size = next(plan.runs()).params
     planned = PlannedWork(pixels=(size.height or 0) * (size.width or 0))
     started = time.perf_counter()
@@ -174,11 +185,14 @@ def theirs(model_path: str, way: str, card_gib: int | None, device: torch.device
 
 
 def attempted(work: Callable[[], Row], fallback: Row) -> Row:
-    """Do it, or say that the card is too small."""
+    """Do it, or say that the card is too small: ours says so before it loads."""
     try:
         return work()
     except torch.OutOfMemoryError:
-        return Row(fallback.who, fallback.numerics, fallback.card_gib, problem="out of memory")
+        problem = "out of memory"
+    except InvalidParameter as error:
+        problem = str(error)
+    return replace(fallback, problem=problem)
 
 
 def tell(row: Row, resident_s: dict[str, float]) -> None:
@@ -202,9 +216,16 @@ def tell(row: Row, resident_s: dict[str, float]) -> None:
 @click.option("--size", default=1024, show_default=True, help="Height and width in pixels.")
 @click.option("--only", multiple=True, help="Names of numerics; default: all.")
 @click.option("--card", "cards", multiple=True, type=int, help="Sizes in GiB; default: all.")
+@click.option("--vae-tiling", is_flag=True, help="Decode in bands; ours only.")
 @click.option("--peer", "ways", multiple=True, type=click.Choice(["resident", *OFFLOADS]), help="Of diffusers.")
 def main(
-    model_path: str, steps: int, size: int, only: tuple[str, ...], cards: tuple[int, ...], ways: tuple[str, ...]
+    model_path: str,
+    steps: int,
+    size: int,
+    only: tuple[str, ...],
+    cards: tuple[int, ...],
+    vae_tiling: bool,
+    ways: tuple[str, ...],
 ) -> None:
     """Run the benchmark on a CUDA device."""
     device = resolve_device("auto", "device")
@@ -229,7 +250,8 @@ def main(
     for name, card_gib in [(name, None) for name in chosen] + pairs:
         with card(device, card_gib):
             row = attempted(
-                partial(ours, model_path, name, card_gib, device, bus, plan, steps), Row("ours", name, card_gib)
+                partial(ours, model_path, name, card_gib, device, bus, plan, steps, vae_tiling=vae_tiling),
+                Row("ours", name, card_gib),
             )
         if card_gib is None:
             resident_s[name] = row.image_s

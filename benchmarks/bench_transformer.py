@@ -31,6 +31,7 @@ from llm_dit.checkpoints.finding import find_checkpoint
 from llm_dit.networks.transformer import ZImageTransformer
 from llm_dit.networks.transformer_config import SEQUENCE_MULTIPLE
 from llm_dit.parameters import AttentionBackend
+from llm_dit.placement.devices import resolve_device
 from llm_dit.prompting.chat_template import format_prompt
 
 MODEL_TIME = 0.4
@@ -248,7 +249,7 @@ def main(**options: Any) -> None:
         torch.set_num_threads(options["threads"])
     setting = Setting(
         config=transformer_config(options["config_name"]),
-        device=torch.device(options["device_name"]),
+        device=resolve_device(options["device_name"], "device"),
         dtype=getattr(torch, options["dtype_name"]),
         batch=options["batch"],
         warmup=options["warmup"],

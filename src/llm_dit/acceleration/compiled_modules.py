@@ -20,6 +20,7 @@ from torch._inductor.runtime.hints import ReductionHint
 from torch._inductor.virtualized import V
 
 from llm_dit.acceleration.float8 import Change, Float8Block
+from llm_dit.acceleration.operators import register_operators
 from llm_dit.networks.transformer import TransformerBlock
 from llm_dit.networks.vae_decoder import Decoder
 
@@ -77,7 +78,12 @@ def compile_block(block: TransformerBlock, *, is_whole: bool) -> None:
         block: A `TransformerBlock` or `Float8Block`.
         is_whole: The block is one graph; kernels of other packages may break it into several.
     """
-    forward: Callable[..., Any] = Float8Block.forward if isinstance(block, Float8Block) else TransformerBlock.forward
+    forward: Callable[..., Any] = TransformerBlock.forward
+    if isinstance(block, Float8Block):
+        from llm_dit.acceleration import float8_kernels, rotation_kernels  # noqa: F401 # their operators
+
+        register_operators()
+        forward = Float8Block.forward
     block.__class__ = CompiledBlock
     assert isinstance(block, CompiledBlock)
     block.run = torch.compile(forward, fullgraph=is_whole, options=_options())

@@ -15,20 +15,24 @@ import torch
 from torch import Tensor
 
 from llm_dit.acceleration.float8_format import FLOAT8, RANGE, SMALLEST
+from llm_dit.acceleration.operators import plain_outside
 from llm_dit.networks.transformer import scaled_dot_product
 
 
-@torch.library.custom_op("llm_dit::flash3", mutates_args=())
-def flash3(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+def _attended(query: Tensor, key: Tensor, value: Tensor, **descales: Tensor) -> Tensor:
+    """Call the package's own operator: the function around it is an operator of Python, see `operators`."""
+    import fa3_fwd_interface  # noqa: F401 # registers it
+
+    result: list[Tensor] = torch.ops.fa3_fwd.fwd(query, key, value, num_splits=1, **descales)
+    return result[0]
+
+
+def _attended_exactly(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     """Attend exactly; all [B, L, H, K], bfloat16."""
-    from fa3_fwd_interface import flash_attn_func
-
-    attended: Tensor = flash_attn_func(query, key, value)
-    return attended
+    return _attended(query, key, value)
 
 
-@torch.library.custom_op("llm_dit::flash3_float8", mutates_args=())
-def flash3_float8(query: Tensor, key: Tensor, value: Tensor, scales: Tensor) -> Tensor:
+def _attended_in_float8(query: Tensor, key: Tensor, value: Tensor, scales: Tensor) -> Tensor:
     """Attend in float8.
 
     Args:
@@ -40,21 +44,16 @@ def flash3_float8(query: Tensor, key: Tensor, value: Tensor, scales: Tensor) -> 
     Returns:
         [B, L, H, K], bfloat16.
     """
-    from fa3_fwd_interface import flash_attn_func
-
     names = ("q_descale", "k_descale", "v_descale")
-    attended: Tensor = flash_attn_func(query, key, value, **dict(zip(names, scales.unbind(0), strict=False)))
-    return attended
+    return _attended(query, key, value, **dict(zip(names, scales.unbind(0), strict=False)))
 
 
-@flash3.register_fake
-def _(query: Tensor, *_: Tensor) -> Tensor:
-    return torch.empty(query.shape, dtype=query.dtype, device=query.device)
-
-
-@flash3_float8.register_fake
-def _(query: Tensor, *_: Tensor) -> Tensor:
-    return torch.empty(query.shape, dtype=torch.bfloat16, device=query.device)
+_exact = torch.library.custom_op("llm_dit::flash3", _attended_exactly, mutates_args=())
+_in_float8 = torch.library.custom_op("llm_dit::flash3_float8", _attended_in_float8, mutates_args=())
+_exact.register_fake(lambda query, *_: torch.empty(query.shape, dtype=query.dtype, device=query.device))
+_in_float8.register_fake(lambda query, *_: torch.empty(query.shape, dtype=torch.bfloat16, device=query.device))
+flash3 = plain_outside("flash3", _attended_exactly)
+flash3_float8 = plain_outside("flash3_float8", _attended_in_float8)
 
 
 def attend_in_float8(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> Tensor:
@@ -73,10 +72,8 @@ def attend_in_float8(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | N
     """
     if mask is not None:
         return scaled_dot_product(query, key, value, mask)
-    quantized = [quantize_heads(part) for part in (query, key, value)]
-    scales = torch.stack([scale for _, scale in quantized])
-    attended: Tensor = torch.ops.llm_dit.flash3_float8(*(values for values, _ in quantized), scales)
-    return attended
+    queries, keys, values = (quantize_heads(part) for part in (query, key, value))
+    return flash3_float8(queries[0], keys[0], values[0], torch.stack([queries[1], keys[1], values[1]]))
 
 
 def quantize_heads(x: Tensor) -> tuple[Tensor, Tensor]:

@@ -10,6 +10,7 @@ Legend: B images, L tokens, M = B L rows, D width, K inputs and N outputs of a l
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
@@ -17,13 +18,14 @@ import torch
 from einops import rearrange
 from torch import Tensor, nn
 
-from llm_dit.acceleration.flash3 import attend_in_float8
+from llm_dit.acceleration.flash3 import attend_in_float8, flash3_float8
 from llm_dit.acceleration.float8_format import FLOAT8, RANGE, SMALLEST
 from llm_dit.networks.transformer import QK_NORM_EPS, Attention, TransformerBlock
 from llm_dit.placement.devices import on
 
 ROWS_AT_ONCE = 1024
 """Of a weight that is quantized: its copies in float32 stay small."""
+EVERYTHING = slice(None)
 
 
 class ScaledLinear(nn.Module):
@@ -32,22 +34,22 @@ class ScaledLinear(nn.Module):
     Attributes:
         weight: Float8, [N, K].
         scale: Float32, [1, N].
-        reach: Length of each row of the weight that the two stand for, float32, [1, N].
         one: Float32, a scalar.
+        shrinking: What `float8_product` multiplies by, float32, a scalar.
     """
 
     weight: Tensor
     scale: Tensor
-    reach: Tensor
     one: Tensor
+    shrinking: Tensor
 
     def __init__(self, weight: Tensor, scale: Tensor, dtype: torch.dtype) -> None:
         super().__init__()
         self.dtype = dtype
         self.register_buffer("weight", weight)
         self.register_buffer("scale", scale)
-        self.register_buffer("reach", row_lengths(weight, scale))
         self.register_buffer("one", torch.ones((), device=weight.device))
+        self.register_buffer("shrinking", self.one / self.longest)
 
     @classmethod
     def from_linear(cls, linear: nn.Linear) -> ScaledLinear:
@@ -67,13 +69,29 @@ class ScaledLinear(nn.Module):
         )
         return product
 
-    def unscaled_product(self, values: Tensor) -> Tensor:
-        """Float8 [M, K] to [M, N] that must still be multiplied with the scales of its rows and with `scale`.
+    def unscaled_product(self, values: Tensor, outputs: slice = EVERYTHING) -> Tensor:
+        """Float8 [M, K] to some of [M, N] that must still be multiplied with the scales of its rows and with `scale`.
 
         Bfloat16 rounds it as it would the scaled one, and products without scales of rows are faster.
         """
+        return self._unscaled(values, outputs, self.one, self.dtype)
+
+    def float8_product(self, values: Tensor, outputs: slice) -> Tensor:
+        """Float8 [M, K], rows at most 448 long, to some of float8 [M, N].
+
+        It must still be multiplied with the scales of its rows, with `scale` and with `longest`, which keeps all values
+        within 448 without a pass that looks for the largest.
+        """
+        return self._unscaled(values, outputs, self.shrinking, FLOAT8)
+
+    @property
+    def longest(self) -> float:
+        """Length that a row of the weight can have at most: 448 times the root of K."""
+        return RANGE * math.sqrt(self.weight.shape[1])
+
+    def _unscaled(self, values: Tensor, outputs: slice, factor: Tensor, dtype: torch.dtype) -> Tensor:
         product: Tensor = torch._scaled_mm(
-            values, self.weight.t(), scale_a=self.one, scale_b=self.one, out_dtype=self.dtype, use_fast_accum=True
+            values, self.weight[outputs].t(), scale_a=factor, scale_b=self.one, out_dtype=dtype, use_fast_accum=True
         )
         return product
 
@@ -105,20 +123,6 @@ def quantize_weight(weight: Tensor) -> tuple[Tensor, Tensor]:
         own_scales.copy_((rows.abs().amax(-1, keepdim=True) / RANGE).float().clamp(min=SMALLEST))
         own_values.copy_(_in_float8(rows.float(), own_scales))
     return values, scales
-
-
-def row_lengths(values: Tensor, scales: Tensor) -> Tensor:
-    """Return the length of each row of a quantized weight; of a row of zeros its scale, by which one may divide.
-
-    Args:
-        values: Float8, [N, K].
-        scales: Float32, [1, N].
-
-    Returns:
-        Float32, [1, N].
-    """
-    lengths = [rows.float().norm(dim=1) for rows in values.split(ROWS_AT_ONCE)]
-    return torch.cat(lengths).clamp(min=1) * scales
 
 
 def _in_float8(rows: Tensor, scales: Tensor) -> Tensor:
@@ -206,13 +210,13 @@ def _mixed(
 
     values, rows = quantized
     project: Any = attention.to_qkv
-    qkv = project.unscaled_product(values).unflatten(0, shape[:2])
     if mask is None and attention.attend is attend_in_float8:
-        mixed, columns = _attended_in_float8(attention, qkv, rows, rope), project.reach
+        mixed, factor = _attended_in_float8(attention, values, rows, shape, rope), project.longest
     else:
-        mixed, columns = _attended(attention, qkv, rows, rope, mask), project.scale
+        qkv = project.unscaled_product(values).unflatten(0, shape[:2])
+        mixed, factor = _attended(attention, qkv, rows, rope, mask), 1.0
     mixed = rearrange(mixed, "B L H K -> B L (H K)").contiguous()
-    scaled: tuple[Tensor, Tensor] = rows_to_float8(mixed, rows, columns.chunk(3, dim=-1)[2])
+    scaled: tuple[Tensor, Tensor] = rows_to_float8(mixed, rows, project.scale.chunk(3, dim=-1)[2], factor)
     return scaled
 
 
@@ -221,21 +225,25 @@ def _attended(attention: Attention, qkv: Tensor, rows: Tensor, rope: Tensor, mas
     from llm_dit.acceleration.rotation_kernels import rotate_normed
 
     project: Any = attention.to_qkv
-    norms = attention.norm_q.weight, attention.norm_k.weight
+    norms: tuple[Any, Any] = attention.norm_q.weight, attention.norm_k.weight
     query, key = rotate_normed(qkv, rows, project.scale, rope, *norms, QK_NORM_EPS)
     value = rearrange(qkv.chunk(3, dim=-1)[2], "B L (H K) -> B L H K", K=attention.head_dim)
     return attention.attend(query, key, value, mask)
 
 
-def _attended_in_float8(attention: Attention, qkv: Tensor, rows: Tensor, rope: Tensor) -> Tensor:
-    """Values are mixed as parts of what they can be, before `rows` and `reach`."""
+def _attended_in_float8(
+    attention: Attention, quantized: Tensor, rows: Tensor, shape: torch.Size, rope: Tensor
+) -> Tensor:
+    """Values are mixed as the product writes them, in float8, before `rows`, `scale` and `longest`."""
     from llm_dit.acceleration.rotation_kernels import rotate_to_float8
 
     project: Any = attention.to_qkv
-    norms = attention.norm_q.weight, attention.norm_k.weight
-    *quantized, scales = rotate_to_float8(qkv, rows, project.scale, rope, *norms, project.reach, QK_NORM_EPS)
-    attended: Tensor = torch.ops.llm_dit.flash3_float8(*quantized, scales)
-    return attended
+    first = 2 * shape[-1]
+    joined = project.unscaled_product(quantized, slice(first)).unflatten(0, shape[:2])
+    value = project.float8_product(quantized, slice(first, None)).view(*shape[:2], -1, attention.head_dim)
+    norms: tuple[Any, Any] = attention.norm_q.weight, attention.norm_k.weight
+    query, key, scales = rotate_to_float8(joined, rows, project.scale, rope, *norms, QK_NORM_EPS)
+    return flash3_float8(query, key, value, scales)
 
 
 def _change(layer: Any, quantized: Sequence[Tensor], shape: torch.Size, weight: Tensor, gate: Tensor) -> Change:

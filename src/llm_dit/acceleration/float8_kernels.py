@@ -11,12 +11,16 @@ import torch
 import triton
 import triton.language as tl
 from torch import Tensor
-from torch.library import triton_op, wrap_triton
 
 from llm_dit.acceleration.float8_format import RANGE, SMALLEST
+from llm_dit.acceleration.operators import triton_operator, wrap_triton
 
 FLOAT8_RANGE = tl.constexpr(RANGE)
 SMALLEST_MAGNITUDE = tl.constexpr(SMALLEST)
+PROGRAMS_PER_PROCESSOR = 2
+"""Each goes through its share of the rows: what all rows have in common is read and computed once."""
+STAGES = 3
+"""Rows that are on their way while one is computed, itself counted."""
 
 
 @triton.jit
@@ -37,19 +41,27 @@ def _normed(values, EPS: tl.constexpr, WIDTH: tl.constexpr):
 
 
 @triton.jit
-def _advance(
-    x, values, row_scales, column_scales, change_weight, gate, advanced, row, columns, is_inside, image,
+def _loaded(values, columns, is_inside):
+    return tl.load(values + columns, mask=is_inside, other=0.0).to(tl.float32)
+
+
+@triton.jit
+def _opened(change_weight, gate, image, columns, is_inside, WIDTH: tl.constexpr):
+    # tanh from the gate's exponential, which Triton has
+    opening = 2.0 * tl.sigmoid(2.0 * _loaded(gate + image * WIDTH, columns, is_inside)) - 1.0
+    return opening * _loaded(change_weight, columns, is_inside)
+
+
+@triton.jit
+def _advanced(
+    x, values, row_scales, column_scales, opened, advanced, row, columns, is_inside,
     EPS: tl.constexpr, WIDTH: tl.constexpr,
 ):  # fmt: skip
     place = row * WIDTH + columns
     change = tl.load(values + place, mask=is_inside, other=0.0).to(tl.float32)
-    change *= tl.load(row_scales + row) * tl.load(column_scales + columns, mask=is_inside, other=0.0)
-    change = _normed(change, EPS, WIDTH) * tl.load(change_weight + columns, mask=is_inside, other=0.0).to(tl.float32)
-    # tanh from the gate's exponential, which Triton has
-    closed = tl.load(gate + image * WIDTH + columns, mask=is_inside, other=0.0).to(tl.float32)
-    opening = 2.0 * tl.sigmoid(2.0 * closed) - 1.0
-    stream = tl.load(x + place, mask=is_inside, other=0.0).to(tl.float32) + opening * change
-    rounded = stream.to(advanced.dtype.element_ty)
+    stream = tl.load(x + place, mask=is_inside, other=0.0).to(tl.float32)
+    change = _normed(change * (tl.load(row_scales + row) * column_scales), EPS, WIDTH)
+    rounded = (stream + change * opened).to(advanced.dtype.element_ty)
     tl.store(advanced + place, rounded, mask=is_inside)
     return rounded.to(tl.float32)
 
@@ -57,44 +69,49 @@ def _advance(
 @triton.jit
 def _advance_kernel(
     x, values, row_scales, column_scales, change_weight, gate, advanced, tokens,
-    EPS: tl.constexpr, WIDTH: tl.constexpr, BLOCK: tl.constexpr,
+    EPS: tl.constexpr, WIDTH: tl.constexpr, BLOCK: tl.constexpr, STAGES: tl.constexpr,
 ):  # fmt: skip
-    row = tl.program_id(0).to(tl.int64)
+    image = tl.program_id(1).to(tl.int64)
     columns = tl.arange(0, BLOCK)
     is_inside = columns < WIDTH
-    _advance(
-        x, values, row_scales, column_scales, change_weight, gate, advanced, row, columns, is_inside, row // tokens,
-        EPS, WIDTH,
-    )  # fmt: skip
+    column_scales = _loaded(column_scales, columns, is_inside)
+    opened = _opened(change_weight, gate, image, columns, is_inside, WIDTH)
+    for token in tl.range(tl.program_id(0), tokens, tl.num_programs(0), num_stages=STAGES):
+        row = image * tokens + token
+        _advanced(x, values, row_scales, column_scales, opened, advanced, row, columns, is_inside, EPS, WIDTH)
 
 
 @triton.jit
 def _advance_norm_kernel(
     x, values, row_scales, column_scales, change_weight, gate, weight, modulation, advanced, out, scales, tokens,
-    EPS: tl.constexpr, WIDTH: tl.constexpr, BLOCK: tl.constexpr, BOUND: tl.constexpr,
+    EPS: tl.constexpr, WIDTH: tl.constexpr, BLOCK: tl.constexpr, BOUND: tl.constexpr, STAGES: tl.constexpr,
 ):  # fmt: skip
-    row = tl.program_id(0).to(tl.int64)
+    image = tl.program_id(1).to(tl.int64)
     columns = tl.arange(0, BLOCK)
     is_inside = columns < WIDTH
-    image = row // tokens
-    stream = _advance(
-        x, values, row_scales, column_scales, change_weight, gate, advanced, row, columns, is_inside, image, EPS, WIDTH
-    )
-    scale = tl.load(modulation + image * WIDTH + columns, mask=is_inside, other=0.0).to(tl.float32)
-    gain = (1.0 + scale) * tl.load(weight + columns, mask=is_inside, other=0.0).to(tl.float32)
-    normed = _normed(stream, EPS, WIDTH) * gain
-    largest = BOUND * _largest(gain) if BOUND > 0 else _largest(normed)
-    _store_quantized(row, columns, is_inside, out, scales, normed, largest, WIDTH)
+    column_scales = _loaded(column_scales, columns, is_inside)
+    opened = _opened(change_weight, gate, image, columns, is_inside, WIDTH)
+    gain = (1.0 + _loaded(modulation + image * WIDTH, columns, is_inside)) * _loaded(weight, columns, is_inside)
+    bound = BOUND * _largest(gain)
+    for token in tl.range(tl.program_id(0), tokens, tl.num_programs(0), num_stages=STAGES):
+        row = image * tokens + token
+        stream = _advanced(x, values, row_scales, column_scales, opened, advanced, row, columns, is_inside, EPS, WIDTH)
+        normed = _normed(stream, EPS, WIDTH) * gain
+        largest = bound if BOUND > 0 else _largest(normed)
+        _store_quantized(row, columns, is_inside, out, scales, normed, largest, WIDTH)
 
 
 @triton.jit
-def _rows_kernel(x, row_scales, column_scales, out, scales, WIDTH: tl.constexpr, BLOCK: tl.constexpr):
-    row = tl.program_id(0).to(tl.int64)
+def _rows_kernel(
+    x, row_scales, column_scales, out, scales, rows,
+    FACTOR: tl.constexpr, WIDTH: tl.constexpr, BLOCK: tl.constexpr, STAGES: tl.constexpr,
+):  # fmt: skip
     columns = tl.arange(0, BLOCK)
     is_inside = columns < WIDTH
-    values = tl.load(x + row * WIDTH + columns, mask=is_inside, other=0.0).to(tl.float32)
-    values *= tl.load(row_scales + row) * tl.load(column_scales + columns, mask=is_inside, other=0.0)
-    _store_quantized(row, columns, is_inside, out, scales, values, _largest(values), WIDTH)
+    column_scales = FACTOR * _loaded(column_scales, columns, is_inside)
+    for row in tl.range(tl.program_id(0).to(tl.int64), rows, tl.num_programs(0), num_stages=STAGES):
+        values = _loaded(x + row * WIDTH, columns, is_inside) * (tl.load(row_scales + row) * column_scales)
+        _store_quantized(row, columns, is_inside, out, scales, values, _largest(values), WIDTH)
 
 
 @triton.jit
@@ -114,7 +131,7 @@ def _empty(x: Tensor, width: int) -> tuple[Tensor, Tensor]:
     return values, torch.empty(rows, 1, dtype=torch.float32, device=x.device)
 
 
-@triton_op("llm_dit::advance", mutates_args={})
+@triton_operator
 def advance(
     x: Tensor, values: Tensor, rows: Tensor, columns: Tensor, change_weight: Tensor, gate: Tensor, eps: float
 ) -> Tensor:
@@ -133,14 +150,14 @@ def advance(
         The advanced stream, [B, L, D].
     """
     advanced, width = torch.empty_like(x), x.shape[-1]
-    wrap_triton(_advance_kernel)[(x.numel() // width,)](
+    wrap_triton(_advance_kernel)[(programs(x), x.shape[0])](
         x, values, rows, columns, change_weight, gate, advanced, x.shape[1],
-        EPS=eps, WIDTH=width, BLOCK=block_size(width), num_warps=4,
+        EPS=eps, WIDTH=width, BLOCK=block_size(width), STAGES=STAGES, num_warps=4,
     )  # fmt: skip
     return advanced
 
 
-@triton_op("llm_dit::advance_norm_to_float8", mutates_args={})
+@triton_operator
 def advance_norm_to_float8(
     x: Tensor,
     values: Tensor,
@@ -174,34 +191,37 @@ def advance_norm_to_float8(
     """
     advanced, width = torch.empty_like(x), x.shape[-1]
     quantized, scales = _empty(x, width)
-    wrap_triton(_advance_norm_kernel)[(quantized.shape[0],)](
+    wrap_triton(_advance_norm_kernel)[(programs(x), x.shape[0])](
         x, values, rows, columns, change_weight, gate, weight, modulation, advanced, quantized, scales, x.shape[1],
-        EPS=eps, WIDTH=width, BLOCK=block_size(width), BOUND=width**0.5 if is_bound else 0.0, num_warps=4,
+        EPS=eps, WIDTH=width, BLOCK=block_size(width), BOUND=width**0.5 if is_bound else 0.0, STAGES=STAGES,
+        num_warps=4,
     )  # fmt: skip
     return advanced, quantized, scales
 
 
-@triton_op("llm_dit::rows_to_float8", mutates_args={})
-def rows_to_float8(x: Tensor, rows: Tensor, columns: Tensor) -> tuple[Tensor, Tensor]:
-    """Quantize `x * rows * columns` by rows.
+@triton_operator
+def rows_to_float8(x: Tensor, rows: Tensor, columns: Tensor, factor: float) -> tuple[Tensor, Tensor]:
+    """Quantize `x * rows * columns * factor` by rows.
 
     Args:
         x: [B, L, D], contiguous.
         rows: Scales, [M, 1], float32.
         columns: Scales, D of them, contiguous, float32.
+        factor: Of everything.
 
     Returns:
         Float8 values, [M, D], and their scales, [M, 1], float32.
     """
     width = x.shape[-1]
     values, scales = _empty(x, width)
-    wrap_triton(_rows_kernel)[(values.shape[0],)](
-        x, rows, columns, values, scales, WIDTH=width, BLOCK=block_size(width), num_warps=4
-    )
+    wrap_triton(_rows_kernel)[(programs(x),)](
+        x, rows, columns, values, scales, values.shape[0],
+        FACTOR=factor, WIDTH=width, BLOCK=block_size(width), STAGES=STAGES, num_warps=4,
+    )  # fmt: skip
     return values, scales
 
 
-@triton_op("llm_dit::swiglu_to_float8", mutates_args={})
+@triton_operator
 def swiglu_to_float8(x: Tensor) -> tuple[Tensor, Tensor]:
     """Quantize `silu(gate) * up` by rows; `x` holds both side by side, [B, L, 2 F], contiguous.
 
@@ -214,6 +234,12 @@ def swiglu_to_float8(x: Tensor) -> tuple[Tensor, Tensor]:
         x, values, scales, WIDTH=width, BLOCK=block_size(width), num_warps=8
     )
     return values, scales
+
+
+def programs(x: Tensor) -> int:
+    """Return how many programs of a kernel that goes through rows fill the device that `x` is on."""
+    is_card = x.device.type == "cuda"
+    return PROGRAMS_PER_PROCESSOR * (torch.cuda.get_device_properties(x.device).multi_processor_count if is_card else 1)
 
 
 def block_size(width: int) -> int:

@@ -137,7 +137,6 @@ def write_rows(
         values, scales = float8.quantize_weight(weight)
         home(module.weight)[start:stop].copy_(values)
         module.scale[:, start:stop].copy_(scales.T)
-        module.reach[:, start:stop].copy_(float8.row_lengths(values, scales.T))
     else:
         assert isinstance(module, int8.Int8Linear)
         values, scales = int8.quantize_weight(weight)

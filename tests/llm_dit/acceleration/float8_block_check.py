@@ -12,7 +12,7 @@ from test_accelerate import CONFIG
 from triton.runtime import interpreter
 
 from llm_dit.acceleration import flash3, float8, float8_kernels, rotation_kernels
-from llm_dit.acceleration.float8 import quantize_rows, row_lengths
+from llm_dit.acceleration.float8 import ScaledLinear, quantize_rows
 from llm_dit.acceleration.float8_format import FLOAT8, RANGE
 from llm_dit.networks import transformer
 from llm_dit.networks.rope import PositionTables, rotate
@@ -20,18 +20,17 @@ from llm_dit.networks.transformer import TransformerBlock
 
 ROPE = PositionTables(CONFIG.axes_dims, CONFIG.rope_theta)
 
-float8_kernels.wrap_triton = rotation_kernels.wrap_triton = lambda kernel: kernel  # it takes no interpreted kernels
 
-
-def flash_attn_func(query, key, value, q_descale, k_descale, v_descale=None):
-    """What the package's function computes, but for the softmax's weights, which it rounds to float8."""
+def fwd(query, key, value, num_splits, q_descale, k_descale, v_descale=None):
+    """What the package's operator computes, but for the softmax's weights, which it rounds to float8."""
     assert {part.dtype for part in (query, key, value)} == {FLOAT8}
     scales = q_descale, k_descale, torch.ones_like(q_descale) if v_descale is None else v_descale
     parts = [x.float() * scale[:, None, :, None] for x, scale in zip((query, key, value), scales, strict=True)]
-    return transformer.scaled_dot_product(*parts, None).bfloat16()
+    return [transformer.scaled_dot_product(*parts, None).bfloat16()]
 
 
-sys.modules["fa3_fwd_interface"] = types.SimpleNamespace(flash_attn_func=flash_attn_func)
+sys.modules["fa3_fwd_interface"] = types.ModuleType("fa3_fwd_interface")
+torch.ops.fa3_fwd.fwd = fwd
 
 
 ROUNDED = {tl.float8e4nv: (FLOAT8, torch.uint8), tl.bfloat16: (torch.bfloat16, torch.uint16)}
@@ -91,7 +90,7 @@ def kernels():
     yield error(*by_bound, normed, bounds.repeat_interleave(tokens, dim=0))
     rows, columns = torch.rand(images * tokens, 1) + 0.1, torch.rand(1, 2 * width) + 0.1
     scaled = wide.float() * rows.unflatten(0, (images, tokens)) * columns
-    yield error(*float8_kernels.rows_to_float8(wide, rows, columns), scaled)
+    yield error(*float8_kernels.rows_to_float8(wide, rows, columns, 3.0), 3 * scaled)
     first, second = wide.float().chunk(2, dim=-1)
     yield error(*float8_kernels.swiglu_to_float8(wide), F.silu(first) * second)
 
@@ -117,31 +116,38 @@ def check_rotation():
 
 
 def check_quantized_rotation():
-    """Queries, keys and values for attention in float8."""
+    """Queries and keys for attention in float8."""
     images, heads, tokens, width = 2, 3, 5, sum(CONFIG.axes_dims)
-    features = 3 * heads * width
-    weight, scale = quantize_rows(torch.randn(features, 32))
-    columns = scale.T.contiguous()
-    x = torch.randn(images * tokens, 32)
-    x8, rows = (448 * x / x.norm(dim=1, keepdim=True)).to(FLOAT8), torch.rand(images, 1, 1).expand(-1, tokens, 1)
-    rows = rows.reshape(-1, 1).contiguous()
-    qkv = (x8.float() @ weight.float().T).unflatten(0, (images, tokens))
+    qkv = torch.randn(images, tokens, 3 * heads * width)
+    rows, columns = torch.rand(images * tokens, 1), torch.rand(1, 3 * heads * width)
     weights = [torch.rand(width) + 0.5 for _ in range(2)]
     table = ROPE.text(tokens, torch.device("cpu"))
-    reach = row_lengths(weight, columns)
-    torch.testing.assert_close(reach, (weight.float() * scale).norm(dim=1)[None])
-    query, key = rotation_kernels.rotate_normed(qkv, rows, columns, table, *weights, 1e-5)
-    *quantized, scales = rotation_kernels.rotate_to_float8(qkv, rows, columns, table, *weights, reach, 1e-5)
+    expected = rotation_kernels.rotate_normed(qkv, rows, columns, table, *weights, 1e-5)
+    joined = qkv[..., : 2 * heads * width].contiguous()
+    *quantized, scales = rotation_kernels.rotate_to_float8(joined, rows, columns, table, *weights, 1e-5)
     bounds = [width**0.5 * gain.max() / RANGE for gain in weights]
     torch.testing.assert_close(scales, torch.stack(bounds)[:, None, None].expand(2, images, heads))
-    value = (qkv * columns).chunk(3, dim=-1)[2].unflatten(-1, (heads, width))
-    lengths = reach.chunk(3, dim=-1)[2].unflatten(-1, (heads, width))
-    for part, scale, expected in zip(quantized, [*bounds, 1], (query, key, value), strict=True):
-        given = lengths if expected is value else scale
-        right, _ = rounded_rows(expected / given, torch.ones(()))
-        assert part.float().isfinite().all()
-        difference = (part.flatten(0, -2).float() - right.float()).norm() / right.float().norm()
+    for part, bound, right in zip(quantized, bounds, expected, strict=True):
+        nearest, _ = rounded_rows(right / bound, torch.ones(()))
+        difference = (part.flatten(0, -2).float() - nearest.float()).norm() / nearest.float().norm()
         assert difference < 0.01, difference
+
+
+def check_float8_product():
+    """The largest product that can be is 448, and others are rounded once; only the outputs asked for are made."""
+    inputs, outputs, first = 64, 48, 16
+    weight = torch.randn(outputs, inputs)
+    weight[first + 2] = 0.7
+    layer = ScaledLinear(*(part if part.dtype == FLOAT8 else part.T for part in quantize_rows(weight)), torch.bfloat16)
+    x = torch.randn(4, inputs)
+    x8 = (0.99 * RANGE * x / x.norm(dim=1, keepdim=True)).to(FLOAT8)
+    x8[0] = RANGE / inputs**0.5
+    values = layer.float8_product(x8, slice(first, None))
+    assert (values.dtype, values.shape, values[0, 2]) == (FLOAT8, (4, outputs - first), RANGE)
+    exact = x8.float() @ layer.weight[first:].float().T
+    expected = (exact / (RANGE * inputs**0.5)).to(FLOAT8)
+    assert torch.equal(values.float(), expected.float())
+    assert torch.equal(layer.unscaled_product(x8, slice(first, None)), exact.bfloat16())
 
 
 def check_heads():
@@ -163,9 +169,9 @@ def scaled_product(layer, values, scales):
     return ((values.float() * scales) @ (layer.weight.float() * layer.scale.T).T).to(layer.dtype)
 
 
-def unscaled_product(layer, values):
-    """What `ScaledLinear.unscaled_product` computes, for devices without float8 products."""
-    return (values.float() @ layer.weight.float().T).to(layer.dtype)
+def unscaled(layer, values, outputs, factor, dtype):
+    """What `ScaledLinear.unscaled_product` and `float8_product` compute, for devices without float8 products."""
+    return (factor * (values.float() @ layer.weight[outputs].float().T)).to(dtype)
 
 
 class BoundedLinear(float8.ScaledLinear):
@@ -200,7 +206,7 @@ def block_errors():
                 weight, scale = quantize_rows(child.weight)
                 setattr(parent, name, float8.ScaledLinear(weight, scale.T.contiguous(), torch.bfloat16))
     float8.ScaledLinear.product = scaled_product
-    float8.ScaledLinear.unscaled_product = unscaled_product
+    float8.ScaledLinear._unscaled = unscaled
     for block, modulation in zip(blocks, modulations, strict=True):
         norm_weight = block.attention_norm1.weight
         block.attention.to_qkv = bounded(block.attention.to_qkv, norm_weight, modulation[0], x.shape[1])
@@ -227,4 +233,5 @@ if __name__ == "__main__":
     print(plain, fused, attended)
     assert 0.05 < plain < 0.1 and fused < 1.05 * plain and attended < 1.1 * plain
     check_quantized_rotation()
+    check_float8_product()
     check_heads()

@@ -138,6 +138,15 @@ def test_segments_of_the_allocator_grow_unless_the_user_has_configured_it(two_ca
     assert found == (given or {"PYTORCH_ALLOC_CONF": "expandable_segments:True"})
 
 
+@pytest.mark.parametrize(("given", "found"), [(None, "0"), ("4096", "4096")])
+def test_products_in_float8_take_no_workspace_unless_the_user_has_given_one(two_cards, monkeypatch, given, found):
+    monkeypatch.setenv("CUBLASLT_WORKSPACE_SIZE", given or "")
+    if given is None:
+        monkeypatch.delenv("CUBLASLT_WORKSPACE_SIZE")
+    resolve_device("cuda", "dit_device")
+    assert os.environ["CUBLASLT_WORKSPACE_SIZE"] == found
+
+
 def test_memory_of_the_cpu_is_not_asked_for(monkeypatch):
     freed = []
     for name in ("cuda", "mps"):
