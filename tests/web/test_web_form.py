@@ -57,9 +57,11 @@ def test_what_the_model_refused_stays_marked_until_it_is_mended_and_goes_on_rese
         page.fill("#field-prompt", "another fox")
     page.locator("#formatted-prompt", has_text="another fox").wait_for()
     assert refused.count() == 1, "another field was changed"
+    assert page.locator("#error-text").is_visible()
     with page.expect_response("**/api/format-prompt"):
         field.fill("-3")
     page.locator("#field-hidden_layer:not([aria-invalid])").wait_for()
+    page.locator("#error-text").wait_for(state="hidden")
     field.fill("-20")
     page.click("#generate-button")
     refused.wait_for()

@@ -132,6 +132,8 @@ def test_after_a_break_the_page_asks_again_for_its_experiments_and_for_the_forma
         experiments.route("**/experiments", leave_polling_out)
         experiments.goto("/experiments")
         experiments.locator("#model-pill[data-state=ready]").wait_for()
+        experiments.evaluate("[1, 2].forEach(() => document.dispatchEvent(new CustomEvent('htmx:sendError')))")
+        assert experiments.locator(".message").count() == 1
         fill_prompt(form, "A fox")
     write_results(results / "drawn_meanwhile", sample_plan(name="drawn_meanwhile", prompts=2), noisy_scores({}))
     form.fill("#field-prompt", "A red fox")

@@ -17,6 +17,8 @@ export function showMessage(text, kind = "error") {
   const box = document.createElement("div");
   box.className = `message ${kind}`;
   box.append(text);
+  const same = [...byId("messages").children].find((other) => other.firstChild.textContent === box.textContent);
+  same?.remove(); // said again, it is read once
   const close = document.createElement("button");
   close.type = "button";
   close.setAttribute("aria-label", "Close");

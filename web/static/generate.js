@@ -106,6 +106,7 @@ async function showFormatted() {
     count.classList.toggle("over", isTooLong);
     showNotices("form-notices", answer.notices);
     clearMarks();
+    if (isFieldRefused && !form.querySelector("[data-refused]")) forgetRefusal();
   } catch (error) {
     if (error.name !== "AbortError" && asked === changes) {
       byId("token-count").textContent = inWordsOfPage(error.message);
@@ -148,16 +149,23 @@ function drawSeed() {
 byId("reset-button").addEventListener("click", () => {
   byId("template-select").value = "";
   forgetMarks();
-  showError(null);
+  forgetRefusal();
   fillForm({ ...defaults, prompt: form.prompt.value });
 });
 
 // --- asking for an image ---------------------------------------------------------------------------------------------
 
+// What was refused for a field's value is said until that field is mended.
+let isFieldRefused = false;
+function forgetRefusal() {
+  isFieldRefused = false;
+  showError(null);
+}
+
 async function submit() {
   if (!byId("seed-lock").checked || form.seed.value === "") drawSeed();
   afterChange();
-  showError(null);
+  forgetRefusal();
   const button = byId("generate-button");
   button.disabled = true;
   const asked = changes;
@@ -168,6 +176,7 @@ async function submit() {
   } catch (error) {
     showError(error.message);
     if (asked === changes) markField(error.field, true);
+    isFieldRefused = form.querySelector("[data-refused]") !== null;
   } finally {
     button.disabled = false;
   }
