@@ -7,6 +7,7 @@ Knows no folder: results go to a sink, which writes them here or takes them alon
 from __future__ import annotations
 
 import logging
+import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -198,14 +199,17 @@ def free_device_memory() -> None:
 
 @contextmanager
 def _repeated_warnings_dropped() -> Iterator[None]:
-    """Let the engine's log say the same sentence once, not once per image."""
+    """Let the engine's log say the same once, in whatever numbers, not once per image or prompt.
+
+    How many prompts are too long, and which, is said before the first image, and each record has its own numbers.
+    """
     seen: set[str] = set()
 
     def is_new(record: logging.LogRecord) -> bool:
-        message = record.getMessage()
-        if message in seen:
+        sentence = re.sub(r"\d+", "N", record.getMessage())
+        if sentence in seen:
             return False
-        seen.add(message)
+        seen.add(sentence)
         return True
 
     logger = logging.getLogger("llm_dit.pipeline")

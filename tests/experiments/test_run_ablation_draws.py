@@ -130,6 +130,15 @@ def test_a_long_prompt_that_is_cut_is_said_once_not_once_per_image(run, caplog):
     assert record.metadata["token_count_used"] == 5 < record.token_count
 
 
+def test_of_many_long_prompts_each_mode_is_said_once(run, caplog):
+    (Path.cwd() / "p.txt").write_text("A red apple on a wooden table\nA green pear and a cup stand on a chair\n")
+    asked = ("--sweep", "long_prompt_mode=truncate,pool", "--prompts-file", "p.txt")
+    result = run(*asked, "--steps", "1", "--max-text-tokens", "5")
+    assert "2 prompts are longer than max_text_tokens at some level: " in result.output
+    said = [record.getMessage() for record in caplog.records if "brought it to 5" in record.getMessage()]
+    assert sorted(sentence.split("; ")[1].split()[0] for sentence in said) == ["pool", "truncate"]
+
+
 def test_under_ci_progress_is_plain_lines(run):
     result = run("--sweep", "shift=1,2", "--max-prompts", "1", "--steps", "1", "--name", "lines")
     assert re.search(r"^2/2 done, \d+\.\d\d images/s, 0 s left$", result.stderr, re.MULTILINE)
