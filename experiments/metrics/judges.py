@@ -44,7 +44,7 @@ def judges_for(settings: MetricSettings, generator_model: str) -> list[Judge]:
     """Return every metric that is computed where none is named, with the weights that the configuration gives it.
 
     Args:
-        settings: The profile's `[P.metrics]`.
+        settings: The profile's `[PROFILE.metrics]`.
         generator_model: The model that makes the images, as configured.
     """
     models = configured_models(settings, generator_model)
@@ -85,7 +85,7 @@ def _judge(entry: Entry, model: str | None) -> Judge:
         needs, can_score = f"It needs {' and '.join(missing)}: uv sync --extra {entry.extra}.", False
     elif entry.weights and model is None:
         needs, can_score = (
-            f"It needs weights: set {entry.weights} in [P.metrics], to {metric.model} for example.",
+            f"It needs weights: set {entry.weights} in [PROFILE.metrics], to {metric.model} for example.",
             False,
         )
     elif (
@@ -105,8 +105,8 @@ def _judge(entry: Entry, model: str | None) -> Judge:
 def _lacking_for_lpips(model: str | None) -> str:
     if model is None:
         return (
-            "It needs the weights of AlexNet and LPIPS: set lpips in [P.metrics] to their folder; where they are in "
-            "torch's cache, name it (--metric lpips)."
+            "It needs the weights of AlexNet and LPIPS: set lpips in [PROFILE.metrics] to their folder; where they are "
+            "in torch's cache, name it (--metric lpips)."
         )
     try:
         perceptual_distance.weight_files(model)

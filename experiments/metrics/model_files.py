@@ -37,7 +37,8 @@ def find_model(model: str | Path, *, embedded: str | None, patterns: Sequence[st
         folder = EMBEDDED_MODELS / embedded
         if not folder.is_dir():
             raise LlmDitError(
-                f"This installation has no embedded scorer {embedded}; name a folder or hub id in [P.metrics] instead."
+                f"This installation has no embedded scorer {embedded}; name a folder or hub id in "
+                "[PROFILE.metrics] instead."
             )
         return folder
     place = existing(str(model))

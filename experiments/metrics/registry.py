@@ -61,7 +61,7 @@ class Entry(NamedTuple):
         load: Makes the scorer from weights, device and the scorers that are loaded already.
         needs_files: True if its weights come neither with the code nor from the hub, so that it is computed only where
             it is named or a folder is configured.
-        weights: The setting of `[P.metrics]` that names its weights; empty where it has none.
+        weights: The setting of `[PROFILE.metrics]` that names its weights; empty where it has none.
         packages: What must be importable.
         extra: The installation extra that brings `packages`.
     """
@@ -99,7 +99,7 @@ def _named(kind: type[LearnedScorer], setting: str) -> Entry:
         model: str | None = getattr(models, f"{setting}_model")
         if model is None:
             raise LlmDitError(
-                f"it has no weights; set {setting} in [P.metrics], or --{setting.replace('_', '-')}, to "
+                f"it has no weights; set {setting} in [PROFILE.metrics], or --{setting.replace('_', '-')}, to "
                 f"{kind.published} for example."
             )
         return kind(model, device=device)
@@ -231,7 +231,7 @@ def load_configured_scorers(
 
     Args:
         names: Names of metrics.
-        settings: The profile's `[P.metrics]`.
+        settings: The profile's `[PROFILE.metrics]`.
         generator_model: The model that makes or made the images, as configured.
         device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
 

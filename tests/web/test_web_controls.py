@@ -114,7 +114,7 @@ def test_judges_are_chosen_for_each_experiment(page: Any) -> None:
     page.locator("#plan .totals").wait_for()
     assert "--compute-metrics" in page.text_content("#plan pre")
     assert page.locator("[name=metrics][value=pick_score]").is_disabled()
-    assert "set pick_score in [P.metrics]" in page.locator("label", has_text="PickScore").text_content()
+    assert "set pick_score in [PROFILE.metrics]" in page.locator("label", has_text="PickScore").text_content()
     for name, _ in ready[1:]:
         page.uncheck(f"[name=metrics][value={name}]")
     page.locator("#plan pre", has_text="--metric=image_reward").wait_for(state="attached")

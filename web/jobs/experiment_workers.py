@@ -42,8 +42,8 @@ def check_wishes(wishes: ClusterSettings, settings: EngineSettings, config: Conf
     if address != config.cluster.ray_address:
         raise InvalidParameter(
             "ray_address",
-            f"{address!r} is not the server's; leave it out, or start the server with [P.cluster] ray_address in its "
-            "configuration.",
+            f"{address!r} is not the server's; leave it out, or start the server with [PROFILE.cluster] ray_address in "
+            "its configuration.",
         )
     if address is None and (wishes.workers or 0) > processors:
         raise InvalidParameter(

@@ -109,7 +109,7 @@ def test_lpips_is_computed_and_offered_where_it_is_named_or_its_folder_is_config
     assert "lpips" in default_metrics(configured)
     assert [judge.is_here for judge in judges_for(configured, "mini") if judge.name == "lpips"] == [True]
     (judge,) = [judge for judge in judges_for(MetricSettings(), "mini") if judge.name == "lpips"]
-    assert (judge.can_score, "set lpips in [P.metrics] to their folder" in judge.needs) == (False, True)
+    assert (judge.can_score, "set lpips in [PROFILE.metrics] to their folder" in judge.needs) == (False, True)
 
 
 def test_the_embedding_distance_is_one_minus_the_cosine_of_siglips_embeddings_and_shares_its_weights(tmp_path: Path):

@@ -173,7 +173,7 @@ def test_each_judge_says_what_it_needs(monkeypatch, tmp_path):
     assert (found["image_reward"].needs, found["pick_score"].needs) == ("", "")
     assert found["hps_score"].needs == "It needs the folder ./nowhere, which does not exist."
     assert found["vqa_score"].needs == (
-        "It needs weights: set vqa_score in [P.metrics], to Qwen/Qwen3-VL-4B-Instruct for example."
+        "It needs weights: set vqa_score in [PROFILE.metrics], to Qwen/Qwen3-VL-4B-Instruct for example."
     )
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     found = {judge.name: judge for judge in judges_for(settings, "mini")}
