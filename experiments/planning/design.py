@@ -176,16 +176,17 @@ class Plan:
     def runs(self) -> Iterator[Run]:
         """Yield every run: settings of the engine outermost, which are loaded; then sizes, which may be compiled.
 
-        Within both come prompts, seeds and levels, which take turns (see `experiments.planning.turns`); those that
-        begin alike stay together, since they share work.
+        Within both come prompts, seeds and levels, which take turns (see `experiments.planning.turns`). Those with the
+        same LoRAs stay together, since others rewrite weights, and of these those that begin alike, which share work.
         """
         sizes = [(template.height, template.width) for template in self.templates]
+        loras = [(template.loras, template.lora_strength) for template in self.templates]
         beginnings = [beginning(template) for template in self.templates]
         for settings, size in itertools.product(self.loading_order, dict.fromkeys(sizes)):
             indices = [index for index, other in enumerate(sizes) if other == size and self.settings[index] is settings]
-            keys = [beginnings[index] for index in indices]
+            weights, begun = ([of[index] for index in indices] for of in (loras, beginnings))
             for number, (prompt, seed) in enumerate(itertools.product(self.prompts, self.seeds)):
-                for turn in turns_of_groups(keys, number):
+                for turn in turns_of_groups(weights, number, begun):
                     yield self._run(indices[turn], prompt, seed)
 
     def _run(self, index: int, prompt: Prompt, seed: int) -> Run:

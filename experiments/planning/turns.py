@@ -36,19 +36,28 @@ def turns(count: int, number: int) -> list[int]:
     return order[::-1] if number % 2 else order
 
 
-def turns_of_groups(keys: Sequence[Hashable], number: int) -> list[int]:
+def turns_of_groups(keys: Sequence[Hashable], number: int, *finer: Sequence[Hashable]) -> list[int]:
     """Return the order of things at the place `number` of a series, those of equal keys next to each other.
 
     Groups take turns, and so do the things within each. Each time that the series of the groups begins again, that of
     the things in them is one further on, so that every order of the groups meets every order within them.
+
+    Args:
+        keys: Of each thing, the key of its group.
+        number: Place in the series, from 0.
+        finer: More keys of each thing, which group the things within a group, and so on.
     """
     groups: dict[Hashable, list[int]] = {}
     for index, key in enumerate(keys):
         groups.setdefault(key, []).append(index)
     members = list(groups.values())
     rounds, place = divmod(number, series_length(len(members)))
-    return [
-        members[group][member]
-        for group in turns(len(members), number)
-        for member in turns(len(members[group]), rounds + place)
-    ]
+    ordered = []
+    for group in (members[turn] for turn in turns(len(members), number)):
+        if finer:
+            own, *further = ([level[index] for index in group] for level in finer)
+            within = turns_of_groups(own, rounds + place, *further)
+        else:
+            within = turns(len(group), rounds + place)
+        ordered += [group[turn] for turn in within]
+    return ordered

@@ -3,7 +3,7 @@
 The pictures of a run are drawn with the next one under way and files being written, which is fast but measures no level
 by itself. Here each model is loaded afresh, and a picture of each level is drawn to warm up and then again a few times,
 each time from its prompt to its pixels; nothing of one picture is kept for the next. Levels that one model draws at one
-size take turns, so that what else the machine did is no level's own.
+size with one set of LoRAs take turns, so that what else the machine did is no level's own.
 """
 
 from __future__ import annotations
@@ -84,8 +84,8 @@ def measure_speeds(
         free_device_memory()
         pipeline, load_seconds = _loaded(load, settings, alike[0])
         device = _device_name(pipeline.device)
-        for of_a_size in _by_size(alike):
-            levels += _measured(pipeline, of_a_size, load_seconds, repeats)
+        for together in _that_take_turns(alike):
+            levels += _measured(pipeline, together, load_seconds, repeats)
         notes += _foreign_memory(pipeline.device)
         del pipeline
     order = {cell.name: rank for rank, cell in enumerate(manifest.combinations)}
@@ -168,12 +168,16 @@ def _loaded(load: Load, settings: EngineSettings, record: RunRecord) -> tuple[An
     return pipeline, load_seconds
 
 
-def _by_size(records: Sequence[RunRecord]) -> list[list[RunRecord]]:
-    """Group levels by what their pictures measure, since memory that a size has taken is not given back to another."""
-    sizes: dict[tuple[int, int], list[RunRecord]] = {}
+def _that_take_turns(records: Sequence[RunRecord]) -> list[list[RunRecord]]:
+    """Group levels by what one of them would leave for the next to pay.
+
+    Memory that a size has taken is not given back to another, and other LoRAs rewrite the weights before a picture.
+    """
+    groups: dict[tuple[Any, ...], list[RunRecord]] = {}
     for record in records:
-        sizes.setdefault((record.parameters["height"], record.parameters["width"]), []).append(record)
-    return list(sizes.values())
+        key = tuple(record.parameters.get(name) for name in ("height", "width", "loras", "lora_strength"))
+        groups.setdefault(key, []).append(record)
+    return list(groups.values())
 
 
 def _measured(pipeline: Any, records: Sequence[RunRecord], load_seconds: float, repeats: int) -> list[LevelSpeed]:

@@ -65,6 +65,23 @@ def test_things_of_equal_keys_stay_together_and_all_have_each_place_equally_ofte
     assert len(places) == len(keys) ** 2
 
 
+@pytest.mark.parametrize(("outer", "groups", "members"), [(2, 7, 1), (3, 2, 3), (2, 3, 2), (1, 4, 3), (4, 1, 1)])
+def test_groups_within_groups_stay_together_and_all_have_each_place_equally_often(
+    outer: int, groups: int, members: int
+) -> None:
+    coarse = [one for one in range(outer) for _ in range(members) for _ in range(groups)]
+    fine = [(one, group) for one in range(outer) for _ in range(members) for group in range(groups)]
+    series = series_length(outer) * series_length(groups) * series_length(members)
+    orders = [turns_of_groups(coarse, number, fine) for number in range(series)]
+    for order in orders:
+        for keys, count in ((coarse, outer), (fine, outer * groups)):
+            met = [keys[thing] for thing in order]
+            assert sum(before != after for before, after in pairwise(met)) == count - 1
+    places = Counter((place, thing) for order in orders for place, thing in enumerate(order))
+    assert set(places.values()) == {series // len(coarse)}
+    assert len(places) == len(coarse) ** 2
+
+
 def test_levels_of_a_plan_take_turns_over_prompts_and_seeds() -> None:
     plan = plan_of(axis_of("hidden_layer", -1, -2, -3), prompts=(CAT, DOG, CUP), seeds=(1, 2))
     runs = list(plan.runs())
@@ -86,6 +103,22 @@ def test_levels_that_begin_alike_are_drawn_one_after_the_other_whichever_axis_is
     first = Counter(run.cell.name for run in runs[::6])
     assert set(first.values()) == {2}
     assert len(first) == 6
+
+
+def test_loras_are_changed_once_at_each_prompt_whichever_axis_is_outer() -> None:
+    prompts = [Prompt(f"p{number}", "c", "", f"A cat {number}") for number in range(12)]
+    plan = plan_of(axis_of("hidden_layer", -1, -2, -3), axis_of("loras", "", "a.safetensors"), prompts=prompts)
+    used = [run.params.loras for run in plan.runs()]
+    assert sum(before != after for before, after in pairwise(used)) <= 2 * len(prompts) - 1
+    strong = [0.5, 1.0]
+    plan = plan_experiment(
+        Experiment("trial", "", (axis_of("hidden_layer", -1, -2, -3), axis_of("lora_strength", *strong))),
+        prompts,
+        [42],
+        defaults={"loras": "a.safetensors"},
+    )
+    used = [run.params.lora_strength for run in plan.runs()]
+    assert sum(before != after for before, after in pairwise(used)) <= 2 * len(prompts) - 1
 
 
 def test_levels_that_all_begin_alike_take_turns_as_if_nothing_were_shared() -> None:

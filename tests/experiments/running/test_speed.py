@@ -10,7 +10,7 @@ from types import SimpleNamespace
 
 import pytest
 from click.testing import CliRunner
-from sample_results import CONDITIONS, sample_manifest, sample_plan, sample_records, write_results
+from sample_results import CONDITIONS, SHIFT, axis, sample_manifest, sample_plan, sample_records, write_results
 
 from experiments.analyze import main as analyze
 from experiments.measure_speed import main as measure_speed
@@ -53,16 +53,27 @@ class Pipeline:
         return SimpleNamespace(wait=lambda: None)
 
 
-def measured(monkeypatch, seconds, *, load_average=0.1, repeats=3):
-    """Measure a sweep of two shifts on a pipeline that takes 7 s to load."""
-    plan = sample_plan(prompts=2)
+class RewritingPipeline(Pipeline):
+    """Takes a second more for a picture with other LoRAs than the one before, whose weights it rewrites."""
+
+    used = ""
+
+    def draw(self, params, conditioning):
+        self._clock[0] += params.loras != self.used
+        self.used = params.loras
+        return super().draw(params, conditioning)
+
+
+def measured(monkeypatch, seconds, *, load_average=0.1, repeats=3, axes=(SHIFT,), kind=Pipeline):
+    """Measure a sweep of shifts on a pipeline that takes 7 s to load."""
+    plan = sample_plan(prompts=2, axes=axes)
     clock, loaded = [0.0], []
     monkeypatch.setattr(speed.time, "perf_counter", lambda: clock[0])
     monkeypatch.setattr(speed.os, "getloadavg", lambda: (load_average, 0, 0))
 
     def load(settings):
         clock[0] += 7
-        loaded.append(Pipeline(clock, seconds))
+        loaded.append(kind(clock, seconds))
         return loaded[-1]
 
     found = measure_speeds(sample_manifest(plan), sample_records(plan, lambda run: {}), load, repeats=repeats)
@@ -90,6 +101,16 @@ def test_a_machine_that_becomes_slower_makes_no_level_slower(monkeypatch):
     timed = slower[4 * WARM_UPS :]
     assert [sum(level.seconds) for level in found.levels] == pytest.approx([sum(timed) / 4] * 4)
     assert [level.median_seconds for level in found.levels] == pytest.approx([sum(timed) / 16] * 4, rel=0.01)
+
+
+def test_weights_that_loras_rewrite_are_in_no_levels_time(monkeypatch):
+    axes = (axis("shift", 3.0, 4.0), axis("loras", "", "a.safetensors", "b.safetensors"))
+    found, _ = measured(monkeypatch, [2.0], axes=axes, kind=RewritingPipeline)
+    assert {level.level: level.seconds for level in found.levels} == {
+        f"{shift} x {loras}": pytest.approx((2.0, 2.0, 2.0))
+        for shift in ("3.0", "4.0")
+        for loras in (level.name for level in axes[1].levels)
+    }
 
 
 def test_a_busy_machine_and_times_that_lie_apart_are_told(monkeypatch):
