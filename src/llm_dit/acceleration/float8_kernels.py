@@ -1,8 +1,9 @@
 """Triton kernels of a float8 block: norms and SwiGLU whose rows are quantized while they are in registers.
 
 The compiler's own kernels read the rows twice and divide twice for every value, which at this model's width takes two
-to three times as long as moving the bytes. Each program has one row (one token). All arithmetic is float32; a row's
-scale is its largest magnitude, or a bound of it, over 448, the range of float8 e4m3, as in `float8.quantize_rows`.
+to three times as long as moving the bytes. Each program goes through its share of the rows (tokens), or has one. All
+arithmetic is float32; a row's scale is its largest magnitude, or a bound of it, over 448, the range of float8 e4m3, as
+in `float8.quantize_rows`.
 
 Legend: B images, L tokens of an image, M = B L rows, D width of the model, F width of the feed-forward.
 """

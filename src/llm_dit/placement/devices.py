@@ -132,9 +132,13 @@ def _spare_workspaces() -> None:
     """Have cuBLASLt, which multiplies in float8, do without a workspace, unless the user has given it one.
 
     It takes the same kernels for the same bits, but clears some bytes of a workspace before each of them, 160 times an
-    evaluation, and then waits. Read when it multiplies first.
+    evaluation, and then waits. Read when it multiplies first. AMD's hipBLASLt reads the variable too, before its own,
+    and has kernels that need a workspace.
     """
-    os.environ.setdefault("CUBLASLT_WORKSPACE_SIZE", "0")
+    import torch
+
+    if torch.version.hip is None:
+        os.environ.setdefault("CUBLASLT_WORKSPACE_SIZE", "0")
 
 
 def resolve_dtype(dtype: str | torch.dtype, device: torch.device, field: str) -> torch.dtype:

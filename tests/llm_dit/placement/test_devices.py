@@ -147,6 +147,14 @@ def test_products_in_float8_take_no_workspace_unless_the_user_has_given_one(two_
     assert os.environ["CUBLASLT_WORKSPACE_SIZE"] == found
 
 
+def test_on_cards_of_amd_the_workspace_stays_what_it_was(two_cards, monkeypatch):
+    monkeypatch.setenv("CUBLASLT_WORKSPACE_SIZE", "")  # so that it is put back
+    monkeypatch.delenv("CUBLASLT_WORKSPACE_SIZE")
+    monkeypatch.setattr(torch.version, "hip", "6.4")
+    resolve_device("cuda", "dit_device")
+    assert "CUBLASLT_WORKSPACE_SIZE" not in os.environ
+
+
 def test_memory_of_the_cpu_is_not_asked_for(monkeypatch):
     freed = []
     for name in ("cuda", "mps"):
