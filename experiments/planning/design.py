@@ -178,6 +178,8 @@ class Plan:
 
         Within both come prompts, seeds and levels, which take turns (see `experiments.planning.turns`). Those with the
         same LoRAs stay together, since others rewrite weights, and of these those that begin alike, which share work.
+        Orders are counted over the prompts of one seed after the other, since the first seed of a prompt meets its
+        encoding, and its first place must go round.
         """
         sizes = [(template.height, template.width) for template in self.templates]
         loras = [(template.loras, template.lora_strength) for template in self.templates]
@@ -185,8 +187,8 @@ class Plan:
         for settings, size in itertools.product(self.loading_order, dict.fromkeys(sizes)):
             indices = [index for index, other in enumerate(sizes) if other == size and self.settings[index] is settings]
             weights, begun = ([of[index] for index in indices] for of in (loras, beginnings))
-            for number, (prompt, seed) in enumerate(itertools.product(self.prompts, self.seeds)):
-                for turn in turns_of_groups(weights, number, begun):
+            for (place, prompt), (later, seed) in itertools.product(enumerate(self.prompts), enumerate(self.seeds)):
+                for turn in turns_of_groups(weights, place + later * len(self.prompts), begun):
                     yield self._run(indices[turn], prompt, seed)
 
     def _run(self, index: int, prompt: Prompt, seed: int) -> Run:

@@ -93,6 +93,15 @@ def test_levels_of_a_plan_take_turns_over_prompts_and_seeds() -> None:
     assert places == Counter({(place, level): 2 for place in range(3) for level in ("-1", "-2", "-3")})
 
 
+@pytest.mark.parametrize("seeds", [1, 2, 3, 4])
+def test_each_level_is_as_often_the_first_of_a_prompt_however_many_seeds_follow(seeds: int) -> None:
+    prompts = [Prompt(f"p{number}", "c", "", f"A cat {number}") for number in range(8)]
+    plan = plan_of(axis_of("hidden_layer", -1, -2, -3, -4), prompts=prompts, seeds=range(seeds))
+    runs = list(plan.runs())
+    assert set(Counter(run.cell.name for run in runs[:: 4 * seeds]).values()) == {2}
+    assert set(Counter((place % 4, run.cell.name) for place, run in enumerate(runs)).values()) == {2 * seeds}
+
+
 def test_levels_that_begin_alike_are_drawn_one_after_the_other_whichever_axis_is_outer() -> None:
     prompts = [Prompt(f"p{number}", "c", "", f"A cat {number}") for number in range(12)]
     plan = plan_of(axis_of("shift", 1, 2, 3), axis_of("hidden_layer", -1, -2), prompts=prompts)
