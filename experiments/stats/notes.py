@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Hashable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
 
 from experiments.metrics.embedded_world import beyond_the_model
 from experiments.planning.design import DRAWN_APART
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 MOST_NAMED = 5
 OUT_OF_TURN = (
-    "Levels of one size and one setting of the engine took turns, the others were drawn before them or after: what the "
+    "Levels of another size or another setting of the engine were drawn before or after, not in turns: what the "
     "machine did meanwhile is part of their difference in time. measure_speed.py measures each level alone."
 )
 
@@ -153,11 +153,10 @@ def turn_notes(manifest: Manifest, measure: Measure) -> list[str]:
 
 def blocks_of(manifest: Manifest) -> list[int]:
     """Return for each combination of levels the number of those that it takes turns with."""
-    known: dict[str, int] = {}
-    keys = [
-        repr(sorted((name, value) for name, value in cell.parameters.items() if name in DRAWN_APART))
-        for cell in manifest.combinations
-    ]
+    engine: dict[str, Any] = manifest.raw.get("config", {}).get("engine", {})
+    known: dict[Hashable, int] = {}
+    settings = ({**engine, **cell.parameters} for cell in manifest.combinations)
+    keys = [tuple(values.get(name) for name in DRAWN_APART) for values in settings]
     return [known.setdefault(key, len(known)) for key in keys]
 
 

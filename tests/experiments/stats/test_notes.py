@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
@@ -9,10 +10,11 @@ import pytest
 from sample_results import axis, noisy_scores, sample_manifest, sample_plan, sample_records
 
 from experiments.metrics import METRICS
+from experiments.planning.axes import Level
 from experiments.planning.design import Axis, Plan
 from experiments.stats import paired_statistics as statistics
 from experiments.stats.findings import Analysis, analyse
-from experiments.stats.notes import OUT_OF_TURN
+from experiments.stats.notes import OUT_OF_TURN, blocks_of
 from experiments.store.records import RunRecord
 
 EIGHT_SHIFTS = axis("shift", 3.0, *(float(number) for number in range(10, 17)))
@@ -165,6 +167,16 @@ def test_levels_that_were_not_drawn_in_turn_are_told_beside_their_times_alone(ot
     analysis = analyse(sample_manifest(plan), records, METRICS)
     told = {result.measure.column for result in analysis.measures if OUT_OF_TURN in result.notes}
     assert told == (set() if take_turns else {"generation_time_seconds"})
+
+
+def test_a_level_that_says_what_the_engine_does_anyway_takes_turns_with_one_that_does_not() -> None:
+    levels = {"as it is": {}, "said": {"quantization": "none"}, "int8": {"quantization": "int8"}}
+    plan = sample_plan(axes=[Axis("engine", tuple(Level(name, values) for name, values in levels.items()))], prompts=8)
+    manifest = sample_manifest(plan)
+    as_written = replace(manifest, raw={**manifest.raw, "config": {"engine": plan.engine.model_dump()}})
+    assert blocks_of(as_written) == [0, 0, 1]
+    first = [run.cell.name for run in itertools.islice(plan.runs(), 4)]
+    assert first == ["as it is", "said", "said", "as it is"]
 
 
 @pytest.mark.parametrize("lacks_one_more", [False, True])
