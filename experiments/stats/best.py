@@ -52,7 +52,7 @@ def _scores(analysis: Analysis) -> Iterator[MeasureAnalysis]:
 
 
 def _can_win(result: MeasureAnalysis) -> bool:
-    return result.measure.direction != "none" and not result.measure.is_of_pairs
+    return result.measure.direction != "none"  # as of distances
 
 
 def _found_by_others(analysis: Analysis, first: MeasureAnalysis) -> set[tuple[str, bool]]:

@@ -251,3 +251,31 @@ def test_the_line_is_of_the_measure_that_counts_whatever_others_find():
     assert in_a_line(first, other, primary="a")[0].startswith(
         "No level can be told apart from layer -2 with 30 prompts"
     )
+
+
+def test_the_line_says_what_a_margin_says_where_one_was_named_and_no_more():
+    standing = MarginStanding("1", 30, Estimate(0, -0.01, 0.01), 0.01, 0.01, 0.01)
+    asked = replace(measured("A", L1=0), margin=MarginAnswer(0.1, (standing,), 0.05, 6))
+    unasked = replace(asked, margin=MarginAnswer(None, (), 0.05, 6))
+    alone = "layer 1 can't be told apart from -2 with 30 prompts."
+    assert (
+        in_a_line(asked)[0]
+        == f"{alone} layer 1 is as good as -2 within 0.1 (90 % interval -0.010 to 0.010, 30 prompts)."
+    )
+    assert in_a_line(unasked)[0] == alone
+
+
+def test_the_best_level_has_the_largest_gain_of_a_score_in_its_direction_and_no_time_or_distance_wins():
+    lower = measured("A", "lower", L1=-0.5, L2=-0.25, L3=0.75)
+    assert in_a_line(lower)[1] == "1"
+    assert in_a_line(measured("A", "none", L1=0.5))[1] == ""
+    time = measured("Generation time", column=TIME_COLUMN, L1=-0.5)
+    assert in_a_line(time) == ("", "")
+    assert in_a_line(time, measured("A", L1=0, L2=0))[1] == "none found better than -2"
+    distance = measured("D", "none", L1=0.5, L2=0)
+    pairs = replace(
+        distance,
+        measure=replace(distance.measure, metric=replace(distance.measure.metric, fidelity=Fidelity("higher", 1.0))),
+    )
+    told, best = in_a_line(measured("A", L1=0, L2=0), pairs)
+    assert told.startswith("No level can be told apart from layer -2") and best == "none found better than -2"

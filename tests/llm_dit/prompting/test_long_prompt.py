@@ -71,6 +71,9 @@ def test_attention_pool_weights_by_a_softmax_of_distinctiveness():
     weights = torch.softmax(torch.tensor([0.0, 0.5, 1.0, 1.0]), dim=0)
     expected = torch.stack([weights[0] + weights[1] + weights[3], weights[2]])
     assert torch.allclose(shorten(embeds, 1, "attention_pool")[0], expected, atol=1e-6)
+    assert torch.allclose(shorten(embeds.flip(0), 1, "attention_pool")[0], expected, atol=1e-6), (
+        "either end has one side"
+    )
 
 
 def test_attention_pool_leans_towards_the_token_that_stands_out():
