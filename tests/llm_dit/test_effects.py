@@ -19,7 +19,10 @@ from llm_dit.parameters.effects import without_effect
         ({"force_think_block": True, "thinking_content": "hm"}, ["force_think_block"]),
         ({"force_think_block": True}, []),
         ({"extend_rope": True}, ["extend_rope"]),
+        ({"extend_rope": True, "max_text_tokens": 1504}, ["extend_rope"]),
         ({"extend_rope": True, "max_text_tokens": 1505}, []),
+        ({"lora_strength": 0.5}, ["lora_strength"]),
+        ({"hidden_layer": -3, "hidden_layer_blend": "-2:0.5,-6:0.5"}, ["hidden_layer"]),
     ],
 )
 def test_what_does_nothing_is_named_and_reaches_the_model_as_if_it_were_left_out(values, idle):
@@ -36,3 +39,8 @@ def test_a_sentence_has_the_reason_and_the_next_step():
     assert item.sentence("--negative-prompt") == (
         "--negative-prompt does nothing while guidance_scale is 0; raise guidance_scale, or leave it out."
     )
+
+
+def test_the_strength_of_loras_acts_where_there_is_one():
+    params = GenerationParams.parse({"prompt": "A cat", **TURBO_DEFAULTS, "loras": "style", "lora_strength": 0.5})
+    assert without_effect(params) == []

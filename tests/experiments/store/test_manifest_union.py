@@ -110,6 +110,8 @@ def test_a_command_that_holds_all_of_the_old_sets_the_order() -> None:
     assert levels_in(united) == list(shifts_of_cells(united)) == ["1.0", "2.0", "3.0"]
     assert prompt_ids(united) == ["cat", "owl", "dog"]
     assert united["asked"] == new["asked"]  # which holds the old request
+    turned = united_values(old, values_of(plan_of(2.0, 3.0, prompts=(CAT, DOG))))  # the same, in another order
+    assert levels_in(turned) == list(shifts_of_cells(turned)) == ["2.0", "3.0"]
 
 
 def test_what_only_one_side_says_stays() -> None:

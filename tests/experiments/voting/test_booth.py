@@ -9,6 +9,7 @@ import struct
 import zlib
 from collections import Counter
 from pathlib import Path
+from statistics import NormalDist
 
 import numpy as np
 import pytest
@@ -23,6 +24,7 @@ from experiments.store.folder_lock import manifest_locked
 from experiments.store.result_store import ResultStore
 from experiments.voting.bare_png import without_metadata
 from experiments.voting.booth import LEAST_BETWEEN, Booth
+from experiments.voting.choice import chance_to_change
 from experiments.voting.lone_app import create_voting_app
 from experiments.voting.votes_file import VOTES_FILE, read_votes
 from llm_dit.errors import LlmDitError, OutputError
@@ -190,3 +192,17 @@ def test_a_bare_picture_has_the_same_pixels_and_no_texts() -> None:
 def test_a_picture_that_is_none_is_named(damage: bytes, problem: str) -> None:
     with pytest.raises(OutputError, match=problem):
         without_metadata(damage)
+
+
+def test_the_chance_that_votes_change_an_answer_is_that_of_a_mean_known_to_its_own_error():
+    """10 votes, 9 decided, 5 more for one: variance 10 / 11 - (5 / 11)^2, so z is 1.886 now and later about 2.668."""
+    normal = NormalDist()
+    z = 5 / (10 * (10 / 11 - 25 / 121)) ** 0.5
+    later = 2**0.5 * z
+    opens = normal.cdf(later - 1.96) + normal.cdf(-later - 1.96)
+    told = chance_to_change(*(np.array([value]) for value in (5.0, 9.0, 10.0)))
+    assert z < 1.96 and told == pytest.approx([opens], abs=1e-12)
+    assert chance_to_change(*(np.array([value]) for value in (3.0, 3.0, 3.0))) == [1.0], (
+        "of three votes nothing is known"
+    )
+    assert chance_to_change(*(np.array([value]) for value in (4.0, 4.0, 4.0))) < 1.0
