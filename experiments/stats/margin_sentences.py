@@ -12,7 +12,7 @@ from experiments.stats.levels import Comparison
 from experiments.stats.margins import MarginAnswer, MarginStanding
 from experiments.stats.measures import TIME_COLUMN, Measure
 from experiments.stats.numbers_as_text import decimals_for, format_number
-from experiments.stats.paired_statistics import ALPHA
+from experiments.stats.paired_statistics import ALPHA, at_least
 
 MOST_LEVELS_NAMED = 6
 
@@ -96,7 +96,7 @@ def _what_it_takes(measure: Measure, answer: MarginAnswer, unshown: Sequence[Mar
     if not unshown:
         return ""
     if max(item.prompts for item in unshown) < answer.least_prompts:
-        return f"; whatever the margin, that takes at least {answer.least_prompts} prompts"
+        return f"; whatever the margin, that takes {at_least(answer.least_prompts, ' prompts')}"
     if answer.could_show is None:
         return ""
     return (

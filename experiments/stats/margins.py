@@ -72,13 +72,14 @@ class MarginAnswer:
         standings: Levels that share prompts with the baseline; empty without a margin.
         could_show: Smallest margin that 4 in 5 such experiments show for every level where nothing differs; None where
             so few prompts show none, or nothing varies.
-        least_prompts: Prompts from which a level can be shown to be within any margin at all.
+        least_prompts: Prompts from which a level can be shown to be within any margin at all; infinite if none are
+            enough.
     """
 
     margin: float | None
     standings: tuple[MarginStanding, ...]
     could_show: float | None
-    least_prompts: int
+    least_prompts: float
 
 
 def margins_from_flags(texts: Sequence[str], metrics: Sequence[Metric]) -> dict[str, float]:

@@ -252,12 +252,20 @@ def smallest_p_value(prompts: int) -> float:
     return 2.0 ** (1 - prompts) if prompts <= MOST_PROMPTS_FOR_EXACT_TEST else 1 / (RANDOM_SIGN_PATTERNS + 1)
 
 
-def least_prompts(comparisons: float) -> int:
-    """Return the number of prompts from which one of so many comparisons can pass the test at all."""
-    prompts = 2
-    while smallest_p_value(prompts) > ALPHA / comparisons:
-        prompts += 1
-    return prompts
+def least_prompts(comparisons: float) -> float:
+    """Return the number of prompts from which one of so many comparisons can pass the test; infinite if none is enough.
+
+    More prompts than the exact test takes have random patterns of signs, whose p-values become no smaller.
+    """
+    counts = range(2, MOST_PROMPTS_FOR_EXACT_TEST + 2)
+    return next((prompts for prompts in counts if smallest_p_value(prompts) <= ALPHA / comparisons), math.inf)
+
+
+def at_least(needed: float, noun: str = "") -> str:
+    """Say what `least_prompts` returned, after `it takes`."""
+    if math.isinf(needed):
+        return "fewer comparisons, since no number of prompts is enough for so many"
+    return f"at least {needed}{noun}"
 
 
 def holm(p_values: Floats) -> Floats:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from experiments.stats import power
 from experiments.stats.numbers_as_text import format_number
-from experiments.stats.paired_statistics import ALPHA, least_prompts
+from experiments.stats.paired_statistics import ALPHA, at_least, least_prompts
 
 
 @dataclass(frozen=True)
@@ -64,8 +64,8 @@ def size_sentences(size: Size, spreads: Sequence[Spread], detect: float | None) 
     if not size.comparisons:
         return []
     if math.isinf(power.detectable_effect(size.prompts, alpha=size.alpha)):
-        needed = least_prompts(size.comparisons)
-        found = [f"No difference can be shown with {size}, however large: it takes at least {needed} prompts."]
+        needed = at_least(least_prompts(size.comparisons), " prompts")
+        found = [f"No difference can be shown with {size}, however large: it takes {needed}."]
     elif not spreads:
         effect = power.detectable_effect(size.prompts, alpha=size.alpha)
         found = [

@@ -22,7 +22,7 @@ from experiments.stats.numbers_as_text import (
     format_share,
     least_shown,
 )
-from experiments.stats.paired_statistics import least_prompts
+from experiments.stats.paired_statistics import at_least, least_prompts
 from llm_dit.errors import listed
 
 MOST_LEVELS_NAMED = 3
@@ -229,12 +229,15 @@ def _nothing_found(measure: Measure, variable: str, baseline: str, paired: Seque
 def _nothing_possible(measure: Measure, variable: str, baseline: str, paired: Sequence[Comparison]) -> str:
     prompts, tests, cost = max(comparison.prompts for comparison in paired), paired[0].tests, paired[0].cost
     beginning = f"With {prompts} prompts no difference from {variable} {quoted(baseline)} can be shown, however large"
-    if prompts >= least_prompts(tests * cost):
+    least = least_prompts(tests * cost)
+    if prompts >= least:
         return f"{beginning}: {', '.join(_what_it_lacks(item) for item in paired[:MOST_LEVELS_NAMED])}."
     needed = f"{tests} comparisons need" if tests > 1 else "one comparison needs" if len(paired) == 1 else "it takes"
     if cost > 1:
         needed = "after an earlier analysis it takes"
-    return f"{beginning}: {needed} at least {least_prompts(tests * cost)} prompts{_tendency(measure, paired)}."
+    elif math.isinf(least):
+        needed = "it takes"
+    return f"{beginning}: {needed} {at_least(least, ' prompts')}{_tendency(measure, paired)}."
 
 
 def _axis_sentences(measure: Measure, effect: AxisEffect) -> list[str]:

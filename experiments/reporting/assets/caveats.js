@@ -80,7 +80,7 @@ function marginClause(measure, item, baseline, kind) {
 function whatMarginTakes(measure, answer, unshown) {
   const open = unshown.filter(({ low, high }) => low === null || (low < measure.margin && high > -measure.margin));
   if (!open.length) return "";
-  if (Math.max(...open.map(({ prompts }) => prompts)) < answer.leastPrompts) return `; whatever the margin, that takes at least ${answer.leastPrompts} prompts`;
+  if (Math.max(...open.map(({ prompts }) => prompts)) < answer.leastPrompts) return `; whatever the margin, that takes ${atLeast(answer.leastPrompts, " prompts")}`;
   return answer.couldShow === null ? "" : `; where nothing differs, 4 in 5 such experiments would show a margin of ${plainAmount(answer.couldShow, measure)}`;
 }
 

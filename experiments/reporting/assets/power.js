@@ -18,11 +18,12 @@ function once(name, ...rest) { // the last argument makes what is not known yet
 
 const smallestP = (prompts) => prompts <= MOST_EXACT ? 2 ** (1 - prompts) : 1 / (RANDOM_PATTERNS + 1);
 
-function leastPrompts(comparisons) {
-  let prompts = 2;
-  while (smallestP(prompts) > ALPHA / comparisons) prompts += 1;
-  return prompts;
+function leastPrompts(comparisons) { // infinite if none is enough: of more prompts than the exact test takes patterns are random
+  for (let prompts = 2; prompts <= MOST_EXACT + 1; prompts += 1) if (smallestP(prompts) <= ALPHA / comparisons) return prompts;
+  return Infinity;
 }
+
+const atLeast = (needed, noun = "") => Number.isFinite(needed) ? `at least ${needed}${noun}` : "fewer comparisons, since no number of prompts is enough for so many";
 
 // numpy's default_rng(0).normal: the ziggurat of Marsaglia & Tsang 2000 with 256 layers, filled by PCG64
 

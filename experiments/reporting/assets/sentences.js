@@ -144,9 +144,10 @@ function nothingPossible(measure, variable, baseline, there) {
   const prompts = Math.max(...there.map((item) => item.prompts));
   const { tests } = there[0];
   const beginning = `With ${prompts} prompts no difference from ${variable} ${quoted(baseline)} can be shown, however large`;
-  if (prompts >= leastPrompts(tests)) return `${beginning}: ${there.slice(0, MOST_LEVELS_NAMED).map(whatItLacks).join(", ")}.`;
-  const needed = tests > 1 ? `${tests} comparisons need` : there.length === 1 ? "one comparison needs" : "it takes";
-  return `${beginning}: ${needed} at least ${leastPrompts(tests)} prompts${tendency(measure, there)}.`;
+  const least = leastPrompts(tests);
+  if (prompts >= least) return `${beginning}: ${there.slice(0, MOST_LEVELS_NAMED).map(whatItLacks).join(", ")}.`;
+  const needed = !Number.isFinite(least) ? "it takes" : tests > 1 ? `${tests} comparisons need` : there.length === 1 ? "one comparison needs" : "it takes";
+  return `${beginning}: ${needed} ${atLeast(least, " prompts")}${tendency(measure, there)}.`;
 }
 
 function interactionSentence({ axes, prompts, deviations }) {
@@ -214,7 +215,7 @@ function noPairCanBeFound(variable, tested, prompts) { // too few prompts, or to
   const beginning = `With ${prompts} prompts no two levels of ${variable} can be told apart, however far they lie`;
   const needed = leastPrompts(Math.max(...tested.map((item) => item.tests)));
   if (Math.max(...tested.map((item) => item.prompts)) >= needed) return `${beginning}: at most ${Math.max(...tested.map((item) => item.differing))} of them differ.`;
-  return `${beginning}: it takes at least ${needed}.`;
+  return `${beginning}: it takes ${atLeast(needed)}.`;
 }
 
 function groupSentences(measure, grouped) {
@@ -250,7 +251,7 @@ function withoutEmptyLevels(axis, { filled, empty }) { // how a line is asked fo
 function trendSentence(measure, { axis, slope, bend, levels }) {
   if (slope.difference === null || slope.corrected === null) return `No line can be tested along ${axis}: fewer than two prompts have every level.${withoutEmptyLevels(axis, levels)}`;
   if (!canBeFound(slope) && slope.differing < slope.prompts && slope.prompts >= leastPrompts(slope.tests)) return `No slope along ${axis} can be shown, however steep: ${slope.differing} of ${slope.prompts} prompts have one.`;
-  if (!canBeFound(slope)) return `With ${slope.prompts} prompts no slope along ${axis} can be shown, however steep: it takes at least ${leastPrompts(slope.tests)}.`;
+  if (!canBeFound(slope)) return `With ${slope.prompts} prompts no slope along ${axis} can be shown, however steep: it takes ${atLeast(leastPrompts(slope.tests))}.`;
   const share = `it rises for ${slope.values.filter((value) => value > 0).length} of ${slope.prompts} prompts`;
   let first = `No slope along ${axis} can be told from 0 with ${slope.prompts} prompts; ${share}`;
   if (isFound(slope)) {

@@ -8,7 +8,7 @@ from experiments.stats.level_names import quoted
 from experiments.stats.levels import Comparison, Estimate
 from experiments.stats.measures import Measure
 from experiments.stats.numbers_as_text import decimals_for, format_number, format_p_value
-from experiments.stats.paired_statistics import least_prompts
+from experiments.stats.paired_statistics import at_least, least_prompts
 from experiments.stats.questions.all_pairs import PairedLevels
 from experiments.stats.questions.answering import Answer
 from experiments.stats.questions.correlations import Correlation
@@ -73,7 +73,7 @@ def _no_pair_can_be_found(variable: str, tested: Sequence[Comparison], prompts: 
     needed = least_prompts(max(item.tests for item in tested) * tested[0].cost)
     if max(item.prompts for item in tested) >= needed:
         return f"{beginning}: at most {max(item.differing for item in tested)} of them differ."
-    return f"{beginning}: it takes at least {needed}."
+    return f"{beginning}: it takes {at_least(needed)}."
 
 
 def group_sentences(measure: Measure, grouped: Grouped) -> list[str]:
@@ -129,8 +129,8 @@ def trend_sentence(measure: Measure, trend: Trend) -> str:
                 "one."
             )
         return (
-            f"With {trend.prompts} prompts no slope along {trend.axis} can be shown, however steep: it takes at least "
-            f"{needed}."
+            f"With {trend.prompts} prompts no slope along {trend.axis} can be shown, however steep: it takes "
+            f"{at_least(needed)}."
         )
     rising = sum(slope > 0 for slope in trend.slopes.values())
     share = f"it rises for {rising} of {trend.prompts} prompts"

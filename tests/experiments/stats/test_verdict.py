@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -15,6 +16,7 @@ from experiments.stats.levels import Comparison, Estimate, LevelSummary
 from experiments.stats.measures import GENERATION_TIME, TIME_COLUMN, Measure
 from experiments.stats.numbers_as_text import decimals_for, format_p_value
 from experiments.stats.paired_statistics import least_prompts
+from experiments.stats.sizes import Size, size_sentences
 from experiments.stats.verdict import decimals_of, format_estimate, quoted, sentences
 
 
@@ -110,6 +112,15 @@ def test_too_few_prompts_say_what_it_takes_for_one_comparison_for_several_and_in
     three = [replace(few(level), tests=3) for level in ("1.0", "2.0", "4.0")]
     assert said(three) == [f"{beginning}3 comparisons need at least 7 prompts."]
     assert [least_prompts(tests) for tests in (1, 2, 3, 6, 7)] == [6, 7, 7, 8, 9]  # 2 / 2^n <= 0.05 / tests
+
+
+def test_of_more_comparisons_than_any_number_of_prompts_is_enough_for_that_is_said():
+    assert (least_prompts(1638), least_prompts(1639)) == (16, math.inf)  # 2 / 2^16 <= 0.05 / 1638
+    fewer = "it takes fewer comparisons, since no number of prompts is enough for so many"
+    many = [replace(few(level), tests=1653) for level in ("1.0", "2.0")]  # all pairs of 58 levels
+    assert said(many) == [f"With 4 prompts no difference from shift 3.0 can be shown, however large: {fewer}."]
+    told = size_sentences(Size(40, 1999), [], None)
+    assert told == [f"No difference can be shown with 40 prompts and 1,999 comparisons, however large: {fewer}."]
 
 
 def test_a_grid_that_is_not_additive_names_its_surest_three_combinations():
