@@ -49,6 +49,7 @@ LACKED = {
     "speed_and_fidelity": NO_GPU,
     "bench_cluster": NO_GPU,
     "bench_scoring": NO_GPU,
+    "bench_cards": NO_GPU,
     "benchmarks.aims": NO_GPU,
     "full_size": NO_GPU,
     "Tongyi-MAI": NO_WEIGHTS,

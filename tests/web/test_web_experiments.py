@@ -153,6 +153,7 @@ def test_a_plan_that_cannot_run_is_refused_before_it_starts(
     assert word in sentence
     assert HTTP.get(f"{address}/api/jobs").json() == []
     page.locator("#plan .totals").wait_for()
+    page.select_option("#lab-set", "")
     if "sweeps" in asked:
         page.check("[name=kind][value=own]", force=True)
     for name, value in asked.items():
@@ -160,6 +161,27 @@ def test_a_plan_that_cannot_run_is_refused_before_it_starts(
             page.fill(f"#lab-form [name={name}]", str(value))
     page.locator("#plan-error", has_text=sentence).wait_for()
     assert page.locator("#start-button").is_disabled()
+
+
+def test_the_embedded_model_is_offered_the_prompts_of_its_world_until_another_set_is_chosen(page: Any) -> None:
+    form = page.locator("#lab-form")
+    chosen, most = form.locator("[name=prompt_set]"), form.locator("[name=max_prompts]")
+    assert (chosen.input_value(), most.input_value()) == ("first", "")
+    page.locator("#plan", has_text="30 prompts").wait_for()
+    page.select_option("#lab-experiment", "long_prompt_mode")
+    assert chosen.input_value() == ""  # it brings its own
+    page.select_option("#lab-experiment", "hidden_layer")
+    assert chosen.input_value() == "first"
+    page.select_option("#lab-set", "standard")
+    page.select_option("#lab-experiment", "shift_sweep")
+    assert chosen.input_value() == "standard"
+
+
+def test_another_model_is_offered_the_experiments_own_prompts_and_few(tmp_path: Path) -> None:
+    with client_of(make_app(tmp_path, FakeEngine(), model_path="someone/z-image")) as client:
+        choices = client.get("/api/experiments/choices").json()
+    assert {experiment["suggested_set"] for experiment in choices["experiments"]} == {""}
+    assert choices["suggested_prompts"] == 3
 
 
 def test_own_axes_are_asked_for_in_the_pages_words(page: Any) -> None:

@@ -52,7 +52,13 @@ def test_an_experiment_runs_on_workers_whose_states_and_faults_are_on_its_card(
 
         page.check("[name=kind][value=own]", force=True)
         page.uncheck("[name=compute_metrics]")
-        for name, value in {"sweeps": "shift=1..4", "name": "spread", "seeds": "1,2", "workers": "2"}.items():
+        for name, value in {
+            "sweeps": "shift=1..4",
+            "name": "spread",
+            "seeds": "1,2",
+            "max_prompts": "3",
+            "workers": "2",
+        }.items():
             page.fill(f"#lab-form [name={name}]", value)
         page.locator("#plan", has_text="2 workers").wait_for()
         page.click("#start-button:has-text('spread')")
@@ -121,7 +127,13 @@ def test_an_experiment_of_a_page_with_a_cluster_in_its_configuration_runs_there_
             assert f"They are on the cluster 127.0.0.1:{port}." in page.inner_text("#lab-workers-help")
             page.check("[name=kind][value=own]", force=True)
             page.uncheck("[name=compute_metrics]")
-            for name, value in {"sweeps": "shift=1..4", "name": "there", "seeds": "1,2", "workers": "2"}.items():
+            for name, value in {
+                "sweeps": "shift=1..4",
+                "name": "there",
+                "seeds": "1,2",
+                "max_prompts": "3",
+                "workers": "2",
+            }.items():
                 page.fill(f"#lab-form [name={name}]", value)
             page.click("#start-button:has-text('there')")
             drawing = page.locator("[data-name=there] .workers li[data-state=drawing]", has_text="/s")

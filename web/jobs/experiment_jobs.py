@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 EXPERIMENT_KIND = "experiment"
 PROBLEMS_SHOWN = 5
+FEW_PROMPTS = 3
 
 
 class Lab:
@@ -285,16 +286,30 @@ def unloaded_model(settings: EngineSettings) -> KnownModel:
 
 
 def lab_choices(config: Config) -> dict[str, Any]:
-    """Return what may be asked for: experiments, sets of prompts, categories, measures, judges with their weights."""
+    """Return what may be asked for: experiments, sets of prompts, categories, measures, judges with their weights.
+
+    With the embedded model experiments suggest the prompts of its own world, all of them, so that a first one answers;
+    with others a few prompts, since each costs.
+    """
     from experiments.metrics import METRICS
+    from experiments.metrics.embedded_world import OWN_SET
     from experiments.metrics.judges import judges_for
+    from experiments.metrics.picture_model import is_embedded
     from experiments.planning.experiment_file import load_experiments
-    from experiments.prompts import PROMPT_SETS, read_prompts
+    from experiments.prompts import PROMPT_SETS, STANDARD_PROMPTS, read_prompts
     from experiments.stats.measures import VOTES
 
-    experiments = load_experiments()
+    in_own_world = is_embedded(config.engine.model_path)
     return {
-        "experiments": [{"name": item.name, "description": item.description} for item in experiments.values()],
+        "experiments": [
+            {
+                "name": item.name,
+                "description": item.description,
+                "suggested_set": OWN_SET if in_own_world and PROMPT_SETS[item.prompt_set] == STANDARD_PROMPTS else "",
+            }
+            for item in load_experiments().values()
+        ],
+        "suggested_prompts": None if in_own_world else FEW_PROMPTS,
         "prompt_sets": list(PROMPT_SETS),
         "categories": list(
             dict.fromkeys(prompt.category for path in PROMPT_SETS.values() for prompt in read_prompts(path))

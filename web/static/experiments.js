@@ -10,6 +10,16 @@ function showKind() {
   byId("lab-experiment-help").textContent = byId("lab-experiment").selectedOptions[0]?.title ?? "";
 }
 
+// The set that goes with the experiment, until the user chooses one.
+let isSetChosen = false;
+function suggestSet() {
+  if (!isSetChosen) byId("lab-set").value = byId("lab-experiment").selectedOptions[0]?.dataset.suggestedSet ?? "";
+}
+
+byId("lab-experiment").addEventListener("change", suggestSet);
+byId("lab-set").addEventListener("change", () => {
+  isSetChosen = true;
+});
 form.addEventListener("change", showKind);
 form.addEventListener("submit", (event) => event.preventDefault());
 document.addEventListener("htmx:afterRequest", (event) => {
@@ -50,3 +60,4 @@ function askSoon() {
   }, 1000);
 }
 showKind();
+suggestSet();
