@@ -35,6 +35,8 @@ BUSY_LOAD: Final = 1.5
 FOREIGN_BYTES: Final = 1 << 30
 """Memory of the device that others hold, from which it is told; a driver's own needs less."""
 WIDE_SPREAD: Final = 0.1
+MOST_IN_TURNS: Final = 8
+"""Levels that take turns: each may have two CUDA graphs, and an engine keeps 16."""
 WARM_UPS: Final = 2
 """Pictures before those that are timed: the first may compile or choose kernels, the second record graphs."""
 
@@ -171,13 +173,18 @@ def _loaded(load: Load, settings: EngineSettings, record: RunRecord) -> tuple[An
 def _that_take_turns(records: Sequence[RunRecord]) -> list[list[RunRecord]]:
     """Group levels by what one of them would leave for the next to pay.
 
-    Memory that a size has taken is not given back to another, and other LoRAs rewrite the weights before a picture.
+    Memory that a size has taken is not given back to another, and other LoRAs rewrite the weights before a picture. Of
+    more than `MOST_IN_TURNS` some wait for the next group.
     """
     groups: dict[tuple[Any, ...], list[RunRecord]] = {}
     for record in records:
         key = tuple(record.parameters.get(name) for name in ("height", "width", "loras", "lora_strength"))
         groups.setdefault(key, []).append(record)
-    return list(groups.values())
+    return [
+        alike[first : first + MOST_IN_TURNS]
+        for alike in groups.values()
+        for first in range(0, len(alike), MOST_IN_TURNS)
+    ]
 
 
 def _measured(pipeline: Any, records: Sequence[RunRecord], load_seconds: float, repeats: int) -> list[LevelSpeed]:

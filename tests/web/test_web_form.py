@@ -70,6 +70,25 @@ def test_what_the_model_refused_stays_marked_until_it_is_mended_and_goes_on_rese
     assert page.locator("#error-text").is_hidden()
 
 
+def test_another_error_outlives_the_field_that_is_mended(page: Any) -> None:
+    fill_prompt(page, "a fox")
+    field = page.locator("#field-hidden_layer")
+    page.locator("details", has=field).evaluate("(details) => { details.open = true; }")
+    with page.expect_response("**/api/format-prompt"):
+        field.fill("-20")
+    page.click("#generate-button")
+    page.locator("#field-hidden_layer[aria-invalid=true]").wait_for()
+    said = """async () => {
+        const { src } = document.querySelector("script[src*='generate.js']");
+        (await import(src.replace("generate.js", "notices.js"))).showError("The model is lost.");
+    }"""
+    page.evaluate(said)  # as a job or the model that fails says it
+    with page.expect_response("**/api/format-prompt"):
+        field.fill("-3")
+    page.locator("#field-hidden_layer:not([aria-invalid])").wait_for()
+    assert page.inner_text("#error-text") == "The model is lost."
+
+
 def test_a_template_never_destroys_what_was_written_by_hand(page: Any) -> None:
     fill_prompt(page, "a fox")
     page.click("summary:has-text('Chat template')")

@@ -7,7 +7,7 @@ import { offerTemplates } from "./template_choice.js";
 import { byId, call, learn, onNews, showMessage } from "./common.js";
 import { offerDrop } from "./dropped_picture.js";
 import { fieldsOf, inputOf, readFields } from "./fields.js";
-import { showError, showNotices } from "./notices.js";
+import { forgetRefusal, showError, showNotices } from "./notices.js";
 import { offerStage } from "./stage.js";
 
 const form = byId("generate-form");
@@ -106,7 +106,7 @@ async function showFormatted() {
     count.classList.toggle("over", isTooLong);
     showNotices("form-notices", answer.notices);
     clearMarks();
-    if (isFieldRefused && !form.querySelector("[data-refused]")) forgetRefusal();
+    if (!form.querySelector("[data-refused]")) forgetRefusal();
   } catch (error) {
     if (error.name !== "AbortError" && asked === changes) {
       byId("token-count").textContent = inWordsOfPage(error.message);
@@ -149,23 +149,16 @@ function drawSeed() {
 byId("reset-button").addEventListener("click", () => {
   byId("template-select").value = "";
   forgetMarks();
-  forgetRefusal();
+  showError(null);
   fillForm({ ...defaults, prompt: form.prompt.value });
 });
 
 // --- asking for an image ---------------------------------------------------------------------------------------------
 
-// What was refused for a field's value is said until that field is mended.
-let isFieldRefused = false;
-function forgetRefusal() {
-  isFieldRefused = false;
-  showError(null);
-}
-
 async function submit() {
   if (!byId("seed-lock").checked || form.seed.value === "") drawSeed();
   afterChange();
-  forgetRefusal();
+  showError(null);
   const button = byId("generate-button");
   button.disabled = true;
   const asked = changes;
@@ -174,9 +167,8 @@ async function submit() {
     if (asked === changes) forgetMarks();
     stage.follow();
   } catch (error) {
-    showError(error.message);
     if (asked === changes) markField(error.field, true);
-    isFieldRefused = form.querySelector("[data-refused]") !== null;
+    showError(error.message, form.querySelector("[data-refused]") !== null);
   } finally {
     button.disabled = false;
   }

@@ -12,7 +12,14 @@ export function showNotices(id, sentences) {
   }));
 }
 
-export function showError(text) {
+// What was refused for a field's value is said until that field is mended, or something else went wrong.
+let isOfField = false;
+export function forgetRefusal() {
+  if (isOfField) showError(null);
+}
+
+export function showError(text, ofField = false) {
+  isOfField = ofField;
   byId("error-text").hidden = !text;
   byId("error-text").textContent = inWordsOfPage(text ?? "");
 }

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from llm_dit.networks.transformer import ZImageTransformer
     from llm_dit.placement.devices import AnyDevice, AnyDtype
 
+FLOAT8_KERNELS = "2"
+"""Which of the project's kernels, as they round; told from 2 on, where products write values in float8."""
 EVALUATIONS_WORTH_COMPILING = 1000
 """Compiling takes tens of seconds and saves tens of milliseconds an evaluation, on CUDA at 1024 x 1024."""
 
@@ -41,8 +43,8 @@ class Acceleration:
     quantization: Quantization
 
     def as_numerics(self) -> dict[str, str]:
-        """Return the fields as they stand in an image's record."""
-        return asdict(self)
+        """Return the fields as they stand in an image's record, and which of our kernels compute in float8."""
+        return asdict(self) | ({"float8_kernels": FLOAT8_KERNELS} if self.quantization == "float8" else {})
 
 
 def choose_acceleration(

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, assert_never
 
 from llm_dit.errors import DeviceError
 from llm_dit.parameters import AttentionBackend
-from llm_dit.placement.devices import capability_of, dtype_name
+from llm_dit.placement.devices import HOPPER, capability_of, dtype_name
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -24,9 +24,9 @@ Backend = Literal["sdpa", "cudnn", "flash", "flash3", "flash3_float8", "sage"]
 PACKAGES: dict[Backend, str] = {"flash": "flash_attn", "sage": "sageattention"}
 """Backends that are packages of their own, whose code compilation may not see through."""
 FLASH3_MODULE = "fa3_fwd_interface"
-CUDNN_CAPABILITY = (9, 0)
+CUDNN_CAPABILITY = HOPPER
 """Hopper and later, where cuDNN's attention is the fastest in PyTorch."""
-FLASH3_CAPABILITY = (9, 0)
+FLASH3_CAPABILITY = HOPPER
 """Hopper alone, for whose instructions FlashAttention 3 is written."""
 FLASH3_WIDEST = 256
 """Features of a head."""

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     AnyDtype: TypeAlias = torch.dtype | str
 
 CUDA_DRIVER = "libcuda.so.1"
+HOPPER = (9, 0)
+"""Compute capability of the H100 and its kin."""
 
 
 @dataclass(frozen=True)
@@ -69,10 +71,9 @@ def resolve_device(device: str | torch.device, field: str) -> torch.device:
     if not is_device(name):
         raise InvalidParameter(field, f"{name!r} {NOT_A_DEVICE}.")
     _let_segments_grow()
-    _spare_workspaces()
     if name == "auto":
         if torch.cuda.is_available():
-            return torch.device("cuda", torch.cuda.current_device())
+            return _without_workspaces(torch.device("cuda", torch.cuda.current_device()))
         return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
     resolved = torch.device(name)
     if resolved.type == "cuda":
@@ -81,7 +82,9 @@ def resolve_device(device: str | torch.device, field: str) -> torch.device:
             raise InvalidParameter(
                 field, f"{name} is not on this machine, which has {count} CUDA devices; use auto or cpu."
             )
-        return torch.device("cuda", torch.cuda.current_device()) if resolved.index is None else resolved
+        return _without_workspaces(
+            torch.device("cuda", torch.cuda.current_device()) if resolved.index is None else resolved
+        )
     if resolved.type == "mps" and not torch.backends.mps.is_available():
         raise InvalidParameter(field, "mps is not on this machine; use auto or cpu.")
     return resolved
@@ -128,17 +131,18 @@ def _let_segments_grow() -> None:
         os.environ.setdefault("PYTORCH_ALLOC_CONF", "expandable_segments:True")
 
 
-def _spare_workspaces() -> None:
-    """Have cuBLASLt, which multiplies in float8, do without a workspace, unless the user has given it one.
+def _without_workspaces(device: torch.device) -> torch.device:
+    """Have cuBLASLt, which multiplies in float8, do without a workspace on Hopper, unless the user has given it one.
 
-    It takes the same kernels for the same bits, but clears some bytes of a workspace before each of them, 160 times an
+    There it takes the same kernels without, but with one clears some bytes of it before each of them, 160 times an
     evaluation, and then waits. Read when it multiplies first. AMD's hipBLASLt reads the variable too, before its own,
     and has kernels that need a workspace.
     """
     import torch
 
-    if torch.version.hip is None:
+    if torch.version.hip is None and capability_of(device) == HOPPER:
         os.environ.setdefault("CUBLASLT_WORKSPACE_SIZE", "0")
+    return device
 
 
 def resolve_dtype(dtype: str | torch.dtype, device: torch.device, field: str) -> torch.dtype:

@@ -113,6 +113,14 @@ def test_weights_that_loras_rewrite_are_in_no_levels_time(monkeypatch):
     }
 
 
+def test_no_more_levels_take_turns_than_an_engine_keeps_graphs_for(monkeypatch):
+    shifts = [float(shift) for shift in range(1, 11)]
+    _, (_, pipeline) = measured(monkeypatch, [2.0], axes=(axis("shift", *shifts),))
+    of_the_first = 8 * (WARM_UPS + 3)
+    assert set(pipeline.drawn[:of_the_first]) == set(shifts[:8])
+    assert set(pipeline.drawn[of_the_first:]) == set(shifts[8:])
+
+
 def test_a_busy_machine_and_times_that_lie_apart_are_told(monkeypatch):
     found, _ = measured(monkeypatch, [9.0] * WARM_UPS * 4 + [2.0] * 4 + [3.0] * 4 + [2.0] * 4, load_average=4.25)
     assert found.notes[0] == "4.2 processes were running on this machine when it began"

@@ -6,6 +6,7 @@ import os
 import sys
 import types
 import weakref
+from dataclasses import replace
 from typing import get_args
 
 import pytest
@@ -129,7 +130,10 @@ def test_compiled_batches_equal_eager_ones_within_seven_compilations(traced_only
 
 def test_auto_on_the_cpu_is_plain_and_says_so():
     applied = accelerated(make_transformer(), compile="auto", planned_evaluations=10**6)
-    assert applied.as_numerics() == {"attention_backend": "sdpa", "compile": "off", "quantization": "none"}
+    plain = {"attention_backend": "sdpa", "compile": "off", "quantization": "none"}
+    assert applied.as_numerics() == plain
+    in_float8 = replace(applied, quantization="float8").as_numerics()
+    assert in_float8 == plain | {"quantization": "float8", "float8_kernels": "2"}
 
 
 @pytest.mark.parametrize(
