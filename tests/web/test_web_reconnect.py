@@ -111,6 +111,7 @@ def test_a_page_of_another_version_offers_to_be_loaded_again(browser: Any, tmp_p
         assert page.locator("body").get_attribute("data-build") != "0123456789ab"
 
 
+@pytest.mark.slow  # two servers, and a page's pauses between its attempts
 def test_after_a_break_the_page_asks_again_for_its_experiments_and_for_the_formatted_prompt(
     browser: Any, tmp_path: Path
 ) -> None:

@@ -96,6 +96,7 @@ def test_shifts_within_a_margin_end_as_good_as(tmp_path, monkeypatch):
     assert "as good as 3.0: they differ by less than 0.1" in result.verdict[0]
 
 
+@pytest.mark.slow  # the model draws 13 pictures, which are judged
 @pytest.mark.parametrize(("experiment", "count"), [("hidden_layer", 7), ("shift_sweep", 6)])
 def test_the_model_draws_and_is_judged_as_recorded(tmp_path, experiment, count):
     drawn_everywhere = set.intersection(*(set(scores) for scores in RECORDED[experiment].values()))
